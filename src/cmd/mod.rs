@@ -1,0 +1,1 @@
+//! The command line: parse flags, make one engine call, print.

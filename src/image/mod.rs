@@ -1,0 +1,1 @@
+//! Brings images into the store: registries, archives, layers.

@@ -1,0 +1,1 @@
+//! Puts a network namespace on a network: bridges, addresses, firewall, ports, pasta.

@@ -1,0 +1,1 @@
+//! Makes a process in a box: namespaces, mounts, cgroups, capabilities, seccomp. Knows no images.

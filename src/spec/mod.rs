@@ -1,0 +1,14 @@
+//! What users ask for, parsed. Pure: nothing here does I/O.
+//!
+//! Every grammar that a flag, a REST body or a compose file can contain is a type here with
+//! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
+
+pub mod container;
+pub mod digest;
+pub mod id;
+pub mod limits;
+pub mod mount;
+pub mod network;
+pub mod process;
+pub mod reference;
+pub mod security;

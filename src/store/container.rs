@@ -1,0 +1,406 @@
+//! Container records: what was decided, what is so, and who may change it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::Lock;
+use super::{Store, file};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::container::Settings;
+use crate::spec::digest::{DiffId, ImageId};
+use crate::spec::id::{ContainerId, is_hex};
+use crate::spec::process::Signal;
+
+/// What was decided when a container was created. Never changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// Full ID.
+    pub id: ContainerId,
+    /// When it was created, in nanoseconds since 1970.
+    pub created: i64,
+    /// The image's name as the user wrote it, made complete.
+    pub image: String,
+    /// The image.
+    pub image_id: ImageId,
+    /// The image's layers, lowest first.
+    pub layers: Vec<DiffId>,
+    /// What the root file system is made of besides layers.
+    pub builtin: Option<Builtin>,
+    /// Program to run; looked up in `PATH` of the container if it has no slash.
+    pub path: String,
+    /// Its arguments, without the program itself.
+    pub args: Vec<String>,
+    /// The entrypoint part of both, for those who ask.
+    pub entrypoint: Option<Vec<String>>,
+    /// Environment in the order in which it is set, as `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub working_dir: PathBuf,
+    /// `USER[:GROUP]`, resolved in the container's own files at start; empty is root.
+    pub user: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Signal that asks it to stop.
+    pub stop_signal: Signal,
+    /// Ports that the image or the user declared, as in `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// What was recorded as it was asked for.
+    pub settings: Settings,
+}
+
+/// A root file system that does not come from layers alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Builtin {
+    /// `builtin/hello`: nothing but our own executable.
+    Hello,
+    /// `builtin/host`: this machine's root file system, copy-on-write.
+    Host,
+}
+
+/// What is so. The only thing about a container that changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// Its present name.
+    pub name: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// When the present or last run began, in nanoseconds since 1970; 0 if it never ran.
+    pub started: i64,
+    /// When the last run ended, in nanoseconds since 1970; 0 if none did.
+    pub finished: i64,
+    /// How the last run ended.
+    pub exit_code: i32,
+    /// Why it could not be started or was ended, where that is known.
+    pub error: Option<String>,
+    /// Whether the kernel ended it for lack of memory.
+    pub oom_killed: bool,
+    /// How often the restart policy started it again.
+    pub restarts: u32,
+    /// Whether the user stopped it: the restart policy leaves it alone.
+    pub stopped_by_user: bool,
+    /// Its network endpoint, as the network code recorded it.
+    pub network: Option<serde_json::Value>,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Never started.
+    Created,
+    /// Running, or paused.
+    Running(Run),
+    /// Ended; the monitor waits before it starts it again.
+    Restarting(Run),
+    /// Ended.
+    Exited,
+}
+
+/// A run of a container: which processes, on which boot of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Process ID of its first process, in the host's (or user's) process namespace.
+    pub pid: i32,
+    /// Start time of that process, in clock ticks since boot: tells it from a later one of the same number.
+    pub start_time: u64,
+    /// Process ID of the monitor.
+    pub monitor: i32,
+    /// The boot during which it was started.
+    pub boot_id: String,
+    /// Whether the user stopped all its processes for the time being.
+    pub paused: bool,
+    /// Its control group, below the mount point of each hierarchy; empty if it has none of its own.
+    pub cgroup: String,
+}
+
+impl ContainerState {
+    /// Makes the state of a container that was just created.
+    pub fn created(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: Status::Created,
+            started: 0,
+            finished: 0,
+            exit_code: 0,
+            error: None,
+            oom_killed: false,
+            restarts: 0,
+            stopped_by_user: false,
+            network: None,
+        }
+    }
+
+    /// Returns the run, if it is in one.
+    pub fn run(&self) -> Option<&Run> {
+        match &self.status {
+            Status::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Returns the word that Docker uses for the status.
+    pub fn word(&self) -> &'static str {
+        match &self.status {
+            Status::Created => "created",
+            Status::Running(run) if run.paused => "paused",
+            Status::Running(_) => "running",
+            Status::Restarting(_) => "restarting",
+            Status::Exited => "exited",
+        }
+    }
+}
+
+/// A container as it was when it was read.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// What was decided.
+    pub config: ContainerConfig,
+    /// What was so.
+    pub state: ContainerState,
+}
+
+impl Container {
+    /// Returns its full ID.
+    pub fn id(&self) -> &ContainerId {
+        &self.config.id
+    }
+}
+
+/// All containers of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Containers<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Containers<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    /// Returns the durable directory of a container.
+    pub fn dir(&self, id: &ContainerId) -> PathBuf {
+        self.store.root.join("containers").join(id.as_str())
+    }
+
+    /// Returns the directory of a container that is void after a reboot.
+    pub fn run_dir(&self, id: &ContainerId) -> PathBuf {
+        self.store.runroot.join("containers").join(id.as_str())
+    }
+
+    /// Returns the file whose lock tells that a container's monitor lives.
+    pub fn monitor_mark(&self, id: &ContainerId) -> PathBuf {
+        self.run_dir(id).join("monitor")
+    }
+
+    fn name_path(&self, name: &str) -> PathBuf {
+        self.store.root.join("names").join(name)
+    }
+
+    /// Records a new container under a name; fails with `Conflict` if the name is in use.
+    ///
+    /// A container that is removed when it exits needs not survive a power loss: nothing is synced.
+    pub fn create(&self, config: &ContainerConfig, name: &str) -> Result<()> {
+        let dir = self.dir(&config.id);
+        file::create_dir(&dir, 0o711)?;
+        let made = self.reserve_name(name, &config.id).and_then(|()| {
+            self.fill(config, name, &dir).inspect_err(|_| {
+                // The failure to report is the first one.
+                drop(file::remove_file(&self.name_path(name)));
+            })
+        });
+        if made.is_err() {
+            drop(file::remove_tree(&dir));
+        }
+        made
+    }
+
+    fn fill(&self, config: &ContainerConfig, name: &str, dir: &Path) -> Result<()> {
+        drop(Lock::exclusive(&dir.join("lock"))?);
+        file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;
+        // Last: a directory without it is not a container.
+        if config.settings.remove {
+            file::write_json_volatile(&dir.join("config.json"), config)
+        } else {
+            file::write_json(&dir.join("config.json"), config)
+        }
+    }
+
+    fn reserve_name(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let path = self.name_path(name);
+        loop {
+            match std::os::unix::fs::symlink(id.as_str(), &path) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let Some(holder) = self.holder(name)? else { continue };
+                    if !self.dir(&holder).exists() {
+                        self.free_stale_name(name)?;
+                        continue;
+                    }
+                    return Err(Error::new(
+                        Kind::Conflict,
+                        format!(
+                            "the container name \"{name}\" is already in use by {holder}. You have to remove that container to be able to reuse that name: that name is already in use"
+                        ),
+                    )
+                    .hint("choose another name, or pass --replace to remove that container first"));
+                }
+                Err(error) => {
+                    return Err(error).context(|| format!("cannot reserve {}", path.display()));
+                }
+            }
+        }
+    }
+
+    /// Frees a name whose container is gone: its creation was cut off.
+    ///
+    /// Under a lock, so that nobody frees a name that somebody else has freed and taken meanwhile.
+    fn free_stale_name(&self, name: &str) -> Result<()> {
+        let _repair = Lock::exclusive(&self.store.root.join("names.lock"))?;
+        match self.holder(name)? {
+            Some(holder) if !self.dir(&holder).exists() => file::remove_file(&self.name_path(name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn holder(&self, name: &str) -> Result<Option<ContainerId>> {
+        let path = self.name_path(name);
+        match fs::read_link(&path) {
+            Ok(target) => target.to_string_lossy().parse().map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Returns the IDs of all containers, in no order.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let dir = self.store.root.join("containers");
+        let context = || format!("cannot list {}", dir.display());
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&dir).context(context)? {
+            let name = entry.context(context)?.file_name();
+            // Others are being removed.
+            if let Some(id) = name.to_str().and_then(|name| name.parse().ok()) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Finds a container by its name, its ID, or the beginning of its ID if that is unique.
+    pub fn lookup(&self, text: &str) -> Result<ContainerId> {
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let missing = || {
+            Error::new(
+                Kind::NotFound,
+                format!("no container with name or ID \"{text}\" found: no such container"),
+            )
+        };
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(missing());
+        }
+        if let Some(id) = self.holder(name)?
+            && self.dir(&id).join("config.json").exists()
+        {
+            return Ok(id);
+        }
+        if !is_hex(name) || name.len() > 64 {
+            return Err(missing());
+        }
+        let mut found = self.ids()?.into_iter().filter(|id| id.as_str().starts_with(name));
+        match (found.next(), found.next()) {
+            (Some(id), None) if self.dir(&id).join("config.json").exists() => Ok(id),
+            (Some(_), Some(_)) => Err(Error::new(
+                Kind::Conflict,
+                format!("more than one container has an ID that begins with \"{text}\""),
+            )
+            .hint("give more digits of the ID")),
+            _ => Err(missing()),
+        }
+    }
+
+    /// Reads a container; `None` if there is none, or it is just being made or removed.
+    pub fn get(&self, id: &ContainerId) -> Result<Option<Container>> {
+        let dir = self.dir(id);
+        let Some(config) = file::read_json(&dir.join("config.json"))? else { return Ok(None) };
+        let Some(state) = file::read_json(&dir.join("state.json"))? else { return Ok(None) };
+        Ok(Some(Container { config, state }))
+    }
+
+    /// Waits for the lock of a container and reads it; `NotFound` if it is gone by then.
+    pub fn lock(&self, id: &ContainerId) -> Result<Locked<'a>> {
+        let gone = || Error::new(Kind::NotFound, format!("no such container {id}"));
+        let lock = Lock::exclusive_if_exists(&self.dir(id).join("lock"))?.ok_or_else(gone)?;
+        self.locked(id, lock)
+    }
+
+    /// Reads a container whose lock another process of ours took and passed on.
+    pub fn locked(&self, id: &ContainerId, lock: Lock) -> Result<Locked<'a>> {
+        let gone = || Error::new(Kind::NotFound, format!("no such container {id}"));
+        let container = self.get(id)?.ok_or_else(gone)?;
+        Ok(Locked { containers: *self, container, lock })
+    }
+
+    /// Tells whether a container's monitor lives.
+    pub fn is_monitored(&self, id: &ContainerId) -> Result<bool> {
+        Lock::is_held(&self.monitor_mark(id))
+    }
+}
+
+/// A container whose lock is held: the permission to change it.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    containers: Containers<'a>,
+    container: Container,
+    lock: Lock,
+}
+
+impl Locked<'_> {
+    /// Returns the lock, to pass it on to another process.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// Returns what was decided at create.
+    pub fn config(&self) -> &ContainerConfig {
+        &self.container.config
+    }
+
+    /// Returns what is so.
+    pub fn state(&self) -> &ContainerState {
+        &self.container.state
+    }
+
+    /// Changes the state and writes it.
+    ///
+    /// Nothing is synced: after a power loss the run is over anyway, and a rename is whole.
+    pub fn update(&mut self, change: impl FnOnce(&mut ContainerState)) -> Result<()> {
+        change(&mut self.container.state);
+        let path = self.containers.dir(self.container.id()).join("state.json");
+        file::write_json_volatile(&path, &self.container.state)
+    }
+
+    /// Gives the container another name; fails with `Conflict` if that is in use.
+    pub fn rename(&mut self, name: &str) -> Result<()> {
+        let old = self.containers.name_path(&self.container.state.name);
+        self.containers.reserve_name(name, &self.container.config.id)?;
+        self.update(|state| name.clone_into(&mut state.name))?;
+        file::remove_file(&old)
+    }
+
+    /// Removes the record, the name and all files of the container.
+    pub fn remove(self) -> Result<()> {
+        let id = self.container.id();
+        let dir = self.containers.dir(id);
+        let gone = dir.with_extension("gone");
+        // First, while the name is surely ours: a container without a name is still found by its ID.
+        file::remove_file(&self.containers.name_path(&self.container.state.name))?;
+        fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
+        file::remove_tree(&self.containers.run_dir(id))?;
+        file::remove_tree(&gone)
+    }
+}

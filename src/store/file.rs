@@ -1,0 +1,128 @@
+//! Files and directories that are there whole or not at all.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Context, Result};
+
+/// Replaces `path` by `data`; readers see the old file or the new one, never a part.
+///
+/// The caller holds the lock of the object that `path` belongs to, so the temporary name is ours.
+pub fn write_atomic(path: &Path, data: &[u8]) -> Result<()> {
+    replace(path, data, true).context(|| format!("cannot write {}", path.display()))
+}
+
+/// As [`write_atomic`], for what a reboot or a power loss may take back.
+pub fn write_volatile(path: &Path, data: &[u8]) -> Result<()> {
+    replace(path, data, false).context(|| format!("cannot write {}", path.display()))
+}
+
+fn replace(path: &Path, data: &[u8], durable: bool) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(data)?;
+        if durable { file.sync_all() } else { Ok(()) }
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        // The first failure is what counts; a leftover is overwritten by the next writer.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
+    if durable { sync_parent(path) } else { Ok(()) }
+}
+
+/// Makes the creation or renaming of `path` itself durable.
+pub fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Writes a value as JSON; see [`write_atomic`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_atomic(path, &to_json(path, value)?)
+}
+
+/// Writes a value as JSON; see [`write_volatile`].
+pub fn write_json_volatile<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_volatile(path, &to_json(path, value)?)
+}
+
+fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).context(|| format!("cannot encode {}", path.display()))
+}
+
+/// Reads a JSON file; `None` if there is none.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let data = match fs::read(path) {
+        Ok(data) => data,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context(|| format!("cannot read {}", path.display())),
+    };
+    serde_json::from_slice(&data).map(Some).context(|| format!("{} is damaged", path.display()))
+}
+
+/// Makes a directory and its parents; those that are there already are left as they are.
+pub fn create_dirs(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .context(|| format!("cannot create directory {}", path.display()))
+}
+
+/// Makes one directory; fails if it is there.
+pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+    DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .context(|| format!("cannot create directory {}", path.display()))
+}
+
+/// Sets permission bits, whatever the umask is.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .context(|| format!("cannot change the mode of {}", path.display()))
+}
+
+/// Removes a file; one that is not there is fine.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory and all below it; one that is not there is fine.
+///
+/// Symbolic links are removed, never followed; directories without permissions are opened up.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            open_up(path).and_then(|()| fs::remove_dir_all(path))
+        }
+        other => other,
+    }
+    .context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Gives their owner full permissions on all directories below `path`.
+fn open_up(path: &Path) -> std::io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

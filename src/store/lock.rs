@@ -1,0 +1,88 @@
+//! Locks: `flock(2)` on a file of the store. They end with the process that holds them.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub struct Lock(OwnedFd);
+
+impl Lock {
+    /// Waits for the lock and takes it for one holder.
+    pub fn exclusive(path: &Path) -> Result<Self> {
+        take(open(path)?, path, FlockOperation::LockExclusive)
+    }
+
+    /// Waits for the lock and takes it for any number of holders of this kind.
+    pub fn shared(path: &Path) -> Result<Self> {
+        take(open(path)?, path, FlockOperation::LockShared)
+    }
+
+    /// Takes the lock for one holder; `None` if somebody holds it.
+    pub fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        try_take(open(path)?, path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Waits for the lock of an existing file; `None` if there is no such file.
+    pub fn exclusive_if_exists(path: &Path) -> Result<Option<Self>> {
+        let Some(file) = open_existing(path)? else { return Ok(None) };
+        take(file, path, FlockOperation::LockExclusive).map(Some)
+    }
+
+    /// Tells whether somebody holds this lock for one holder. A missing file is not held.
+    pub fn is_held(path: &Path) -> Result<bool> {
+        let Some(file) = open_existing(path)? else { return Ok(false) };
+        Ok(try_take(file, path, FlockOperation::NonBlockingLockShared)?.is_none())
+    }
+
+    /// Takes over a lock that another process of ours took and passed on by inheritance.
+    pub fn inherited(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .context(|| format!("cannot open lock file {}", path.display()))
+}
+
+fn open_existing(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context(|| format!("cannot open lock file {}", path.display())),
+    }
+}
+
+fn take(file: File, path: &Path, operation: FlockOperation) -> Result<Lock> {
+    rustix::io::retry_on_intr(|| flock(&file, operation))
+        .context(|| format!("cannot lock {}", path.display()))?;
+    Ok(Lock(file.into()))
+}
+
+fn try_take(file: File, path: &Path, operation: FlockOperation) -> Result<Option<Lock>> {
+    match rustix::io::retry_on_intr(|| flock(&file, operation)) {
+        Ok(()) => Ok(Some(Lock(file.into()))),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).context(|| format!("cannot lock {}", path.display())),
+    }
+}

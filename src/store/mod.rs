@@ -1,0 +1,111 @@
+//! What is on disk: records, blobs, layers, locks, names, events.
+//!
+//! ```text
+//! ROOT                             durable; /var/lib/barge, rootless $XDG_DATA_HOME/barge
+//! ├── format                       version of this layout
+//! ├── lock                         shared: objects are being made; exclusive: garbage is collected
+//! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
+//! ├── layers/HEX/                  one unpacked layer, named by its diff_id
+//! │   └── diff/                    its files, ready to be a lower directory
+//! ├── images/HEX.json              one image, named by its ID: names, digest, time
+//! ├── containers/HEX/              one container, named by its ID
+//! │   ├── config.json              what was decided at create; never changes
+//! │   ├── state.json               what is so
+//! │   ├── lock                     held by who changes it
+//! │   ├── log                      its output
+//! │   └── upper/ work/ merged/     its own files, overlay's scratch space, the mount point
+//! ├── names/NAME -> HEX            container names, reserved by exclusive creation
+//! ├── names.lock                   held while a stale name is freed
+//! ├── events                       what happened, one JSON object a line
+//! └── tmp/NAME/                    things being made; dead if their lock can be taken
+//! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
+//! ├── containers/HEX/
+//! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
+//! │   ├── attach                   its socket
+//! │   └── hosts, hostname, resolv.conf
+//! └── networks/                    leases of addresses and ports
+//! ```
+//!
+//! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
+
+pub mod container;
+pub mod file;
+pub mod lock;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// The version of the layout above; a store of another version is refused.
+const FORMAT: &str = "1";
+
+/// The two directories that hold everything, opened.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+    runroot: PathBuf,
+}
+
+impl Store {
+    /// Opens the store, and makes it if it is not there.
+    pub fn open(root: &Path, runroot: &Path) -> Result<Self> {
+        let store = Self { root: root.to_owned(), runroot: runroot.to_owned() };
+        let format = root.join("format");
+        match std::fs::read_to_string(&format) {
+            Ok(text) if text.trim_end() == FORMAT => {}
+            Ok(text) => {
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    format!(
+                        "the store {} has format {}, this barge knows {FORMAT}",
+                        root.display(),
+                        text.trim_end()
+                    ),
+                )
+                .hint("use the barge that made it, or another store with --root"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => store.create(&format)?,
+            Err(error) => {
+                return Err(error).context(|| format!("cannot read {}", format.display()));
+            }
+        }
+        file::create_dirs(&runroot.join("containers"), 0o700)?;
+        Ok(store)
+    }
+
+    fn create(&self, format: &Path) -> Result<()> {
+        for name in ["blobs/sha256", "layers", "images", "containers", "names", "tmp"] {
+            file::create_dirs(&self.root.join(name), 0o700)?;
+        }
+        // A container's user other than root passes through the root directory to its files.
+        file::set_mode(&self.root, 0o711)?;
+        file::set_mode(&self.root.join("containers"), 0o711)?;
+        file::set_mode(&self.root.join("layers"), 0o711)?;
+        file::write_atomic(format, FORMAT.as_bytes())
+    }
+
+    /// Returns the durable directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the directory that is void after a reboot.
+    pub fn runroot(&self) -> &Path {
+        &self.runroot
+    }
+
+    /// Returns the containers.
+    pub fn containers(&self) -> container::Containers<'_> {
+        container::Containers::new(self)
+    }
+
+    /// Keeps garbage collection away while objects that refer to each other are made.
+    pub fn shared(&self) -> Result<lock::Lock> {
+        lock::Lock::shared(&self.root.join("lock"))
+    }
+
+    /// Waits until nobody makes objects, and keeps it so: for removal of what nobody refers to.
+    pub fn exclusive(&self) -> Result<lock::Lock> {
+        lock::Lock::exclusive(&self.root.join("lock"))
+    }
+}

@@ -1,0 +1,1 @@
+//! The kernel made safe: the only module with `unsafe`. Returns `io::Error`.
