@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod arch;
+pub mod bpf;
 pub mod clone;
 pub mod exe;
 pub mod mount;
