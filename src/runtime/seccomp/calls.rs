@@ -70,6 +70,16 @@ struct Checked {
     idle: bool,
 }
 
+impl Checked {
+    /// Returns what is done about its calls if that depends on nothing.
+    fn always(&self) -> Option<Action> {
+        match &self.rules[..] {
+            [rule] if rule.conditions.is_empty() && !self.idle => Some(rule.action),
+            _ => None,
+        }
+    }
+}
+
 /// What happens to calls that no rule names.
 #[derive(Clone, Copy)]
 struct Unnamed {
@@ -147,19 +157,21 @@ fn area(
     intervals: &mut Vec<(u32, Verdict)>,
 ) {
     let mut newest = None;
+    // Numbers with the place of their call in the profile: small, as there are many to sort.
     let mut entries = Vec::with_capacity(calls.len());
-    for call in calls {
+    for (place, call) in calls.iter().enumerate() {
         let Some(number) = call.numbers.on(arch) else { continue };
         if arch.is_in_sequence(number) {
             newest = newest.max(Some(number));
         }
         if !call.rule.idle {
-            entries.extend(call.rule.rules.iter().map(|rule| (number, narrowed(rule, call, arch))));
+            entries.push((number, place));
         }
     }
-    multiplexed(arch, calls, &mut entries);
-    // Stable: the order of the rules about one call stays.
-    entries.sort_by_key(|(number, _)| *number);
+    let through = multiplexed(arch, calls);
+    entries.extend(through.iter().map(|(number, _)| (*number, usize::MAX)));
+    entries.sort_unstable();
+    entries.dedup();
 
     // Numbers that no entry has, from one up to another.
     let fill = |intervals: &mut Vec<_>, from: u32, to: u32| {
@@ -175,7 +187,9 @@ fn area(
     for group in entries.chunk_by(|a, b| a.0 == b.0) {
         let number = group[0].0;
         fill(intervals, next, number);
-        push(intervals, number, verdict(group, unnamed.default));
+        let named = group.iter().filter_map(|(_, place)| calls.get(*place));
+        let through = through.iter().filter(|(through, _)| *through == number);
+        push(intervals, number, verdict(named, through, arch, unnamed.default));
         next = number + 1;
     }
     fill(intervals, next, u32::MAX);
@@ -189,12 +203,20 @@ fn push(intervals: &mut Vec<(u32, Verdict)>, first: u32, verdict: Verdict) {
     }
 }
 
-/// Decides about a call that at least one rule names.
-fn verdict(rules: &[(u32, Rule)], default: Action) -> Verdict {
-    match rules.iter().find(|(_, rule)| rule.conditions.is_empty()) {
-        Some((_, rule)) => Verdict::Always(rule.action),
-        None => Verdict::Depends(rules.iter().map(|(_, rule)| rule.clone()).collect(), default),
+/// Decides about a call from the rules that name it and those that only mean what is done through it.
+fn verdict<'a>(
+    named: impl Iterator<Item = &'a Named<'a>> + Clone,
+    through: impl Iterator<Item = &'a (u32, Rule)>,
+    arch: Arch,
+    default: Action,
+) -> Verdict {
+    let always = named.clone().find_map(|call| call.rule.always());
+    if let Some(action) = always {
+        return Verdict::Always(action);
     }
+    let named =
+        named.flat_map(|call| call.rule.rules.iter().map(move |rule| narrowed(rule, call, arch)));
+    Verdict::Depends(named.chain(through.map(|(_, rule)| rule.clone())).collect(), default)
 }
 
 /// Returns a rule as it is to be applied to one call on one architecture.
@@ -207,22 +229,17 @@ fn narrowed(rule: &Rule, call: &Named<'_>, arch: Arch) -> Rule {
     rule
 }
 
-/// Adds rules for the calls through which old 32-bit x86 programs make other calls.
+/// Returns rules for the calls through which old 32-bit x86 programs make other calls.
 ///
 /// Rules with conditions are left out: the arguments are in memory, where no filter can look.
-fn multiplexed(arch: Arch, calls: &[Named<'_>], entries: &mut Vec<(u32, Rule)>) {
-    let always = |call: &&Named<'_>| {
-        !call.rule.idle && call.rule.rules.iter().any(|rule| rule.conditions.is_empty())
-    };
-    let decided = |name| calls.iter().filter(always).any(|call| call.name == name);
+fn multiplexed(arch: Arch, calls: &[Named<'_>]) -> Vec<(u32, Rule)> {
+    let decided = |name| calls.iter().any(|call| call.name == name && call.rule.always().is_some());
     if arch != Arch::X86 || (decided("socketcall") && decided("ipc")) {
-        return;
+        return Vec::new();
     }
-    for call in calls.iter().filter(always) {
-        let Some((through, which)) = arch.multiplexed(call.name) else { continue };
-        let (Some(number), Some(rule)) = (through.on(arch), call.rule.rules.first()) else {
-            continue;
-        };
+    let rule = |call: &Named<'_>| {
+        let action = call.rule.always()?;
+        let (through, which) = arch.multiplexed(call.name)?;
         let condition = Condition {
             index: 0,
             operator: LinuxSeccompOperator::ScmpCmpEq,
@@ -230,8 +247,9 @@ fn multiplexed(arch: Arch, calls: &[Named<'_>], entries: &mut Vec<(u32, Rule)>) 
             mask: u64::MAX,
             narrow: true,
         };
-        entries.push((number, Rule { conditions: vec![condition], action: rule.action }));
-    }
+        Some((through.on(arch)?, Rule { conditions: vec![condition], action }))
+    };
+    calls.iter().filter_map(rule).collect()
 }
 
 fn check(rule: &LinuxSyscall, default: Action) -> Result<Checked> {

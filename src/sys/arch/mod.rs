@@ -4,16 +4,33 @@ mod syscalls;
 
 use syscalls::{NO, SYSCALLS};
 
-/// Longest name of a system call in the table, in bytes.
-const NAME: usize = 28;
-
-/// A system call: its name, padded with zeros, and its number on each architecture.
+/// The name of a system call, padded with zeros, eight letters to a number.
 ///
-/// The name is stored in place, not as a `&str`: half a thousand pointers would have to be relocated
-/// each time that barge starts.
+/// It is stored in place, not as a `&str`: half a thousand pointers would have to be relocated each
+/// time that barge starts. Numbers because a profile has hundreds of names to look up, and most differ
+/// in the first eight letters.
+type Name = [u64; 4];
+
+/// A system call: its name and its number on each architecture.
 struct Syscall {
-    name: [u8; NAME],
+    name: Name,
     numbers: [u32; 5],
+}
+
+/// Packs a name; `None` if it is too long to be one.
+const fn pack(name: &str) -> Option<Name> {
+    let bytes = name.as_bytes();
+    let mut packed = [0; 4];
+    let mut at = 0;
+    while at < bytes.len() {
+        if at == 32 {
+            return None;
+        }
+        // The cast widens: `from` is not to be had in a constant.
+        packed[at / 8] |= (bytes[at] as u64) << (56 - 8 * (at % 8));
+        at += 1;
+    }
+    Some(packed)
 }
 
 /// A set of system call numbers and a calling convention, as system call filters see it.
@@ -164,8 +181,7 @@ impl Numbers {
 
 /// Returns the numbers of a system call, if any supported architecture has one of that name.
 pub fn syscall(name: &str) -> Option<Numbers> {
-    let mut key = [0; NAME];
-    key.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    let key = pack(name)?;
     let found = SYSCALLS.binary_search_by(|entry| entry.name.cmp(&key)).ok()?;
     Some(Numbers(&SYSCALLS[found].numbers))
 }

@@ -3,20 +3,14 @@
 //! From the headers that the kernel exports to user space, Linux 7.2. Numbers never change; new calls
 //! are added at the end of the number range and here at their place in the alphabet.
 
-use super::{NAME, Syscall};
+use super::{Syscall, pack};
 
 /// An architecture that lacks the call.
 pub(super) const NO: u32 = u32::MAX;
 
 const fn s(name: &str, x86_64: u32, x86: u32, x32: u32, aarch64: u32, arm: u32) -> Syscall {
-    let bytes = name.as_bytes();
-    let mut padded = [0; NAME];
-    let mut at = 0;
-    while at < bytes.len() {
-        padded[at] = bytes[at];
-        at += 1;
-    }
-    Syscall { name: padded, numbers: [x86_64, x86, x32, aarch64, arm] }
+    let name = pack(name).expect("the longest name fits");
+    Syscall { name, numbers: [x86_64, x86, x32, aarch64, arm] }
 }
 
 /// All system calls by name, with their numbers on x86_64, x86, x32, aarch64, arm.
