@@ -5,10 +5,16 @@
 
 pub mod container;
 pub mod digest;
+pub mod duration;
+pub mod env;
+pub mod filter;
 pub mod id;
 pub mod limits;
 pub mod mount;
+pub mod name;
 pub mod network;
 pub mod process;
 pub mod reference;
 pub mod security;
+pub mod size;
+pub mod time;

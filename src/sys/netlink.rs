@@ -2,7 +2,6 @@
 //!
 //! The kernel works while it is being written to, so the answer lies ready when the write returns;
 //! nothing here waits for anybody. Payloads are bytes: what they mean is the caller's business.
-#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 use std::io;

@@ -5,7 +5,6 @@
 //! caller's thread never enters the namespace: without root it could not come back, since the host's
 //! network belongs to the initial user namespace. A child that shares memory and descriptors enters
 //! it, opens what is asked for, and is gone.
-#![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
