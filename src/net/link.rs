@@ -97,10 +97,11 @@ impl Links {
         self.create(libc::RTM_NEWLINK, &message)
     }
 
-    /// Makes a pair of interfaces; both ends are up.
+    /// Makes a pair of interfaces, of which the end that stays here is up.
+    ///
+    /// The peer cannot be taken up in the same request: it is made first and has no peer yet.
     pub(super) fn add_veth(&mut self, veth: &Veth<'_>) -> io::Result<()> {
         let mut peer = LinkMessage::default();
-        set_up(&mut peer.header);
         peer.attributes = vec![
             LinkAttribute::IfName(veth.peer_name.to_owned()),
             LinkAttribute::Address(veth.peer_mac.to_vec()),
@@ -168,10 +169,8 @@ impl Links {
         message.header.protocol = RouteProtocol::Boot;
         message.header.scope = RouteScope::Universe;
         message.header.kind = RouteType::Unicast;
-        message.attributes = vec![
-            RouteAttribute::Gateway(RouteAddress::from(gateway)),
-            RouteAttribute::Oif(index),
-        ];
+        message.attributes =
+            vec![RouteAttribute::Gateway(RouteAddress::from(gateway)), RouteAttribute::Oif(index)];
         present(self.create(libc::RTM_NEWROUTE, &message))
     }
 
@@ -252,21 +251,6 @@ impl Links {
         Ok(addresses)
     }
 
-    /// Tells whether the kernel can make interfaces of this kind; makes none.
-    pub(super) fn supports(&mut self, kind: InfoKind) -> io::Result<bool> {
-        let mut message = LinkMessage::default();
-        message.attributes = vec![
-            // No interface can have this name: a kernel that knows the kind refuses the name.
-            LinkAttribute::IfName("/".to_owned()),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
-        ];
-        match self.create(libc::RTM_NEWLINK, &message) {
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(true),
-            other => other.map(|()| true),
-        }
-    }
-
     fn create(&mut self, kind: u16, message: &impl Emitable) -> io::Result<()> {
         self.0.request(kind, flags::CREATE | flags::EXCL, &bytes(message), |_, _| ())
     }
@@ -286,10 +270,10 @@ pub(super) fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Writes a setting of the caller's namespace, below `/proc/sys/net`.
+/// Writes a setting of the caller's namespace, below `/proc/sys`.
 pub(super) fn set(path: &str, value: &str) -> io::Result<()> {
     // Opened without creation: procfs makes no files.
-    File::options().write(true).open(format!("/proc/sys/net/{path}"))?.write_all(value.as_bytes())
+    File::options().write(true).open(format!("/proc/sys/{path}"))?.write_all(value.as_bytes())
 }
 
 fn bytes(message: &impl Emitable) -> Vec<u8> {

@@ -140,8 +140,7 @@ impl Socket {
     pub fn transact(&mut self, messages: &[u8], first: u32, last: u32) -> Result<(), Refused> {
         if messages.len() > USUAL_SEND_BUFFER {
             let size = messages.len() * 2;
-            sockopt::set_socket_send_buffer_size_force(&self.fd, size)
-                .map_err(io::Error::from)?;
+            sockopt::set_socket_send_buffer_size_force(&self.fd, size).map_err(io::Error::from)?;
         }
         self.send(messages)?;
         let mut refused: Option<Refused> = None;
@@ -155,7 +154,8 @@ impl Socket {
                 }
                 let answer = outcome(incoming.payload);
                 // A transaction that is refused as a whole is answered under its first number.
-                done |= incoming.sequence == last || (incoming.sequence == first && answer.is_err());
+                done |=
+                    incoming.sequence == last || (incoming.sequence == first && answer.is_err());
                 if let Err(error) = answer
                     && refused.is_none()
                 {
@@ -169,9 +169,8 @@ impl Socket {
     }
 
     fn send(&self, message: &[u8]) -> io::Result<()> {
-        let sent = rustix::io::retry_on_intr(|| {
-            rustix::net::send(&self.fd, message, SendFlags::empty())
-        })?;
+        let sent =
+            rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, message, SendFlags::empty()))?;
         if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
