@@ -23,13 +23,15 @@
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
 //! │   └── hosts, hostname, resolv.conf
-//! └── networks/                    leases of addresses and ports
+//! ├── networks/NAME/               a network and the addresses that are leased from it
+//! └── endpoints/HEX.json           how a container is connected
 //! ```
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
 
 pub mod container;
 pub mod file;
+pub mod lease;
 pub mod lock;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,8 @@ pub mod bpf;
 pub mod clone;
 pub mod exe;
 pub mod mount;
+pub mod netlink;
+pub mod netns;
 pub mod process;
 pub mod signal;
 pub mod socket;
