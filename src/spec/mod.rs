@@ -6,6 +6,7 @@
 pub mod container;
 pub mod digest;
 pub mod id;
+pub mod image;
 pub mod limits;
 pub mod mount;
 pub mod network;
