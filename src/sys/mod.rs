@@ -1,1 +1,15 @@
 //! The kernel made safe: the only module with `unsafe`. Returns `io::Error`.
+//!
+//! What `rustix` and `nix` offer safely is used from there; here is what they do not have, and what
+//! needs an argument for its safety: making processes, mounts by descriptor, namespaces, terminals.
+
+#![allow(unsafe_code)]
+
+pub mod clone;
+pub mod exe;
+pub mod mount;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod terminal;
+pub mod userns;

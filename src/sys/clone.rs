@@ -1,0 +1,82 @@
+//! Making processes without exec. The only place that does.
+//!
+//! The child of a process with several threads owns locks that nobody will ever release (the
+//! allocator's among them), so these functions refuse to work where there is more than one thread.
+//! Programs with threads re-execute themselves instead.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// `CLONE_INTO_CGROUP`, which does not fit the type that `libc` gives it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A process that was just made.
+#[derive(Debug)]
+pub struct Child {
+    /// Process ID as the parent sees it.
+    pub pid: i32,
+    /// Descriptor of the process; readable when it has ended.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a child process in new namespaces (`flags` are `CLONE_NEW…`), in a cgroup v2 if one is given.
+pub fn clone3(
+    flags: i32,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce() -> Infallible,
+) -> io::Result<Child> {
+    assert_single_threaded()?;
+    let mut pidfd: i32 = -1;
+    // SAFETY: all zeroes is the documented default of every field of this plain structure.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from(flags.cast_unsigned()) | libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    // SAFETY: without CLONE_VM the child has its own copy of all memory, as after fork; the check
+    // above makes sure that no other thread holds a lock in that copy.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => run(child),
+        pid => {
+            let pid = i32::try_from(pid).map_err(io::Error::other)?;
+            // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid, pidfd })
+        }
+    }
+}
+
+/// Makes a child process that shares nothing but descriptors.
+pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Child> {
+    clone3(0, None, child)
+}
+
+/// Runs the child's part. It leaves by exec or `exit_now`; a panic ends it like a failure.
+fn run(child: impl FnOnce() -> Infallible) -> ! {
+    drop(catch_unwind(AssertUnwindSafe(child)));
+    exit_now(125)
+}
+
+/// Ends the process at once, without the exit handlers that belong to the parent.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: no preconditions; it does not return.
+    unsafe { libc::_exit(code) }
+}
+
+fn assert_single_threaded() -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    // A directory's link count is 2 and one for each directory in it: here, for each thread.
+    match std::fs::metadata("/proc/self/task") {
+        Ok(tasks) if tasks.nlink() > 3 => {
+            Err(io::Error::other("cannot fork: this process has several threads"))
+        }
+        // Without /proc there is no telling; the callers know what they do.
+        _ => Ok(()),
+    }
+}

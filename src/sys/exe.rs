@@ -1,0 +1,55 @@
+//! Our own executable, protected from containers.
+//!
+//! A process that enters a container shows its executable there as /proc/PID/exe. Opened at the
+//! right moment by the container's root, that is a writable handle on the file on the host
+//! (CVE-2019-5736). So what enters a container never runs from the host's file but from a read-only
+//! overlay without an upper layer, detached from any namespace: the same page cache, no copy, and
+//! no way to write. Where no overlay can be made, from a sealed copy in memory.
+
+use std::fs::File;
+use std::io::{self, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+
+use super::mount;
+
+/// Opens our own executable in a form that cannot be written through.
+///
+/// `empty` is some directory with nothing in it that has the executable's name: the kernel wants
+/// at least two lower directories.
+pub fn sealed(empty: &Path) -> io::Result<OwnedFd> {
+    let path = std::fs::read_link("/proc/self/exe")?;
+    match overlaid(&path, empty) {
+        Ok(file) => Ok(file),
+        Err(_) => copied(),
+    }
+}
+
+fn overlaid(path: &Path, empty: &Path) -> io::Result<OwnedFd> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let tree = mount::overlay(&[dir, empty], &[], mount::READ_ONLY | mount::NO_SUID)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(&tree, name, flags, Mode::empty())?;
+    // The file may have been replaced by another version since we were started.
+    let (found, own) = (rustix::fs::fstat(&file)?, rustix::fs::stat("/proc/self/exe")?);
+    if found.st_ino != own.st_ino || found.st_size != own.st_size {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(file)
+}
+
+fn copied() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut copy = File::from(rustix::fs::memfd_create(c"barge", flags)?);
+    io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
+    copy.rewind()?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(copy.as_fd(), seals)?;
+    // A descriptor that was opened for writing cannot be executed.
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}

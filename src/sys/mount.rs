@@ -1,0 +1,182 @@
+//! Mounts by descriptor: the mount API of Linux 5.2, and `mount_setattr` of 5.12.
+//!
+//! A file system or a clone of a tree is made detached, gets its attributes, and only then is put
+//! beneath a directory that is named by a descriptor too: no path is looked up twice.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+/// Attributes of a mount, as bits of `MOUNT_ATTR_…`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Attributes to set.
+    pub set: u64,
+    /// Attributes to clear.
+    pub clear: u64,
+    /// Propagation as `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`; 0 leaves it.
+    pub propagation: u64,
+}
+
+/// `MOUNT_ATTR_RDONLY`.
+pub const READ_ONLY: u64 = 0x1;
+/// `MOUNT_ATTR_NOSUID`.
+pub const NO_SUID: u64 = 0x2;
+/// `MOUNT_ATTR_NODEV`.
+pub const NO_DEV: u64 = 0x4;
+/// `MOUNT_ATTR_NOEXEC`.
+pub const NO_EXEC: u64 = 0x8;
+/// `MOUNT_ATTR_NOATIME`.
+pub const NO_ATIME: u64 = 0x10;
+/// `MOUNT_ATTR_STRICTATIME`.
+pub const STRICT_ATIME: u64 = 0x20;
+/// `MOUNT_ATTR__ATIME`: all of the access time bits, to be cleared before one is set.
+pub const ATIME_BITS: u64 = 0x70;
+/// `MOUNT_ATTR_NODIRATIME`.
+pub const NO_DIR_ATIME: u64 = 0x80;
+
+/// Makes a file system of a type, detached. Options are `(name, value)`; no value means a flag.
+pub fn filesystem(
+    kind: &CStr,
+    source: Option<&str>,
+    options: &[(String, Option<String>)],
+    attributes: u64,
+) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if let Some(source) = source {
+        rustix::mount::fsconfig_set_string(context.as_fd(), "source", source)?;
+    }
+    for (name, value) in options {
+        let set = match value {
+            Some(value) => {
+                rustix::mount::fsconfig_set_string(context.as_fd(), name.as_str(), value.as_str())
+            }
+            None => rustix::mount::fsconfig_set_flag(context.as_fd(), name.as_str()),
+        };
+        set.map_err(|error| explain(&context, error.into(), name))?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())
+        .map_err(|error| explain(&context, error.into(), ""))?;
+    let flags = MountAttrFlags::from_bits_retain(u32::try_from(attributes).unwrap_or(0));
+    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
+}
+
+/// Adds what the kernel has to say about a failed configuration step.
+fn explain(context: &OwnedFd, error: io::Error, option: &str) -> io::Error {
+    let mut text = [0_u8; 256];
+    let reason = match rustix::io::read(context, &mut text[..]) {
+        Ok(length) => String::from_utf8_lossy(&text[..length]).trim().to_owned(),
+        Err(_) => String::new(),
+    };
+    match (reason.as_str(), option) {
+        ("", "") => error,
+        ("", option) => io::Error::new(error.kind(), format!("option `{option}`: {error}")),
+        (reason, _) => io::Error::new(error.kind(), format!("{error} ({reason})")),
+    }
+}
+
+/// Clones the mount at a path (and those below it, if `recursive`), detached.
+pub fn clone_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    Ok(rustix::mount::open_tree(rustix::fs::CWD, path, clone_flags(recursive))?)
+}
+
+/// Clones the mount at what a descriptor refers to, detached.
+pub fn clone_at(file: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
+    let flags = clone_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(rustix::mount::open_tree(file, c"", flags)?)
+}
+
+fn clone_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
+}
+
+/// Changes attributes of a mount (and those below it, if `recursive`).
+pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool) -> io::Result<()> {
+    let args = libc::mount_attr {
+        attr_set: attributes.set,
+        attr_clr: attributes.clear,
+        propagation: attributes.propagation,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the structure and its size agree, and the descriptor and the string outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const args,
+            size_of_val(&args),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Puts a detached mount on top of what `target` refers to.
+pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", flags)?)
+}
+
+/// Sets the propagation of all mounts of this mount namespace.
+pub fn set_propagation_of_all(propagation: u64) -> io::Result<()> {
+    let root = rustix::fs::open(
+        "/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    set_attributes(&root, Attributes { propagation, ..Attributes::default() }, true)
+}
+
+/// Makes `root` the root directory of this mount namespace and lets go of the old one.
+pub fn pivot_root(root: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    // The old root now lies on top of the new one.
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir(c"/")?)
+}
+
+/// Writes the layers of an overlay, top first, as the options that this kernel takes.
+///
+/// `lowerdir+` (Linux 6.5) takes one at a time, so that hundreds fit; before, all went into one
+/// string of at most a page, with colons and backslashes escaped.
+pub fn lower_options(layers: &[&Path], one_by_one: bool) -> Vec<(String, Option<String>)> {
+    let text = |path: &Path| String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned();
+    if one_by_one {
+        return layers.iter().map(|path| ("lowerdir+".to_owned(), Some(text(path)))).collect();
+    }
+    let escaped: Vec<String> =
+        layers.iter().map(|path| text(path).replace('\\', "\\\\").replace(':', "\\:")).collect();
+    vec![("lowerdir".to_owned(), Some(escaped.join(":")))]
+}
+
+/// Makes an overlay, detached.
+pub fn overlay(
+    layers: &[&Path],
+    rest: &[(String, Option<String>)],
+    attributes: u64,
+) -> io::Result<OwnedFd> {
+    let make = |one_by_one| {
+        let mut options = lower_options(layers, one_by_one);
+        options.extend_from_slice(rest);
+        filesystem(c"overlay", Some("overlay"), &options, attributes)
+    };
+    match make(true) {
+        Err(error) if error.to_string().contains("lowerdir+") => make(false),
+        other => other,
+    }
+}
+
+/// Converts a file system type for [`filesystem`].
+pub fn kind(name: &str) -> io::Result<CString> {
+    CString::new(name).map_err(io::Error::other)
+}

@@ -1,0 +1,237 @@
+//! Facts about processes, and replacing our own by another program.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+/// Returns when a process started, in clock ticks since boot; `None` if there is no such process.
+///
+/// Together with the number this tells a process from a later one that got the same number.
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may contain anything.
+    let fields = &stat[stat.rfind(')')? + 2..];
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
+/// Opens a process if it is still the one that started then.
+pub fn open(pid: i32, started: u64) -> io::Result<Option<OwnedFd>> {
+    let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
+    let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // In this order: had the number changed hands before, the time differs now.
+    Ok((start_time(pid) == Some(started)).then_some(pidfd))
+}
+
+/// Returns the ID of this boot of the machine.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+/// How a process ended, as shells tell it: its exit code, or 128 and the signal.
+pub fn exit_code(status: &WaitIdStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (_, Some(signal)) => 128 + signal,
+        _ => 255,
+    }
+}
+
+/// Waits for a child process to end and returns how, as [`exit_code`] tells it.
+pub fn wait(child: BorrowedFd<'_>) -> io::Result<i32> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(child), WaitIdOptions::EXITED) {
+            Ok(Some(status)) => return Ok(exit_code(&status)),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Sends a signal to a process.
+pub fn send_signal(process: impl AsFd, signal: i32) -> io::Result<()> {
+    // SAFETY: the descriptor lives as long as the call, and a null pointer means: no further facts.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_fd().as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Words in the form that exec takes: made before a fork, used after it.
+#[derive(Debug)]
+pub struct Words(Vec<CString>);
+
+impl Words {
+    /// Converts words; one with a zero byte is refused.
+    pub fn new<S: AsRef<[u8]>>(words: impl IntoIterator<Item = S>) -> io::Result<Self> {
+        let words = words.into_iter().map(|word| CString::new(word.as_ref()));
+        Ok(Self(words.collect::<Result<_, _>>().map_err(io::Error::other)?))
+    }
+
+    fn pointers(&self) -> Vec<*const libc::c_char> {
+        self.0.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+    }
+}
+
+/// Replaces this process by the program at `path`. Returns only on failure.
+pub fn exec(path: &CStr, args: &Words, env: &Words) -> io::Result<Infallible> {
+    let (args, env) = (args.pointers(), env.pointers());
+    // SAFETY: both lists end with a null pointer, and all strings outlive the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Err(io::Error::last_os_error())
+}
+
+/// Replaces this process by the program in an open file. Returns only on failure.
+pub fn exec_file(file: BorrowedFd<'_>, args: &Words, env: &Words) -> io::Result<Infallible> {
+    let (args, env) = (args.pointers(), env.pointers());
+    // SAFETY: both lists end with a null pointer, all strings and the descriptor outlive the call.
+    unsafe {
+        libc::execveat(
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr().cast(),
+            env.as_ptr().cast(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(io::Error::last_os_error())
+}
+
+/// Makes `target` (0, 1, 2, …) refer to the same open file as `file`, to be kept over exec.
+pub fn redirect(file: BorrowedFd<'_>, target: i32) -> io::Result<()> {
+    if file.as_raw_fd() == target {
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?;
+        return Ok(());
+    }
+    // SAFETY: no memory is involved; the callers are about to exec or have just started, and nobody
+    // else owns the low numbers that they replace.
+    match unsafe { libc::dup2(file.as_raw_fd(), target) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Takes over a descriptor that the parent process has put under this number.
+pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the number is only looked at; a closed one is reported as an error.
+    let file = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, and by the agreement with the parent process it is ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Marks all descriptors from this number on as closed at exec.
+pub fn close_from_at_exec(first: u32) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes all descriptors from this number on: only for a process that will run no destructors.
+pub fn close_from(first: u32) -> io::Result<()> {
+    close_range(first, 0)
+}
+
+fn close_range(first: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved; the callers own all descriptors from `first` on.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets a process attribute by prctl(2) that takes one number.
+fn prctl(option: i32, value: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: the options used in this file take plain numbers.
+    match unsafe { libc::prctl(option, value, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes orphaned descendants children of this process.
+pub fn become_subreaper() -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Lets this process be killed when its parent ends.
+pub fn die_with_parent() -> io::Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+}
+
+/// Keeps other processes of the same user from looking into this one.
+pub fn hide() -> io::Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// Keeps set-user-ID programs from gaining anything, for good.
+pub fn no_new_privileges() -> io::Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// Gives this process another name in `ps` and the like; 15 bytes at most.
+pub fn set_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: the string ends with a zero byte and outlives the call.
+    match unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Replaces user and groups of this process: all of real, effective and saved.
+///
+/// The kernel interface is per thread; the only thread is ours (see `sys::clone`).
+pub fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Result<()> {
+    if let Some(groups) = groups {
+        // SAFETY: the pointer and the length belong to the same slice.
+        if unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: plain numbers.
+    if unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: plain numbers.
+    match unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sets one rlimit of this process.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the pointer refers to a whole structure that outlives the call.
+    match unsafe { libc::setrlimit(resource, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_its_own_start_time() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let started = start_time(pid).unwrap();
+        assert!(started > 0);
+        assert!(open(pid, started).unwrap().is_some());
+        assert!(open(pid, started + 1).unwrap().is_none());
+        assert!(open(i32::MAX, 0).unwrap().is_none());
+    }
+}

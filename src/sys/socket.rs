@@ -1,0 +1,52 @@
+//! Sockets between our own processes, and passing descriptors over them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+/// Makes two connected sockets: of a stream, or of messages with borders.
+pub fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message and, with it, a descriptor.
+pub fn send(socket: BorrowedFd<'_>, data: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let files = file.map(|file| [file]);
+    if let Some(files) = &files {
+        ancillary.push(SendAncillaryMessage::ScmRights(files));
+    }
+    let flags = SendFlags::NOSIGNAL;
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut ancillary, flags)
+    })?;
+    Ok(())
+}
+
+/// Receives one message and the descriptor that came with it. No bytes: the other side is gone.
+pub fn receive(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let message = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(data)], &mut ancillary, flags)
+    })?;
+    let mut file = None;
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut files) = part {
+            file = files.next();
+        }
+    }
+    Ok((message.bytes, file))
+}
+
+/// Makes reads and writes return at once instead of waiting.
+pub fn set_nonblocking(file: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(file, true)?)
+}

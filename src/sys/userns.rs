@@ -1,0 +1,96 @@
+//! User namespaces: entering one of our own, with the IDs that the system gave this user.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Command, Stdio};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::clone;
+use super::process;
+use super::socket;
+
+/// A range of IDs of the parent namespace that appear here from `inside` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// First ID inside.
+    pub inside: u32,
+    /// First ID outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Tells whether this process is in the machine's initial user namespace.
+pub fn is_initial() -> bool {
+    match fs::read_to_string("/proc/self/uid_map") {
+        Ok(map) => map.split_whitespace().eq(["0", "0", "4294967295"]),
+        // Without /proc there are no namespaces to speak of.
+        Err(_) => true,
+    }
+}
+
+/// Enters the user namespace of a process of the same user.
+pub fn join(process: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(setns(process, CloneFlags::CLONE_NEWUSER)?)
+}
+
+/// Enters a new user namespace in which only this user exists, as root.
+pub fn enter_alone(uid: u32, gid: u32) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// Enters a new user namespace with these IDs, by means of newuidmap and newgidmap.
+///
+/// These two may write more than one ID because they are set-user-ID programs; they must be run
+/// from outside the new namespace, so a child is left behind to do that.
+pub fn enter_mapped(uids: &[IdRange], gids: &[IdRange]) -> io::Result<()> {
+    let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)?;
+    let parent = std::process::id();
+    let child = clone::fork(|| {
+        let mut ours = fs::File::from(theirs);
+        let mut go = [0];
+        let told = ours.read_exact(&mut go).and_then(|()| {
+            write_map("newuidmap", parent, uids).and_then(|()| write_map("newgidmap", parent, gids))
+        });
+        if let Err(error) = told {
+            drop(ours.write_all(error.to_string().as_bytes()));
+            clone::exit_now(1);
+        }
+        clone::exit_now(0)
+    })?;
+    let entered = unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from);
+    let mut ours = fs::File::from(ours);
+    if entered.is_ok() {
+        ours.write_all(&[1])?;
+    }
+    rustix::net::shutdown(&ours, rustix::net::Shutdown::Write)?;
+    let mut text = String::new();
+    if process::wait(child.pidfd.as_fd())? != 0 {
+        ours.read_to_string(&mut text)?;
+    }
+    entered?;
+    if text.is_empty() { Ok(()) } else { Err(io::Error::other(text)) }
+}
+
+fn write_map(program: &str, pid: u32, ranges: &[IdRange]) -> io::Result<()> {
+    let numbers = ranges
+        .iter()
+        .flat_map(|range| [range.inside, range.outside, range.count])
+        .map(|number| number.to_string());
+    let output = Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot run {program}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{program}: {}", text.trim())))
+}
