@@ -3,6 +3,7 @@
 //! Every grammar that a flag, a REST body or a compose file can contain is a type here with
 //! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
 
+pub mod change;
 pub mod container;
 pub mod digest;
 pub mod id;
@@ -10,6 +11,8 @@ pub mod image;
 pub mod limits;
 pub mod mount;
 pub mod network;
+pub mod platform;
 pub mod process;
 pub mod reference;
 pub mod security;
+pub mod timestamp;

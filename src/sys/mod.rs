@@ -9,6 +9,7 @@ pub mod clone;
 pub mod exe;
 pub mod mount;
 pub mod process;
+pub mod root;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
