@@ -13,6 +13,7 @@ pub mod mount;
 pub mod netlink;
 pub mod netns;
 pub mod process;
+pub mod root;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
