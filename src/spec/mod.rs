@@ -9,6 +9,7 @@ pub mod duration;
 pub mod env;
 pub mod filter;
 pub mod id;
+pub mod keys;
 pub mod limits;
 pub mod mount;
 pub mod name;
