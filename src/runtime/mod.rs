@@ -1,1 +1,5 @@
 //! Makes a process in a box: namespaces, mounts, cgroups, capabilities, seccomp. Knows no images.
+
+pub mod capability;
+pub mod kernel;
+pub mod seccomp;
