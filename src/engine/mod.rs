@@ -1,1 +1,3 @@
 //! Use cases: one verb a file. Prints nothing, has no globals.
+
+pub mod images;
