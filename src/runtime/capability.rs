@@ -95,6 +95,18 @@ impl fmt::Debug for CapabilitySet {
     }
 }
 
+impl CapabilitySet {
+    /// Reads a set in the OCI's words; ones that this version does not know are left out.
+    pub fn from_oci(names: Option<&oci_spec::runtime::Capabilities>) -> Self {
+        names.into_iter().flatten().filter_map(|name| named(&name.to_string())).collect()
+    }
+
+    /// Writes the set in the OCI's words.
+    pub fn to_oci(self) -> oci_spec::runtime::Capabilities {
+        self.names().iter().filter_map(|name| name.parse().ok()).collect()
+    }
+}
+
 /// Decides which capabilities a container gets, of those that are available.
 ///
 /// The rules are Docker's: `ALL` added is all but those dropped, else `ALL` dropped is those added,

@@ -40,6 +40,8 @@ pub struct ContainerConfig {
     pub env: Vec<String>,
     /// Working directory.
     pub working_dir: PathBuf,
+    /// Whether it is made if it is missing: the image's own, not one that the user named.
+    pub make_working_dir: bool,
     /// `USER[:GROUP]`, resolved in the container's own files at start; empty is root.
     pub user: String,
     /// Labels.
@@ -50,6 +52,13 @@ pub struct ContainerConfig {
     pub exposed_ports: Vec<String>,
     /// What was recorded as it was asked for.
     pub settings: Settings,
+}
+
+impl ContainerConfig {
+    /// Returns the host name of a container that does not share the host's.
+    pub fn hostname(&self) -> &str {
+        self.settings.hostname.as_deref().unwrap_or_else(|| self.id.short())
+    }
 }
 
 /// A root file system that does not come from layers alone.
@@ -363,6 +372,11 @@ impl Locked<'_> {
     /// Returns the lock, to pass it on to another process.
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// Lets go of the record at once, even where other processes inherited the lock.
+    pub fn release(self) {
+        self.lock.release();
     }
 
     /// Returns what was decided at create.
