@@ -14,7 +14,6 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Entry, Stdio};
 use crate::store::container::Container;
 use crate::sys::clone::{exit_now, fork};
-use crate::sys::signal::Signals;
 use crate::sys::{process, terminal};
 
 /// A process to run in a container.
@@ -99,7 +98,7 @@ impl Engine {
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
         };
-        let (child, master) = entry.start()?.run()?;
+        let (child, master) = entry.start()?.run(user_size())?;
         match (spec.detach, master) {
             (true, _) => Ok(0),
             (false, Some(master)) => converse(&child.pidfd, &master, spec),
@@ -137,13 +136,15 @@ fn exec_process(container: &Container, spec: &ExecSpec) -> Result<oci_spec::runt
 
 /// Waits for a process that has our own standard descriptors, and passes signals on to it.
 fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
-    let signals = Signals::new(&session::proxied_signals()).context(|| "cannot catch signals")?;
+    let signals = session::catch_signals(true)?;
     loop {
         let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
         let _interrupted = poll(&mut files, None);
         let ended = !files[0].revents().is_empty();
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
-            let _gone = process::send_signal(child, signal);
+            if signal != libc::SIGWINCH {
+                let _gone = process::send_signal(child, signal);
+            }
         }
         if ended {
             return process::wait(child.as_fd()).context(|| "cannot wait for the process");
@@ -153,16 +154,13 @@ fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
 
 /// Copies between the user's terminal and one of the container until the process ends.
 fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
-    let mut caught = session::proxied_signals();
-    caught.push(libc::SIGWINCH);
-    let signals = Signals::new(&caught).context(|| "cannot catch signals")?;
+    let signals = session::catch_signals(true)?;
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let wanted = spec.interactive.then_some(stdin.as_fd());
     let _raw = match wanted.filter(|stdin| rustix::termios::isatty(stdin)) {
         Some(stdin) => Some(terminal::Raw::new(stdin).context(|| "cannot use the terminal")?),
         None => None,
     };
-    fit(master.as_fd());
     let mut input = Input::new(wanted, &spec.detach_keys);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -176,7 +174,9 @@ fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
         drop(files);
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             if signal == libc::SIGWINCH {
-                fit(master.as_fd());
+                if let Some((rows, columns)) = user_size() {
+                    let _gone = terminal::set_size(master.as_fd(), rows, columns);
+                }
             } else {
                 let _gone = process::send_signal(child, signal);
             }
@@ -227,11 +227,8 @@ fn leave(master: &OwnedFd) -> Result<i32> {
     Ok(0)
 }
 
-/// Gives the container's terminal the size of the user's.
-fn fit(master: BorrowedFd<'_>) {
+/// Rows and columns of the user's terminal.
+fn user_size() -> Option<(u16, u16)> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let size = [stdin.as_fd(), stdout.as_fd()].into_iter().find_map(terminal::size);
-    if let Some((rows, columns)) = size {
-        let _gone = terminal::set_size(master, rows, columns);
-    }
+    [stdin.as_fd(), stdout.as_fd()].into_iter().find_map(terminal::size)
 }

@@ -10,6 +10,7 @@ mod exec;
 mod finish;
 mod frame;
 mod host;
+pub mod images;
 mod kill;
 mod list;
 mod logs;

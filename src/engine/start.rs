@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
-use super::session::{Attach, Session};
+use super::session::{self, Attach, Session};
 use super::{Engine, monitor};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
@@ -29,6 +29,9 @@ impl Engine {
         })?;
         let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)
             .context(|| "cannot make a socket pair")?;
+        // Those that come while it starts are for the container, too.
+        let signals =
+            attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
         let hello = Hello { output: attach.is_some() };
         let mut greeting = Vec::new();
         frame::append_json(&mut greeting, FrameKind::Hello, &hello);
@@ -43,7 +46,7 @@ impl Engine {
         let mut decoder = Decoder::default();
         let started = await_start(&ours, &mut decoder)?;
         let tty = attach.is_some_and(|attach| attach.tty);
-        Session::new(ours, decoder, started, tty).map(Some)
+        Session::new(ours, decoder, started, tty, signals).map(Some)
     }
 
     fn spawn_monitor(

@@ -30,6 +30,7 @@ pub fn detached(
     fork(|| {
         let place = || {
             rustix::process::setsid()?;
+            super::signal::reset_all()?;
             for number in 0..FIRST_FILE {
                 redirect(null.as_fd(), number)?;
             }
