@@ -160,8 +160,10 @@ int main(int count, char **words) {
     }
     int status = 0;
     need(waitpid((pid_t)child, &status, 0) == child, "waitpid");
-    // The kernel makes it for nobody to look into.
+    // The kernel makes them for nobody to look into.
     chmod(in_scratch("work/work"), 0700);
+    chmod(in_scratch("work/work/incompat"), 0700);
+    chmod(in_scratch("work/work/incompat/volatile"), 0700);
     unlink(in_scratch("work/work/incompat/volatile/dirty"));
     static const char *const gone[] = {"work/work/incompat/volatile", "work/work/incompat",
                                        "work/work", "work", "upper", "merged", ""};
