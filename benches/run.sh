@@ -110,7 +110,6 @@ tar -C "$work/bb" -cf "$work/bb.tar" .
 nothing() { /bin/true; }
 floor() { "$work/floor" "$work/bb" "$work/scratch" /bin/true; }
 run_none() { "${barge[@]}" run --rm --network none bb true; }
-run_bridge() { "${barge[@]}" run --rm bb true; }
 title "run --rm bb true, root (fork and exec of a process alone: \`nothing\`)"
 interleave floor=floor run-network-none=run_none nothing=nothing
 
@@ -136,7 +135,6 @@ execute() { "${barge[@]}" exec box true; }
 version() { "${barge[@]}" version; }
 list() { "${barge[@]}" ps; }
 inspect() { "${barge[@]}" inspect box; }
-create() { "${barge[@]}" create --rm bb true; }
 title "exec true in a running container"
 interleave nsenter=enter exec=execute
 title "small commands, one container running"
