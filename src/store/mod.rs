@@ -36,9 +36,9 @@ pub mod blob;
 pub mod container;
 pub mod draft;
 pub mod file;
-pub mod lease;
 pub mod image;
 pub mod layer;
+pub mod lease;
 pub mod lock;
 
 use std::path::{Path, PathBuf};

@@ -12,7 +12,10 @@ fn sleeper() -> (Barge, String) {
 #[test]
 fn exec_runs_beside_the_first_process() {
     let (barge, _) = sleeper();
-    barge.run(["exec", "box", "sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline; echo; pwd; echo $OF"]).ok().stdout("sleep 1000 \n/etc\ncontainer\n");
+    barge
+        .run(["exec", "box", "sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline; echo; pwd; echo $OF"])
+        .ok()
+        .stdout("sleep 1000 \n/etc\ncontainer\n");
     let script = "for n in pid net ipc mnt uts cgroup user; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo $n; done; cat /proc/1/cgroup > /a; cat /proc/self/cgroup > /b; cmp /a /b";
     barge.run(["exec", "box", "sh", "-c", script]).ok().stdout("");
 }
@@ -35,7 +38,10 @@ fn exec_passes_the_exit_code_on() {
 fn exec_has_the_same_limits() {
     let (barge, _) = sleeper();
     let script = "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status";
-    let first = barge.run(["exec", "box", "sh", "-c", "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/1/status"]).ok().text();
+    let first = barge
+        .run(["exec", "box", "sh", "-c", "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/1/status"])
+        .ok()
+        .text();
     barge.run(["exec", "box", "sh", "-c", script]).ok().stdout(&format!("{first}\n"));
     assert!(first.contains("Seccomp:\t2"), "{first}");
     let privileged = barge.run(["exec", "--privileged", "box", "sh", "-c", script]).ok().text();
@@ -45,7 +51,8 @@ fn exec_has_the_same_limits() {
 #[test]
 fn exec_forwards_a_megabyte_and_a_half_of_any_bytes() {
     let (barge, _) = sleeper();
-    let bytes: Vec<u8> = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let output = barge.command(["exec", "-i", "box", "cat"]).input(bytes.clone()).run().ok();
     assert!(output.stdout == bytes, "{} of {} bytes", output.stdout.len(), bytes.len());
     // Without -i there is no input.
@@ -65,7 +72,21 @@ fn exec_never_cuts_the_output_off() {
 fn exec_takes_environment_directory_and_user() {
     let (barge, _) = sleeper();
     let file = barge.file("env", "F=file\n");
-    let line = ["exec", "-e", "A=b", "--env-file", &file, "-w", "/home", "-u", "app", "box", "sh", "-c", "echo $A $F $OF $HOME; pwd; id -u; id -G"];
+    let line = [
+        "exec",
+        "-e",
+        "A=b",
+        "--env-file",
+        &file,
+        "-w",
+        "/home",
+        "-u",
+        "app",
+        "box",
+        "sh",
+        "-c",
+        "echo $A $F $OF $HOME; pwd; id -u; id -G",
+    ];
     barge.run(line).ok().stdout("b file container /home\n/home\n1000\n1000 2000\n");
     barge.run(["exec", "-u", "nosuch", "box", "true"]).fails(126).error_has("nosuch");
 }
@@ -84,8 +105,15 @@ fn exec_runs_in_the_background() {
 #[test]
 fn exec_reports_what_cannot_be() {
     let (barge, _) = sleeper();
-    barge.run(["exec", "nosuch", "true"]).fails(125).error("no container with name or ID \"nosuch\" found: no such container");
-    barge.run(["exec", "box"]).exits(125).stdout("").stderr_has("must provide a non-empty command to start an exec session");
+    barge
+        .run(["exec", "nosuch", "true"])
+        .fails(125)
+        .error("no container with name or ID \"nosuch\" found: no such container");
+    barge
+        .run(["exec", "box"])
+        .exits(125)
+        .stdout("")
+        .stderr_has("must provide a non-empty command to start an exec session");
     barge.run(["create", "--name", "idle", "busybox", "true"]).ok();
     barge.run(["exec", "idle", "true"]).fails(125).error_has("container state improper");
 }
@@ -93,7 +121,8 @@ fn exec_reports_what_cannot_be() {
 #[test]
 fn exec_ends_with_the_container() {
     let (barge, _) = sleeper();
-    let mut running = barge.command(["exec", "box", "sh", "-c", "echo up; exec sleep 1000"]).spawn();
+    let mut running =
+        barge.command(["exec", "box", "sh", "-c", "echo up; exec sleep 1000"]).spawn();
     running.expect("up\n");
     barge.run(["kill", "box"]).ok();
     running.wait().exits(137);

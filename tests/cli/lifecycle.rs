@@ -10,7 +10,8 @@ const POLITE: &str = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0
 #[test]
 fn start_runs_what_was_created() {
     let barge = Barge::with_busybox();
-    let line = ["create", "--network=none", "--name", "box", "busybox", "sh", "-c", "echo ran; exit 3"];
+    let line =
+        ["create", "--network=none", "--name", "box", "busybox", "sh", "-c", "echo ran; exit 3"];
     let id = barge.run(line).ok().text();
     barge.run(["start", "box"]).ok().stdout("box\n");
     barge.run(["wait", "box"]).ok().stdout("3\n");
@@ -75,11 +76,9 @@ fn stop_kills_what_does_not_listen() {
     let barge = Barge::with_busybox();
     barge.start(["--name", "deaf", "busybox", "sleep", "1000"]);
     let begin = Instant::now();
-    barge
-        .run(["stop", "-t", "1", "deaf"])
-        .exits(0)
-        .stdout("deaf\n")
-        .stderr_has("StopSignal SIGTERM failed to stop container deaf in 1 seconds, resorting to SIGKILL");
+    barge.run(["stop", "-t", "1", "deaf"]).exits(0).stdout("deaf\n").stderr_has(
+        "StopSignal SIGTERM failed to stop container deaf in 1 seconds, resorting to SIGKILL",
+    );
     assert!(begin.elapsed() >= Duration::from_secs(1));
     assert_eq!(barge.inspect("deaf", "{{.State.ExitCode}}"), "137");
 }
@@ -96,8 +95,14 @@ fn stop_uses_the_signal_and_the_time_of_the_container() {
     let begin = Instant::now();
     barge.run(["stop", "b"]).exits(0);
     assert!(begin.elapsed() < Duration::from_secs(8), "it waited for ten seconds");
-    barge.run(["create", "--stop-signal", "NOSUCH", "busybox", "true"]).fails(125).error("invalid signal: NOSUCH");
-    barge.run(["create", "--stop-signal", "65", "busybox", "true"]).fails(125).error("valid signals are 1 through 64");
+    barge
+        .run(["create", "--stop-signal", "NOSUCH", "busybox", "true"])
+        .fails(125)
+        .error("invalid signal: NOSUCH");
+    barge
+        .run(["create", "--stop-signal", "65", "busybox", "true"])
+        .fails(125)
+        .error("valid signals are 1 through 64");
 }
 
 #[test]
@@ -118,7 +123,8 @@ fn stop_while_others_look() {
 #[test]
 fn stop_all() {
     let barge = Barge::with_busybox();
-    let mut ids = [barge.start(["busybox", "sleep", "1000"]), barge.start(["busybox", "sleep", "1000"])];
+    let mut ids =
+        [barge.start(["busybox", "sleep", "1000"]), barge.start(["busybox", "sleep", "1000"])];
     let mut stopped = barge.run(["stop", "-a", "-t", "0"]).exits(0).lines();
     ids.sort();
     stopped.sort();
@@ -128,7 +134,8 @@ fn stop_all() {
 #[test]
 fn kill_sends_the_signal() {
     let barge = Barge::with_busybox();
-    let script = "trap 'echo got one' USR1; trap 'echo got two' USR2; echo up; while :; do sleep 0.1; done";
+    let script =
+        "trap 'echo got one' USR1; trap 'echo got two' USR2; echo up; while :; do sleep 0.1; done";
     barge.start(["--name", "box", "busybox", "sh", "-c", script]);
     barge.await_log("box", "up");
     for (signal, text) in [("USR1", "got one"), ("SIGUSR2", "got two")] {
@@ -140,7 +147,10 @@ fn kill_sends_the_signal() {
     barge.await_status("box", "exited");
     assert_eq!(barge.inspect("box", "{{.State.ExitCode}}"), "137");
     barge.run(["kill", "box"]).fails(125).error_has("box");
-    barge.run(["kill", "nosuch"]).fails(125).error("no container with name or ID \"nosuch\" found: no such container");
+    barge
+        .run(["kill", "nosuch"])
+        .fails(125)
+        .error("no container with name or ID \"nosuch\" found: no such container");
 }
 
 #[test]
@@ -167,7 +177,10 @@ fn restart_starts_again() {
     barge.run(["stop", "box"]).ok();
     barge.run(["restart", "-t", "0", "box"]).ok().stdout("box\n");
     assert_eq!(barge.status("box"), "running");
-    barge.run(["restart", "nosuch"]).fails(125).error("no container with name or ID \"nosuch\" found: no such container");
+    barge
+        .run(["restart", "nosuch"])
+        .fails(125)
+        .error("no container with name or ID \"nosuch\" found: no such container");
 }
 
 #[test]
@@ -197,12 +210,18 @@ fn rm_refuses_a_running_container() {
 #[test]
 fn rm_reports_what_is_missing() {
     let barge = Barge::with_busybox();
-    barge.run(["rm", "nosuch"]).fails(1).error("no container with ID or name \"nosuch\" found: no such container");
+    barge
+        .run(["rm", "nosuch"])
+        .fails(1)
+        .error("no container with ID or name \"nosuch\" found: no such container");
     barge.run(["rm", "-f", "nosuch"]).ok().stdout("").stderr("");
     barge.run(["rm", "-i", "nosuch"]).ok().stdout("").stderr("");
     barge.run(["create", "--name", "good", "busybox", "true"]).ok();
     let output = barge.run(["rm", "bad", "good"]).exits(1).stdout("good\n");
-    assert_eq!(output.errors(), "Error: no container with ID or name \"bad\" found: no such container\n");
+    assert_eq!(
+        output.errors(),
+        "Error: no container with ID or name \"bad\" found: no such container\n"
+    );
 }
 
 #[test]
@@ -222,7 +241,8 @@ fn rm_all() {
 #[test]
 fn wait_prints_one_code_per_line() {
     let barge = Barge::with_busybox();
-    let script = |code: u32| format!("trap 'exit {code}' TERM; echo up; while :; do sleep 0.1; done");
+    let script =
+        |code: u32| format!("trap 'exit {code}' TERM; echo up; while :; do sleep 0.1; done");
     barge.start(["--name", "a", "busybox", "sh", "-c", &script(4)]);
     barge.start(["--name", "b", "busybox", "sh", "-c", &script(5)]);
     let waiting = barge.command(["wait", "a", "b"]).spawn();
@@ -231,7 +251,10 @@ fn wait_prints_one_code_per_line() {
         barge.run(["stop", name]).ok();
     }
     waiting.wait().ok().stdout("4\n5\n");
-    barge.run(["wait", "nosuch"]).fails(125).error("no container with name or ID \"nosuch\" found: no such container");
+    barge
+        .run(["wait", "nosuch"])
+        .fails(125)
+        .error("no container with name or ID \"nosuch\" found: no such container");
 }
 
 #[test]
@@ -261,17 +284,20 @@ fn containers_are_found_by_name_id_and_prefix() {
 #[test]
 fn a_prefix_of_several_ids_is_refused() {
     let barge = Barge::with_busybox();
-    let ids: Vec<String> = (0..17).map(|_| barge.run(["create", "busybox", "true"]).ok().text()).collect();
+    let ids: Vec<String> =
+        (0..17).map(|_| barge.run(["create", "busybox", "true"]).ok().text()).collect();
     // Of seventeen IDs two begin with the same digit.
     let digit = |id: &String| id.as_bytes()[0];
-    let first = ids.iter().find(|id| ids.iter().filter(|other| digit(other) == digit(id)).count() > 1);
+    let first =
+        ids.iter().find(|id| ids.iter().filter(|other| digit(other) == digit(id)).count() > 1);
     barge.run(["stop", &first.unwrap()[..1]]).fails(125).error_has("more than one container");
 }
 
 #[test]
 fn names_and_ids_of_several_runs_differ() {
     let barge = Barge::with_busybox();
-    let ids: Vec<String> = (0..3).map(|_| barge.run(["create", "busybox", "true"]).ok().text()).collect();
+    let ids: Vec<String> =
+        (0..3).map(|_| barge.run(["create", "busybox", "true"]).ok().text()).collect();
     let mut names: Vec<String> = ids.iter().map(|id| barge.inspect(id, "{{.Name}}")).collect();
     names.sort();
     names.dedup();

@@ -10,7 +10,8 @@ fn memory_limit_kills_and_says_so() {
     let barge = Barge::with_busybox();
     // The first process grows: a string that is doubled until the kernel has enough of it.
     let script = "x=0123456789abcdef; while :; do x=$x$x; done";
-    let line = ["run", "--network=none", "--name", "big", "-m", "16m", "busybox", "sh", "-c", script];
+    let line =
+        ["run", "--network=none", "--name", "big", "-m", "16m", "busybox", "sh", "-c", script];
     barge.run(line).exits(137);
     assert_eq!(barge.inspect("big", "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
     assert_eq!(barge.inspect("big", "{{.HostConfig.Memory}}"), "16777216");
@@ -22,7 +23,8 @@ fn memory_limit_leaves_others_alone() {
         return;
     }
     let barge = Barge::with_busybox();
-    let line = ["run", "--network=none", "--name", "small", "-m", "64m", "busybox", "sh", "-c", "exit 3"];
+    let line =
+        ["run", "--network=none", "--name", "small", "-m", "64m", "busybox", "sh", "-c", "exit 3"];
     barge.run(line).exits(3);
     assert_eq!(barge.inspect("small", "{{.State.OOMKilled}}"), "false");
 }
@@ -57,7 +59,10 @@ fn cpus_become_a_quota() {
     assert!(["50000 100000", "50000"].contains(&quota.trim()), "{quota}");
     let weight = read(["cpu.weight", "cpu.shares"]).unwrap();
     assert!(["20", "59", "512"].contains(&weight.trim()), "{weight}");
-    assert_eq!(barge.inspect(&id, "{{.HostConfig.NanoCpus}} {{.HostConfig.CpuShares}}"), "500000000 512");
+    assert_eq!(
+        barge.inspect(&id, "{{.HostConfig.NanoCpus}} {{.HostConfig.CpuShares}}"),
+        "500000000 512"
+    );
 }
 
 #[test]
@@ -95,7 +100,8 @@ fn ulimits_are_set() {
 
 #[test]
 fn ulimits_beyond_what_the_caller_may_have_are_refused() {
-    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
     let may_raise = u64::from_str_radix(effective.trim(), 16).unwrap() & (1 << 24) != 0;
@@ -129,7 +135,10 @@ fn default_ulimits_never_fail() {
 fn oom_score_and_shm_size_are_set() {
     let barge = Barge::with_busybox();
     barge
-        .shell(&["--oom-score-adj", "500", "--shm-size", "8m"], "cat /proc/self/oom_score_adj; df -m /dev/shm | tail -n 1 | awk '{print $2}'")
+        .shell(
+            &["--oom-score-adj", "500", "--shm-size", "8m"],
+            "cat /proc/self/oom_score_adj; df -m /dev/shm | tail -n 1 | awk '{print $2}'",
+        )
         .ok()
         .stdout("500\n8\n");
 }

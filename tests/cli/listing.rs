@@ -51,8 +51,14 @@ fn ps_prints_ids_only() {
 fn ps_filters() {
     let barge = Barge::with_busybox();
     barge.start(["--name", "up", "--label", "tier=web", "busybox", "sleep", "1000"]);
-    barge.run(["create", "--name", "idle", "--label", "tier=db", "--label", "extra", "busybox", "true"]).ok();
-    barge.run(["run", "--network=none", "--name", "over", "busybox", "sh", "-c", "exit 3"]).exits(3);
+    barge
+        .run([
+            "create", "--name", "idle", "--label", "tier=db", "--label", "extra", "busybox", "true",
+        ])
+        .ok();
+    barge
+        .run(["run", "--network=none", "--name", "over", "busybox", "sh", "-c", "exit 3"])
+        .exits(3);
     let names = |filters: &[&str]| {
         let mut line = vec!["ps", "-a", "--format", "{{.Names}}"];
         for filter in filters {
@@ -85,11 +91,16 @@ fn ps_formats() {
     let barge = Barge::with_busybox();
     let id = barge.start(["--name", "box", "--label", "k=v", "busybox", "sleep", "1000"]);
     let format = |text: &str| barge.run(["ps", "--format", text]).ok().text();
-    assert_eq!(format("{{.ID}}|{{.Names}}|{{.Image}}|{{.State}}"), format!("{}|box|localhost/busybox:latest|running", &id[..12]));
+    assert_eq!(
+        format("{{.ID}}|{{.Names}}|{{.Image}}|{{.State}}"),
+        format!("{}|box|localhost/busybox:latest|running", &id[..12])
+    );
     assert_eq!(format("{{.Label \"k\"}}"), "v");
     assert_eq!(format("{{.Names}}\\t{{.State}}"), "box\trunning");
-    let table: Vec<String> =
-        format("table {{.Names}}\\t{{.State}}").lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let table: Vec<String> = format("table {{.Names}}\\t{{.State}}")
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
     assert_eq!(table, ["NAMES STATE", "box running"]);
     let json = barge.run(["ps", "--format", "json"]).ok().json();
     let first = if json.is_array() { &json[0] } else { &json };
@@ -102,15 +113,40 @@ fn ps_formats() {
 fn inspect_tells_everything() {
     let barge = Barge::with_busybox();
     let line = [
-        "create", "--name", "box", "--network", "none", "-e", "A=b", "-w", "/etc", "-u", "app", "--hostname", "h",
-        "--restart", "on-failure:2", "--cap-add", "NET_ADMIN", "--read-only", "-t", "--label", "l=1", "--stop-signal",
-        "USR1", "busybox", "sleep", "1000",
+        "create",
+        "--name",
+        "box",
+        "--network",
+        "none",
+        "-e",
+        "A=b",
+        "-w",
+        "/etc",
+        "-u",
+        "app",
+        "--hostname",
+        "h",
+        "--restart",
+        "on-failure:2",
+        "--cap-add",
+        "NET_ADMIN",
+        "--read-only",
+        "-t",
+        "--label",
+        "l=1",
+        "--stop-signal",
+        "USR1",
+        "busybox",
+        "sleep",
+        "1000",
     ];
     let id = barge.run(line).ok().text();
     let json = barge.run(["inspect", "box"]).ok().json();
     let container = &json[0];
     assert_eq!(json.as_array().unwrap().len(), 1);
-    let at = |path: &str| container.pointer(path).unwrap_or_else(|| panic!("{path} in {container:#}")).clone();
+    let at = |path: &str| {
+        container.pointer(path).unwrap_or_else(|| panic!("{path} in {container:#}")).clone()
+    };
     let table = [
         ("/Id", id.as_str().into()),
         ("/Name", "/box".into()),
@@ -145,7 +181,13 @@ fn inspect_tells_everything() {
     assert!(at("/HostConfig/CapAdd").to_string().contains("NET_ADMIN"));
     assert!(at("/Created").as_str().unwrap().starts_with("20"));
     assert!(at("/State/StartedAt").as_str().unwrap().starts_with("0001-01-01"));
-    for path in ["/Image", "/Mounts", "/NetworkSettings/Ports", "/NetworkSettings/Networks", "/Config/Image"] {
+    for path in [
+        "/Image",
+        "/Mounts",
+        "/NetworkSettings/Ports",
+        "/NetworkSettings/Networks",
+        "/Config/Image",
+    ] {
         at(path);
     }
 }
@@ -153,7 +195,11 @@ fn inspect_tells_everything() {
 #[test]
 fn inspect_reports_what_is_missing() {
     let barge = Barge::with_busybox();
-    barge.run(["inspect", "nosuch"]).exits(125).stdout("[]\n").stderr("Error: no such object: \"nosuch\"\n");
+    barge
+        .run(["inspect", "nosuch"])
+        .exits(125)
+        .stdout("[]\n")
+        .stderr("Error: no such object: \"nosuch\"\n");
     barge
         .run(["container", "inspect", "nosuch"])
         .exits(125)

@@ -14,7 +14,10 @@ fn logs_keep_both_streams() {
 #[test]
 fn logs_of_the_foreground_are_kept_too() {
     let barge = Barge::with_busybox();
-    barge.run(["run", "--network=none", "--name", "box", "busybox", "echo", "seen"]).ok().stdout("seen\n");
+    barge
+        .run(["run", "--network=none", "--name", "box", "busybox", "echo", "seen"])
+        .ok()
+        .stdout("seen\n");
     barge.run(["logs", "box"]).ok().stdout("seen\n");
 }
 
@@ -92,16 +95,26 @@ fn logs_keep_long_lines_and_odd_bytes() {
 #[test]
 fn logs_can_be_off() {
     let barge = Barge::with_busybox();
-    let line = ["run", "--network=none", "--name", "box", "--log-driver", "none", "busybox", "echo", "x"];
+    let line =
+        ["run", "--network=none", "--name", "box", "--log-driver", "none", "busybox", "echo", "x"];
     barge.run(line).ok().stdout("x\n");
-    barge.run(["logs", "box"]).fails(125).error_has("this container is using the 'none' log driver, cannot read logs");
-    barge.run(["create", "--log-driver", "nosuch", "busybox", "true"]).fails(125).error_has("invalid log driver");
+    barge
+        .run(["logs", "box"])
+        .fails(125)
+        .error_has("this container is using the 'none' log driver, cannot read logs");
+    barge
+        .run(["create", "--log-driver", "nosuch", "busybox", "true"])
+        .fails(125)
+        .error_has("invalid log driver");
 }
 
 #[test]
 fn logs_report_a_missing_container() {
     let barge = Barge::new();
-    barge.run(["logs", "nosuch"]).fails(125).error("no container with name or ID \"nosuch\" found: no such container");
+    barge
+        .run(["logs", "nosuch"])
+        .fails(125)
+        .error("no container with name or ID \"nosuch\" found: no such container");
 }
 
 #[test]
@@ -127,7 +140,8 @@ fn attach_serves_several_at_once() {
     let barge = Barge::with_busybox();
     let script = "while [ ! -e /go ]; do sleep 0.05; done; seq 1 5000";
     let id = barge.start(["busybox", "sh", "-c", script]);
-    let attached: Vec<_> = (0..3).map(|_| barge.command(["attach", "--no-stdin", &id]).spawn()).collect();
+    let attached: Vec<_> =
+        (0..3).map(|_| barge.command(["attach", "--no-stdin", &id]).spawn()).collect();
     wait_until("they are attached", || barge.processes().len() >= 5);
     barge.run(["exec", &id, "touch", "/go"]).ok();
     let want: String = (1..=5000).map(|n| format!("{n}\n")).collect();
@@ -141,13 +155,25 @@ fn attach_refuses_what_does_not_run() {
     let barge = Barge::with_busybox();
     barge.run(["create", "--name", "idle", "busybox", "true"]).ok();
     barge.run(["attach", "idle"]).fails(125).error_has("running");
-    barge.run(["attach", "nosuch"]).fails(125).error("no container with name or ID \"nosuch\" found: no such container");
+    barge
+        .run(["attach", "nosuch"])
+        .fails(125)
+        .error("no container with name or ID \"nosuch\" found: no such container");
 }
 
 #[test]
 fn a_client_that_goes_away_does_not_disturb() {
     let barge = Barge::with_busybox();
-    let line = ["run", "--network=none", "--name", "box", "busybox", "sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done"];
+    let line = [
+        "run",
+        "--network=none",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done",
+    ];
     let mut client = barge.command(line).spawn();
     client.expect("5\n");
     client.signal(rustix::process::Signal::KILL);

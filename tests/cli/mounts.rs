@@ -29,7 +29,10 @@ fn volumes_can_be_read_only() {
     fs::create_dir_all(barge.path("data/below")).unwrap();
     let volume = format!("{}:/data:ro", barge.path_text("data"));
     barge
-        .shell(&["-v", &volume], "touch /data/x /data/below/y 2>&1 | grep -c 'Read-only file system'")
+        .shell(
+            &["-v", &volume],
+            "touch /data/x /data/below/y 2>&1 | grep -c 'Read-only file system'",
+        )
         .ok()
         .stdout("2\n");
     assert!(!barge.path("data/x").exists());
@@ -41,7 +44,10 @@ fn volumes_are_private_to_the_container() {
     fs::create_dir(barge.path("data")).unwrap();
     let volume = format!("{}:/data", barge.path_text("data"));
     barge
-        .shell(&["--privileged", "-v", &volume], "mount -t tmpfs none /data && touch /data/inside && ls /data")
+        .shell(
+            &["--privileged", "-v", &volume],
+            "mount -t tmpfs none /data && touch /data/inside && ls /data",
+        )
         .ok()
         .stdout("inside\n");
     assert!(!barge.path("data/inside").exists());
@@ -125,7 +131,19 @@ fn volume_targets_do_not_leave_the_container() {
     let volume = format!("{}:/data/here", barge.path_text("data"));
     let up = format!("{}:/up/barge-test-escape", barge.path_text("data"));
     let script = "busybox ls /data/here /up/barge-test-escape";
-    let line = ["run", "--rm", "--network=none", "-v", &volume, "-v", &up, "links", "/bin/sh", "-c", script];
+    let line = [
+        "run",
+        "--rm",
+        "--network=none",
+        "-v",
+        &volume,
+        "-v",
+        &up,
+        "links",
+        "/bin/sh",
+        "-c",
+        script,
+    ];
     barge.run(line).ok().stdout("/data/here:\nseen\n\n/up/barge-test-escape:\nseen\n");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     assert!(!std::path::Path::new("/tmp/barge-test-escape").exists());
@@ -146,9 +164,22 @@ fn read_only_root_keeps_scratch_places_writable() {
 fn writes_stay_in_the_container() {
     let barge = Barge::with_busybox();
     barge.shell(&[], "echo changed > /etc/passwd; rm -r /home; touch /new; ls -d /home 2>/dev/null; cat /etc/passwd").exits(0).stdout("changed\n");
-    barge.shell(&[], "head -c 4 /etc/passwd; ls -d /home /new 2>/dev/null").exits(1).stdout("root/home\n");
+    barge
+        .shell(&[], "head -c 4 /etc/passwd; ls -d /home /new 2>/dev/null")
+        .exits(1)
+        .stdout("root/home\n");
     // They survive a restart of the container.
-    let id = barge.run(["create", "--network=none", "busybox", "sh", "-c", "echo x >> /count; wc -l < /count"]).ok().text();
+    let id = barge
+        .run([
+            "create",
+            "--network=none",
+            "busybox",
+            "sh",
+            "-c",
+            "echo x >> /count; wc -l < /count",
+        ])
+        .ok()
+        .text();
     barge.run(["start", "-a", &id]).ok().stdout("1\n");
     barge.run(["start", "-a", &id]).ok().stdout("2\n");
 }

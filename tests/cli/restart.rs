@@ -5,7 +5,8 @@ use super::support::{Barge, wait_until};
 #[test]
 fn on_failure_tries_again_as_often_as_asked() {
     let barge = Barge::with_busybox();
-    let line = ["--name", "box", "--restart", "on-failure:3", "busybox", "sh", "-c", "echo try; exit 9"];
+    let line =
+        ["--name", "box", "--restart", "on-failure:3", "busybox", "sh", "-c", "echo try; exit 9"];
     barge.start(line);
     barge.await_log("box", "try\ntry\ntry\ntry");
     barge.await_status("box", "exited");

@@ -85,7 +85,11 @@ fn run_reports_unknown_flags() {
         .exits(125)
         .stdout("")
         .stderr("Error: unrecognized command `barge no-such-command`\nTry 'barge --help' for more information\n");
-    barge.run(["run"]).exits(125).stdout("").stderr_has("Error: requires at least 1 arg(s), only received 0");
+    barge
+        .run(["run"])
+        .exits(125)
+        .stdout("")
+        .stderr_has("Error: requires at least 1 arg(s), only received 0");
 }
 
 #[test]
@@ -162,7 +166,9 @@ fn run_detached_rm_removes_at_the_end() {
 #[test]
 fn run_without_rm_keeps_the_container() {
     let barge = Barge::with_busybox();
-    barge.run(["run", "--network", "none", "--name", "kept", "busybox", "sh", "-c", "exit 7"]).exits(7);
+    barge
+        .run(["run", "--network", "none", "--name", "kept", "busybox", "sh", "-c", "exit 7"])
+        .exits(7);
     assert_eq!(barge.inspect("kept", "{{.State.Status}} {{.State.ExitCode}}"), "exited 7");
 }
 
@@ -188,8 +194,24 @@ fn run_sets_the_environment() {
     let barge = Barge::with_busybox();
     let file = barge.file("env", "# comment\n\nA=file\nB=\"kept quotes\"\nC=file\nFROM_CALLER\n");
     let line = [
-        "run", "--rm", "--network", "none", "--hostname", "box", "--env-file", &file, "-e", "C=flag",
-        "-e", "D=x=y", "--env", "CALLER", "-e", "ABSENT", "busybox", "env",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--hostname",
+        "box",
+        "--env-file",
+        &file,
+        "-e",
+        "C=flag",
+        "-e",
+        "D=x=y",
+        "--env",
+        "CALLER",
+        "-e",
+        "ABSENT",
+        "busybox",
+        "env",
     ];
     let output = barge
         .command(line)
@@ -260,7 +282,10 @@ fn run_takes_users_by_name_and_number() {
         assert_eq!(output.text(), want, "user `{user}`");
     }
     barge.shell(&["-u", "app"], "echo $HOME; id -un").ok().stdout("/home\napp\n");
-    barge.shell(&["-u", "1234"], "id -un; tail -n 1 /etc/passwd | cut -d: -f3").ok().stdout("1234\n1234\n");
+    barge
+        .shell(&["-u", "1234"], "id -un; tail -n 1 /etc/passwd | cut -d: -f3")
+        .ok()
+        .stdout("1234\n1234\n");
 }
 
 #[test]
@@ -276,7 +301,10 @@ fn run_reports_unknown_users() {
 fn run_adds_groups() {
     let barge = Barge::with_busybox();
     barge
-        .shell(&["-u", "app", "--group-add", "77", "--group-add", "root"], "id -G | tr ' ' '\\n' | sort -n | xargs")
+        .shell(
+            &["-u", "app", "--group-add", "77", "--group-add", "root"],
+            "id -G | tr ' ' '\\n' | sort -n | xargs",
+        )
         .ok()
         .stdout("0 77 1000 2000\n");
 }
@@ -352,7 +380,13 @@ fn run_with_init_passes_signals_and_codes() {
     let barge = Barge::with_busybox();
     barge.shell(&["--init"], "exit 9").exits(9);
     barge.shell(&["--init"], "kill -TERM $$").exits(143);
-    let id = barge.start(["--init", "busybox", "sh", "-c", "trap 'exit 3' TERM; echo up; while :; do sleep 1; done"]);
+    let id = barge.start([
+        "--init",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'exit 3' TERM; echo up; while :; do sleep 1; done",
+    ]);
     barge.await_log(&id, "up");
     barge.run(["stop", &id]).ok();
     barge.run(["wait", &id]).ok().stdout("3\n");
@@ -365,7 +399,10 @@ fn run_writes_the_cidfile() {
     let id = barge.start(["--cidfile", &file, "busybox", "sleep", "1000"]);
     assert_eq!(fs::read_to_string(barge.path("cid")).unwrap(), id);
     let missing = barge.path_text("nosuch/cid");
-    barge.run(["run", "--rm", "--cidfile", &missing, "busybox", "true"]).fails(125).error_has(&missing);
+    barge
+        .run(["run", "--rm", "--cidfile", &missing, "busybox", "true"])
+        .fails(125)
+        .error_has(&missing);
     assert_eq!(barge.containers(), [id]);
 }
 
@@ -383,7 +420,9 @@ fn run_records_labels() {
 #[test]
 fn run_takes_the_last_of_repeated_flags() {
     let barge = Barge::with_busybox();
-    barge.run(["create", "--name", "a", "--name", "b", "--rm", "--rm=false", "busybox", "true"]).ok();
+    barge
+        .run(["create", "--name", "a", "--name", "b", "--rm", "--rm=false", "busybox", "true"])
+        .ok();
     assert_eq!(barge.inspect("b", "{{.Name}} {{.HostConfig.AutoRemove}}"), "/b false");
 }
 
@@ -403,7 +442,8 @@ fn run_gives_the_container_its_own_files() {
 fn run_isolates_processes() {
     let barge = Barge::with_busybox();
     let own = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
-    let script = "echo $$; for n in pid net ipc mnt uts cgroup user; do readlink /proc/self/ns/$n; done";
+    let script =
+        "echo $$; for n in pid net ipc mnt uts cgroup user; do readlink /proc/self/ns/$n; done";
     let lines = barge.shell(&[], script).ok().lines();
     assert_eq!(lines[0], "1");
     for (name, got) in ["pid", "net", "ipc", "mnt", "uts", "cgroup"].iter().zip(&lines[1..]) {

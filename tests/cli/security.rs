@@ -14,7 +14,8 @@ fn host_bounding_set() -> u64 {
 /// Returns the sets of the container's process: inheritable, permitted, effective, bounding, ambient.
 fn capabilities(barge: &Barge, flags: &[&str]) -> Vec<u64> {
     let output = barge.shell(flags, "grep ^Cap /proc/self/status").ok();
-    let parse = |line: &String| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    let parse =
+        |line: &String| u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
     output.lines().iter().map(parse).collect()
 }
 
@@ -135,13 +136,13 @@ fn the_executable_of_the_host_cannot_be_reached() {
 fn sysctls_of_the_namespaces_can_be_set() {
     let barge = Barge::with_busybox();
     barge
-        .shell(&["--sysctl", "net.ipv4.ip_unprivileged_port_start=1234"], "cat /proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .shell(
+            &["--sysctl", "net.ipv4.ip_unprivileged_port_start=1234"],
+            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+        )
         .ok()
         .stdout("1234\n");
-    barge
-        .shell(&["--sysctl", "kernel.panic=1"], "true")
-        .fails(125)
-        .error_has("kernel.panic");
+    barge.shell(&["--sysctl", "kernel.panic=1"], "true").fails(125).error_has("kernel.panic");
     assert!(barge.containers().is_empty());
 }
 

@@ -121,7 +121,8 @@ fn detach_keys_can_be_chosen() {
 #[test]
 fn terminal_without_input_only_shows() {
     let barge = Barge::with_busybox();
-    let line = ["run", "--rm", "-t", "--network", "none", "busybox", "sh", "-c", "stty size; echo out"];
+    let line =
+        ["run", "--rm", "-t", "--network", "none", "busybox", "sh", "-c", "stty size; echo out"];
     // No terminal on our side: the container has one all the same, with line ends as terminals have them.
     let output = barge.run(line).ok();
     assert!(output.text().ends_with("\r\nout\r"), "{:?}", output.text());
@@ -179,7 +180,8 @@ fn terminal_output_is_logged() {
 #[test]
 fn terminal_device_belongs_to_the_user() {
     let barge = Barge::with_busybox();
-    let mut terminal = run(&barge, &["--rm", "-u", "app"], &["sh", "-c", "stat -c %u $(tty); echo x > $(tty)"]);
+    let mut terminal =
+        run(&barge, &["--rm", "-u", "app"], &["sh", "-c", "stat -c %u $(tty); echo x > $(tty)"]);
     terminal.expect("1000\r\n");
     terminal.expect("x\r\n");
     terminal.exits(0);

@@ -89,7 +89,8 @@ impl Barge {
 
     /// Adds the image `busybox`.
     pub(crate) fn import_busybox(&self) {
-        self.run([OsStr::new("import"), fixture::busybox().as_os_str(), OsStr::new("busybox")]).ok();
+        self.run([OsStr::new("import"), fixture::busybox().as_os_str(), OsStr::new("busybox")])
+            .ok();
     }
 
     /// Returns the directory that holds everything of this test.
@@ -155,12 +156,8 @@ impl Barge {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut line: Vec<OsString> = vec![
-            "--root".into(),
-            self.root().into(),
-            "--runroot".into(),
-            self.runroot().into(),
-        ];
+        let mut line: Vec<OsString> =
+            vec!["--root".into(), self.root().into(), "--runroot".into(), self.runroot().into()];
         line.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self.bare_command(line)
     }
@@ -228,8 +225,7 @@ impl Barge {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut line: Vec<OsString> =
-            ["run", "-d", "--network", "none"].map(OsString::from).into();
+        let mut line: Vec<OsString> = ["run", "-d", "--network", "none"].map(OsString::from).into();
         line.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         let id = self.run(line).ok().text();
         assert!(is_full_id(&id), "`run -d` printed `{id}`");

@@ -79,7 +79,8 @@ pub(crate) fn debian() -> PathBuf {
         let scratch = tempfile::tempdir().expect("there is space");
         let root = scratch.path().join("root").to_string_lossy().into_owned();
         tool("debootstrap", ["--variant=minbase", "bookworm", &root]);
-        fs::remove_dir_all(scratch.path().join("root/var/cache/apt/archives")).expect("it is there");
+        fs::remove_dir_all(scratch.path().join("root/var/cache/apt/archives"))
+            .expect("it is there");
         tool(
             "tar",
             ["-C", &root, "--numeric-owner", "--sort=name", "-cf", &new.to_string_lossy(), "."],
@@ -142,10 +143,8 @@ pub(crate) fn boxes_layout(directory: &Path) {
         .bytes();
     let own = architecture();
     let other = if own == "arm64" { "amd64" } else { "arm64" };
-    let gzip =
-        [layout.layer(&base, Packing::Gzip), layout.layer(&upper, Packing::Gzip)];
-    let zstd =
-        [layout.layer(&base, Packing::Zstd), layout.layer(&upper, Packing::Zstd)];
+    let gzip = [layout.layer(&base, Packing::Gzip), layout.layer(&upper, Packing::Gzip)];
+    let zstd = [layout.layer(&base, Packing::Zstd), layout.layer(&upper, Packing::Zstd)];
     let image = layout.image(&gzip, &config, own);
     let zstd = layout.image(&zstd, &config, own);
     let foreign = layout.image(&gzip[..1], &json!({ "Cmd": ["false"] }), other);

@@ -168,8 +168,10 @@ impl Layout {
     /// Adds a layer from a file that may not fit into memory, compressed by gzip.
     pub(crate) fn layer_file(&self, tar: &Path) -> Blob {
         let temporary = self.directory.join("blobs/layer.new");
-        let mut plain = Hashed { inner: File::open(tar).expect("it is there"), hash: Sha256::new() };
-        let packed = Hashed { inner: File::create(&temporary).expect("space"), hash: Sha256::new() };
+        let mut plain =
+            Hashed { inner: File::open(tar).expect("it is there"), hash: Sha256::new() };
+        let packed =
+            Hashed { inner: File::create(&temporary).expect("space"), hash: Sha256::new() };
         let mut encoder = GzEncoder::new(packed, Compression::fast());
         std::io::copy(&mut plain, &mut encoder).expect("there is space");
         let packed = encoder.finish().expect("there is space");
@@ -188,7 +190,9 @@ impl Layout {
     pub(crate) fn image(&self, layers: &[Blob], config: &Value, architecture: &str) -> Value {
         let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
         let history: Vec<Value> = (0..layers.len())
-            .map(|n| json!({ "created": "2026-01-02T03:04:05Z", "created_by": format!("step {n}") }))
+            .map(
+                |n| json!({ "created": "2026-01-02T03:04:05Z", "created_by": format!("step {n}") }),
+            )
             .collect();
         let config = json!({
             "created": "2026-01-02T03:04:05Z",

@@ -23,7 +23,9 @@ impl Output {
         let output = self.exits(0);
         let errors = output.errors();
         let warning = errors.lines().find(|line| {
-            line.starts_with("Warning:") || line.contains("level=warn") || line.contains("level=error")
+            line.starts_with("Warning:")
+                || line.contains("level=warn")
+                || line.contains("level=error")
         });
         assert!(warning.is_none(), "`{}` warned: {}", output.command, warning.unwrap_or(""));
         output

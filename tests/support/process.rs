@@ -149,7 +149,9 @@ impl Invocation {
 
 /// Starts a command in a place.
 pub(crate) fn start(command: &mut Command, place: &Place, shown: &str) -> Child {
-    place.enter(|| command.spawn()).unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"))
+    place
+        .enter(|| command.spawn())
+        .unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"))
 }
 
 /// Opens a descriptor that becomes readable when the process ends.

@@ -80,7 +80,11 @@ impl Registry {
             );
             place.enter(|| TcpStream::connect(&registry.address)).is_ok()
         });
-        assert!(up, "the registry does not listen: {}", fs::read_to_string(&log).unwrap_or_default());
+        assert!(
+            up,
+            "the registry does not listen: {}",
+            fs::read_to_string(&log).unwrap_or_default()
+        );
         registry
     }
 

@@ -75,9 +75,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server where `place` can reach it.
     pub(crate) fn start(place: &Place) -> Self {
-        let listener = place
-            .enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .expect("loopback is up");
+        let listener =
+            place.enter(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("loopback is up");
         let port = listener.local_addr().expect("it is bound").port();
         let shared = Arc::new(Shared {
             answers: Mutex::default(),
@@ -223,7 +222,8 @@ impl Shared {
             }
             self.asked.lock().expect("nobody panicked").push(path.to_owned());
             let answer = self.answers.lock().expect("nobody panicked").get(path).cloned();
-            let answer = answer.unwrap_or_else(|| Answer::new("application/json", NOT_FOUND).status(404));
+            let answer =
+                answer.unwrap_or_else(|| Answer::new("application/json", NOT_FOUND).status(404));
             if !self.reply(&mut stream, &answer, method == "HEAD")? {
                 return Ok(());
             }
