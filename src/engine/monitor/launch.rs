@@ -56,7 +56,7 @@ pub(super) fn launch(
             rootless: engine.host.rootless,
         },
     );
-    let (cgroup, warnings) = match made {
+    let (cgroup, mut warnings) = match made {
         Ok(made) => made,
         Err(error) => {
             network.undo(engine, config);
@@ -76,6 +76,7 @@ pub(super) fn launch(
                 paused: false,
                 cgroup: path,
             };
+            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             Ok(Running { child, run, streams, warnings, cgroup, network })
         }
         Err(error) => {
@@ -199,8 +200,11 @@ impl Running {
 }
 
 fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
-    if network.is_some() {
-        drop(network);
+    if let Some(network) = network {
+        if let Some(helper) = network.helper {
+            // Its complaints were of interest while the container ran.
+            drop(helper.end());
+        }
         // The next repair frees what is left.
         drop(net::detach(&engine.store, id));
     }
