@@ -21,6 +21,7 @@ pub(crate) struct ConnectFlags {
     #[arg(
         long,
         value_name = "BOOL",
+        action = clap::ArgAction::Set,
         num_args = 0..=1,
         require_equals = true,
         default_value = "true",

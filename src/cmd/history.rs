@@ -24,6 +24,7 @@ pub(crate) struct History {
         short = 'H',
         long,
         value_name = "BOOL",
+        action = clap::ArgAction::Set,
         num_args = 0..=1,
         require_equals = true,
         default_value = "true",

@@ -148,8 +148,8 @@ mod tests {
         let digest = "sha256:0123456789abcdef";
         let half = Layer::Arriving { done: 500, total: 1000 };
         let drawn = bar(digest, half, 60);
-        assert_eq!(drawn, "Copying blob 0123456789ab [=========          ] 500B / 1kB");
-        assert!(drawn.len() < 60, "a line that wraps could not be drawn over");
+        assert_eq!(drawn, "Copying blob 0123456789ab [==========          ] 500B / 1kB");
+        assert!(drawn.len() <= 60, "a line that wraps could not be drawn over");
         assert_eq!(bar(digest, Layer::Done, 60), "Copying blob 0123456789ab done");
         let unknown = Layer::Arriving { done: 5, total: 0 };
         assert!(bar(digest, unknown, 60).ends_with("] 5B"));
