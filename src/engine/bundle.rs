@@ -177,8 +177,13 @@ fn cpu(asked: &Resources) -> Option<LinuxCpu> {
 }
 
 /// The hosts file, host name file and resolver configuration of a container: name and path in it.
-pub(super) const OWN_FILES: [(&str, &str); 3] =
-    [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")];
+pub(super) const OWN_FILES: [(&str, &str); 4] = [
+    ("resolv.conf", "/etc/resolv.conf"),
+    ("hostname", "/etc/hostname"),
+    ("hosts", "/etc/hosts"),
+    // Programs look for it to find out whether they are in a container.
+    ("containerenv", "/run/.containerenv"),
+];
 
 /// The path of one of a container's own files.
 pub(super) fn own_file(run_dir: &Path, name: &str) -> PathBuf {

@@ -25,6 +25,26 @@ impl Engine {
         if let (true, Some(name)) = (spec.replace, &spec.name) {
             self.make_room(name)?;
         }
+        let made = self.create_once(spec);
+        match made {
+            // The holder may be a container whose creation was cut off.
+            Err(error) if error.kind() == Kind::Conflict && self.sweep()? => {
+                self.create_once(spec).map_err(|_| error)
+            }
+            other => other,
+        }
+    }
+
+    /// Removes what was cut off; `false` if there was nothing.
+    pub(super) fn sweep(&self) -> Result<bool> {
+        let containers = self.store.containers();
+        if containers.unfinished()?.is_empty() {
+            return Ok(false);
+        }
+        containers.sweep(&self.store.exclusive()?).map(|()| true)
+    }
+
+    fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
         // Until the container is on record, nobody may remove its image.
         let _no_gc = self.store.shared()?;
         let (image, reference) =

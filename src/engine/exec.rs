@@ -1,10 +1,14 @@
 //! `exec`: one more process in a running container.
 
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::bundle;
@@ -14,11 +18,11 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Entry, Stdio};
 use crate::store::container::Container;
 use crate::sys::clone::{exit_now, fork};
-use crate::sys::signal::Signals;
-use crate::sys::{process, terminal};
+use crate::sys::process::{self, Words};
+use crate::sys::{exe, spawn, terminal};
 
 /// A process to run in a container.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -40,12 +44,52 @@ pub struct ExecSpec {
     pub detach_keys: Vec<u8>,
 }
 
+/// The program's name when it is started anew to run a process in a container.
+const NAME: &str = "barge: exec";
+
+/// Tells whether these words ask for that.
+pub fn is_asked_for(name: &OsStr) -> bool {
+    name == NAME
+}
+
+/// Runs a process in a container as [`Engine::exec`] has prepared it; returns its exit code, or 0 at
+/// once if it is detached.
+pub fn main(arguments: Vec<OsString>) -> Result<i32> {
+    let (engine, _) = Engine::from_arguments(arguments)?;
+    let request =
+        process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
+    let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
+        .context(|| "cannot read what to run")?;
+    engine.exec_here(&request.0, &request.1)
+}
+
 impl Engine {
-    /// Runs a process in a container; returns its exit code, or 0 at once if it is detached.
+    /// Runs a process in a container. Returns only on failure: on success this process becomes the
+    /// one that watches over it.
     ///
+    /// It starts our executable anew, protected: what enters a container shows its executable there.
+    pub fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Infallible> {
+        let container = self.lookup(name)?;
+        let request = serde_json::to_vec(&(container.id().as_str(), spec))
+            .context(|| "cannot encode what to run")?;
+        let flags = MemfdFlags::CLOEXEC;
+        let mut file = std::fs::File::from(
+            rustix::fs::memfd_create(c"exec", flags).context(|| "cannot pass on what to run")?,
+        );
+        file.write_all(&request)
+            .and_then(|()| file.rewind())
+            .context(|| "cannot pass on what to run")?;
+        let run_dir = self.store.containers().run_dir(container.id());
+        let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
+        let args = Words::new(self.arguments(NAME, container.id()))
+            .context(|| "cannot name the process")?;
+        let Err(error) = spawn::become_program(executable.as_fd(), &args, &[file.as_fd()]);
+        Err(error).context(|| "cannot start anew to enter the container")
+    }
+
     /// This process is moved into the container's process namespace as far as its children are
-    /// concerned, so it runs one process and then ends. It must run from a protected executable.
-    pub fn exec(&self, name: &str, spec: &ExecSpec) -> Result<i32> {
+    /// concerned, so it runs one process and then ends.
+    fn exec_here(&self, name: &str, spec: &ExecSpec) -> Result<i32> {
         let container = self.lookup(name)?;
         let Some(run) = container.state.run() else {
             return Err(Error::new(
@@ -99,7 +143,7 @@ impl Engine {
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
         };
-        let (child, master) = entry.start()?.run()?;
+        let (child, master) = entry.start()?.run(user_size())?;
         match (spec.detach, master) {
             (true, _) => Ok(0),
             (false, Some(master)) => converse(&child.pidfd, &master, spec),
@@ -137,13 +181,15 @@ fn exec_process(container: &Container, spec: &ExecSpec) -> Result<oci_spec::runt
 
 /// Waits for a process that has our own standard descriptors, and passes signals on to it.
 fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
-    let signals = Signals::new(&session::proxied_signals()).context(|| "cannot catch signals")?;
+    let signals = session::catch_signals(true)?;
     loop {
         let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
         let _interrupted = poll(&mut files, None);
         let ended = !files[0].revents().is_empty();
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
-            let _gone = process::send_signal(child, signal);
+            if signal != libc::SIGWINCH {
+                let _gone = process::send_signal(child, signal);
+            }
         }
         if ended {
             return process::wait(child.as_fd()).context(|| "cannot wait for the process");
@@ -153,16 +199,13 @@ fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
 
 /// Copies between the user's terminal and one of the container until the process ends.
 fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
-    let mut caught = session::proxied_signals();
-    caught.push(libc::SIGWINCH);
-    let signals = Signals::new(&caught).context(|| "cannot catch signals")?;
+    let signals = session::catch_signals(true)?;
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let wanted = spec.interactive.then_some(stdin.as_fd());
     let _raw = match wanted.filter(|stdin| rustix::termios::isatty(stdin)) {
         Some(stdin) => Some(terminal::Raw::new(stdin).context(|| "cannot use the terminal")?),
         None => None,
     };
-    fit(master.as_fd());
     let mut input = Input::new(wanted, &spec.detach_keys);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -176,7 +219,9 @@ fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
         drop(files);
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             if signal == libc::SIGWINCH {
-                fit(master.as_fd());
+                if let Some((rows, columns)) = user_size() {
+                    let _gone = terminal::set_size(master.as_fd(), rows, columns);
+                }
             } else {
                 let _gone = process::send_signal(child, signal);
             }
@@ -227,11 +272,8 @@ fn leave(master: &OwnedFd) -> Result<i32> {
     Ok(0)
 }
 
-/// Gives the container's terminal the size of the user's.
-fn fit(master: BorrowedFd<'_>) {
+/// Rows and columns of the user's terminal.
+fn user_size() -> Option<(u16, u16)> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let size = [stdin.as_fd(), stdout.as_fd()].into_iter().find_map(terminal::size);
-    if let Some((rows, columns)) = size {
-        let _gone = terminal::set_size(master, rows, columns);
-    }
+    [stdin.as_fd(), stdout.as_fd()].into_iter().find_map(terminal::size)
 }

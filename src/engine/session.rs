@@ -20,6 +20,8 @@ pub struct Attach {
     pub tty: bool,
     /// Rows and columns of the user's terminal.
     pub size: Option<(u16, u16)>,
+    /// Whether signals to this process are passed on to the container.
+    pub proxy_signals: bool,
 }
 
 /// How a connection ended.
@@ -42,8 +44,6 @@ pub struct Streams<'a> {
     pub stderr: Option<BorrowedFd<'a>>,
     /// Keys that end the session, as bytes; empty means that none do.
     pub detach_keys: &'a [u8],
-    /// Whether signals to this process are passed on to the container.
-    pub proxy_signals: bool,
 }
 
 /// A connection to a container's monitor.
@@ -54,6 +54,7 @@ pub struct Session {
     started: Started,
     process: Option<OwnedFd>,
     tty: bool,
+    signals: Option<Signals>,
 }
 
 /// Signals that have their own meaning here or cannot be caught; all others are passed on.
@@ -69,6 +70,14 @@ const NOT_PROXIED: [i32; 9] = [
     libc::SIGTSTP,
 ];
 
+/// Catches the signals of a command that is connected to a container, for good: from now on they
+/// wait to be read, and it has nothing else to do.
+pub(super) fn catch_signals(proxy: bool) -> Result<Signals> {
+    let mut caught = if proxy { proxied_signals() } else { Vec::new() };
+    caught.push(libc::SIGWINCH);
+    Signals::new(&caught).context(|| "cannot catch signals")
+}
+
 /// The signals that are passed on to a container.
 pub(super) fn proxied_signals() -> Vec<i32> {
     (1..=31).filter(|signal| !NOT_PROXIED.contains(signal)).collect()
@@ -80,10 +89,11 @@ impl Session {
         decoder: Decoder,
         started: Started,
         tty: bool,
+        signals: Option<Signals>,
     ) -> Result<Self> {
         let process = process::open(started.pid, started.start_time)
             .context(|| "cannot watch the container's process")?;
-        Ok(Self { socket, decoder, started, process, tty })
+        Ok(Self { socket, decoder, started, process, tty, signals })
     }
 
     /// Returns what did not go as asked when the container was started.
@@ -92,14 +102,11 @@ impl Session {
     }
 
     /// Copies input and output until the container ends or the user leaves.
-    ///
-    /// Signals are caught from here on, for good: the command has nothing else to do.
     pub fn run(mut self, streams: &Streams<'_>) -> Result<Ended> {
-        let mut caught = vec![libc::SIGWINCH];
-        if streams.proxy_signals {
-            caught.extend(proxied_signals());
-        }
-        let signals = Signals::new(&caught).context(|| "cannot catch signals")?;
+        let signals = match self.signals.take() {
+            Some(signals) => signals,
+            None => catch_signals(false)?,
+        };
         let user_terminal =
             streams.stdin.filter(|stdin| self.tty && rustix::termios::isatty(stdin));
         let _raw = match user_terminal {
@@ -340,7 +347,8 @@ impl Engine {
             return Err(Error::new(Kind::Conflict, "you can only attach to running containers")
                 .hint(format!("start it with `barge start {}`", container.state.name)));
         };
-        self.connect(id, run, Hello { output: true }, attach.tty)
+        let signals = catch_signals(attach.proxy_signals)?;
+        self.connect(id, run, Hello { output: true }, attach.tty, Some(signals))
     }
 
     /// Connects to the monitor of a container.
@@ -350,6 +358,7 @@ impl Engine {
         run: &Run,
         hello: Hello,
         tty: bool,
+        signals: Option<Signals>,
     ) -> Result<Session> {
         let dir = self.store.containers().run_dir(id);
         let context = || format!("cannot reach the monitor of container {}", id.short());
@@ -366,7 +375,7 @@ impl Engine {
         frame::append_json(&mut greeting, FrameKind::Hello, &hello);
         rustix::net::send(&socket, &greeting, rustix::net::SendFlags::NOSIGNAL).context(context)?;
         let started = Started { pid: run.pid, start_time: run.start_time, warnings: Vec::new() };
-        Session::new(socket, Decoder::default(), started, tty)
+        Session::new(socket, Decoder::default(), started, tty, signals)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
-use super::session::{Attach, Session};
+use super::session::{self, Attach, Session};
 use super::{Engine, monitor};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
@@ -29,6 +29,9 @@ impl Engine {
         })?;
         let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)
             .context(|| "cannot make a socket pair")?;
+        // Those that come while it starts are for the container, too.
+        let signals =
+            attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
         let hello = Hello { output: attach.is_some() };
         let mut greeting = Vec::new();
         frame::append_json(&mut greeting, FrameKind::Hello, &hello);
@@ -43,7 +46,7 @@ impl Engine {
         let mut decoder = Decoder::default();
         let started = await_start(&ours, &mut decoder)?;
         let tty = attach.is_some_and(|attach| attach.tty);
-        Session::new(ours, decoder, started, tty).map(Some)
+        Session::new(ours, decoder, started, tty, signals).map(Some)
     }
 
     fn spawn_monitor(
@@ -55,18 +58,10 @@ impl Engine {
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o711)?;
         let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
-        let args = monitor::arguments(self, id);
-        let words = Words::new(args).context(|| "cannot name the monitor")?;
-        let env = std::env::vars_os().map(|(name, value)| {
-            let mut entry = name.into_encoded_bytes();
-            entry.push(b'=');
-            entry.extend(value.into_encoded_bytes());
-            entry
-        });
-        let env = Words::new(env).context(|| "cannot pass on the environment")?;
+        let name = format!("{}{}", monitor::NAME, id.short());
+        let words = Words::new(self.arguments(&name, id)).context(|| "cannot name the monitor")?;
         let files = [control.as_fd(), locked.lock().as_fd()];
-        spawn::detached(executable.as_fd(), &words, &env, &files)
-            .context(|| "cannot start a monitor")
+        spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")
     }
 }
 

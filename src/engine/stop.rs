@@ -79,7 +79,7 @@ impl Engine {
 
     /// Connects to the monitor without output; `None` if the container has ended meanwhile.
     pub(super) fn watch(&self, id: &ContainerId, run: &Run) -> Result<Option<Session>> {
-        match self.connect(id, run, Hello { output: false }, false) {
+        match self.connect(id, run, Hello { output: false }, false, None) {
             Ok(session) => Ok(Some(session)),
             Err(_) if !self.store.containers().is_monitored(id)? => Ok(None),
             Err(error) => Err(error),

@@ -1,8 +1,9 @@
 //! The default bridge network.
 //!
 //! One Linux bridge a store, made by the first container that needs it and kept; each container has
-//! a pair of interfaces, one end of it a port of the bridge. Concurrent makers take turns by a lock
-//! on the network namespace itself, which holds across stores: they share interfaces and routes.
+//! a pair of interfaces, one end of it a port of the bridge, and one firewall table of the bridge's
+//! name. Concurrent makers take turns by a lock on the network namespace itself, which holds across
+//! stores: they share interfaces and routes.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +15,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Endpoint;
 use super::cidr::Cidr;
+use super::firewall::{self, Network, Publication};
 use super::link::{self, Link, Links, Veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::{ContainerId, to_hex};
@@ -42,12 +45,17 @@ pub(super) struct Bridge {
 }
 
 /// Keeps others from changing the network set-up of this namespace.
-pub(super) struct SetupLock(#[expect(dead_code, reason = "unlocks when it is closed")] File);
+struct SetupLock(#[expect(dead_code, reason = "unlocks when it is closed")] File);
 
 impl SetupLock {
-    /// Waits until nobody else is at it.
-    pub(super) fn exclusive() -> Result<Self> {
+    /// Waits until nobody else is at it, and keeps all others out.
+    fn exclusive() -> Result<Self> {
         Self::take(FlockOperation::LockExclusive)
+    }
+
+    /// Waits until nobody makes or removes networks, and keeps it so.
+    fn shared() -> Result<Self> {
+        Self::take(FlockOperation::LockShared)
     }
 
     fn take(operation: FlockOperation) -> Result<Self> {
@@ -103,13 +111,87 @@ pub(super) fn ensure(store: &Store) -> Result<Bridge> {
         Some(bridge) => bridge,
         None => choose(&mut links, interface_name(store.runroot()))?,
     };
-    make(&mut links, &bridge).context(|| format!("cannot make network `{DEFAULT_NETWORK}`"))?;
+    make(&mut links, &bridge)
+        .and_then(|()| install(store, &bridge))
+        .context(|| format!("cannot make network `{DEFAULT_NETWORK}`"))?;
     record.save(&bridge)?;
     Ok(bridge)
 }
 
+/// Tells whether interface and firewall table are there: others may have removed them.
 fn is_up(links: &mut Links, bridge: &Bridge) -> Result<bool> {
-    Ok(find(links, &bridge.interface)?.is_some())
+    Ok(find(links, &bridge.interface)?.is_some() && firewall::is_installed(&bridge.interface)?)
+}
+
+/// Makes interface and firewall table anew, as the records want them.
+pub(super) fn reload(store: &Store) -> Result<()> {
+    let _lock = SetupLock::exclusive()?;
+    let Some(bridge) = store.network(DEFAULT_NETWORK).load::<Bridge>()? else { return Ok(()) };
+    let mut links = Links::open().context(|| "cannot open a netlink socket")?;
+    make(&mut links, &bridge)
+        .and_then(|()| install(store, &bridge))
+        .context(|| format!("cannot reload network `{DEFAULT_NETWORK}`"))
+}
+
+/// Removes the network if no container is on it.
+pub(super) fn remove(store: &Store) -> Result<()> {
+    let _lock = SetupLock::exclusive()?;
+    let record = store.network(DEFAULT_NETWORK);
+    let Some(bridge) = record.load::<Bridge>()? else { return Ok(()) };
+    if !record.leases()?.is_empty() {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!("network `{DEFAULT_NETWORK}` is in use by containers"),
+        )
+        .hint("stop them first"));
+    }
+    firewall::remove(&bridge.interface)?;
+    Links::open()
+        .and_then(|mut links| links.remove(&bridge.interface))
+        .context(|| format!("cannot remove bridge `{}`", bridge.interface))?;
+    record.remove()
+}
+
+/// Makes the firewall table with the published ports of all containers. The caller holds the lock.
+fn install(store: &Store, bridge: &Bridge) -> Result<()> {
+    let endpoints = store.endpoints::<Endpoint>()?;
+    let publications: Vec<_> =
+        endpoints.iter().filter_map(|(id, endpoint)| publication(id, endpoint)).collect();
+    let network = Network { interface: &bridge.interface, subnet: bridge.gateway };
+    firewall::install(&bridge.interface, &[network], &publications)
+}
+
+/// Returns what the firewall has to know of a container; `None` if it publishes nothing.
+fn publication<'a>(holder: &'a ContainerId, endpoint: &'a Endpoint) -> Option<Publication<'a>> {
+    let IpAddr::V4(address) = endpoint.addresses.first()?.address() else { return None };
+    let ports = endpoint.ports.as_slice();
+    (!ports.is_empty()).then_some(Publication { holder, address, ports })
+}
+
+/// Opens a container's published ports.
+pub(super) fn publish(
+    store: &Store,
+    bridge: &Bridge,
+    id: &ContainerId,
+    endpoint: &Endpoint,
+) -> Result<()> {
+    let Some(publication) = publication(id, endpoint) else { return Ok(()) };
+    let lock = SetupLock::shared()?;
+    if firewall::publish(&bridge.interface, &publication)? {
+        return Ok(());
+    }
+    // The table vanished since `ensure`. The new one has our ports too, they are on record.
+    drop(lock);
+    let _lock = SetupLock::exclusive()?;
+    install(store, bridge)
+}
+
+/// Closes a container's published ports.
+pub(super) fn withdraw(store: &Store, id: &ContainerId, endpoint: &Endpoint) -> Result<()> {
+    let Some(publication) = publication(id, endpoint) else { return Ok(()) };
+    let Some(bridge) = store.network(DEFAULT_NETWORK).load::<Bridge>()? else { return Ok(()) };
+    let _lock = SetupLock::shared()?;
+    firewall::withdraw(&bridge.interface, &publication)
 }
 
 fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
@@ -229,7 +311,9 @@ pub(super) fn connect(
         links.remove(&name).context(|| format!("cannot remove interface `{name}`"))?;
         added = links.add_veth(&veth);
     }
-    added.context(|| format!("cannot make interface `{name}`"))?;
+    added
+        .and_then(|()| links.allow_hairpin(&name))
+        .context(|| format!("cannot make interface `{name}`"))?;
     configure(target, address, bridge.gateway_address())
         .context(|| format!("cannot set up `{INTERFACE}` in the container"))
 }

@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::{Emitable, NlasIterator, Parseable};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -120,6 +121,23 @@ impl Links {
             ]),
         ];
         self.create(libc::RTM_NEWLINK, &message)
+    }
+
+    /// Lets a bridge send a packet back through the port that it came from.
+    ///
+    /// Where bridged packets pass the firewall (`bridge-nf-call-iptables`, which Kubernetes wants), one
+    /// from a container to a port that the container itself publishes takes this way.
+    pub(super) fn allow_hairpin(&mut self, port: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        let hairpin = vec![InfoBridgePort::HairpinMode(true)];
+        message.attributes = vec![
+            LinkAttribute::IfName(port.to_owned()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::PortKind(InfoPortKind::Bridge),
+                LinkInfo::PortData(InfoPortData::BridgePort(hairpin)),
+            ]),
+        ];
+        self.0.request(libc::RTM_NEWLINK, 0, &bytes(&message), |_, _| ())
     }
 
     /// Takes an interface away; one that is not there is fine.

@@ -9,8 +9,11 @@
 
 mod bridge;
 mod cidr;
+mod firewall;
 mod link;
+mod nft;
 mod ports;
+mod rule;
 #[cfg(test)]
 mod tests;
 
@@ -119,6 +122,13 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::None => Ok(Prepared { id, way: Way::Loopback, endpoint, held: Vec::new() }),
         NetworkMode::Bridge(name) if name == DEFAULT_NETWORK && !request.rootless => {
             let (ports, held) = ports::reserve(request.ports, Listener::Firewall)?;
+            if let Some(port) = ports.iter().find(|port| port.host_ip.is_ipv6()) {
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    format!("cannot publish on `{}`: network `{name}` has no IPv6", port.host_ip),
+                )
+                .hint("publish on an IPv4 address, or use --network host"));
+            }
             let bridge = bridge::ensure(store)?;
             endpoint.interface = Some(bridge::INTERFACE.to_owned());
             endpoint.gateway = Some(bridge.gateway_address());
@@ -167,6 +177,7 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
             .first()
             .ok_or_else(|| Error::new(Kind::Internal, "no address was leased"))
             .and_then(|address| bridge::connect(bridge, &id, *address, netns))
+            .and_then(|()| bridge::publish(store, bridge, &id, &endpoint))
             .context(|| format!("cannot connect to network `{}`", endpoint.network)),
     };
     if let Err(error) = connected {
@@ -182,7 +193,7 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
 /// Goes on after a failure and returns the first one.
 pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
     let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
-    let mut result = bridge::disconnect(id);
+    let mut result = bridge::withdraw(store, id, &endpoint).and(bridge::disconnect(id));
     let network = store.network(&endpoint.network);
     let addresses = match endpoint.addresses.as_slice() {
         // Whoever prepared it was killed before it could record the address.
@@ -203,6 +214,17 @@ pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
     }));
     // Stays if something is left to be given back.
     result.and_then(|()| store.remove_endpoint(id))
+}
+
+/// Makes interfaces and firewall rules anew, as the records want them: after another program has
+/// removed them.
+pub fn reload(store: &Store) -> Result<()> {
+    bridge::reload(store)
+}
+
+/// Removes the networks of a store on which there are no containers any more.
+pub fn remove_networks(store: &Store) -> Result<()> {
+    bridge::remove(store)
 }
 
 /// Takes the loopback interface of a network namespace up.

@@ -223,3 +223,94 @@ fn many_first_starts_at_once_share_one_bridge() {
         assert_eq!(addresses.len(), 20);
     });
 }
+
+/// Another machine, on the network that this one is on.
+fn outside() -> File {
+    let netns = namespace();
+    let mut links = Links::open().unwrap();
+    links.add_bridge("uplink", [0x06, 0, 0, 0, 0, 2]).unwrap();
+    let uplink = links.find("uplink").unwrap().unwrap();
+    links.add_address(uplink.index, "192.0.2.2/24".parse().unwrap()).unwrap();
+    let veth = link::Veth {
+        name: "cable",
+        bridge: uplink.index,
+        mtu: 1400,
+        peer_name: "eth0",
+        peer_mac: [0x06, 0, 0, 0, 0, 1],
+        peer_netns: netns.as_fd(),
+    };
+    links.add_veth(&veth).unwrap();
+    let mut theirs = Links::open_in(netns.as_fd()).unwrap();
+    theirs.set_loopback_up().unwrap();
+    let eth0 = theirs.find("eth0").unwrap().unwrap();
+    theirs.add_address(eth0.index, "192.0.2.1/24".parse().unwrap()).unwrap();
+    theirs.set_up(eth0.index).unwrap();
+    // It would use us as its router, as anybody on the network may.
+    theirs.add_default_route(eth0.index, "192.0.2.2".parse().unwrap()).unwrap();
+    netns
+}
+
+fn ruleset() -> String {
+    let output = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn published_ports_are_reached_from_everywhere() {
+    machine(|| {
+        let place = place();
+        let outside = outside();
+        let one = Container::start(&place, 1, &["8080:80", "192.0.2.2:8081:81"]).unwrap();
+        let two = Container::start(&place, 2, &["127.0.0.1:8082:80"]).unwrap();
+        let listeners = [one.listen(80), one.listen(81), two.listen(80)];
+        let host = own_namespace();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (gateway, both) = (ip("10.88.0.1"), [one.address(), two.address()]);
+        for (from, to, port, want) in [
+            (&outside, "192.0.2.2", 8080, Some(ip("192.0.2.1"))),
+            (&host, "127.0.0.1", 8080, Some(gateway)),
+            (&host, "127.1.2.3", 8080, Some(gateway)),
+            (&host, "192.0.2.2", 8080, None),
+            (&two.netns, "192.0.2.2", 8080, Some(gateway)),
+            (&two.netns, "10.88.0.1", 8080, Some(gateway)),
+            (&one.netns, "10.88.0.1", 8080, Some(gateway)),
+            (&outside, "192.0.2.2", 8081, Some(ip("192.0.2.1"))),
+            (&two.netns, "192.0.2.2", 8081, Some(gateway)),
+            (&host, "127.0.0.1", 8082, Some(gateway)),
+        ] {
+            let listener = &listeners[usize::from(port - 8080_u16)];
+            let got = reach(from.as_fd(), (ip(to), port), listener);
+            assert!(got.is_some(), "{to}:{port}\n{}", ruleset());
+            assert!(want.is_none() || got == want, "{to}:{port} came from {got:?}");
+        }
+        for (from, to, port) in [
+            (&host, "127.0.0.1", 8081),
+            (&outside, "192.0.2.2", 8082),
+            (&one.netns, "10.88.0.1", 8082),
+            // Not published: no business of anybody's outside.
+            (&outside, &both[0].to_string(), 80),
+        ] {
+            let listener = &listeners[0];
+            assert_eq!(reach(from.as_fd(), (ip(to), port), listener), None, "{to}:{port}");
+        }
+        detach(&place.store, &one.id).unwrap();
+        detach(&place.store, &two.id).unwrap();
+        assert!(!ruleset().contains("0101010101"), "{}", ruleset());
+        assert_eq!(reach(host.as_fd(), (ip("127.0.0.1"), 8080), &listeners[0]), None);
+        remove_networks(&place.store).unwrap();
+        assert_eq!(ruleset(), "");
+        assert_eq!(Links::open().unwrap().find("barge0").unwrap(), None);
+    });
+}
+
+#[test]
+fn containers_go_out_under_our_address() {
+    machine(|| {
+        let place = place();
+        let outside = outside();
+        let one = Container::start(&place, 1, &[]).unwrap();
+        let listener = within(outside.as_fd(), || TcpListener::bind("192.0.2.1:80").unwrap());
+        let to: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        assert_eq!(reach(one.netns.as_fd(), to, &listener), Some("192.0.2.2".parse().unwrap()));
+    });
+}

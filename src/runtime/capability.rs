@@ -103,7 +103,8 @@ impl CapabilitySet {
 
     /// Writes the set in the OCI's words.
     pub fn to_oci(self) -> oci_spec::runtime::Capabilities {
-        self.names().iter().filter_map(|name| name.parse().ok()).collect()
+        let names = self.names();
+        names.iter().filter_map(|name| name.trim_start_matches("CAP_").parse().ok()).collect()
     }
 }
 
@@ -288,6 +289,13 @@ mod tests {
     fn asked(add: &str, drop: &str) -> Security {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         Security { cap_add: words(add), cap_drop: words(drop), ..Security::default() }
+    }
+
+    #[test]
+    fn survives_the_words_of_the_oci() {
+        let set = CapabilitySet::DEFAULT;
+        assert_eq!(CapabilitySet::from_oci(Some(&set.to_oci())), set);
+        assert_eq!(CapabilitySet::from_oci(None), CapabilitySet::EMPTY);
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Entry<'_> {
         joined.context(|| "cannot enter the container")?;
         let child = clone3(0, cgroup, || self.become_program(flags, theirs))
             .context(|| "cannot make a process in the container")?;
-        Ok(Starting::new(child, ours))
+        Ok(Starting::new(child, ours, self.stdio.is_none()))
     }
 
     fn join(&self, kind: CloneFlags, name: &str) -> Result<()> {

@@ -55,6 +55,7 @@ pub struct Stdio<'a> {
 pub struct Starting {
     child: Child,
     channel: Channel,
+    has_terminal: bool,
 }
 
 impl Launch<'_> {
@@ -78,7 +79,7 @@ impl Launch<'_> {
                 }
                 .caused_by(error)
             })?;
-        Ok(Starting::new(child, ours))
+        Ok(Starting::new(child, ours, self.stdio.is_none()))
     }
 
     /// The namespaces that are made with the process; joined ones and the cgroup one come later.
@@ -94,8 +95,8 @@ impl Launch<'_> {
 }
 
 impl Starting {
-    pub(super) fn new(child: Child, channel: Channel) -> Self {
-        Self { child, channel }
+    pub(super) fn new(child: Child, channel: Channel, has_terminal: bool) -> Self {
+        Self { child, channel, has_terminal }
     }
 
     /// Returns the process ID.
@@ -113,19 +114,35 @@ impl Starting {
 
     /// Lets it become the user's program; returns its descriptor and its terminal, if it has one.
     ///
-    /// On failure the process is gone when this returns.
-    pub fn run(self) -> Result<(Child, Option<OwnedFd>)> {
-        self.channel.go();
-        let mut terminal = None;
-        loop {
-            match self.channel.receive() {
-                Ok(Message::Terminal(master)) => terminal = Some(master),
-                Ok(Message::Running) => return Ok((self.child, terminal)),
-                Err(error) => {
-                    self.abandon();
-                    return Err(error);
-                }
+    /// The terminal has this size, in rows and columns, before the program sees it. On failure the
+    /// process is gone when this returns.
+    pub fn run(self, size: Option<(u16, u16)>) -> Result<(Child, Option<OwnedFd>)> {
+        match self.converse(size) {
+            Ok(terminal) => Ok((self.child, terminal)),
+            Err(error) => {
+                self.abandon();
+                Err(error)
             }
+        }
+    }
+
+    fn converse(&self, size: Option<(u16, u16)>) -> Result<Option<OwnedFd>> {
+        let unexpected = || Error::new(Kind::Internal, "the container's process lost its way");
+        let mut terminal = None;
+        if self.has_terminal {
+            let Message::Terminal(master) = self.channel.receive()? else {
+                return Err(unexpected());
+            };
+            if let Some((rows, columns)) = size {
+                crate::sys::terminal::set_size(master.as_fd(), rows, columns)
+                    .context(|| "cannot set the size of the terminal")?;
+            }
+            terminal = Some(master);
+        }
+        self.channel.go();
+        match self.channel.receive()? {
+            Message::Running => Ok(terminal),
+            Message::Terminal(_) => Err(unexpected()),
         }
     }
 

@@ -228,6 +228,33 @@ impl<'a> Containers<'a> {
         made
     }
 
+    /// Removes what creations and removals that were cut off have left.
+    ///
+    /// `_makers_kept_away` is the store's lock for one holder: nothing that looks unfinished is
+    /// still being made.
+    pub fn sweep(&self, _makers_kept_away: &Lock) -> Result<()> {
+        for path in self.unfinished()? {
+            let name = path.file_stem().unwrap_or_default();
+            file::remove_tree(&self.store.runroot.join("containers").join(name))?;
+            file::remove_tree(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the directories that are no containers, or not yet, or not any more.
+    pub fn unfinished(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.store.root.join("containers");
+        let context = || format!("cannot list {}", dir.display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&dir).context(context)? {
+            let path = entry.context(context)?.path();
+            if !path.join("config.json").exists() || path.extension().is_some() {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
     fn fill(&self, config: &ContainerConfig, name: &str, dir: &Path) -> Result<()> {
         drop(Lock::exclusive(&dir.join("lock"))?);
         file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;

@@ -142,6 +142,26 @@ impl Store {
         file::remove_file(&self.endpoint_path(id))
     }
 
+    /// Returns how containers are connected, all that are.
+    pub fn endpoints<T: DeserializeOwned>(&self) -> Result<Vec<(ContainerId, T)>> {
+        let directory = self.runroot().join("endpoints");
+        let context = || format!("cannot read {}", directory.display());
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(context),
+        };
+        let mut endpoints = Vec::new();
+        for entry in entries {
+            let name = entry.context(context)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
+            let Some(id) = id else { continue };
+            // One that went away meanwhile is none.
+            endpoints.extend(self.endpoint(&id)?.map(|endpoint| (id, endpoint)));
+        }
+        Ok(endpoints)
+    }
+
     fn endpoint_path(&self, id: &ContainerId) -> PathBuf {
         self.runroot().join("endpoints").join(format!("{id}.json"))
     }
@@ -208,6 +228,7 @@ mod tests {
         assert_eq!(store.endpoint::<String>(&id(1)).unwrap(), None);
         store.save_endpoint(&id(1), &"here").unwrap();
         assert_eq!(store.endpoint::<String>(&id(1)).unwrap().as_deref(), Some("here"));
+        assert_eq!(store.endpoints::<String>().unwrap(), [(id(1), "here".to_owned())]);
         store.remove_endpoint(&id(1)).unwrap();
         store.remove_endpoint(&id(1)).unwrap();
         assert_eq!(store.endpoint::<String>(&id(1)).unwrap(), None);

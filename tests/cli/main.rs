@@ -4,12 +4,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod builtin;
+mod crash;
+mod debian;
 mod exec;
+mod hostile;
+mod images;
+mod info;
 mod lifecycle;
 mod limits;
 mod listing;
 mod logs;
 mod mounts;
+mod network;
+mod parallel;
+mod pull;
+mod refusals;
 mod restart;
 mod run;
 mod security;

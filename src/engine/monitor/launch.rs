@@ -16,7 +16,7 @@ use crate::spec::network::NetworkMode;
 use crate::store::container::{Builtin, ContainerConfig, Run};
 use crate::store::file;
 use crate::sys::clone::Child;
-use crate::sys::{process, terminal};
+use crate::sys::process;
 
 /// A container that runs, with all that the monitor holds for it.
 pub(super) struct Running {
@@ -100,13 +100,10 @@ fn start(
             return Err(error);
         }
     };
-    let running = starting.run().and_then(|(child, master)| {
+    let running = starting.run(size).and_then(|(child, master)| {
         let streams = match (pipes, master) {
             (Some(pipes), _) => Ok(pipes),
             (None, Some(master)) => {
-                if let Some((rows, columns)) = size {
-                    let _unset = terminal::set_size(master.as_fd(), rows, columns);
-                }
                 Streams::terminal(master).context(|| "cannot use the container's terminal")
             }
             (None, None) => {
@@ -279,6 +276,7 @@ impl Network {
             fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
             file::set_mode(&path, 0o644)
         };
+        write("containerenv", "")?;
         write("hostname", &format!("{hostname}\n"))?;
         write("hosts", &shim_hosts(&hostname, prepared))?;
         write("resolv.conf", &shim_resolv())
