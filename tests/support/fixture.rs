@@ -90,7 +90,7 @@ pub(crate) fn debian() -> PathBuf {
 
 /// The storage of a registry that holds:
 /// - `box:1`, `box:latest`: busybox in two gzip layers, `/greeting` in the second, which also removes `/removed`
-/// - `box:zstd`, `box:plain`: the same in zstd layers and in layers that are not compressed
+/// - `box:zstd`: the same in zstd layers
 /// - `box:docker`: the same with Docker's media types
 /// - `box:many`: an index; the image for this machine is `box:1`
 /// - `box:foreign`: an index without an image for this machine
@@ -103,7 +103,7 @@ pub(crate) fn registry_storage() -> PathBuf {
         let web = scratch.path().join("web");
         super::web::layout(&debian(), &web);
         let registry = Registry::writable(new);
-        for tag in ["1", "latest", "zstd", "plain", "many", "foreign"] {
+        for tag in ["1", "latest", "zstd", "many", "foreign"] {
             registry.push(&format!("oci:{}:{tag}", boxes.display()), &format!("box:{tag}"), &[]);
         }
         let docker = ["--format", "v2s2"];
@@ -121,7 +121,7 @@ pub(crate) fn box_digest() -> String {
     fs::read_to_string(link).expect("the registry keeps a link").trim().to_owned()
 }
 
-/// An OCI layout with the images `1`, `latest`, `zstd`, `plain`, `many` and `foreign`.
+/// An OCI layout with the images `1`, `latest`, `zstd`, `many` and `foreign`.
 pub(crate) fn boxes_layout(directory: &Path) {
     let mut layout = Layout::new(directory);
     let config = json!({
@@ -143,18 +143,16 @@ pub(crate) fn boxes_layout(directory: &Path) {
         .bytes();
     let own = architecture();
     let other = if own == "arm64" { "amd64" } else { "arm64" };
-    let [gzip, zstd, plain] = [Packing::Gzip, Packing::Zstd, Packing::Plain]
-        .map(|packing| [layout.layer(&base, packing), layout.layer(&upper, packing)]);
+    let gzip = [layout.layer(&base, Packing::Gzip), layout.layer(&upper, Packing::Gzip)];
+    let zstd = [layout.layer(&base, Packing::Zstd), layout.layer(&upper, Packing::Zstd)];
     let image = layout.image(&gzip, &config, own);
     let zstd = layout.image(&zstd, &config, own);
-    let plain = layout.image(&plain, &config, own);
     let foreign = layout.image(&gzip[..1], &json!({ "Cmd": ["false"] }), other);
     let many = layout.index(&[foreign.clone(), image.clone()]);
     let only_foreign = layout.index(&[foreign]);
     layout.name(&image, "1");
     layout.name(&image, "latest");
     layout.name(&zstd, "zstd");
-    layout.name(&plain, "plain");
     layout.name(&many, "many");
     layout.name(&only_foreign, "foreign");
 }
