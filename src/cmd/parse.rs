@@ -48,13 +48,18 @@ pub(crate) fn refine(command: Command) -> Command {
                 .require_equals(true)
                 .default_value("false")
                 .default_missing_value("true")
-                .value_parser(|text: &str| parse_bool(text).ok_or("it is not a truth value")),
+                .value_parser(truth),
             // What follows such a flag is its value, even if it begins with a hyphen.
             ArgAction::Set | ArgAction::Append if !arg.is_positional() => {
                 arg.allow_hyphen_values(true)
             }
             _ => arg,
         })
+}
+
+/// Parses the value of a flag that is either set or not.
+pub(crate) fn truth(text: &str) -> Result<bool, &'static str> {
+    parse_bool(text).ok_or("it is not a truth value")
 }
 
 /// Says that a flag is not known, where there is no definition that clap could say it of.

@@ -139,10 +139,11 @@ fn resources(config: &ContainerConfig) -> LinuxResources {
     let asked = &config.settings.resources;
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(asked)).set_cpu(cpu(asked)).set_devices(devices::rules(config));
-    let most = asked.pids.unwrap_or(DEFAULT_PIDS);
-    let mut pids = LinuxPids::default();
-    pids.set_limit(if most <= 0 { -1 } else { most });
-    resources.set_pids(Some(pids));
+    resources.set_pids(asked.pids.map(|most| {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(if most <= 0 { -1 } else { most });
+        pids
+    }));
     resources
 }
 

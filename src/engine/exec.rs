@@ -113,10 +113,8 @@ impl Engine {
         } else {
             bundle::filter(&container.config.settings.security)?
         };
-        let cgroup = match run.cgroup.as_str() {
-            "" => None,
-            path => Some(Cgroup::open(&Hierarchies::detect()?, path)?),
-        };
+        let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+        let cgroup_entry = cgroup.entry()?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .context(|| "cannot open /dev/null")?;
         let standard = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -139,7 +137,8 @@ impl Engine {
             process: &oci,
             user: Some(user),
             groups: &container.config.settings.groups,
-            cgroup: cgroup.as_ref(),
+            cgroup: cgroup.v2_fd(),
+            cgroup_entry: Some(&cgroup_entry),
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
         };

@@ -8,6 +8,7 @@
 
 pub mod capability;
 pub mod cgroup;
+mod cgroup_view;
 mod channel;
 mod enter;
 mod init;

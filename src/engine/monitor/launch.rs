@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
-use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::runtime::cgroup::{self, Cgroup, Hierarchies};
 use crate::runtime::{Launch, Overlay, Rootfs, Starting};
 use crate::spec::id::ContainerId;
 use crate::spec::network::NetworkMode;
@@ -28,6 +28,12 @@ pub(super) struct Running {
     network: Option<Attached>,
 }
 
+/// A container's control groups, and how it sees them.
+struct Groups<'a> {
+    cgroup: &'a Cgroup,
+    mounts: &'a [cgroup::ContainerMount],
+}
+
 /// Launches a container. On failure nothing of it is left.
 pub(super) fn launch(
     engine: &Engine,
@@ -41,8 +47,15 @@ pub(super) fn launch(
     let spec = bundle::spec(config, &facts)?;
     let network = Network::prepare(engine, config, &facts)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    let made =
-        Cgroup::create(&hierarchies, &path, &resources.unwrap_or_default(), engine.host.rootless);
+    let made = Cgroup::create(
+        &hierarchies,
+        &cgroup::Request {
+            path: &path,
+            resources: &resources.unwrap_or_default(),
+            default_pids: Some(bundle::DEFAULT_PIDS),
+            rootless: engine.host.rootless,
+        },
+    );
     let (cgroup, mut warnings) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -50,11 +63,9 @@ pub(super) fn launch(
             return Err(error);
         }
     };
-    if config.settings.resources.pids.is_none() {
-        // Nobody asked for this limit.
-        warnings.retain(|warning| !warning.contains("pids"));
-    }
-    let started = start(engine, config, &spec, &rootfs, &cgroup, network, size);
+    let mounts = hierarchies.container_mounts(&path);
+    let groups = Groups { cgroup: &cgroup, mounts: &mounts };
+    let started = start(engine, config, &spec, &rootfs, &groups, network, size);
     match started {
         Ok((child, streams, network)) => {
             let run = Run {
@@ -65,6 +76,7 @@ pub(super) fn launch(
                 paused: false,
                 cgroup: path,
             };
+            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             Ok(Running { child, run, streams, warnings, cgroup, network })
         }
         Err(error) => {
@@ -80,11 +92,11 @@ fn start(
     config: &ContainerConfig,
     spec: &oci_spec::runtime::Spec,
     rootfs: &Rootfs,
-    cgroup: &Cgroup,
+    groups: &Groups<'_>,
     network: Network,
     size: Option<(u16, u16)>,
 ) -> Result<(Child, Streams, Option<Attached>)> {
-    let result = start_process(engine, config, spec, rootfs, cgroup, &network);
+    let result = start_process(engine, config, spec, rootfs, groups, &network);
     let (starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
@@ -126,7 +138,7 @@ fn start_process(
     config: &ContainerConfig,
     spec: &oci_spec::runtime::Spec,
     rootfs: &Rootfs,
-    cgroup: &Cgroup,
+    groups: &Groups<'_>,
     network: &Network,
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
@@ -144,7 +156,9 @@ fn start_process(
         groups: &config.settings.groups,
         make_cwd: config.make_working_dir,
         reaper: config.settings.init,
-        cgroup: Some(cgroup),
+        cgroup: groups.cgroup.v2_fd(),
+        cgroup_entry: Some(&groups.cgroup.entry()?),
+        cgroup_mounts: groups.mounts,
         filter: filter.as_ref(),
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
         device_nodes: !engine.host.rootless,
@@ -174,7 +188,7 @@ impl Running {
 
     /// Tells whether the kernel has ended something in it for lack of memory.
     pub(super) fn was_oom_killed(&self) -> bool {
-        self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
+        self.cgroup.oom_kills() > 0
     }
 
     /// Frees the network and the cgroup.
@@ -186,8 +200,11 @@ impl Running {
 }
 
 fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
-    if network.is_some() {
-        drop(network);
+    if let Some(network) = network {
+        if let Some(helper) = network.helper {
+            // Its complaints were of interest while the container ran.
+            drop(helper.end());
+        }
         // The next repair frees what is left.
         drop(net::detach(&engine.store, id));
     }
