@@ -39,7 +39,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Command;
 
-use crate::engine::{Engine, EngineOptions, monitor};
+use crate::engine::{self, Engine, EngineOptions, monitor};
 use crate::error::Result;
 use exit::Status;
 use global::Global;
@@ -150,8 +150,12 @@ pub(crate) fn now() -> i64 {
 /// Runs the command line of this process; returns how it ends.
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
-    if words.first().is_some_and(monitor::is_asked_for) {
+    let name = words.first().map(OsString::as_os_str).unwrap_or_default();
+    if monitor::is_asked_for(name) {
         return monitor::main(words).into();
+    }
+    if engine::exec::is_asked_for(name) {
+        return end(engine::exec::main(words).map(Status::of_container));
     }
     // The first word is our own name, if there is one at all.
     words.drain(..words.len().min(1));
@@ -162,7 +166,12 @@ pub fn main() -> ExitCode {
     if world.out.reader_gone() {
         return Status::PIPE.into();
     }
-    match result.and_then(|status| flushed.map(|()| status)) {
+    end(result.and_then(|status| flushed.map(|()| status)))
+}
+
+/// Reports a failure and turns the result into an exit status.
+fn end(result: Result<Status>) -> ExitCode {
+    match result {
         Ok(status) => status.into(),
         Err(error) => {
             output::error(&error);
