@@ -366,7 +366,7 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
     let containers = engine.store.containers();
     let dir = containers.dir(&config.id);
-    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| dir.join(name));
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
         file::create_dirs(own, 0o755)?;
     }
@@ -379,7 +379,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     }
     // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
     file::remove_tree(&work)?;
-    for own in [&upper, &work, &merged] {
+    for own in [&upper, &work] {
         file::create_dirs(own, 0o755)?;
     }
     let mut layers = Vec::with_capacity(config.layers.len());
@@ -387,7 +387,8 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         layers.push(engine.store.layers().path(layer));
     }
     if layers.is_empty() {
-        layers.push(merged.clone());
+        // The kernel wants one; this has nothing that a container may not see.
+        layers.push(engine.store.root().join("tmp"));
     }
     Ok(Rootfs::Overlay(Overlay {
         layers,
@@ -395,7 +396,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         work,
         volatile: config.settings.remove,
         user_xattr: engine.host.rootless,
-        mount_point: merged,
+        mount_point: dir,
     }))
 }
 
