@@ -3,18 +3,23 @@
 //! Every grammar that a flag, a REST body or a compose file can contain is a type here with
 //! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
 
+pub mod change;
 pub mod container;
 pub mod digest;
 pub mod duration;
 pub mod env;
 pub mod filter;
 pub mod id;
+pub mod image;
+pub mod keys;
 pub mod limits;
 pub mod mount;
 pub mod name;
 pub mod network;
+pub mod platform;
 pub mod process;
 pub mod reference;
 pub mod security;
 pub mod size;
 pub mod time;
+pub mod timestamp;

@@ -6,8 +6,11 @@
 //! ├── lock                         shared: objects are being made; exclusive: garbage is collected
 //! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
+//! │   ├── layer.json               its size
 //! │   └── diff/                    its files, ready to be a lower directory
-//! ├── images/HEX.json              one image, named by its ID: names, digest, time
+//! ├── images/HEX.json              one image, named by its ID
+//! ├── refs/REPOSITORY/TAG -> HEX   image names
+//! ├── images.lock                  held while images or their names are changed
 //! ├── containers/HEX/              one container, named by its ID
 //! │   ├── config.json              what was decided at create; never changes
 //! │   ├── state.json               what is so
@@ -23,13 +26,19 @@
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
 //! │   └── hosts, hostname, resolv.conf
-//! └── networks/                    leases of addresses and ports
+//! ├── networks/NAME/               a network and the addresses that are leased from it
+//! └── endpoints/HEX.json           how a container is connected
 //! ```
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
 
+pub mod blob;
 pub mod container;
+pub mod draft;
 pub mod file;
+pub mod image;
+pub mod layer;
+pub mod lease;
 pub mod lock;
 
 use std::path::{Path, PathBuf};
@@ -74,7 +83,7 @@ impl Store {
     }
 
     fn create(&self, format: &Path) -> Result<()> {
-        for name in ["blobs/sha256", "layers", "images", "containers", "names", "tmp"] {
+        for name in ["blobs/sha256", "layers", "images", "refs", "containers", "names", "tmp"] {
             file::create_dirs(&self.root.join(name), 0o700)?;
         }
         // A container's user other than root passes through the root directory to its files.
@@ -97,6 +106,21 @@ impl Store {
     /// Returns the containers.
     pub fn containers(&self) -> container::Containers<'_> {
         container::Containers::new(self)
+    }
+
+    /// Returns the blobs.
+    pub fn blobs(&self) -> blob::Blobs<'_> {
+        blob::Blobs::new(self)
+    }
+
+    /// Returns the layers.
+    pub fn layers(&self) -> layer::Layers<'_> {
+        layer::Layers::new(self)
+    }
+
+    /// Returns the images.
+    pub fn images(&self) -> image::Images<'_> {
+        image::Images::new(self)
     }
 
     /// Keeps garbage collection away while objects that refer to each other are made.

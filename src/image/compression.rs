@@ -1,0 +1,114 @@
+//! How a stream is compressed, told by its first bytes: media types are not to be relied upon.
+
+use std::io::{self, BufRead, Read};
+
+use crate::error::{Error, Kind, Result};
+
+/// Ways to compress, those that we read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, one member or several.
+    Gzip,
+    /// zstd, one frame or several.
+    Zstd,
+}
+
+/// As many bytes are needed to tell.
+const LONGEST_MAGIC: usize = 6;
+
+impl Compression {
+    /// Tells how a stream that begins like this is compressed.
+    pub(crate) fn detect(beginning: &[u8]) -> Result<Self> {
+        let unsupported = |name: &str| {
+            Err(Error::new(Kind::Unsupported, format!("{name} compression is not supported"))
+                .hint("compress it with gzip or zstd, or not at all"))
+        };
+        match beginning {
+            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            // The second: a skippable frame, which seekable archives begin with.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
+            [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
+            _ => Ok(Self::None),
+        }
+    }
+
+    /// Returns the decompressed stream.
+    pub(crate) fn reader<'a, R: BufRead + 'a>(self, input: R) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::None => Box::new(input),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            // The decoder refuses windows above 128 MiB.
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        })
+    }
+}
+
+/// A stream of which the first bytes were looked at.
+pub(crate) struct Peeked<R> {
+    beginning: io::Cursor<Vec<u8>>,
+    input: R,
+}
+
+impl<R: BufRead> Peeked<R> {
+    /// Reads as many bytes as are needed to tell the compression.
+    pub(crate) fn new(mut input: R) -> io::Result<Self> {
+        let mut beginning = Vec::new();
+        input.by_ref().take(LONGEST_MAGIC as u64).read_to_end(&mut beginning)?;
+        Ok(Self { beginning: io::Cursor::new(beginning), input })
+    }
+
+    /// Returns the first bytes.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        self.beginning.get_ref()
+    }
+}
+
+impl<R: BufRead> Read for Peeked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl<R: BufRead> BufRead for Peeked<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.beginning.position() < self.beginning.get_ref().len() as u64 {
+            self.beginning.fill_buf()
+        } else {
+            self.input.fill_buf()
+        }
+    }
+
+    fn consume(&mut self, length: usize) {
+        if self.beginning.position() < self.beginning.get_ref().len() as u64 {
+            self.beginning.consume(length);
+        } else {
+            self.input.consume(length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_compressions() {
+        for (beginning, want) in [
+            (&b"\x1f\x8b\x08"[..], Some(Compression::Gzip)),
+            (b"\x28\xb5\x2f\xfd", Some(Compression::Zstd)),
+            (b"\x50\x2a\x4d\x18", Some(Compression::Zstd)),
+            (b"", Some(Compression::None)),
+            (b"\x1f", Some(Compression::None)),
+            (b"./file", Some(Compression::None)),
+            (b"BZh91A", None),
+            (b"\xfd7zXZ\0", None),
+        ] {
+            assert_eq!(Compression::detect(beginning).ok(), want, "{}", beginning.escape_ascii());
+        }
+    }
+}

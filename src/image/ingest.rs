@@ -1,0 +1,318 @@
+//! One layer's way into the store: receive, hash, decompress in one thread; hash, unpack in another.
+//!
+//! Buffers of a fixed number go round between the two, so memory does not depend on the layer.
+//! Nothing is in its place until all digests are verified; the caller publishes what is returned.
+
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use sha2::{Digest as _, Sha256};
+
+use super::compression::{Compression, Peeked};
+use super::unpack::unpack;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::digest::{DiffId, Digest};
+use crate::store::Store;
+use crate::store::blob::BlobDraft;
+use crate::store::draft::Finished;
+use crate::store::layer::LayerInfo;
+
+/// Large enough that handing over costs nothing, small enough for the processor's cache.
+const BUFFER: usize = 128 << 10;
+const BUFFERS_UNDER_WAY: usize = 3;
+
+/// What is known of a layer before it comes.
+pub(crate) struct Expected<'a> {
+    /// Digest and size of the stream as it comes; it is also kept as a blob then.
+    pub(crate) blob: Option<(&'a Digest, u64)>,
+    /// Digest of the tar stream in it.
+    pub(crate) diff_id: Option<&'a DiffId>,
+}
+
+/// A layer that came, was verified and unpacked.
+pub(crate) struct Ingested {
+    /// Digest of its tar stream.
+    pub(crate) diff_id: DiffId,
+    /// What was found in unpacking.
+    pub(crate) info: LayerInfo,
+    /// What is to be published.
+    pub(crate) finished: Vec<Finished>,
+}
+
+/// Takes in a layer; `received` is told how many bytes came so far.
+pub(crate) fn layer<R: BufRead>(
+    store: &Store,
+    input: R,
+    expected: &Expected<'_>,
+    received: impl FnMut(u64),
+) -> Result<Ingested> {
+    let draft = store.layers().begin()?;
+    let blob = match expected.blob {
+        Some(_) => Some(store.blobs().begin()?),
+        None => None,
+    };
+    let mut stream = Incoming {
+        input,
+        blob,
+        seen: 0,
+        count: 0,
+        limit: expected.blob.map(|blob| blob.1),
+        received,
+    };
+
+    let (full, arriving) = sync_channel(BUFFERS_UNDER_WAY);
+    let (returned, empty) = channel();
+    let (first, second) = thread::scope(|scope| {
+        let diff = draft.diff();
+        let unpacker = scope.spawn(move || {
+            let mut tar = Tar::new(arriving, returned);
+            let info = unpack(&mut tar, diff)?;
+            // What follows the archive's end counts for the digest.
+            io::copy(&mut tar, &mut io::sink()).context(|| "cannot read the layer")?;
+            Ok((info, DiffId(Digest::from_sha256(&tar.hash.finalize().into()))))
+        });
+        let first = pass_on(&mut stream, &full, &empty);
+        // Its end is told by a message; without one it was cut off.
+        drop(full);
+        (first, unpacker.join())
+    });
+    let second: Result<(LayerInfo, DiffId)> =
+        second.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the unpacking thread failed")));
+
+    // Bytes that are not those that were asked for explain every other failure.
+    if let Some((digest, size)) = expected.blob
+        && !matches!(first, Err(Stopped::Receive(_)))
+        && !(matches!(first, Err(Stopped::Downstream)) && is_about_this_machine(&second))
+    {
+        stream.verify(digest, size)?;
+    }
+    match first {
+        Err(Stopped::Receive(error)) => return Err(error).context(|| "cannot receive the layer"),
+        Err(Stopped::Decompress(error)) => {
+            return Err(error).context(|| "cannot decompress the layer");
+        }
+        Err(Stopped::Other(error)) => return Err(error),
+        Err(Stopped::Downstream) | Ok(()) => {}
+    }
+    let (info, diff_id) = second?;
+    if let Some(want) = expected.diff_id
+        && diff_id != *want
+    {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("the layer does not match its digest: it should be {want} and is {diff_id}"),
+        )
+        .hint("the image is damaged at its source"));
+    }
+    let mut finished = Vec::new();
+    if let (Some(blob), Some((digest, _))) = (stream.blob, expected.blob) {
+        finished.push(blob.finish(digest));
+    }
+    finished.push(draft.finish(&diff_id, &info)?);
+    Ok(Ingested { diff_id, info, finished })
+}
+
+/// Tells whether unpacking failed for a reason that the bytes have nothing to do with.
+fn is_about_this_machine<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() != Kind::Invalid)
+}
+
+/// Why the first half stopped.
+enum Stopped {
+    /// The stream broke off.
+    Receive(io::Error),
+    /// What came is not what it seems to be.
+    Decompress(io::Error),
+    /// The second half failed, and says why.
+    Downstream,
+    Other(Error),
+}
+
+fn pass_on<R: BufRead, F: FnMut(u64)>(
+    stream: &mut Incoming<R, F>,
+    full: &SyncSender<Message>,
+    empty: &Receiver<Vec<u8>>,
+) -> Result<(), Stopped> {
+    let mut peeked = Peeked::new(&mut *stream).map_err(Stopped::Receive)?;
+    let compression = Compression::detect(peeked.beginning()).map_err(Stopped::Other)?;
+    let broken = |error: io::Error| match error.get_ref() {
+        Some(cause) if cause.is::<Broken>() => Stopped::Receive(error),
+        _ => Stopped::Decompress(error),
+    };
+    let mut tar = compression.reader(&mut peeked).map_err(broken)?;
+    let mut made = 0;
+    loop {
+        let mut buffer = match empty.try_recv() {
+            Ok(buffer) => buffer,
+            Err(_) if made <= BUFFERS_UNDER_WAY + 1 => {
+                made += 1;
+                vec![0; BUFFER]
+            }
+            Err(_) => empty.recv().map_err(|_| Stopped::Downstream)?,
+        };
+        buffer.resize(BUFFER, 0);
+        let mut filled = 0;
+        while filled < BUFFER {
+            match tar.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        if filled == 0 {
+            break;
+        }
+        buffer.truncate(filled);
+        full.send(Message::Data(buffer)).map_err(|_| Stopped::Downstream)?;
+    }
+    drop(tar);
+    // What follows the compressed stream counts for the digest.
+    io::copy(&mut peeked, &mut io::sink()).map_err(broken)?;
+    full.send(Message::End).map_err(|_| Stopped::Downstream)
+}
+
+enum Message {
+    Data(Vec<u8>),
+    End,
+}
+
+/// A failure of the stream itself, among those of its decoder.
+#[derive(Debug)]
+struct Broken(io::Error);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The stream as it comes: counts, hashes and keeps what passes.
+struct Incoming<'a, R, F> {
+    input: R,
+    blob: Option<BlobDraft<'a>>,
+    /// Bytes of the input's buffer that were kept already.
+    seen: usize,
+    count: u64,
+    limit: Option<u64>,
+    received: F,
+}
+
+impl<R: BufRead, F: FnMut(u64)> Incoming<'_, R, F> {
+    /// Reads what is left of the stream, and compares it with what was asked for.
+    fn verify(&mut self, digest: &Digest, size: u64) -> Result<()> {
+        io::copy(self, &mut io::sink()).context(|| "cannot receive the layer")?;
+        let Some(blob) = &self.blob else { return Ok(()) };
+        let (got, got_size) = blob.digest();
+        if got_size != size {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the layer is cut off: {got_size} of {size} bytes came"),
+            ));
+        }
+        if got != *digest {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the layer is damaged: its digest should be {digest} and is {got}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead, F: FnMut(u64)> BufRead for Incoming<'_, R, F> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let broken = |error: io::Error| io::Error::new(error.kind(), Broken(error));
+        let buffer = self.input.fill_buf().map_err(broken)?;
+        if buffer.len() > self.seen {
+            let fresh = &buffer[self.seen..];
+            if let Some(blob) = &mut self.blob {
+                blob.write_all(fresh).map_err(broken)?;
+            }
+            self.count += fresh.len() as u64;
+            self.seen = buffer.len();
+            (self.received)(self.count);
+            if self.limit.is_some_and(|limit| self.count > limit) {
+                return Err(broken(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "it is larger than the manifest says",
+                )));
+            }
+        }
+        Ok(buffer)
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.seen -= length;
+        self.input.consume(length);
+    }
+}
+
+impl<R: BufRead, F: FnMut(u64)> Read for Incoming<'_, R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// The tar stream as the second half sees it: hashed as it arrives.
+struct Tar {
+    arriving: Receiver<Message>,
+    returned: Sender<Vec<u8>>,
+    buffer: Vec<u8>,
+    position: usize,
+    ended: bool,
+    hash: Sha256,
+}
+
+impl Tar {
+    fn new(arriving: Receiver<Message>, returned: Sender<Vec<u8>>) -> Self {
+        Self {
+            arriving,
+            returned,
+            buffer: Vec::new(),
+            position: 0,
+            ended: false,
+            hash: Sha256::new(),
+        }
+    }
+}
+
+impl BufRead for Tar {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.position == self.buffer.len() && !self.ended {
+            let used = std::mem::take(&mut self.buffer);
+            if used.capacity() > 0 {
+                // Nobody needs buffers any more when the first half has ended.
+                drop(self.returned.send(used));
+            }
+            self.position = 0;
+            match self.arriving.recv() {
+                Ok(Message::Data(buffer)) => {
+                    self.hash.update(&buffer);
+                    self.buffer = buffer;
+                }
+                Ok(Message::End) => self.ended = true,
+                // The first half failed, and says why.
+                Err(_) => return Err(ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        Ok(&self.buffer[self.position..])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.position += length;
+    }
+}
+
+impl Read for Tar {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}

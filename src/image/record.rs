@@ -1,0 +1,69 @@
+//! The last step of every way into the store: the record of an image whose layers are all here.
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::digest::{Digest, ImageId};
+use crate::spec::image::ImageConfig;
+use crate::spec::reference::Reference;
+use crate::spec::timestamp;
+use crate::store::Store;
+use crate::store::container::Builtin;
+use crate::store::image::Image;
+
+/// What came along with an image's configuration.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// Digest of its manifest.
+    pub(crate) manifest: Option<Digest>,
+    /// Blobs that belong to it and are here: manifests and compressed layers.
+    pub(crate) blobs: Vec<Digest>,
+    /// What it is made of besides layers.
+    pub(crate) builtin: Option<Builtin>,
+}
+
+/// Parses a configuration document.
+pub(crate) fn parse_config(data: &[u8]) -> Result<ImageConfig> {
+    serde_json::from_slice(data).context(|| "the image's configuration is malformed")
+}
+
+/// Records an image and names it; `None` if something of it was removed meanwhile.
+pub(crate) fn record(
+    store: &Store,
+    config: &[u8],
+    origin: Origin,
+    names: &[Reference],
+) -> Result<Option<Image>> {
+    let document = parse_config(config)?;
+    // From here on nothing is removed that is found to be here.
+    let kept = store.shared()?;
+    let id = ImageId(store.blobs().write(config)?);
+    let mut size = 0_u64;
+    for layer in &document.rootfs.diff_ids {
+        match store.layers().info(layer) {
+            Ok(info) => size = size.saturating_add(info.size),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut blobs = origin.blobs;
+    blobs.push(id.0.clone());
+    let image = Image {
+        id,
+        layers: document.rootfs.diff_ids,
+        config: document.config,
+        architecture: document.architecture,
+        variant: document.variant,
+        os: document.os,
+        created: document.created.as_deref().and_then(timestamp::parse).unwrap_or(0),
+        size,
+        manifest_digest: origin.manifest,
+        blobs,
+        builtin: origin.builtin,
+    };
+    Ok(store.images().put(&image, names, &kept)?.then_some(image))
+}
+
+/// The error for an image of which something was removed as it was made, again and again.
+pub(crate) fn disturbed() -> Error {
+    Error::new(Kind::Unavailable, "layers of the image are being removed by others")
+        .hint("try again")
+}

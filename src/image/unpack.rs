@@ -1,0 +1,583 @@
+//! Unpacks a layer: a border between what strangers packed and this machine's files.
+//!
+//! The archive's paths are cleaned (`a/../b` is `b`; leading beyond the root is an error) and their
+//! directories resolved by the kernel with the layer as root, so links lead nowhere else. The last
+//! component is never followed. What is there already gives way, except that directories merge.
+//! Whiteouts become overlay's own marks: a layer knows nothing of those below it.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, RawMode, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, makedev, mkdirat, mknodat,
+    openat, statat, symlinkat, utimensat,
+};
+use rustix::io::{Errno, pwrite, write};
+
+use super::tarball::{Entry, EntryKind, Reader};
+use crate::error::{Context, Error, Kind, Result};
+use crate::store::layer::LayerInfo;
+use crate::sys::root::{Root, remove_all};
+use crate::sys::userns;
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Files of AUFS itself, of no meaning to others.
+const AUFS: &[u8] = b".wh..wh.";
+/// Overlay's own attributes: an archive that could set them would choose what overlay shows.
+const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+const MAX_WARNINGS: usize = 10;
+
+/// Unpacks an archive below an empty directory. The stream is left where the archive ends.
+pub(crate) fn unpack<R: BufRead>(input: R, diff: &Path) -> Result<LayerInfo> {
+    let mut unpacker = Unpacker::new(diff)?;
+    let mut reader = Reader::new(input);
+    let mut entry = Entry::default();
+    while reader.next(&mut entry).context(|| "cannot read the layer")? {
+        unpacker
+            .add(&mut entry, &mut reader)
+            .context(|| format!("cannot unpack `{}`", entry.path.escape_ascii()))?;
+    }
+    unpacker.finish()
+}
+
+struct Unpacker {
+    root: Root,
+    /// The directory that the last entry was in: archives go directory by directory.
+    parent: Option<(Vec<u8>, OwnedFd)>,
+    /// What directories get when all is in them.
+    directories: HashMap<Vec<u8>, Attributes>,
+    /// Who files belong to if nothing is done about it.
+    own: (u32, u32),
+    /// Permission bits that new files do not get.
+    umask: RawMode,
+    initial_namespace: bool,
+    info: LayerInfo,
+}
+
+struct Attributes {
+    uid: u32,
+    gid: u32,
+    mode: RawMode,
+    times: Timestamps,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Unpacker {
+    fn new(diff: &Path) -> Result<Self> {
+        let context = || format!("cannot open {}", diff.display());
+        Ok(Self {
+            root: Root::open(diff).context(context)?,
+            parent: None,
+            directories: HashMap::new(),
+            own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+            umask: current_umask().context(|| "cannot read /proc/self/status")?,
+            initial_namespace: userns::is_initial(),
+            info: LayerInfo::default(),
+        })
+    }
+
+    fn add<R: BufRead>(&mut self, entry: &mut Entry, reader: &mut Reader<R>) -> Result<()> {
+        let path = clean(&entry.path)?;
+        let Some((parent, name)) = split(&path) else {
+            // The root directory itself.
+            if entry.kind == EntryKind::Directory {
+                let attributes = self.attributes(entry)?;
+                self.directories.insert(Vec::new(), attributes);
+                return Ok(());
+            }
+            return Err(Error::new(Kind::Invalid, "the root must be a directory"));
+        };
+        self.enter(parent)?;
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            return self.whiteout(name, hidden);
+        }
+        match entry.kind {
+            EntryKind::File => self.file(name, entry, reader),
+            EntryKind::Directory => {
+                self.directory(&path, name)?;
+                let attributes = self.attributes(entry)?;
+                self.directories.insert(path.clone(), attributes);
+                Ok(())
+            }
+            EntryKind::SymbolicLink => {
+                self.make(name, |parent| symlinkat(entry.link.as_slice(), parent, name))?;
+                self.attributes_of_node(name, entry)
+            }
+            EntryKind::HardLink => self.hard_link(&path, name, &entry.link),
+            EntryKind::Fifo => {
+                let mode = Mode::from_raw_mode(entry.mode);
+                self.make(name, |parent| mknodat(parent, name, FileType::Fifo, mode, 0))?;
+                self.attributes_of_node(name, entry)
+            }
+            EntryKind::CharacterDevice => self.device(name, entry, FileType::CharacterDevice),
+            EntryKind::BlockDevice => self.device(name, entry, FileType::BlockDevice),
+        }
+    }
+
+    /// Makes `path` the directory that [`Self::parent`] is, and creates it where it is missing.
+    fn enter(&mut self, path: &[u8]) -> Result<()> {
+        if self.parent.as_ref().is_some_and(|(known, _)| known == path) {
+            return Ok(());
+        }
+        let directory = match self.root.dir(path) {
+            Ok(directory) => directory,
+            Err(error) if is_errno(&error, &[Errno::NOENT, Errno::NOTDIR]) => {
+                self.create_parents(path)?;
+                self.root.dir(path).context(|| {
+                    format!("`{}` is not a directory of this layer", path.escape_ascii())
+                })?
+            }
+            Err(error) => {
+                return Err(error)
+                    .context(|| format!("cannot open directory `{}`", path.escape_ascii()));
+            }
+        };
+        self.parent = Some((path.to_vec(), directory));
+        Ok(())
+    }
+
+    /// Creates the directories on the way to an entry that the archive does not mention.
+    fn create_parents(&mut self, path: &[u8]) -> Result<()> {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        for end in ends.chain([path.len()]).collect::<Vec<_>>() {
+            let path = &path[..end];
+            if self.root.dir(path).is_ok() {
+                continue;
+            }
+            let (parent, name) = split(path).unwrap_or_default();
+            self.enter(parent)?;
+            match mkdirat(self.here()?, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) => {}
+                // A mark that the directory of the layers below is gone; now there is a new one.
+                Err(Errno::EXIST) if self.found(name)?.is_some_and(|found| is_whiteout(&found)) => {
+                    self.directory(path, name)?;
+                }
+                Err(error) => return Err(error).context(|| "cannot create its directory"),
+            }
+            // Whatever the umask is.
+            let attributes = Attributes {
+                uid: self.own.0,
+                gid: self.own.1,
+                mode: 0o755,
+                times: Timestamps { last_access: zero_time(), last_modification: zero_time() },
+                xattrs: Vec::new(),
+            };
+            self.directories.insert(path.to_vec(), attributes);
+        }
+        Ok(())
+    }
+
+    fn here(&self) -> Result<BorrowedFd<'_>> {
+        match &self.parent {
+            Some((_, directory)) => Ok(directory.as_fd()),
+            None => Ok(self.root.as_fd()),
+        }
+    }
+
+    fn found(&self, name: &[u8]) -> Result<Option<Stat>> {
+        match statat(self.here()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error).context(|| "cannot look at what is there"),
+        }
+    }
+
+    /// Makes something here; what has its name already gives way.
+    fn make<T>(
+        &mut self,
+        name: &[u8],
+        make: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Result<T> {
+        match make(self.here()?) {
+            Err(Errno::EXIST) => {
+                self.clear(name)?;
+                make(self.here()?)
+            }
+            made => made,
+        }
+        .context(|| "cannot create it")
+    }
+
+    /// Removes what is here. Paths may lead elsewhere afterwards, so the directory is looked up anew.
+    fn clear(&mut self, name: &[u8]) -> Result<()> {
+        remove_all(self.here()?, name).context(|| "cannot replace what is there")?;
+        if let Some((path, _)) = self.parent.take() {
+            self.enter(&path)?;
+        }
+        Ok(())
+    }
+
+    fn file<R: BufRead>(
+        &mut self,
+        name: &[u8],
+        entry: &Entry,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        let file = self.make(name, |parent| openat(parent, name, flags, mode))?;
+        match &entry.sparse {
+            None => copy(&file, reader)?,
+            Some(sparse) => {
+                for (offset, length) in &sparse.pieces {
+                    copy_piece(&file, reader, *offset, *length)?;
+                }
+                ftruncate(&file, sparse.size).context(|| "cannot set its size")?;
+            }
+        }
+        self.info.size += entry.size;
+        self.set_owner_and_mode(
+            &file,
+            entry.mode,
+            entry.mode & 0o777 & !self.umask,
+            self.owner(entry)?,
+        )?;
+        for (xattr, value) in &entry.xattrs {
+            self.set_xattr(&file, xattr, value)?;
+        }
+        futimens(&file, &times(entry)).context(|| "cannot set its time")
+    }
+
+    fn directory(&mut self, path: &[u8], name: &[u8]) -> Result<()> {
+        let mode = Mode::from_raw_mode(0o755);
+        match mkdirat(self.here()?, name, mode) {
+            Err(Errno::EXIST) => {}
+            other => return other.context(|| "cannot create it"),
+        }
+        let Some(found) = self.found(name)? else { return Ok(()) };
+        if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+            return Ok(());
+        }
+        self.clear(name)?;
+        mkdirat(self.here()?, name, mode).context(|| "cannot create it")?;
+        if is_whiteout(&found) {
+            // Both say together: nothing of that directory's old content is left.
+            self.hide_lower(path)?;
+        }
+        Ok(())
+    }
+
+    fn hard_link(&mut self, path: &[u8], name: &[u8], link: &[u8]) -> Result<()> {
+        let target = clean(link)?;
+        let Some((parent, target_name)) = split(&target) else {
+            return Err(Error::new(Kind::Invalid, "a hard link leads to the root directory"));
+        };
+        if target == path {
+            return Ok(());
+        }
+        let context = || format!("cannot link it to `{}`", link.escape_ascii());
+        let parent = self.root.dir(parent).context(context)?;
+        match linkat(&parent, target_name, self.here()?, name, AtFlags::empty()) {
+            Err(Errno::EXIST) => {
+                let (Some(old), Ok(target)) =
+                    (self.found(name)?, statat(&parent, target_name, AtFlags::SYMLINK_NOFOLLOW))
+                else {
+                    return Err(Errno::NOENT).context(context);
+                };
+                if (old.st_dev, old.st_ino) == (target.st_dev, target.st_ino) {
+                    return Ok(());
+                }
+                self.clear(name)?;
+                linkat(&parent, target_name, self.here()?, name, AtFlags::empty())
+            }
+            other => other,
+        }
+        .context(context)
+    }
+
+    fn device(&mut self, name: &[u8], entry: &Entry, kind: FileType) -> Result<()> {
+        let mode = Mode::from_raw_mode(entry.mode);
+        let device = makedev(entry.device.0, entry.device.1);
+        let made = match mknodat(self.here()?, name, kind, mode, device) {
+            Err(Errno::EXIST) => {
+                self.clear(name)?;
+                mknodat(self.here()?, name, kind, mode, device)
+            }
+            other => other,
+        };
+        match made {
+            // Without root's rights there are no devices; containers have their own /dev.
+            Err(Errno::PERM) => {
+                self.warn(format!(
+                    "device `{}` was left out: only root can make devices",
+                    entry.path.escape_ascii()
+                ));
+                Ok(())
+            }
+            Err(error) => Err(error).context(|| "cannot create it"),
+            Ok(()) => self.attributes_of_node(name, entry),
+        }
+    }
+
+    fn whiteout(&mut self, name: &[u8], hidden: &[u8]) -> Result<()> {
+        if name == OPAQUE {
+            let path = self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+            return self.hide_lower(&path);
+        }
+        if name.starts_with(AUFS) {
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Error::new(Kind::Invalid, "a whiteout names no file"));
+        }
+        match mknodat(self.here()?, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
+            // What this layer itself has hides the same name below, but a directory would merge.
+            Err(Errno::EXIST) => {
+                let is_directory = self.found(hidden)?.is_some_and(|found| {
+                    FileType::from_raw_mode(found.st_mode) == FileType::Directory
+                });
+                if is_directory {
+                    let mut path =
+                        self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+                    if !path.is_empty() {
+                        path.push(b'/');
+                    }
+                    path.extend_from_slice(hidden);
+                    self.hide_lower(&path)?;
+                }
+                Ok(())
+            }
+            other => other.context(|| "cannot create the whiteout"),
+        }
+    }
+
+    /// Marks a directory: overlay shows nothing of the same directory in the layers below.
+    fn hide_lower(&self, path: &[u8]) -> Result<()> {
+        let name =
+            if self.initial_namespace { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        self.root
+            .file(path, flags, Mode::empty())
+            .and_then(|directory| Ok(fsetxattr(&directory, name, b"y", XattrFlags::empty())?))
+            .context(|| "cannot mark the directory as opaque")
+    }
+
+    fn owner(&self, entry: &Entry) -> Result<(u32, u32)> {
+        // The highest number means "do not change" to the kernel.
+        let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        match (id(entry.uid), id(entry.gid)) {
+            (Some(uid), Some(gid)) => Ok((uid, gid)),
+            _ => Err(Error::new(
+                Kind::Invalid,
+                format!("its owner {}:{} is out of range", entry.uid, entry.gid),
+            )),
+        }
+    }
+
+    fn attributes(&self, entry: &mut Entry) -> Result<Attributes> {
+        let (uid, gid) = self.owner(entry)?;
+        Ok(Attributes {
+            uid,
+            gid,
+            mode: entry.mode,
+            times: times(entry),
+            xattrs: std::mem::take(&mut entry.xattrs),
+        })
+    }
+
+    /// Sets owner and time of what cannot be opened for it: links, devices, pipes.
+    fn attributes_of_node(&self, name: &[u8], entry: &Entry) -> Result<()> {
+        let parent = self.here()?;
+        let (uid, gid) = self.owner(entry)?;
+        if (uid, gid) != self.own {
+            let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            chownat(parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| self.chown_error(error, uid, gid))?;
+        }
+        if entry.kind != EntryKind::SymbolicLink && entry.mode & (self.umask | 0o7000) != 0 {
+            // We have just made it, and nobody else is here: it is no link.
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+                .context(|| "cannot set its mode")?;
+        }
+        utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)
+            .context(|| "cannot set its time")
+    }
+
+    /// Sets what differs: in most images all files are root's, and have modes that the umask leaves.
+    fn set_owner_and_mode(
+        &self,
+        file: &OwnedFd,
+        mode: RawMode,
+        present_mode: RawMode,
+        (uid, gid): (u32, u32),
+    ) -> Result<()> {
+        if (uid, gid) != self.own {
+            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+                .map_err(|error| self.chown_error(error, uid, gid))?;
+        }
+        // After the owner, whose change takes set-user-ID bits away.
+        if mode != present_mode {
+            fchmod(file, Mode::from_raw_mode(mode)).context(|| "cannot set its mode")?;
+        }
+        Ok(())
+    }
+
+    fn chown_error(&self, error: Errno, uid: u32, gid: u32) -> Error {
+        let outer =
+            Error::new(Kind::Unsupported, format!("cannot give it to user {uid}, group {gid}"))
+                .caused_by(io::Error::from(error));
+        if error == Errno::INVAL && !self.initial_namespace {
+            return outer.hint(
+                "the image has more user or group IDs than you have; let root give you a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
+            );
+        }
+        outer
+    }
+
+    fn set_xattr(&mut self, file: &OwnedFd, name: &[u8], value: &[u8]) -> Result<()> {
+        if OVERLAY_XATTRS.iter().any(|prefix| name.starts_with(prefix))
+            || name == b"security.selinux"
+        {
+            return Ok(());
+        }
+        match fsetxattr(file, name, value, XattrFlags::empty()) {
+            Ok(()) => Ok(()),
+            // The file system has none of these, or they are not ours to set.
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
+                self.warn(format!(
+                    "extended attributes `{}` were left out: not possible here",
+                    name.escape_ascii()
+                ));
+                Ok(())
+            }
+            Err(error) => Err(error)
+                .context(|| format!("cannot set its extended attribute `{}`", name.escape_ascii())),
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        if self.info.warnings.len() < MAX_WARNINGS && !self.info.warnings.contains(&warning) {
+            self.info.warnings.push(warning);
+        }
+    }
+
+    /// Gives directories what they would have lost while files were made in them.
+    fn finish(mut self) -> Result<LayerInfo> {
+        self.parent = None;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        for (path, attributes) in std::mem::take(&mut self.directories) {
+            let context = || format!("cannot finish directory `{}`", path.escape_ascii());
+            let directory = match self.root.file(&path, flags, Mode::empty()) {
+                Ok(directory) => directory,
+                // Something else took its place later in the archive.
+                Err(error) if is_errno(&error, &[Errno::NOENT, Errno::NOTDIR, Errno::LOOP]) => {
+                    continue;
+                }
+                Err(error) => return Err(error).context(context),
+            };
+            let present = 0o755 & !self.umask;
+            self.set_owner_and_mode(
+                &directory,
+                attributes.mode,
+                present,
+                (attributes.uid, attributes.gid),
+            )
+            .context(context)?;
+            for (name, value) in &attributes.xattrs {
+                self.set_xattr(&directory, name, value).context(context)?;
+            }
+            futimens(&directory, &attributes.times).context(context)?;
+        }
+        Ok(self.info)
+    }
+}
+
+fn is_errno(error: &io::Error, errnos: &[Errno]) -> bool {
+    errnos.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn is_whiteout(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
+}
+
+/// Cleans a path of an archive: relative to the root, without `.`, `..` and doubled slashes.
+fn clean(path: &[u8]) -> Result<Vec<u8>> {
+    if path.contains(&0) {
+        return Err(Error::new(Kind::Invalid, "its name contains a zero byte"));
+    }
+    let mut cleaned = Vec::with_capacity(path.len());
+    for component in path.split(|byte| *byte == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." => {
+                if cleaned.is_empty() {
+                    return Err(Error::new(Kind::Invalid, "its path leads out of the image")
+                        .hint("the archive is malicious or damaged; nothing of it was kept"));
+                }
+                let end = cleaned.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                cleaned.truncate(end);
+            }
+            name => {
+                if !cleaned.is_empty() {
+                    cleaned.push(b'/');
+                }
+                cleaned.extend_from_slice(name);
+            }
+        }
+    }
+    Ok(cleaned)
+}
+
+/// Splits a cleaned path into directory and name; `None` for the root.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.is_empty() {
+        return None;
+    }
+    Some(match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    })
+}
+
+fn copy<R: BufRead>(file: &OwnedFd, reader: &mut Reader<R>) -> Result<()> {
+    loop {
+        let data = reader.data().context(|| "cannot read the layer")?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let written = write(file, data).context(|| "cannot write it")?;
+        reader.consume(written);
+    }
+}
+
+fn copy_piece<R: BufRead>(
+    file: &OwnedFd,
+    reader: &mut Reader<R>,
+    mut offset: u64,
+    mut left: u64,
+) -> Result<()> {
+    while left > 0 {
+        let data = reader.data().context(|| "cannot read the layer")?;
+        let length = usize::try_from(left).map_or(data.len(), |left| data.len().min(left));
+        if length == 0 {
+            return Err(Error::new(Kind::Invalid, "its data is cut off"));
+        }
+        let written = pwrite(file, &data[..length], offset).context(|| "cannot write it")?;
+        reader.consume(written);
+        offset += written as u64;
+        left -= written as u64;
+    }
+    Ok(())
+}
+
+fn zero_time() -> Timespec {
+    Timespec { tv_sec: 0, tv_nsec: 0 }
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Returns the umask of this process, which can be set and returned by one call only: other threads
+/// would see the change.
+fn current_umask() -> io::Result<RawMode> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    Ok(line.and_then(|value| RawMode::from_str_radix(value.trim(), 8).ok()).unwrap_or(0o777))
+}

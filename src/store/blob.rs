@@ -1,0 +1,161 @@
+//! Blobs: manifests, configurations and compressed layers, byte for byte as they came.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+
+use super::draft::{Draft, Finished};
+use super::{Store, file};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::digest::Digest;
+
+/// Documents above this size are refused: nobody's manifest or configuration is this large.
+pub const MAX_DOCUMENT: u64 = 8 << 20;
+
+/// All blobs of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Blobs<'a> {
+    store: &'a Store,
+}
+
+/// A blob that is being written.
+#[derive(Debug)]
+pub struct BlobDraft<'a> {
+    blobs: Blobs<'a>,
+    draft: Draft,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<'a> Blobs<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    /// Returns where a blob is, or would be.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.store.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Tells whether a blob is there.
+    pub fn exists(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// Opens a blob; `None` if it is not there.
+    pub fn open(&self, digest: &Digest) -> Result<Option<File>> {
+        match File::open(self.path(digest)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("cannot open blob {digest}")),
+        }
+    }
+
+    /// Reads a document whole and checks its digest; `None` if it is not there.
+    pub fn read(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        let path = self.path(digest);
+        let data = match fs::read(&path) {
+            Ok(data) => data,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).context(|| format!("cannot read blob {digest}")),
+        };
+        if digest_of(&data) != *digest {
+            return Err(Error::new(Kind::Internal, format!("{} is damaged", path.display()))
+                .hint("remove the image and pull it again"));
+        }
+        Ok(Some(data))
+    }
+
+    /// Begins a blob.
+    pub fn begin(&self) -> Result<BlobDraft<'a>> {
+        Ok(BlobDraft {
+            blobs: *self,
+            draft: self.store.draft_file()?,
+            hash: Sha256::new(),
+            size: 0,
+        })
+    }
+
+    /// Stores a document that is in memory already.
+    pub fn write(&self, data: &[u8]) -> Result<Digest> {
+        let digest = digest_of(data);
+        if !self.exists(&digest) {
+            let mut blob = self.begin()?;
+            blob.write_all(data).context(|| format!("cannot write blob {digest}"))?;
+            blob.draft.file().sync_all().context(|| format!("cannot write blob {digest}"))?;
+            let path = self.path(&digest);
+            fs::rename(blob.draft.path(), &path)
+                .and_then(|()| file::sync_parent(&path))
+                .context(|| format!("cannot write blob {digest}"))?;
+        }
+        Ok(digest)
+    }
+
+    /// Removes a blob; one that is not there is fine.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<()> {
+        file::remove_file(&self.path(digest))
+    }
+}
+
+impl BlobDraft<'_> {
+    /// Returns the digest of what was written so far, and its size.
+    pub fn digest(&self) -> (Digest, u64) {
+        (Digest::from_sha256(&self.hash.clone().finalize().into()), self.size)
+    }
+
+    /// Declares it complete; `digest` is what [`digest`](Self::digest) returned.
+    pub fn finish(self, digest: &Digest) -> Finished {
+        let place = self.blobs.path(digest);
+        self.draft.finish(place)
+    }
+}
+
+impl Write for BlobDraft<'_> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        let written = self.draft.file().write(data)?;
+        self.hash.update(&data[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Computes the digest of bytes in memory.
+pub fn digest_of(data: &[u8]) -> Digest {
+    Digest::from_sha256(&Sha256::digest(data).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_bytes_and_notices_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("root"), &dir.path().join("run")).unwrap();
+        let blobs = store.blobs();
+        let digest = blobs.write(b"{}").unwrap();
+        assert_eq!(
+            digest.as_str(),
+            "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+        );
+        assert_eq!(blobs.read(&digest).unwrap().as_deref(), Some(b"{}".as_slice()));
+        fs::write(blobs.path(&digest), b"{ ").unwrap();
+        assert!(blobs.read(&digest).is_err());
+        blobs.remove(&digest).unwrap();
+        assert!(blobs.read(&digest).unwrap().is_none());
+
+        let mut draft = blobs.begin().unwrap();
+        draft.write_all(b"{").unwrap();
+        draft.write_all(b"}").unwrap();
+        let (streamed, size) = draft.digest();
+        assert_eq!((&streamed, size), (&digest, 2));
+        store.publish(vec![draft.finish(&streamed)]).unwrap();
+        assert!(blobs.exists(&digest));
+    }
+}

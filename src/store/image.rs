@@ -1,0 +1,484 @@
+//! Image records, and the names that lead to them.
+//!
+//! `images/HEX.json` says what an image is; `refs/REPOSITORY/TAG -> HEX` are its names, the slashes of
+//! the repository written as `%`. A name is a link of its own, so a look-up reads two files, takes no
+//! lock, and tagging changes one link. Writers hold `images.lock`, for milliseconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::container::Builtin;
+use super::lock::Lock;
+use super::{Store, file};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::digest::{DiffId, Digest, ImageId};
+use crate::spec::id::is_hex;
+use crate::spec::image::{ImageConfig, RunConfig};
+use crate::spec::reference::Reference;
+
+/// Fewer digits are no ID: `cafe` may be one, `a` is a name that was not found.
+const MIN_PREFIX: usize = 3;
+
+/// An image: what a container needs to know of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// The digest of its configuration.
+    pub id: ImageId,
+    /// Its layers, lowest first.
+    pub layers: Vec<DiffId>,
+    /// What it wants to be run with.
+    pub config: RunConfig,
+    /// Processor, in Go's words, as in `amd64`.
+    pub architecture: String,
+    /// Variant of the processor, as in `v8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Operating system.
+    pub os: String,
+    /// When it was made, in nanoseconds since 1970; 0 if that is unknown.
+    pub created: i64,
+    /// Bytes of its files.
+    pub size: u64,
+    /// Digest of the manifest that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_digest: Option<Digest>,
+    /// All its blobs: configuration, manifests, compressed layers.
+    #[serde(default)]
+    pub blobs: Vec<Digest>,
+    /// What the root file system is made of besides layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<Builtin>,
+}
+
+/// An image together with its names.
+#[derive(Clone, Debug)]
+pub struct NamedImage {
+    /// The image.
+    pub image: Image,
+    /// Its names with tags, sorted.
+    pub names: Vec<Reference>,
+    /// Its names with digests, sorted.
+    pub digests: Vec<Reference>,
+}
+
+/// What the removal of an image or a name did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// A name leads nowhere now.
+    Untagged(Reference),
+    /// An image is gone.
+    Deleted(ImageId),
+}
+
+/// All images of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Images<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Images<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    fn record(&self, id: &ImageId) -> PathBuf {
+        self.store.root.join("images").join(format!("{}.json", id.hex()))
+    }
+
+    fn refs(&self) -> PathBuf {
+        self.store.root.join("refs")
+    }
+
+    fn link(&self, name: &Reference) -> PathBuf {
+        self.refs().join(name.repository().replace('/', "%")).join(name.tag_or_digest())
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        Lock::exclusive(&self.store.root.join("images.lock"))
+    }
+
+    /// Reads an image; `None` if there is none with this ID.
+    pub fn get(&self, id: &ImageId) -> Result<Option<Image>> {
+        file::read_json(&self.record(id))
+    }
+
+    /// Reads the image that a complete name leads to.
+    pub fn named(&self, name: &Reference) -> Result<Option<Image>> {
+        match self.target(name)? {
+            Some(id) => self.get(&id),
+            None => Ok(None),
+        }
+    }
+
+    fn target(&self, name: &Reference) -> Result<Option<ImageId>> {
+        let path = self.link(name);
+        match fs::read_link(&path) {
+            Ok(target) => Digest::from_hex(&target.to_string_lossy())
+                .map(|digest| Some(ImageId(digest)))
+                .context(|| format!("{} is damaged", path.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // A file name longer than the kernel knows is nobody's name.
+            Err(error) if error.kind() == ErrorKind::InvalidFilename => Ok(None),
+            Err(error) => Err(error).context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Finds an image by what a user may write: a name, `NAME@DIGEST`, an ID or the beginning of one.
+    pub fn find(&self, text: &str) -> Result<Option<Image>> {
+        Ok(self.find_named(text)?.map(|(image, _)| image))
+    }
+
+    /// As [`find`](Self::find); also returns the complete name, if it was found by a name.
+    pub fn find_named(&self, text: &str) -> Result<Option<(Image, Option<Reference>)>> {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        if let Ok(digest) = Digest::from_hex(hex) {
+            return Ok(self.get(&ImageId(digest))?.map(|image| (image, None)));
+        }
+        let candidates = Reference::candidates(text);
+        for name in candidates.as_deref().unwrap_or_default() {
+            if let Some(image) = self.named(name)? {
+                return Ok(Some((image, Some(name.clone()))));
+            }
+        }
+        if is_hex(hex) && hex.len() >= MIN_PREFIX {
+            return Ok(self.find_by_prefix(hex)?.map(|image| (image, None)));
+        }
+        // What cannot be a name is the user's mistake, not a missing image.
+        candidates.map(|_| None)
+    }
+
+    fn find_by_prefix(&self, hex: &str) -> Result<Option<Image>> {
+        let mut found = self.ids()?.into_iter().filter(|id| id.hex().starts_with(hex));
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some(id), None) => self.get(&id),
+            (Some(_), Some(_)) => Err(Error::new(
+                Kind::Conflict,
+                format!("more than one image has an ID that begins with `{hex}`"),
+            )
+            .hint("give more digits of the ID")),
+        }
+    }
+
+    /// As [`find`](Self::find); a missing image is an error.
+    pub fn lookup(&self, text: &str) -> Result<Image> {
+        self.find(text)?.ok_or_else(|| not_known(text))
+    }
+
+    fn ids(&self) -> Result<Vec<ImageId>> {
+        let dir = self.store.root.join("images");
+        let context = || format!("cannot list {}", dir.display());
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&dir).context(context)? {
+            let name = entry.context(context)?.file_name();
+            let hex = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            if let Some(Ok(digest)) = hex.map(Digest::from_hex) {
+                ids.push(ImageId(digest));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Reads all names, in order.
+    fn names(&self) -> Result<BTreeMap<Reference, ImageId>> {
+        let mut names = BTreeMap::new();
+        let refs = self.refs();
+        let repositories = match fs::read_dir(&refs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
+            Err(error) => return Err(error).context(|| format!("cannot list {}", refs.display())),
+        };
+        for repository in repositories {
+            let repository = repository.context(|| format!("cannot list {}", refs.display()))?;
+            let name = repository.file_name().to_string_lossy().replace('%', "/");
+            // It may be removed as we look.
+            let Ok(tags) = fs::read_dir(repository.path()) else { continue };
+            for tag in tags {
+                let tag = tag.context(|| format!("cannot list {}", refs.display()))?.file_name();
+                // Others are links that are just being made.
+                let Ok(name) = Reference::stored(&name, &tag.to_string_lossy()) else { continue };
+                if let Some(id) = self.target(&name)? {
+                    names.insert(name, id);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Reads all images with their names, the newest first.
+    pub fn list(&self) -> Result<Vec<NamedImage>> {
+        let mut images = Vec::new();
+        for id in self.ids()? {
+            // Removed as we look.
+            let Some(image) = self.get(&id)? else { continue };
+            images.push(NamedImage { image, names: Vec::new(), digests: Vec::new() });
+        }
+        for (name, id) in self.names()? {
+            if let Some(image) = images.iter_mut().find(|named| named.image.id == id) {
+                image.add(name);
+            }
+        }
+        images.sort_by(|a, b| {
+            b.image.created.cmp(&a.image.created).then_with(|| a.image.id.cmp(&b.image.id))
+        });
+        Ok(images)
+    }
+
+    /// Adds an image's names to it.
+    pub fn with_names(&self, image: Image) -> Result<NamedImage> {
+        let mut named = NamedImage { image, names: Vec::new(), digests: Vec::new() };
+        for (name, id) in self.names()? {
+            if id == named.image.id {
+                named.add(name);
+            }
+        }
+        Ok(named)
+    }
+
+    /// Reads an image's configuration document.
+    pub fn config(&self, id: &ImageId) -> Result<ImageConfig> {
+        let data = self.store.blobs().read(&id.0)?.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("the configuration of image {id} is missing"))
+                .hint("remove the image and pull it again")
+        })?;
+        serde_json::from_slice(&data)
+            .context(|| format!("the configuration of image {id} is damaged"))
+    }
+
+    /// Records an image and gives it names; it takes them over from other images.
+    ///
+    /// The caller holds [`Store::shared`]. `false` if a layer or blob of it was removed in the meantime:
+    /// nothing is recorded then, and the caller begins anew.
+    pub fn put(
+        &self,
+        image: &Image,
+        names: &[Reference],
+        _collector_kept_away: &Lock,
+    ) -> Result<bool> {
+        let _lock = self.lock()?;
+        let blobs = self.store.blobs();
+        if !image.layers.iter().all(|layer| self.store.layers().exists(layer))
+            || !image.blobs.iter().all(|blob| blobs.exists(blob))
+        {
+            return Ok(false);
+        }
+        let mut record = image.clone();
+        if let Some(old) = self.get(&image.id)? {
+            // The same image by another way: what either way brought is kept.
+            record.manifest_digest = record.manifest_digest.or(old.manifest_digest);
+            record.blobs.extend(old.blobs);
+        }
+        record.blobs.sort_unstable();
+        record.blobs.dedup();
+        file::write_json(&self.record(&image.id), &record)?;
+        for name in names {
+            self.set_link(name, &image.id)?;
+        }
+        Ok(true)
+    }
+
+    /// Gives an image another name, taking it over from another image.
+    pub fn tag(&self, id: &ImageId, name: &Reference) -> Result<()> {
+        let _lock = self.lock()?;
+        if self.get(id)?.is_none() {
+            return Err(not_known(id.hex()));
+        }
+        self.set_link(name, id)
+    }
+
+    fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
+        let path = self.link(name);
+        if self.target(name)?.as_ref() == Some(id) {
+            return Ok(());
+        }
+        let context = || format!("cannot give an image the name `{name}`");
+        let dir = path.parent().unwrap_or(&self.store.root);
+        file::create_dirs(dir, 0o700)?;
+        // The lock is held: nobody else makes this. No tag begins with a dot.
+        let temporary = dir.join(".new");
+        file::remove_file(&temporary)?;
+        std::os::unix::fs::symlink(id.hex(), &temporary)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| file::sync_parent(&path))
+            .and_then(|()| file::sync_parent(dir))
+            .context(context)
+    }
+
+    /// Takes a name away; `false` if there is no such name. The image stays.
+    pub fn untag(&self, name: &Reference) -> Result<bool> {
+        let _lock = self.lock()?;
+        self.remove_link(name)
+    }
+
+    fn remove_link(&self, name: &Reference) -> Result<bool> {
+        let path = self.link(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).context(|| format!("cannot remove the name `{name}`")),
+        }
+        if let Some(dir) = path.parent() {
+            // Not empty as a rule: other tags.
+            drop(fs::remove_dir(dir));
+        }
+        file::sync_parent(&path)
+            .or_else(|_| file::sync_parent(&self.refs().join("x")))
+            .context(|| format!("cannot remove the name `{name}`"))?;
+        Ok(true)
+    }
+
+    /// Removes an image, its names, and the layers and blobs that no other image has.
+    ///
+    /// The caller holds [`Store::exclusive`] and has made sure that no container uses the image.
+    pub fn remove(&self, id: &ImageId, _makers_kept_away: &Lock) -> Result<Vec<Removal>> {
+        let lock = self.lock()?;
+        let named = self.with_names(self.get(id)?.ok_or_else(|| not_known(id.hex()))?)?;
+        let mut done = Vec::new();
+        for name in named.names.into_iter().chain(named.digests) {
+            self.remove_link(&name)?;
+            done.push(Removal::Untagged(name));
+        }
+        let record = self.record(id);
+        file::remove_file(&record)?;
+        file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
+        done.push(Removal::Deleted(id.clone()));
+
+        let mut layers: BTreeSet<DiffId> = named.image.layers.into_iter().collect();
+        let mut blobs: BTreeSet<Digest> = named.image.blobs.into_iter().collect();
+        blobs.insert(id.0.clone());
+        for other in self.ids()? {
+            if let Some(other) = self.get(&other)? {
+                layers.retain(|layer| !other.layers.contains(layer));
+                blobs.retain(|blob| !other.blobs.contains(blob));
+            }
+        }
+        drop(lock);
+        for layer in &layers {
+            self.store.layers().remove(layer)?;
+        }
+        for blob in &blobs {
+            self.store.blobs().remove(blob)?;
+        }
+        Ok(done)
+    }
+}
+
+impl NamedImage {
+    fn add(&mut self, name: Reference) {
+        if name.digest().is_some() { self.digests.push(name) } else { self.names.push(name) }
+    }
+}
+
+/// The error for an image that is not here.
+pub fn not_known(text: &str) -> Error {
+    Error::new(Kind::NotFound, format!("{text}: image not known"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::layer::LayerInfo;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("root"), &dir.path().join("run")).unwrap();
+        (dir, store)
+    }
+
+    fn layer(store: &Store, digit: char) -> DiffId {
+        let id = DiffId(Digest::from_hex(&String::from(digit).repeat(64)).unwrap());
+        let draft = store.layers().begin().unwrap();
+        fs::write(draft.diff().join("file"), "x").unwrap();
+        store.publish(vec![draft.finish(&id, &LayerInfo::default()).unwrap()]).unwrap();
+        id
+    }
+
+    fn image(store: &Store, text: &str, layers: &[&DiffId]) -> Image {
+        let id = store.blobs().write(text.as_bytes()).unwrap();
+        Image {
+            id: ImageId(id.clone()),
+            layers: layers.iter().map(|&layer| layer.clone()).collect(),
+            config: RunConfig::default(),
+            architecture: "amd64".to_owned(),
+            variant: None,
+            os: "linux".to_owned(),
+            created: 0,
+            size: 1,
+            manifest_digest: None,
+            blobs: vec![id],
+            builtin: None,
+        }
+    }
+
+    fn put(store: &Store, image: &Image, names: &[&str]) {
+        let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
+        assert!(store.images().put(image, &names, &store.shared().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn finds_images_as_users_write_them() {
+        let (_dir, store) = store();
+        let base = layer(&store, 'a');
+        let one = image(&store, "{}", &[&base]);
+        let two = image(&store, "{ }", &[&base]);
+        let digest = format!("docker.io/library/x@sha256:{}", "7".repeat(64));
+        put(&store, &one, &["x", "quay.io/a/b:1.0", &digest]);
+        put(&store, &two, &["localhost/x:2", "localhost/y"]);
+        let id = one.id.hex();
+        for (text, want) in [
+            ("x", Some(&one)),
+            ("docker.io/library/x:latest", Some(&one)),
+            ("x:2", Some(&two)),
+            ("y", Some(&two)),
+            ("docker.io/y", None),
+            ("quay.io/a/b:1.0", Some(&one)),
+            ("quay.io/a/b", None),
+            (&digest, Some(&one)),
+            (id, Some(&one)),
+            (&format!("sha256:{id}"), Some(&one)),
+            (&id[..12], Some(&one)),
+            (&format!("sha256:{}", &id[..5]), Some(&one)),
+            (&id[..2], None),
+            (&"0".repeat(64), None),
+        ] {
+            assert_eq!(store.images().find(text).unwrap().as_ref(), want, "{text}");
+        }
+        assert!(store.images().find("../x").is_err());
+        put(&store, &two, &["x"]);
+        assert_eq!(store.images().lookup("x").unwrap(), two, "a name moves");
+        let named = store.images().with_names(two).unwrap();
+        let names: Vec<_> = named.names.iter().map(Reference::familiar).collect();
+        assert_eq!(names, ["x:latest", "localhost/x:2", "localhost/y:latest"]);
+        assert_eq!(store.images().list().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn removes_only_what_nobody_else_has() {
+        let (_dir, store) = store();
+        let (shared, own) = (layer(&store, 'a'), layer(&store, 'b'));
+        let one = image(&store, "{}", &[&shared, &own]);
+        let two = image(&store, "{ }", &[&shared]);
+        put(&store, &one, &["x"]);
+        put(&store, &two, &["y"]);
+        let gone = store.images().remove(&one.id, &store.exclusive().unwrap()).unwrap();
+        assert_eq!(
+            gone,
+            [Removal::Untagged("x".parse().unwrap()), Removal::Deleted(one.id.clone())]
+        );
+        assert!(store.layers().exists(&shared));
+        assert!(!store.layers().exists(&own));
+        assert!(!store.blobs().exists(&one.id.0));
+        assert!(store.images().find("x").unwrap().is_none());
+        assert!(fs::read_dir(store.root.join("tmp")).unwrap().next().is_none());
+        // An image whose layer is gone is not recorded.
+        let late = store.images().put(&one, &[], &store.shared().unwrap()).unwrap();
+        assert!(!late);
+        assert!(store.images().untag(&"y".parse().unwrap()).unwrap());
+        assert!(!store.images().untag(&"y".parse().unwrap()).unwrap());
+        assert_eq!(store.images().list().unwrap()[0].names.len(), 0);
+    }
+}

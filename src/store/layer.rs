@@ -1,0 +1,94 @@
+//! Layers: unpacked once, shared by all images that contain them.
+//!
+//! A layer does not depend on those below it: whiteouts are kept as overlay marks in its own tree.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::{Draft, Finished};
+use super::{Store, file};
+use crate::error::{Error, Kind, Result};
+use crate::spec::digest::DiffId;
+
+/// What is known about a layer besides its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerInfo {
+    /// Bytes of its files.
+    pub size: u64,
+    /// What could not be unpacked as it was packed, in sentences for the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// All layers of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers<'a> {
+    store: &'a Store,
+}
+
+/// A layer that is being unpacked.
+#[derive(Debug)]
+pub struct LayerDraft<'a> {
+    layers: Layers<'a>,
+    draft: Draft,
+    diff: PathBuf,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    fn dir(&self, id: &DiffId) -> PathBuf {
+        self.store.root.join("layers").join(id.hex())
+    }
+
+    /// Returns the directory with a layer's files, ready to be a lower directory.
+    pub fn path(&self, id: &DiffId) -> PathBuf {
+        self.dir(id).join("diff")
+    }
+
+    /// Tells whether a layer is there.
+    pub fn exists(&self, id: &DiffId) -> bool {
+        self.dir(id).exists()
+    }
+
+    /// Returns what is known about a layer.
+    pub fn info(&self, id: &DiffId) -> Result<LayerInfo> {
+        file::read_json(&self.dir(id).join("layer.json"))?.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("layer {id} is missing"))
+                .hint("remove the image and pull it again")
+        })
+    }
+
+    /// Begins a layer.
+    pub fn begin(&self) -> Result<LayerDraft<'a>> {
+        let draft = self.store.draft_dir()?;
+        let diff = draft.path().join("diff");
+        file::create_dir(&diff, 0o755)?;
+        // Whatever the umask is, and without a set-group-ID bit that the store's directory may pass on.
+        file::set_mode(&diff, 0o755)?;
+        file::set_mode(draft.path(), 0o711)?;
+        Ok(LayerDraft { layers: *self, draft, diff })
+    }
+
+    /// Removes a layer; one that is not there is fine.
+    pub(super) fn remove(&self, id: &DiffId) -> Result<()> {
+        self.store.remove_place(&self.dir(id))
+    }
+}
+
+impl LayerDraft<'_> {
+    /// Returns the directory that receives the files.
+    pub fn diff(&self) -> &Path {
+        &self.diff
+    }
+
+    /// Declares it complete.
+    pub fn finish(self, id: &DiffId, info: &LayerInfo) -> Result<Finished> {
+        file::write_json_volatile(&self.draft.path().join("layer.json"), info)?;
+        let place = self.layers.dir(id);
+        Ok(self.draft.finish(place))
+    }
+}
