@@ -8,7 +8,6 @@
 
 pub mod capability;
 pub mod cgroup;
-mod cgroup_view;
 mod channel;
 mod enter;
 mod init;
