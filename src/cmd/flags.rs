@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::images::PullFlags;
+use super::pull::PullFlags;
 use crate::spec::container::{LogDriver, parse_device, parse_umask};
 use crate::spec::env::{parse_label, parse_pair};
 use crate::spec::limits::{RestartPolicy, Ulimit, parse_cpus, parse_swap};

@@ -12,17 +12,19 @@ use crate::error::{Context, Error, Result};
 /// Bytes that are collected before they are written.
 const ENOUGH: usize = 32 * 1024;
 
-/// Standard output.
+/// Standard output; and, for what belongs to neither of us, standard error in order with it.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     collected: Vec<u8>,
+    /// Whether what was collected goes to standard error.
+    is_error: bool,
     reader_gone: bool,
 }
 
 impl Output {
     /// Prints a line.
     pub(crate) fn line(&mut self, text: &str) -> Result<()> {
-        self.collected.extend_from_slice(text.as_bytes());
+        self.text(text)?;
         self.bytes(b"\n")
     }
 
@@ -33,6 +35,19 @@ impl Output {
 
     /// Prints bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.collect(bytes, false)
+    }
+
+    /// Prints to standard error what a container wrote to its own.
+    pub(crate) fn error_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.collect(bytes, true)
+    }
+
+    fn collect(&mut self, bytes: &[u8], is_error: bool) -> Result<()> {
+        if is_error != self.is_error {
+            self.flush()?;
+            self.is_error = is_error;
+        }
         self.collected.extend_from_slice(bytes);
         if self.collected.len() < ENOUGH { Ok(()) } else { self.flush() }
     }
@@ -40,9 +55,13 @@ impl Output {
     /// Writes what was collected.
     pub(crate) fn flush(&mut self) -> Result<()> {
         let collected = std::mem::take(&mut self.collected);
-        write_all(rustix::stdio::stdout(), &collected)
+        let (stream, name) = match self.is_error {
+            true => (rustix::stdio::stderr(), "standard error"),
+            false => (rustix::stdio::stdout(), "standard output"),
+        };
+        write_all(stream, &collected)
             .inspect_err(|error| self.reader_gone |= *error == Errno::PIPE)
-            .context(|| "cannot write to standard output")
+            .context(|| format!("cannot write to {name}"))
     }
 
     /// Tells whether the reader of a pipe has gone away: no reason to complain.

@@ -8,6 +8,9 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, Kind, Result};
 
+/// Field of a row that has its labels as a map, where `Labels` is a text.
+pub(crate) const LABELS: &str = "LabelMap";
+
 /// A template that has been parsed.
 pub(crate) struct Format {
     text: String,
@@ -111,7 +114,12 @@ fn convert(json: &Json, documents: &mut HashMap<usize, Json>) -> Value {
                 .iter()
                 .map(|(name, value)| (name.as_str().into(), convert(value, documents)));
             let map: Arc<_> = Arc::new(fields.collect());
-            documents.insert(Arc::as_ptr(&map) as usize, json.clone());
+            let mut document = json.clone();
+            // It is there for `.Label` only.
+            if let Json::Object(fields) = &mut document {
+                fields.shift_remove(LABELS);
+            }
+            documents.insert(Arc::as_ptr(&map) as usize, document);
             Value::Map(map)
         }
     }
@@ -192,7 +200,7 @@ fn functions(template: Template, documents: &Documents) -> Template {
         })
         .func("label", |words| match words {
             [document, Value::String(key)] => {
-                let labels = document.field("LabelMap").or_else(|| document.field("Labels"));
+                let labels = document.field(LABELS).or_else(|| document.field("Labels"));
                 let value = labels.and_then(|labels| labels.field(key));
                 Ok(value.cloned().unwrap_or_else(|| Value::from("")))
             }

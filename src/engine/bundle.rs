@@ -21,7 +21,7 @@ pub(super) use mounts::tree_of_host;
 pub(super) use security::{capabilities, filter};
 
 /// The number of processes that a container may have unless the user says otherwise.
-pub(super) const DEFAULT_PIDS: i64 = 2048;
+const DEFAULT_PIDS: i64 = 2048;
 
 /// What the bundle depends on besides the configuration.
 #[derive(Clone, Debug)]

@@ -1,10 +1,14 @@
 //! `exec`: one more process in a running container.
 
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::bundle;
@@ -14,10 +18,11 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Entry, Stdio};
 use crate::store::container::Container;
 use crate::sys::clone::{exit_now, fork};
-use crate::sys::{process, terminal};
+use crate::sys::process::{self, Words};
+use crate::sys::{exe, spawn, terminal};
 
 /// A process to run in a container.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -39,12 +44,52 @@ pub struct ExecSpec {
     pub detach_keys: Vec<u8>,
 }
 
+/// The program's name when it is started anew to run a process in a container.
+const NAME: &str = "barge: exec";
+
+/// Tells whether these words ask for that.
+pub fn is_asked_for(name: &OsStr) -> bool {
+    name == NAME
+}
+
+/// Runs a process in a container as [`Engine::exec`] has prepared it; returns its exit code, or 0 at
+/// once if it is detached.
+pub fn main(arguments: Vec<OsString>) -> Result<i32> {
+    let (engine, _) = Engine::from_arguments(arguments)?;
+    let request =
+        process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
+    let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
+        .context(|| "cannot read what to run")?;
+    engine.exec_here(&request.0, &request.1)
+}
+
 impl Engine {
-    /// Runs a process in a container; returns its exit code, or 0 at once if it is detached.
+    /// Runs a process in a container. Returns only on failure: on success this process becomes the
+    /// one that watches over it.
     ///
+    /// It starts our executable anew, protected: what enters a container shows its executable there.
+    pub fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Infallible> {
+        let container = self.lookup(name)?;
+        let request = serde_json::to_vec(&(container.id().as_str(), spec))
+            .context(|| "cannot encode what to run")?;
+        let flags = MemfdFlags::CLOEXEC;
+        let mut file = std::fs::File::from(
+            rustix::fs::memfd_create(c"exec", flags).context(|| "cannot pass on what to run")?,
+        );
+        file.write_all(&request)
+            .and_then(|()| file.rewind())
+            .context(|| "cannot pass on what to run")?;
+        let run_dir = self.store.containers().run_dir(container.id());
+        let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
+        let args = Words::new(self.arguments(NAME, container.id()))
+            .context(|| "cannot name the process")?;
+        let Err(error) = spawn::become_program(executable.as_fd(), &args, &[file.as_fd()]);
+        Err(error).context(|| "cannot start anew to enter the container")
+    }
+
     /// This process is moved into the container's process namespace as far as its children are
-    /// concerned, so it runs one process and then ends. It must run from a protected executable.
-    pub fn exec(&self, name: &str, spec: &ExecSpec) -> Result<i32> {
+    /// concerned, so it runs one process and then ends.
+    fn exec_here(&self, name: &str, spec: &ExecSpec) -> Result<i32> {
         let container = self.lookup(name)?;
         let Some(run) = container.state.run() else {
             return Err(Error::new(
@@ -68,10 +113,7 @@ impl Engine {
         } else {
             bundle::filter(&container.config.settings.security)?
         };
-        let cgroup = match run.cgroup.as_str() {
-            "" => None,
-            path => Some(Cgroup::open(&Hierarchies::detect()?, path)?),
-        };
+        let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .context(|| "cannot open /dev/null")?;
         let standard = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -94,7 +136,7 @@ impl Engine {
             process: &oci,
             user: Some(user),
             groups: &container.config.settings.groups,
-            cgroup: cgroup.as_ref(),
+            cgroup: Some(&cgroup),
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
         };

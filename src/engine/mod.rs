@@ -4,9 +4,10 @@
 //! over a socket (see [`frame`]) and know that it lives by a lock that it holds. Everything else
 //! they learn from the store.
 
+mod anew;
 mod bundle;
 mod create;
-mod exec;
+pub mod exec;
 mod finish;
 mod frame;
 mod host;

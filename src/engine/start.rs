@@ -58,18 +58,10 @@ impl Engine {
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o711)?;
         let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
-        let args = monitor::arguments(self, id);
-        let words = Words::new(args).context(|| "cannot name the monitor")?;
-        let env = std::env::vars_os().map(|(name, value)| {
-            let mut entry = name.into_encoded_bytes();
-            entry.push(b'=');
-            entry.extend(value.into_encoded_bytes());
-            entry
-        });
-        let env = Words::new(env).context(|| "cannot pass on the environment")?;
+        let name = format!("{}{}", monitor::NAME, id.short());
+        let words = Words::new(self.arguments(&name, id)).context(|| "cannot name the monitor")?;
         let files = [control.as_fd(), locked.lock().as_fd()];
-        spawn::detached(executable.as_fd(), &words, &env, &files)
-            .context(|| "cannot start a monitor")
+        spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")
     }
 }
 

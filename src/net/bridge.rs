@@ -217,9 +217,9 @@ fn choose(links: &mut Links, interface: String) -> Result<Bridge> {
 
 /// Returns what the way out carries: a container that sends more would lose packets in tunnels.
 fn uplink_mtu(links: &mut Links) -> io::Result<Option<u32>> {
-    let Some(index) = links.uplink()? else { return Ok(None) };
+    let Some(uplink) = links.uplink()? else { return Ok(None) };
     // Not more than usual: an interface with jumbo packets may lead to networks without.
-    Ok(links.by_index(index)?.map(|link| link.mtu.min(USUAL_MTU)))
+    Ok(links.by_index(uplink.index)?.map(|link| link.mtu.min(USUAL_MTU)))
 }
 
 /// Returns the gateway of the first private network that overlaps none of those taken.

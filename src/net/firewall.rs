@@ -102,9 +102,9 @@ pub(super) fn install(
             }
         }
     }
-    transaction.add_rule("arriving", Rule::default().to_this_machine().jump("redirect"));
+    transaction.add_rule("arriving", Rule::default().for_this_machine().jump("redirect"));
     transaction.add_chain("from_here", Some(FROM_HERE));
-    transaction.add_rule("from_here", Rule::default().to_this_machine().jump("redirect"));
+    transaction.add_rule("from_here", Rule::default().for_this_machine().jump("redirect"));
     transaction.add_chain("forward", Some(FORWARD));
     transaction.add_chain("leaving", Some(LEAVING));
     for network in networks {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{Emitable, NlasIterator, Parseable};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
@@ -14,7 +15,6 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::{AddressFamily, route};
 
 use super::cidr::Cidr;
 use crate::sys::netlink::{Protocol, Socket, flags};
@@ -26,10 +26,21 @@ pub(super) type Mac = [u8; 6];
 pub(super) struct Links(Socket);
 
 /// An interface that exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) index: u32,
+    pub(super) name: String,
     pub(super) mtu: u32,
+    pub(super) mac: Option<Mac>,
+}
+
+/// The way to the rest of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uplink {
+    /// Index of the interface.
+    pub(super) index: u32,
+    /// The next router, where one is named.
+    pub(super) gateway: Option<IpAddr>,
 }
 
 /// A pair of interfaces that is to be made, one end of it in another namespace.
@@ -212,22 +223,26 @@ impl Links {
         Ok(networks)
     }
 
-    /// Returns the index of the interface that leads to the rest of the world by IPv4.
-    pub(super) fn uplink(&mut self) -> io::Result<Option<u32>> {
-        let mut best: Option<(u32, u32)> = None;
+    /// Returns the way to the rest of the world by IPv4.
+    pub(super) fn uplink(&mut self) -> io::Result<Option<Uplink>> {
+        let mut best: Option<(Uplink, u32)> = None;
         for route in self.routes()? {
             let header = &route.header;
             if header.kind != RouteType::Unicast || header.destination_prefix_length != 0 {
                 continue;
             }
             let mut index = None;
+            let mut gateway = None;
             let mut metric = 0;
             for attribute in &route.attributes {
                 match attribute {
                     RouteAttribute::Oif(oif) => index = Some(*oif),
                     RouteAttribute::Priority(priority) => metric = *priority,
+                    RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                        gateway = Some(IpAddr::V4(*address));
+                    }
                     RouteAttribute::MultiPath(hops) => {
-                        index = hops.first().map(|hop: &route::RouteNextHop| hop.interface_index);
+                        index = hops.first().map(|hop| hop.interface_index);
                     }
                     _ => {}
                 }
@@ -235,10 +250,10 @@ impl Links {
             if let Some(index) = index
                 && best.is_none_or(|(_, least)| metric < least)
             {
-                best = Some((index, metric));
+                best = Some((Uplink { index, gateway }, metric));
             }
         }
-        Ok(best.map(|(index, _)| index))
+        Ok(best.map(|(uplink, _)| uplink))
     }
 
     fn routes(&mut self) -> io::Result<Vec<RouteMessage>> {
@@ -321,10 +336,18 @@ fn present(result: io::Result<()>) -> io::Result<()> {
 fn link(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
     let attributes = payload.get(header.buffer_len()..)?;
-    let mtu = NlasIterator::new(attributes)
-        .map_while(Result::ok)
-        .find(|attribute| attribute.kind() == libc::IFLA_MTU)
-        .and_then(|attribute| attribute.value().first_chunk::<4>().copied())
-        .map(u32::from_ne_bytes)?;
-    Some(Link { index: header.index, mtu })
+    let mut link = Link { index: header.index, name: String::new(), mtu: 0, mac: None };
+    for attribute in NlasIterator::new(attributes).map_while(Result::ok) {
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => {
+                let name = value.strip_suffix(&[0]).unwrap_or(value);
+                link.name = String::from_utf8_lossy(name).into_owned();
+            }
+            libc::IFLA_MTU => link.mtu = u32::from_ne_bytes(*value.first_chunk()?),
+            libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
+            _ => {}
+        }
+    }
+    Some(link)
 }

@@ -12,6 +12,7 @@ mod cidr;
 mod firewall;
 mod link;
 mod nft;
+mod pasta;
 mod ports;
 mod rule;
 #[cfg(test)]
@@ -26,12 +27,16 @@ use self::bridge::Bridge;
 pub use self::bridge::DEFAULT_NETWORK;
 pub use self::cidr::Cidr;
 use self::link::Links;
+pub use self::pasta::Helper;
 use self::ports::Listener;
 pub use self::ports::PublishedPort;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::network::{NameResolution, NetworkMode, PortMapping};
 use crate::store::Store;
+
+/// The word that stands for an address of the host where a container's names are given.
+const HOST_GATEWAY: &str = "host-gateway";
 
 /// What a container asks of the network.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +71,10 @@ pub struct Endpoint {
     pub addresses: Vec<Cidr>,
     /// Where packets for the rest of the world go.
     pub gateway: Option<IpAddr>,
+    /// Name server that is in reach when the host's own may not be.
+    pub name_server: Option<IpAddr>,
+    /// Address of the host as the container sees it.
+    pub host: Option<IpAddr>,
     /// Ports that are published.
     pub ports: Vec<PublishedPort>,
 }
@@ -90,6 +99,8 @@ enum Way {
     Loopback,
     /// By a port on a bridge.
     Bridge(Bridge),
+    /// By a program.
+    Pasta(pasta::Plan),
 }
 
 /// A container's connection.
@@ -99,6 +110,11 @@ pub struct Attached {
     pub endpoint: Endpoint,
     /// Sockets that keep the published ports from others; for as long as the container may run.
     pub held: Vec<OwnedFd>,
+    /// A program that the connection lasts as long as. To be killed when the container is done; it
+    /// dies with this process.
+    pub helper: Option<Helper>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }
 
 impl Prepared {
@@ -132,6 +148,7 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             let bridge = bridge::ensure(store)?;
             endpoint.interface = Some(bridge::INTERFACE.to_owned());
             endpoint.gateway = Some(bridge.gateway_address());
+            endpoint.host = endpoint.gateway;
             endpoint.ports = ports;
             // On record before the lease is taken: if we are killed in between, it can be found.
             store.save_endpoint(&id, &endpoint)?;
@@ -156,10 +173,20 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::Bridge(name) => {
             Err(Error::new(Kind::NotFound, format!("no network `{name}`")))
         }
-        NetworkMode::Pasta
-        | NetworkMode::Default
-        | NetworkMode::Container(_)
-        | NetworkMode::Ns(_) => Err(Error::new(
+        NetworkMode::Pasta if request.rootless => {
+            let (ports, held) = ports::reserve(request.ports, Listener::Program)?;
+            let host = request.names.hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
+            let plan = pasta::plan(&ports, host)?;
+            endpoint.ports = ports;
+            endpoint.name_server = Some(pasta::NAME_SERVER);
+            endpoint.host = host.then_some(pasta::HOST);
+            Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held })
+        }
+        NetworkMode::Pasta => {
+            Err(Error::new(Kind::Unsupported, "pasta is for those who are not root")
+                .hint("leave out --network, or use --network bridge, host or none"))
+        }
+        NetworkMode::Default | NetworkMode::Container(_) | NetworkMode::Ns(_) => Err(Error::new(
             Kind::Unsupported,
             format!("network mode `{}` cannot be set up here", request.mode),
         )),
@@ -169,23 +196,74 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
     let Prepared { id, way, endpoint, held } = prepared;
+    let mut attached = Attached { endpoint, held, helper: None, warnings: Vec::new() };
+    let network = attached.endpoint.network.clone();
     let connected = match &way {
         Way::Host => Ok(()),
         Way::Loopback => loopback_up(netns),
-        Way::Bridge(bridge) => endpoint
-            .addresses
-            .first()
-            .ok_or_else(|| Error::new(Kind::Internal, "no address was leased"))
-            .and_then(|address| bridge::connect(bridge, &id, *address, netns))
-            .and_then(|()| bridge::publish(store, bridge, &id, &endpoint))
-            .context(|| format!("cannot connect to network `{}`", endpoint.network)),
-    };
+        Way::Bridge(bridge) => attach_bridge(store, bridge, &id, &attached.endpoint, netns),
+        Way::Pasta(plan) => attach_pasta(plan, &mut attached, netns),
+    }
+    .context(|| format!("cannot connect to network `{network}`"));
     if let Err(error) = connected {
         // The first failure is what counts; `detach` can be called again.
         drop(detach(store, &id));
         return Err(error);
     }
-    Ok(Attached { endpoint, held })
+    Ok(attached)
+}
+
+fn attach_bridge(
+    store: &Store,
+    bridge: &Bridge,
+    id: &ContainerId,
+    endpoint: &Endpoint,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    let address = endpoint
+        .addresses
+        .first()
+        .ok_or_else(|| Error::new(Kind::Internal, "no address was leased"))?;
+    bridge::connect(bridge, id, *address, netns)?;
+    bridge::publish(store, bridge, id, endpoint)
+}
+
+fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'_>) -> Result<()> {
+    let endpoint = &mut attached.endpoint;
+    let helper = match pasta::start(plan, netns) {
+        Ok(helper) => helper,
+        // Older versions refuse to work where there is nothing to be connected to.
+        Err(error) if endpoint.ports.is_empty() && is_offline() => {
+            endpoint.name_server = None;
+            endpoint.host = None;
+            let text = format!("the machine is offline, the container has no network: {error}");
+            attached.warnings.push(text);
+            return loopback_up(netns);
+        }
+        Err(error) => return Err(error),
+    };
+    attached.helper = Some(helper);
+    describe(endpoint, netns).context(|| "cannot see what pasta has set up")
+}
+
+/// Tells whether there is no way from this machine to anywhere.
+fn is_offline() -> bool {
+    matches!(Links::open().and_then(|mut links| links.uplink()), Ok(None))
+}
+
+/// Fills in what somebody else has set up.
+fn describe(endpoint: &mut Endpoint, netns: BorrowedFd<'_>) -> std::io::Result<()> {
+    let mut links = Links::open_in(netns)?;
+    let Some(uplink) = links.uplink()? else { return Ok(()) };
+    endpoint.gateway = uplink.gateway;
+    let addresses = links.addresses()?;
+    let own = addresses.into_iter().filter(|(index, _)| *index == uplink.index);
+    endpoint.addresses = own.map(|(_, address)| address).collect();
+    if let Some(link) = links.by_index(uplink.index)? {
+        endpoint.mac = link.mac.map(link::mac_text);
+        endpoint.interface = Some(link.name);
+    }
+    Ok(())
 }
 
 /// Gives back whatever a container holds of the network. To do so twice is fine.

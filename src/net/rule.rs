@@ -78,7 +78,7 @@ impl Rule {
     }
 
     /// Passes packets to any address of this machine.
-    pub(super) fn to_this_machine(self) -> Self {
+    pub(super) fn for_this_machine(self) -> Self {
         const LOCAL: u32 = 2;
         self.expression("fib", Attributes::default().number(1, FIRST).number(2, 3).number(3, 2))
             .compare(FIRST, true, &LOCAL.to_ne_bytes())

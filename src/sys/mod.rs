@@ -8,6 +8,7 @@
 pub mod arch;
 pub mod bpf;
 pub mod clone;
+pub mod command;
 pub mod exe;
 pub mod mount;
 pub mod netlink;

@@ -2,4 +2,5 @@
 
 pub mod container;
 mod host_config;
+pub mod image;
 pub mod network;

@@ -2,64 +2,78 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::net::{Endpoint, PublishedPort};
 use crate::spec::network::NetworkMode;
-use crate::store::container::{ContainerConfig, ContainerState};
+use crate::store::container::{Container, ContainerConfig, ContainerState};
 
 /// Makes the document.
 pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Value {
-    let endpoint = state.run().and(state.network.as_ref()).unwrap_or(&Value::Null);
-    let text = |name: &str| endpoint[name].as_str().unwrap_or_default();
-    let address = endpoint["addresses"].get(0).and_then(Value::as_str).unwrap_or_default();
-    let (address, prefix) = address.split_once('/').unwrap_or((address, "0"));
-    let prefix: u8 = prefix.parse().unwrap_or_default();
+    let endpoint = endpoint(state).unwrap_or_default();
+    let address = endpoint.addresses.iter().find(|it| it.address().is_ipv4());
+    let address6 = endpoint.addresses.iter().find(|it| it.address().is_ipv6());
+    let text =
+        |address: Option<std::net::IpAddr>| address.map(|it| it.to_string()).unwrap_or_default();
+    let gateway = text(endpoint.gateway);
+    let common = json!({
+        "EndpointID": "",
+        "Gateway": gateway,
+        "GlobalIPv6Address": text(address6.map(|it| it.address())),
+        "GlobalIPv6PrefixLen": address6.map_or(0, |it| it.prefix()),
+        "IPAddress": text(address.map(|it| it.address())),
+        "IPPrefixLen": address.map_or(0, |it| it.prefix()),
+        "IPv6Gateway": "",
+        "MacAddress": endpoint.mac.as_deref().unwrap_or_default(),
+    });
     let mut networks = Map::new();
-    let mode = &config.settings.network;
-    let name = match mode {
-        NetworkMode::Container(_) | NetworkMode::Ns(_) => None,
-        _ if !text("network").is_empty() => Some(text("network").to_owned()),
-        NetworkMode::Default => None,
-        mode => Some(mode.to_string()),
-    };
-    if let Some(name) = name {
-        let entry = json!({
-            "NetworkID": name,
-            "EndpointID": "",
-            "Gateway": text("gateway"),
-            "IPAddress": address,
-            "IPPrefixLen": prefix,
-            "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "MacAddress": text("mac"),
-            "Aliases": [config.id.short()],
-            "DriverOpts": null,
-        });
-        networks.insert(name, entry);
+    if let Some(name) = name(config, &endpoint) {
+        let mut network = common.clone();
+        network["NetworkID"] = name.clone().into();
+        network["Aliases"] = json!([config.id.short()]);
+        networks.insert(name, network);
     }
-    json!({
+    let sandbox = state.run().map(|run| format!("/proc/{}/ns/net", run.pid)).unwrap_or_default();
+    let mut document = json!({
         "Bridge": "",
         "SandboxID": "",
-        "SandboxKey": state.run().map(|run| format!("/proc/{}/ns/net", run.pid)).unwrap_or_default(),
-        "Ports": ports(config, state),
-        "EndpointID": "",
-        "Gateway": text("gateway"),
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "IPv6Gateway": "",
-        "MacAddress": text("mac"),
-        "Networks": networks,
-    })
+        "SandboxKey": sandbox,
+        "Ports": ports(config, &endpoint.ports),
+    });
+    if let (Value::Object(all), Value::Object(common)) = (&mut document, common) {
+        all.extend(common);
+        all.insert("Networks".to_owned(), networks.into());
+    }
+    document
+}
+
+/// Reads the endpoint of a container that runs.
+fn endpoint(state: &ContainerState) -> Option<Endpoint> {
+    let recorded = state.run().and(state.network.as_ref())?;
+    serde_json::from_value(recorded.clone()).ok()
+}
+
+fn name(config: &ContainerConfig, endpoint: &Endpoint) -> Option<String> {
+    match &config.settings.network {
+        NetworkMode::Container(_) | NetworkMode::Ns(_) => None,
+        _ if !endpoint.network.is_empty() => Some(endpoint.network.clone()),
+        NetworkMode::Default => None,
+        mode => Some(mode.to_string()),
+    }
+}
+
+/// Returns the name of the network that a container is on, or how it asked for one.
+pub fn name_of(container: &Container) -> String {
+    let endpoint = endpoint(&container.state).unwrap_or_default();
+    name(&container.config, &endpoint)
+        .unwrap_or_else(|| container.config.settings.network.to_string())
 }
 
 /// Lists exposed ports, each with where it is published or null.
-fn ports(config: &ContainerConfig, state: &ContainerState) -> Map<String, Value> {
+fn ports(config: &ContainerConfig, published: &[PublishedPort]) -> Map<String, Value> {
     let mut ports: Map<String, Value> =
         config.exposed_ports.iter().map(|port| (port.clone(), Value::Null)).collect();
-    for port in published(state) {
+    for port in published {
         let binding = json!({
-            "HostIp": if port.host_ip.is_empty() { "0.0.0.0" } else { &port.host_ip },
+            "HostIp": port.host_ip,
             "HostPort": port.host_port.to_string(),
         });
         let inside = format!("{}/{}", port.container_port, port.protocol);
@@ -71,30 +85,7 @@ fn ports(config: &ContainerConfig, state: &ContainerState) -> Map<String, Value>
     ports
 }
 
-/// A port that is published now.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Published {
-    /// Address on the host; empty is all of them.
-    pub host_ip: String,
-    /// Port on the host.
-    pub host_port: u16,
-    /// Port in the container.
-    pub container_port: u16,
-    /// Transport protocol in lower case.
-    pub protocol: String,
-}
-
 /// Lists what a running container publishes.
-pub fn published(state: &ContainerState) -> Vec<Published> {
-    let list =
-        state.run().and(state.network.as_ref()).and_then(|endpoint| endpoint["ports"].as_array());
-    let port = |entry: &Value| {
-        Some(Published {
-            host_ip: entry["host_ip"].as_str().unwrap_or_default().to_owned(),
-            host_port: u16::try_from(entry["host_port"].as_u64()?).ok()?,
-            container_port: u16::try_from(entry["container_port"].as_u64()?).ok()?,
-            protocol: entry["protocol"].as_str()?.to_owned(),
-        })
-    };
-    list.into_iter().flatten().filter_map(port).collect()
+pub fn published(state: &ContainerState) -> Vec<PublishedPort> {
+    endpoint(state).map(|endpoint| endpoint.ports).unwrap_or_default()
 }

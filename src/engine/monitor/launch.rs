@@ -51,8 +51,7 @@ pub(super) fn launch(
         }
     };
     if config.settings.resources.pids.is_none() {
-        // Nobody asked for this limit.
-        warnings.retain(|warning| !warning.contains("pids"));
+        warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
     }
     let started = start(engine, config, &spec, &rootfs, &cgroup, network, size);
     match started {
@@ -65,6 +64,7 @@ pub(super) fn launch(
                 paused: false,
                 cgroup: path,
             };
+            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             Ok(Running { child, run, streams, warnings, cgroup, network })
         }
         Err(error) => {
@@ -73,6 +73,12 @@ pub(super) fn launch(
             Err(error)
         }
     }
+}
+
+/// Tells whether nobody has asked this since boot: for a warning about what nobody asked for.
+fn is_first_time(engine: &Engine, what: &str) -> bool {
+    let mark = engine.store.runroot().join(format!("warned-{what}"));
+    fs::File::create_new(mark).is_ok()
 }
 
 fn start(
@@ -186,8 +192,11 @@ impl Running {
 }
 
 fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
-    if network.is_some() {
-        drop(network);
+    if let Some(network) = network {
+        if let Some(helper) = network.helper {
+            // Its complaints were of interest while the container ran.
+            drop(helper.end());
+        }
         // The next repair frees what is left.
         drop(net::detach(&engine.store, id));
     }
@@ -349,7 +358,7 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
     let containers = engine.store.containers();
     let dir = containers.dir(&config.id);
-    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| dir.join(name));
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
         file::create_dirs(own, 0o755)?;
     }
@@ -362,7 +371,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     }
     // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
     file::remove_tree(&work)?;
-    for own in [&upper, &work, &merged] {
+    for own in [&upper, &work] {
         file::create_dirs(own, 0o755)?;
     }
     let mut layers = Vec::with_capacity(config.layers.len());
@@ -370,7 +379,10 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         layers.push(engine.store.layers().path(layer));
     }
     if layers.is_empty() {
-        layers.push(merged.clone());
+        // The kernel wants one.
+        let empty = dir.join("empty");
+        file::create_dirs(&empty, 0o755)?;
+        layers.push(empty);
     }
     Ok(Rootfs::Overlay(Overlay {
         layers,
@@ -378,7 +390,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         work,
         volatile: config.settings.remove,
         user_xattr: engine.host.rootless,
-        mount_point: merged,
+        mount_point: dir,
     }))
 }
 

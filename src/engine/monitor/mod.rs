@@ -12,10 +12,9 @@ mod launch;
 mod log;
 mod stdio;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,17 +25,17 @@ use self::launch::Running;
 use self::log::{Log, Stream};
 use super::finish::{self, Exit};
 use super::frame::{Failed, FrameKind, Started};
-use super::{Engine, EngineOptions, now, session};
+use super::{Engine, now, session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
-use crate::store::container::{ContainerConfig, Status};
+use crate::store::container::{ContainerConfig, Retired, Status};
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::{process, spawn};
 
 /// What the program's name begins with when it is started as a monitor.
-const NAME: &str = "barge: monitor ";
+pub(super) const NAME: &str = "barge: monitor ";
 
 /// A run that lasted this long was a success: the next failure waits as short as the first.
 const LONG_RUN: Duration = Duration::from_secs(10);
@@ -45,34 +44,32 @@ const LONG_RUN: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The words that start a monitor of a container.
-pub(super) fn arguments(engine: &Engine, id: &ContainerId) -> Vec<Vec<u8>> {
-    let path = |path: &std::path::Path| path.as_os_str().as_bytes().to_vec();
-    vec![
-        format!("{NAME}{}", id.short()).into_bytes(),
-        path(engine.store.root()),
-        path(engine.store.runroot()),
-        id.as_str().as_bytes().to_vec(),
-        path(&engine.host.executable),
-        u8::from(engine.host.rootless).to_string().into_bytes(),
-    ]
-}
-
 /// Tells whether these words start a monitor.
-pub fn is_asked_for(name: &OsString) -> bool {
+pub fn is_asked_for(name: &OsStr) -> bool {
     name.as_bytes().starts_with(NAME.as_bytes())
 }
 
 /// Runs as a monitor until the container has ended for good. Returns the exit status.
 pub fn main(arguments: Vec<OsString>) -> u8 {
-    match Monitor::new(arguments) {
+    match begin(arguments) {
         Ok(mut monitor) => {
             monitor.run();
             0
         }
-        // Who started us learns of it by the end of its socket.
         Err(_) => 125,
     }
+}
+
+fn begin(arguments: Vec<OsString>) -> Result<Monitor> {
+    let control = inherited(spawn::FIRST_FILE)?;
+    let mut starter = Client::new(control.try_clone().context(|| "cannot copy a socket")?)
+        .context(|| "cannot use the control socket")?;
+    Monitor::new(arguments, control)
+        .inspect_err(|error| starter.tell(FrameKind::Failed, &Failed::from(error)))
+}
+
+fn inherited(number: i32) -> Result<OwnedFd> {
+    process::inherited(number).context(|| "a monitor is started by `barge start` only")
 }
 
 struct Monitor {
@@ -91,23 +88,9 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn new(arguments: Vec<OsString>) -> Result<Self> {
-        let mut words = arguments.into_iter().skip(1);
-        let mut next = || {
-            words.next().ok_or_else(|| Error::new(Kind::Invalid, "a monitor needs more arguments"))
-        };
-        let options = EngineOptions {
-            root: Some(PathBuf::from(next()?)),
-            runroot: Some(PathBuf::from(next()?)),
-        };
-        let id: ContainerId = String::from_utf8_lossy(&next()?.into_vec()).parse()?;
-        let executable = PathBuf::from(next()?);
-        let rootless = next()? == "1";
-        let inherited =
-            |number| process::inherited(number).context(|| "a monitor is started by `barge start`");
-        let control = inherited(spawn::FIRST_FILE)?;
+    fn new(arguments: Vec<OsString>, control: OwnedFd) -> Result<Self> {
+        let (engine, id) = Engine::from_arguments(arguments)?;
         let lock = Lock::inherited(inherited(spawn::FIRST_FILE + 1)?);
-        let engine = Engine::for_monitor(&options, executable, rootless)?;
         process::become_subreaper().context(|| "cannot adopt the container's helpers")?;
         let containers = engine.store.containers();
         let mark = Lock::exclusive(&containers.monitor_mark(&id))?;
@@ -401,12 +384,15 @@ impl Monitor {
 
     /// Records the end.
     fn finish(&mut self, exit: &Exit) {
+        let mut retired = None;
         if exit.was_started() || self.mark.is_some() {
             // Nobody is left to tell of a failure; the next command that looks repairs the record.
-            drop(finish::record(&self.engine, &self.id, exit));
+            retired = finish::record(&self.engine, &self.id, exit).ok().flatten();
         }
         self.release_mark();
         self.tell_all(FrameKind::Exited, &exit.code);
+        // Who waits for the end needs not wait for this: the container is off the record.
+        drop(retired.map(Retired::erase));
     }
 
     fn release_mark(&mut self) {
@@ -463,15 +449,4 @@ fn listen(dir: &std::path::Path) -> Result<OwnedFd> {
     rustix::net::bind(&socket, &address).context(context)?;
     rustix::net::listen(&socket, 64).context(context)?;
     Ok(socket)
-}
-
-impl Engine {
-    /// Opens the store as a monitor: its starter has the power already and knows who we are.
-    fn for_monitor(options: &EngineOptions, executable: PathBuf, rootless: bool) -> Result<Self> {
-        let mut engine = Self::open(options)?;
-        engine.host.executable = executable;
-        engine.host.rootless = rootless;
-        engine.power = engine.host.gain_power(&engine.store)?;
-        Ok(engine)
-    }
 }
