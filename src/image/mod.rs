@@ -3,9 +3,12 @@
 //! A way in is a source of layers (a registry, an archive, a tarball): each layer is taken in by
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
 
+pub mod archive;
 mod compression;
 pub mod import;
 mod ingest;
+mod manifest;
+mod parallel;
 mod pax;
 pub mod progress;
 mod record;

@@ -95,6 +95,19 @@ impl fmt::Debug for CapabilitySet {
     }
 }
 
+impl CapabilitySet {
+    /// Reads a set in the OCI's words; ones that this version does not know are left out.
+    pub fn from_oci(names: Option<&oci_spec::runtime::Capabilities>) -> Self {
+        names.into_iter().flatten().filter_map(|name| named(&name.to_string())).collect()
+    }
+
+    /// Writes the set in the OCI's words.
+    pub fn to_oci(self) -> oci_spec::runtime::Capabilities {
+        let names = self.names();
+        names.iter().filter_map(|name| name.trim_start_matches("CAP_").parse().ok()).collect()
+    }
+}
+
 /// Decides which capabilities a container gets, of those that are available.
 ///
 /// The rules are Docker's: `ALL` added is all but those dropped, else `ALL` dropped is those added,
@@ -276,6 +289,13 @@ mod tests {
     fn asked(add: &str, drop: &str) -> Security {
         let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
         Security { cap_add: words(add), cap_drop: words(drop), ..Security::default() }
+    }
+
+    #[test]
+    fn survives_the_words_of_the_oci() {
+        let set = CapabilitySet::DEFAULT;
+        assert_eq!(CapabilitySet::from_oci(Some(&set.to_oci())), set);
+        assert_eq!(CapabilitySet::from_oci(None), CapabilitySet::EMPTY);
     }
 
     #[test]

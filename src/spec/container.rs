@@ -40,7 +40,9 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
     /// Signal that asks it to stop; the image's or TERM if there is none.
     pub stop_signal: Option<Signal>,
-    /// Whether all ports that the image exposes are published (`-P`).
+    /// Ports that are declared besides those of the image, as in `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// Whether all ports that are declared are published (`-P`).
     pub publish_all: bool,
     /// File that receives the ID.
     pub cidfile: Option<PathBuf>,

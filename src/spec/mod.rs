@@ -11,6 +11,7 @@ pub mod env;
 pub mod filter;
 pub mod id;
 pub mod image;
+pub mod keys;
 pub mod limits;
 pub mod mount;
 pub mod name;

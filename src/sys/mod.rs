@@ -17,5 +17,6 @@ pub mod process;
 pub mod root;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod terminal;
 pub mod userns;

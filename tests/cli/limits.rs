@@ -1,5 +1,6 @@
 //! Limits: memory, processors, processes, rlimits.
 
+use super::support::needs::has_controller;
 use super::support::{Barge, Need, needs};
 
 #[test]
@@ -145,7 +146,7 @@ fn oom_score_and_shm_size_are_set() {
 
 #[test]
 fn limits_without_a_controller_warn_once() {
-    if !needs(&[Need::NoRoot]) || super::support::needs::has_controller("memory") {
+    if !needs(&[Need::NoRoot]) || has_controller("memory") {
         return;
     }
     let barge = Barge::with_busybox();

@@ -138,6 +138,20 @@ fn run_closes_the_input_of_the_command_with_its_own() {
 }
 
 #[test]
+fn run_moves_input_and_output_as_they_come() {
+    let barge = Barge::with_busybox();
+    let script = "while read line; do echo \"<$line>\"; done; echo end";
+    let line = ["run", "--rm", "-i", "--network", "none", "busybox", "sh", "-c", script];
+    let mut running = barge.command(line).open_input().spawn();
+    for word in ["one", "two"] {
+        running.send(format!("{word}\n"));
+        running.expect(&format!("<{word}>\n"));
+    }
+    running.close_input();
+    running.wait().ok().stdout("<one>\n<two>\nend\n");
+}
+
+#[test]
 fn run_rm_leaves_nothing() {
     let barge = Barge::with_busybox();
     let before = barge.files();

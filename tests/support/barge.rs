@@ -168,7 +168,7 @@ impl Barge {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        self.other_command(&self.program.clone(), arguments)
+        self.other_command(self.program.clone(), arguments)
     }
 
     /// Prepares another program in the same place with the same environment.
@@ -181,7 +181,7 @@ impl Barge {
             .environment(&self.environment())
             .within(&self.path("t"));
         match self.identity {
-            Some((uid, gid)) => invocation.as_user(uid, gid),
+            Some((uid, gid)) => invocation.of_user(uid, gid),
             None => invocation,
         }
     }

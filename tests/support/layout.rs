@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use super::process::read_all;
-
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -115,11 +113,9 @@ pub(crate) fn hex(digest: &str) -> &str {
     digest.strip_prefix("sha256:").expect("it is a sha256 digest")
 }
 
-/// A blob and what a descriptor says of it.
+/// A layer and what a manifest says of it.
 #[derive(Clone)]
 pub(crate) struct Blob {
-    /// Digest of the bytes.
-    pub(crate) digest: String,
     /// Digest of the bytes before compression.
     pub(crate) diff_id: String,
     /// The descriptor.
@@ -161,8 +157,7 @@ impl Layout {
         };
         let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
         let descriptor = self.put(&media_type, &pack(tar, packing));
-        let blob = descriptor["digest"].as_str().expect("it was just made").to_owned();
-        Blob { digest: blob, diff_id: digest(tar), descriptor }
+        Blob { diff_id: digest(tar), descriptor }
     }
 
     /// Adds a layer from a file that may not fit into memory, compressed by gzip.
@@ -183,7 +178,7 @@ impl Layout {
             "digest": digest,
             "size": size,
         });
-        Blob { digest, diff_id: named(&plain.hash.finalize()), descriptor }
+        Blob { diff_id: named(&plain.hash.finalize()), descriptor }
     }
 
     /// Adds an image and returns the descriptor of its manifest. `config` is the part for running it.
@@ -226,11 +221,6 @@ impl Layout {
         self.manifests.push(named);
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": self.manifests });
         fs::write(self.directory.join("index.json"), index.to_string()).expect("there is space");
-    }
-
-    /// Reads a blob.
-    pub(crate) fn read(&self, digest: &str) -> Vec<u8> {
-        read_all(File::open(self.blob_path(digest)).expect("it is there"))
     }
 }
 

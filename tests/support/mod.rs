@@ -17,4 +17,4 @@ mod web;
 pub(crate) use barge::Barge;
 pub(crate) use needs::{Need, is_root, needs};
 pub(crate) use output::Output;
-pub(crate) use process::{Invocation, Running, eventually, tool, wait_until};
+pub(crate) use process::{Running, eventually, tool, wait_until};

@@ -1,7 +1,7 @@
 //! Processes with deadlines: nothing that a test starts can hang the run.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -76,7 +76,7 @@ impl Invocation {
     }
 
     /// Runs as somebody else, with no further groups.
-    pub(crate) fn as_user(mut self, uid: u32, gid: u32) -> Self {
+    pub(crate) fn of_user(mut self, uid: u32, gid: u32) -> Self {
         self.command.uid(uid).gid(gid);
         self
     }
@@ -272,20 +272,6 @@ impl Running {
         assert!(found(self), "`{}` never wrote `{text}`\n{}", self.shown, self.story());
     }
 
-    /// Waits until its standard error contains `text`.
-    #[track_caller]
-    pub(crate) fn expect_error(&mut self, text: &str) {
-        let found = |running: &Self| contains(&running.stderr.bytes, text.as_bytes());
-        self.pump(|running| found(running) || running.is_over());
-        assert!(found(self), "`{}` never wrote `{text}`\n{}", self.shown, self.story());
-    }
-
-    /// Returns what it has written to its standard output so far.
-    pub(crate) fn so_far(&mut self) -> String {
-        self.stdout.pump();
-        String::from_utf8_lossy(&self.stdout.bytes).into_owned()
-    }
-
     /// Tells whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         if self.status.is_none() {
@@ -435,11 +421,4 @@ where
         .run()
         .ok()
         .text()
-}
-
-/// Reads everything from a reader with a known end.
-pub(crate) fn read_all(mut reader: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).expect("it can be read");
-    bytes
 }

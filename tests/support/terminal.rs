@@ -13,7 +13,7 @@ use rustix::process::{Signal, kill_process};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use super::place::Place;
-use super::process::{contains, left, pid_of, pidfd_of, start, tail};
+use super::process::{left, pid_of, pidfd_of, start, tail};
 
 /// A process whose controlling terminal we hold the other end of.
 pub(crate) struct Terminal {
@@ -151,12 +151,6 @@ impl Terminal {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("cannot poll: {error}"),
         }
-    }
-
-    /// Tells whether `text` was shown at any time.
-    pub(crate) fn has_shown(&mut self, text: &str) -> bool {
-        self.pump();
-        contains(&self.seen, text.as_bytes())
     }
 }
 

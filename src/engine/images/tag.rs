@@ -1,0 +1,49 @@
+//! `tag` and `untag`: names of images.
+
+use crate::error::{Error, Kind, Result};
+use crate::spec::reference::{BUILTIN_REGISTRY, Reference};
+use crate::store::Store;
+
+/// Gives an image a further name; another image that has it loses it.
+pub fn tag(store: &Store, image: &str, name: &str) -> Result<Reference> {
+    let image = store.images().lookup(image)?;
+    let name = Reference::local(name)?;
+    check_new_name(&name)?;
+    store.images().tag(&image.id, &name)?;
+    Ok(name)
+}
+
+/// Takes names away from an image; all of them if none is given. The image stays.
+pub fn untag(store: &Store, image: &str, names: &[String]) -> Result<Vec<Reference>> {
+    let images = store.images();
+    let image = images.lookup(image)?;
+    let named = images.with_names(image)?;
+    let mut chosen = Vec::new();
+    for text in names {
+        let known =
+            Reference::candidates(text)?.into_iter().find(|name| named.names.contains(name));
+        chosen.push(
+            known.ok_or_else(|| Error::new(Kind::NotFound, format!("{text}: tag not known")))?,
+        );
+    }
+    if names.is_empty() {
+        chosen = named.names;
+    }
+    for name in &chosen {
+        images.untag(name)?;
+    }
+    Ok(chosen)
+}
+
+/// Refuses names that users cannot give.
+pub(super) fn check_new_name(name: &Reference) -> Result<()> {
+    if name.digest().is_some() {
+        return Err(Error::new(Kind::Invalid, format!("cannot give the name `{name}`"))
+            .hint("a digest follows from the image's content; give a tag"));
+    }
+    if name.registry() == BUILTIN_REGISTRY {
+        return Err(Error::new(Kind::Invalid, format!("cannot give the name `{name}`"))
+            .hint("names that begin with `builtin/` are barge's own"));
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Docker's archives: `manifest.json` lists images, each with its configuration, names and layers.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use super::Members;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::ingest::{Expected, layer};
+use crate::image::parallel;
+use crate::image::progress::{Progress, ProgressEvent};
+use crate::image::record::{Origin, disturbed, parse_config, record};
+use crate::spec::digest::DiffId;
+use crate::spec::reference::Reference;
+use crate::store::Store;
+use crate::store::image::NamedImage;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+/// An image of the archive, before its layers are here.
+struct Pending {
+    config: Vec<u8>,
+    names: Vec<Reference>,
+}
+
+pub(super) fn load(
+    store: &Store,
+    members: &Members,
+    progress: &dyn Progress,
+) -> Result<Vec<NamedImage>> {
+    let items: Vec<Item> = serde_json::from_slice(&members.document("manifest.json")?)
+        .context(|| "the archive's list of images is malformed")?;
+    if items.is_empty() {
+        return Err(Error::new(Kind::Invalid, "the archive has no images"));
+    }
+    let mut images = Vec::new();
+    let mut jobs: Vec<(DiffId, String)> = Vec::new();
+    let mut known = HashSet::new();
+    for item in items {
+        let config = members.document(&item.config)?;
+        let diff_ids = parse_config(&config)?.rootfs.diff_ids;
+        let layers = item.layers.unwrap_or_default();
+        if layers.len() != diff_ids.len() {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the image has {} layers, the archive {}", diff_ids.len(), layers.len()),
+            ));
+        }
+        progress.update(ProgressEvent::Layers(layers.len()));
+        for (diff_id, member) in diff_ids.into_iter().zip(layers) {
+            if store.layers().exists(&diff_id) {
+                progress.update(ProgressEvent::Present(&diff_id));
+            } else if known.insert(diff_id.clone()) {
+                jobs.push((diff_id, member));
+            }
+        }
+        let names = item.repo_tags.unwrap_or_default();
+        let names = names.iter().map(|name| name.parse()).collect::<Result<_>>()?;
+        images.push(Pending { config, names });
+    }
+    parallel::layers(store, &jobs, |(diff_id, member)| {
+        let expected = Expected { blob: None, diff_id: Some(diff_id) };
+        let ingested = layer(store, members.member(member)?, &expected, |_| {})
+            .context(|| format!("cannot load layer `{member}`"))?;
+        for warning in &ingested.info.warnings {
+            progress.update(ProgressEvent::Warning(warning));
+        }
+        progress.update(ProgressEvent::LayerDone(&diff_id.0));
+        Ok(ingested)
+    })?;
+    progress.update(ProgressEvent::Recording);
+    let mut loaded = Vec::new();
+    for Pending { config, names } in images {
+        let image = record(store, &config, Origin::default(), &names)?.ok_or_else(disturbed)?;
+        loaded.push(NamedImage { image, names, digests: Vec::new() });
+    }
+    Ok(loaded)
+}

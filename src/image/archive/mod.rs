@@ -1,0 +1,58 @@
+//! Images in archives: what `docker save`, `podman save` and `skopeo copy` write.
+//!
+//! The lists that say what is in an archive come at its end or in its middle, so an archive is first
+//! looked through for where its members are. A pipe, or a compressed archive, is written to a
+//! temporary file for that.
+
+mod docker;
+mod members;
+mod oci;
+
+use std::io::BufRead;
+use std::path::Path;
+
+pub(crate) use members::Members;
+
+use super::progress::Progress;
+use crate::error::{Error, Kind, Result};
+use crate::spec::platform::Platform;
+use crate::store::Store;
+use crate::store::image::NamedImage;
+
+/// Where an archive is.
+pub enum ArchiveSource<'a> {
+    /// A file, or a directory in OCI layout.
+    Path(&'a Path),
+    /// A stream, as from a pipe.
+    Stream(Box<dyn BufRead + 'a>),
+}
+
+/// Loads all images of an archive. What is returned has the names that it has in the archive.
+pub fn load(
+    store: &Store,
+    source: ArchiveSource<'_>,
+    platform: &Platform,
+    progress: &dyn Progress,
+) -> Result<Vec<NamedImage>> {
+    store.gc_tmp()?;
+    let members = match source {
+        ArchiveSource::Path(path) => Members::open(store, path)?,
+        ArchiveSource::Stream(stream) => Members::from_stream(store, stream)?,
+    };
+    // Newer versions of Docker write both lists; its own has the names.
+    if members.contains("manifest.json") {
+        docker::load(store, &members, progress)
+    } else if members.contains("index.json") {
+        oci::load(store, &members, platform, progress)
+    } else {
+        Err(unknown_format())
+    }
+}
+
+fn unknown_format() -> Error {
+    Error::new(
+        Kind::Invalid,
+        "payload does not match any of the supported image formats: docker-archive, oci-archive, oci-dir",
+    )
+    .hint("for the archive of a root file system use `barge import`")
+}

@@ -1,0 +1,203 @@
+//! Manifests and indexes, OCI's and Docker's: what an image consists of, or which images there are.
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::digest::Digest;
+use crate::spec::platform::Platform;
+
+/// All that we read, in the words of `Accept`.
+pub(crate) const MEDIA_TYPES: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+/// A document that a reference leads to.
+#[derive(Debug)]
+pub(crate) enum Document {
+    /// One image.
+    Manifest(Box<Manifest>),
+    /// The same image for several platforms.
+    Index(ImageIndex),
+}
+
+/// What one image consists of.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    /// Its configuration.
+    pub(crate) config: Blob,
+    /// Its layers, lowest first.
+    pub(crate) layers: Vec<Blob>,
+}
+
+/// Digest and size of a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blob {
+    /// Digest of the bytes.
+    pub(crate) digest: Digest,
+    /// Number of the bytes.
+    pub(crate) size: u64,
+}
+
+impl Blob {
+    fn of(descriptor: &Descriptor) -> Result<Self> {
+        Ok(Self { digest: descriptor.digest().to_string().parse()?, size: descriptor.size() })
+    }
+}
+
+impl Document {
+    /// Parses a document; what it is is told by its content.
+    pub(crate) fn parse(data: &[u8]) -> Result<Self> {
+        let malformed = || "the image's manifest is malformed";
+        let value: serde_json::Value = serde_json::from_slice(data).context(malformed)?;
+        if value.get("schemaVersion").and_then(serde_json::Value::as_u64) == Some(1) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "the image has a manifest of schema version 1, which is no longer supported",
+            )
+            .hint("push it again with a tool that is newer than 2017"));
+        }
+        // An index has no layers, a manifest no manifests; a document with both means ill.
+        match (value.get("manifests").is_some(), value.get("layers").is_some()) {
+            (true, false) => serde_json::from_slice(data).context(malformed).map(Self::Index),
+            (false, true) => {
+                let manifest: ImageManifest = serde_json::from_slice(data).context(malformed)?;
+                Manifest::of(&manifest).map(|manifest| Self::Manifest(Box::new(manifest)))
+            }
+            _ => Err(Error::new(Kind::Invalid, "the image's manifest is malformed")),
+        }
+    }
+}
+
+impl Manifest {
+    fn of(manifest: &ImageManifest) -> Result<Self> {
+        let kind = manifest.config().media_type().to_string();
+        if !matches!(
+            kind.as_str(),
+            "application/vnd.oci.image.config.v1+json"
+                | "application/vnd.docker.container.image.v1+json"
+                | "application/octet-stream"
+        ) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("this is no container image, but something of type `{kind}`"),
+            ));
+        }
+        Ok(Self {
+            config: Blob::of(manifest.config())?,
+            layers: manifest.layers().iter().map(Blob::of).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// Chooses an image for a platform from an index.
+pub(crate) fn choose(index: &ImageIndex, platform: &Platform) -> Result<Blob> {
+    let candidates = index.manifests().iter().filter_map(|descriptor| {
+        let Some(offer) = descriptor.platform() else {
+            // Without a platform it may be anything; better than nothing.
+            return Some((u32::MAX, descriptor));
+        };
+        let variant = offer.variant().as_deref();
+        let distance = platform.distance(
+            &offer.os().to_string(),
+            &offer.architecture().to_string(),
+            variant.filter(|variant| !variant.is_empty()),
+        )?;
+        Some((distance, descriptor))
+    });
+    match candidates.min_by_key(|(distance, _)| *distance) {
+        Some((_, descriptor)) => Blob::of(descriptor),
+        None => {
+            let mut offers: Vec<String> = index
+                .manifests()
+                .iter()
+                .filter_map(|descriptor| descriptor.platform().as_ref())
+                .map(|offer| format!("{}/{}", offer.os(), offer.architecture()))
+                .filter(|offer| offer != "unknown/unknown")
+                .collect();
+            offers.sort();
+            offers.dedup();
+            Err(Error::new(Kind::NotFound, format!("there is no image for platform {platform}"))
+                .hint(format!("there are images for: {}", offers.join(", "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(digit: &str, platform: &str) -> String {
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":1,"digest":"sha256:{}"{platform}}}"#,
+            digit.repeat(64)
+        )
+    }
+
+    #[test]
+    fn chooses_by_platform() {
+        let platform = |architecture: &str, variant: &str| {
+            format!(r#","platform":{{"os":"linux","architecture":"{architecture}"{variant}}}"#)
+        };
+        let unknown = r#","platform":{"os":"unknown","architecture":"unknown"}"#;
+        let manifests = [
+            descriptor("1", &platform("arm", r#","variant":"v7""#)),
+            descriptor("2", &platform("arm", r#","variant":"v6""#)),
+            descriptor("3", &platform("amd64", "")),
+            descriptor("4", unknown),
+        ]
+        .join(",");
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{manifests}]}}"#);
+        let Ok(Document::Index(index)) = Document::parse(text.as_bytes()) else { panic!("{text}") };
+        for (want, digit) in [
+            ("linux/amd64", Some("3")),
+            ("linux/arm/v7", Some("1")),
+            ("linux/arm/v6", Some("2")),
+            ("linux/arm/v5", None),
+            ("linux/arm64", None),
+        ] {
+            let got = choose(&index, &want.parse().unwrap()).ok().map(|blob| blob.digest);
+            let want_digest = digit.map(|digit| Digest::from_hex(&digit.repeat(64)).unwrap());
+            assert_eq!(got, want_digest, "{want}");
+        }
+        let error = choose(&index, &"linux/s390x".parse().unwrap()).unwrap_err();
+        assert_eq!(error.hint_text(), Some("there are images for: linux/amd64, linux/arm"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_image() {
+        let blob = descriptor("1", "");
+        let config = |kind: &str| {
+            format!(r#"{{"mediaType":"{kind}","size":1,"digest":"sha256:{}"}}"#, "2".repeat(64))
+        };
+        let image = "application/vnd.oci.image.config.v1+json";
+        for (text, good) in [
+            (
+                format!(r#"{{"schemaVersion":2,"config":{},"layers":[{blob}]}}"#, config(image)),
+                true,
+            ),
+            (
+                format!(
+                    r#"{{"schemaVersion":2,"config":{},"layers":[]}}"#,
+                    config("application/vnd.x+json")
+                ),
+                false,
+            ),
+            (
+                format!(
+                    r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}}"#,
+                    config(image)
+                ),
+                false,
+            ),
+            (r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned(), false),
+            (r#"{"schemaVersion":2}"#.to_owned(), false),
+            ("<html>".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(Document::parse(text.as_bytes()).is_ok(), good, "{text}");
+        }
+    }
+}

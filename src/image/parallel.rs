@@ -1,0 +1,59 @@
+//! Several layers at once, and each in its place as soon as it is whole.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use super::ingest::Ingested;
+use crate::error::Result;
+use crate::store::Store;
+
+/// Takes in layers in as many threads as are of use, and publishes them as they come.
+///
+/// The first failure keeps further layers from being begun, and is returned.
+pub(crate) fn layers<J: Sync>(
+    store: &Store,
+    jobs: &[J],
+    take_in: impl Fn(&J) -> Result<Ingested> + Sync,
+) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let (done, arriving) = channel();
+    thread::scope(|scope| {
+        for _ in 0..threads().min(jobs.len()) {
+            let (done, next, failed, take_in) = (done.clone(), &next, &failed, &take_in);
+            scope.spawn(move || {
+                while !failed.load(Ordering::Relaxed) {
+                    let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    let result = take_in(job);
+                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                    // Nobody listens after a failure.
+                    drop(done.send(result));
+                }
+            });
+        }
+        drop(done);
+        let mut first_failure = Ok(());
+        while let Ok(result) = arriving.recv() {
+            // One flush for all that have come until now; the others go on meanwhile.
+            let mut finished = Vec::new();
+            for result in [result].into_iter().chain(arriving.try_iter()) {
+                match result {
+                    Ok(ingested) => finished.extend(ingested.finished),
+                    Err(error) if first_failure.is_ok() => first_failure = Err(error),
+                    Err(_) => {}
+                }
+            }
+            if let Err(error) = store.publish(finished) {
+                failed.store(true, Ordering::Relaxed);
+                first_failure = first_failure.and(Err(error));
+            }
+        }
+        first_failure
+    })
+}
+
+/// Decompressing keeps a processor busy, the network does not.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(2, usize::from).clamp(4, 16)
+}
