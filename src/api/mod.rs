@@ -1,1 +1,3 @@
-//! Docker's JSON.
+//! Docker's REST API and its documents.
+
+pub mod model;

@@ -1,1 +1,203 @@
 //! The command line: parse flags, make one engine call, print.
+
+mod connect;
+mod containers;
+mod exit;
+mod flags;
+mod global;
+mod help;
+mod listing;
+mod output;
+mod parse;
+mod progress;
+mod request;
+mod table;
+mod template;
+mod tree;
+
+mod completion;
+mod exec;
+mod history;
+mod images;
+mod inspect;
+mod load;
+mod logs;
+mod ps;
+mod pull;
+mod rm;
+mod rmi;
+mod run;
+mod start;
+mod stop;
+mod version;
+mod wait;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Command;
+
+use crate::engine::{Engine, EngineOptions, exec as entered, monitor};
+use crate::error::Result;
+use exit::Status;
+use global::Global;
+use output::Output;
+use tree::{Group, Node, group, verb};
+
+/// All commands, in the order in which help shows them.
+const COMMANDS: Group = group(
+    &["barge"],
+    "Run containers without a daemon",
+    &[
+        verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<completion::Completion>(&["completion"], "SHELL"),
+        Node::Group(CONTAINER),
+        verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
+        verb::<history::History>(&["history"], "IMAGE"),
+        Node::Group(IMAGE),
+        verb::<images::Images>(&["images"], "[NAME]"),
+        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
+        verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
+        verb::<load::Load>(&["load"], ""),
+        verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        verb::<ps::Ps>(&["ps"], ""),
+        verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
+        verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
+        verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
+        verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
+        verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
+        verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+        verb::<version::Version>(&["version"], ""),
+        verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const CONTAINER: Group = group(
+    &["container"],
+    "Manage containers",
+    &[
+        verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
+        verb::<rmi::ContainerExists>(&["exists"], "CONTAINER"),
+        verb::<inspect::InspectContainer>(&["inspect"], "CONTAINER [CONTAINER...]"),
+        verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
+        verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        verb::<ps::Ps>(&["ls", "list", "ps"], ""),
+        verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
+        verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
+        verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
+        verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
+        verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const IMAGE: Group = group(
+    &["image"],
+    "Manage images",
+    &[
+        verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
+        verb::<history::History>(&["history"], "IMAGE"),
+        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
+        verb::<load::Load>(&["load"], ""),
+        verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+    ],
+);
+
+/// What a command works on.
+pub(crate) struct World {
+    /// Standard output.
+    pub(crate) out: Output,
+    /// Flags before the command.
+    pub(crate) global: Global,
+}
+
+impl World {
+    /// Opens the engine on the store that the flags name.
+    pub(crate) fn engine(&self) -> Result<Engine> {
+        Engine::open(&self.options())
+    }
+
+    /// As [`World::engine`], with the power to make and change containers and images.
+    pub(crate) fn power(&self) -> Result<Engine> {
+        let engine = Engine::open_with_power(&self.options())?;
+        engine.warnings().iter().for_each(|warning| output::warning(warning));
+        Ok(engine)
+    }
+
+    fn options(&self) -> EngineOptions {
+        EngineOptions { root: self.global.root.clone(), runroot: self.global.runroot.clone() }
+    }
+}
+
+/// Returns nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Runs the command line of this process; returns how it ends.
+pub fn main() -> ExitCode {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let name = words.first().cloned().unwrap_or_default();
+    if monitor::is_asked_for(&name) {
+        return monitor::main(words).into();
+    }
+    if entered::is_asked_for(&name) {
+        return ended(entered::main(words).map(Status::of_container)).into();
+    }
+    // The first word is our own name, if there is one at all.
+    words.drain(..words.len().min(1));
+    let mut world = World { out: Output::default(), global: Global::default() };
+    let result = run(words, &mut world);
+    // What was printed before a failure was asked for, and comes first.
+    let flushed = world.out.flush();
+    if world.out.reader_gone() {
+        return Status::PIPE.into();
+    }
+    ended(result.and_then(|status| flushed.map(|()| status))).into()
+}
+
+/// Reports an error; returns how this process ends.
+fn ended(result: Result<Status>) -> Status {
+    result.unwrap_or_else(|error| {
+        output::error(&error);
+        Status::of_error(&error)
+    })
+}
+
+fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {
+    let words = match global::parse(words)? {
+        global::Parsed::Help => vec![OsString::from("--help")],
+        global::Parsed::Flags(global, words) => {
+            world.global = global;
+            words
+        }
+    };
+    if let Some(text) = world.global.bad_level() {
+        output::note(&text);
+        return Ok(Status::NO);
+    }
+    if world.global.version {
+        world.out.line(&format!("barge version {}", env!("CARGO_PKG_VERSION")))?;
+        return Ok(Status::SUCCESS);
+    }
+    COMMANDS.dispatch("barge", words, world)
+}
+
+/// Builds the definition of the whole command line, for man pages and completions.
+pub fn definition() -> Command {
+    let nodes = COMMANDS.nodes.iter().map(|node: &Node| node.define("barge"));
+    global::define(Command::new("barge")).about(COMMANDS.about).subcommands(nodes)
+}

@@ -1,3 +1,101 @@
 //! Use cases: one verb a file. Prints nothing, has no globals.
+//!
+//! A running container has one [`monitor`]: our own executable, started anew. Commands talk to it
+//! over a socket (see [`frame`]) and know that it lives by a lock that it holds. Everything else
+//! they learn from the store.
 
+mod anew;
+mod bundle;
+mod create;
+pub mod exec;
+mod finish;
+mod frame;
+mod host;
 pub mod images;
+mod kill;
+mod list;
+mod logs;
+pub mod monitor;
+mod remove;
+mod session;
+mod start;
+mod stop;
+mod wait;
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use exec::ExecSpec;
+pub use host::Host;
+pub use logs::{LogLine, LogOptions, LogStream};
+pub use remove::RemoveOptions;
+pub use session::{Attach, Ended, Session, Streams};
+pub use stop::Stopped;
+pub use wait::Condition;
+
+use crate::error::Result;
+use crate::store::Store;
+
+/// Where an engine keeps its things; `None` is the usual place.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Durable directory.
+    pub root: Option<PathBuf>,
+    /// Directory that is void after a reboot.
+    pub runroot: Option<PathBuf>,
+}
+
+/// Everything that can be done, on one store.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    host: Host,
+    power: host::Power,
+}
+
+impl Engine {
+    /// Opens the store, and makes it if it is not there: enough to look at things.
+    pub fn open(options: &EngineOptions) -> Result<Self> {
+        let host = Host::look()?;
+        let root = match &options.root {
+            Some(root) => host::absolute(root)?,
+            None => host.default_root()?,
+        };
+        let runroot = match &options.runroot {
+            Some(runroot) => host::absolute(runroot)?,
+            None => host.default_runroot()?,
+        };
+        let store = Store::open(&root, &runroot)?;
+        Ok(Self { store, host, power: host::Power::default() })
+    }
+
+    /// As [`Engine::open`], and gets the power to make and change containers and images.
+    ///
+    /// Without root, this process enters a user namespace: it must have a single thread.
+    pub fn open_with_power(options: &EngineOptions) -> Result<Self> {
+        let mut engine = Self::open(options)?;
+        engine.power = engine.host.gain_power(&engine.store)?;
+        Ok(engine)
+    }
+
+    /// Returns what the user should know about the power that was gained.
+    pub fn warnings(&self) -> &[String] {
+        &self.power.warnings
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns what is known about this machine and user.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// Returns nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,1 +1,25 @@
 //! Makes a process in a box: namespaces, mounts, cgroups, capabilities, seccomp. Knows no images.
+//!
+//! [`Launch`] says what: an OCI runtime `Spec`, what the root file system is made of, descriptors.
+//! [`Launch::start`] makes the container's first process with one `clone3`; `init` is what that
+//! process does before it becomes the user's program, and in which order. The two talk over one
+//! socket (see `channel`): the caller does what must be done from outside (the network) while the
+//! child mounts, then says go; success is that the socket closes by exec.
+
+pub mod capability;
+pub mod cgroup;
+mod channel;
+mod enter;
+mod init;
+pub mod kernel;
+mod launch;
+mod options;
+mod reaper;
+pub mod rlimit;
+mod rootfs;
+pub mod seccomp;
+mod user;
+
+pub use enter::Entry;
+pub use launch::{Launch, Starting, Stdio};
+pub use rootfs::{Overlay, Rootfs};

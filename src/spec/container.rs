@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use super::mount::Mount;
 use super::network::{NameResolution, NetworkMode, PortMapping};
 use super::process::Signal;
 use super::security::Security;
+use super::size::Size;
+use crate::error::{Error, Kind, Result};
 
 /// A container as it is asked for.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +40,9 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
     /// Signal that asks it to stop; the image's or TERM if there is none.
     pub stop_signal: Option<Signal>,
-    /// Whether all ports that the image exposes are published (`-P`).
+    /// Ports that are declared besides those of the image, as in `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// Whether all ports that are declared are published (`-P`).
     pub publish_all: bool,
     /// File that receives the ID.
     pub cidfile: Option<PathBuf>,
@@ -134,4 +139,139 @@ pub enum LogDriver {
     K8sFile,
     /// Not at all.
     None,
+}
+
+impl FromStr for LogDriver {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            // Docker's and Podman's default; both read alike through `logs`.
+            "" | "k8s-file" | "json-file" | "local" => Ok(Self::K8sFile),
+            "none" => Ok(Self::None),
+            "journald" | "passthrough" | "syslog" => {
+                Err(Error::new(Kind::Unsupported, format!("unsupported log driver `{text}`"))
+                    .hint("use k8s-file or none"))
+            }
+            _ => Err(Error::new(
+                Kind::Invalid,
+                "running container create option: invalid log driver: invalid argument",
+            )
+            .hint(format!("`{text}` is not known; use k8s-file or none"))),
+        }
+    }
+}
+
+impl LogDriver {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::K8sFile => "k8s-file",
+            Self::None => "none",
+        }
+    }
+}
+
+impl LogSettings {
+    /// Applies one `--log-opt`, as in `max-size=10m`.
+    pub fn apply(&mut self, text: &str) -> Result<()> {
+        let invalid = || Error::new(Kind::Invalid, format!("invalid --log-opt `{text}`"));
+        match text.split_once('=') {
+            Some(("max-size", "-1")) => self.max_size = None,
+            Some(("max-size", value)) => self.max_size = Some(value.parse::<Size>()?.0),
+            Some(("max-file", value)) => {
+                let count = value.parse().ok().filter(|count| *count > 0);
+                self.max_file = Some(count.ok_or_else(invalid)?);
+            }
+            _ => return Err(invalid().hint("use max-size=SIZE or max-file=NUMBER")),
+        }
+        Ok(())
+    }
+}
+
+/// Checks `--device`: `HOST[:CONTAINER][:PERMISSIONS]` with absolute paths and letters of `rwm`.
+pub fn parse_device(text: &str) -> Result<String> {
+    let mut fields = text.split(':');
+    let permissions = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    let good = match (fields.next(), fields.next(), fields.next(), fields.next()) {
+        (Some(host), None, ..) => host.starts_with('/'),
+        (Some(host), Some(second), None, _) => {
+            host.starts_with('/') && (second.starts_with('/') || permissions(second))
+        }
+        (Some(host), Some(inside), Some(third), None) => {
+            host.starts_with('/') && inside.starts_with('/') && permissions(third)
+        }
+        _ => false,
+    };
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(Error::new(Kind::Invalid, format!("invalid device `{text}`"))
+        .hint("write HOST[:CONTAINER][:rwm], as in /dev/fuse or /dev/sda:/dev/xvda:r"))
+}
+
+/// Parses permission bits in octal digits, as for `--umask`.
+pub fn parse_umask(text: &str) -> Result<u32> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    u32::from_str_radix(text, 8).ok().filter(|bits| digits && *bits <= 0o777).ok_or_else(|| {
+        Error::new(Kind::Invalid, format!("invalid umask `{text}`"))
+            .hint("write octal digits, as in 0022")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_devices() {
+        for (text, good) in [
+            ("/dev/fuse", true),
+            ("/dev/fuse:rw", true),
+            ("/dev/sda:/dev/xvda", true),
+            ("/dev/sda:/dev/xvda:r", true),
+            ("dev/fuse", false),
+            ("/dev/sda:xvda", false),
+            ("/dev/sda:/dev/xvda:x", false),
+            ("/dev/sda:/dev/xvda:", false),
+            ("/dev/a:/dev/b:r:w", false),
+            ("", false),
+        ] {
+            assert_eq!(parse_device(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn parses_log_settings() {
+        for (text, want) in [
+            ("max-size=10k", Some((Some(10_240), None))),
+            ("max-size=-1", Some((None, None))),
+            ("max-file=3", Some((None, Some(3)))),
+            ("max-file=0", None),
+            ("max-size=x", None),
+            ("tag", None),
+        ] {
+            let mut log = LogSettings::default();
+            let got = log.apply(text).ok().map(|()| (log.max_size, log.max_file));
+            assert_eq!(got, want, "{text}");
+        }
+        assert_eq!("json-file".parse::<LogDriver>().unwrap(), LogDriver::K8sFile);
+        assert_eq!("none".parse::<LogDriver>().unwrap(), LogDriver::None);
+        assert_eq!("journald".parse::<LogDriver>().unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!("bogus".parse::<LogDriver>().unwrap_err().kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn parses_umasks() {
+        for (text, want) in [
+            ("0022", Some(0o022)),
+            ("77", Some(0o77)),
+            ("8", None),
+            ("1777", None),
+            ("+7", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_umask(text).ok(), want, "{text}");
+        }
+    }
 }

@@ -1,9 +1,14 @@
 //! What network a container is on, and the ports that it publishes.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::name;
+use crate::error::{Error, Kind, Result};
 
 /// The network that a container is on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,4 +70,309 @@ pub struct NameResolution {
     pub options: Vec<String>,
     /// Lines for /etc/hosts: a name and an address, which may be the word `host-gateway`.
     pub hosts: Vec<(String, String)>,
+}
+
+impl FromStr for NetworkMode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (word, rest) = match text.split_once(':') {
+            Some((word, rest)) => (word, Some(rest)),
+            None => (text, None),
+        };
+        match (word, rest) {
+            ("" | "default" | "private", None) => Ok(Self::Default),
+            ("none", None) => Ok(Self::None),
+            ("host", None) => Ok(Self::Host),
+            ("pasta", None) => Ok(Self::Pasta),
+            // Podman calls its default network by its own name.
+            ("bridge" | "podman", None) => Ok(Self::Bridge("bridge".to_owned())),
+            ("container", Some(other)) if !other.is_empty() => {
+                Ok(Self::Container(other.to_owned()))
+            }
+            ("ns", Some(path)) if path.starts_with('/') => Ok(Self::Ns(PathBuf::from(path))),
+            ("bridge" | "pasta" | "slirp4netns", _) => {
+                Err(Error::new(Kind::Unsupported, format!("unsupported network mode `{text}`"))
+                    .hint("use bridge, pasta, host, none, container:NAME or ns:PATH"))
+            }
+            (_, Some(_)) => {
+                Err(Error::new(Kind::Invalid, format!("invalid network mode `{text}`"))
+                    .hint("use bridge, pasta, host, none, container:NAME or ns:PATH"))
+            }
+            (network, None) => match name::parse(network) {
+                Ok(network) => Ok(Self::Bridge(network)),
+                Err(error) => Err(error.within(format!("invalid network `{text}`"))),
+            },
+        }
+    }
+}
+
+impl fmt::Display for NetworkMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::None => f.write_str("none"),
+            Self::Host => f.write_str("host"),
+            Self::Bridge(name) => f.write_str(name),
+            Self::Pasta => f.write_str("pasta"),
+            Self::Container(name) => write!(f, "container:{name}"),
+            Self::Ns(path) => write!(f, "ns:{}", path.display()),
+        }
+    }
+}
+
+impl Protocol {
+    /// Returns its name in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "tcp" => Ok(Self::Tcp),
+            "udp" => Ok(Self::Udp),
+            "sctp" => Ok(Self::Sctp),
+            _ => Err(Error::new(Kind::Invalid, format!("invalid protocol `{text}`"))
+                .hint("use tcp, udp or sctp")),
+        }
+    }
+}
+
+impl FromStr for PortMapping {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = |why: &str| {
+            Error::new(Kind::Invalid, format!("invalid port mapping `{text}`: {why}")).hint(
+                "write [[IP:][HOST]:]CONTAINER[/PROTOCOL], as in 8080:80 or 127.0.0.1:53:53/udp",
+            )
+        };
+        let (ports, protocol) = match text.split_once('/') {
+            Some((ports, protocol)) => (ports, protocol.parse()?),
+            None => (text, Protocol::Tcp),
+        };
+        let (left, container) = match ports.rsplit_once(':') {
+            Some((left, container)) => (Some(left), container),
+            None => (None, ports),
+        };
+        let (address, host) = match left {
+            None => (None, ""),
+            Some(left) => match left.rsplit_once(':') {
+                // The last colon of a bracketed address belongs to the address.
+                Some((address, host)) if !host.ends_with(']') => (Some(address), host),
+                Some(_) => return Err(invalid("there is no host port after the address")),
+                None => (None, left),
+            },
+        };
+        let host_ip = match address {
+            None | Some("") => None,
+            Some(address) => Some(parse_address(address).ok_or_else(|| {
+                invalid(&format!("`{address}` is not an IP address (brackets enclose an IPv6 one)"))
+            })?),
+        };
+        let (container_port, count) =
+            parse_range(container).filter(|(first, _)| *first != 0).ok_or_else(|| {
+                invalid("the container port must be a number from 1 to 65535, or a range")
+            })?;
+        let host_port = match host {
+            "" | "0" => None,
+            host => {
+                let (first, hosts) = parse_range(host).ok_or_else(|| {
+                    invalid("the host port must be a number from 1 to 65535, or a range")
+                })?;
+                if hosts != count || first == 0 {
+                    return Err(invalid(&format!(
+                        "host and container port ranges have different lengths: {hosts} vs {count}"
+                    )));
+                }
+                Some(first)
+            }
+        };
+        Ok(Self { host_ip, host_port, container_port, count, protocol })
+    }
+}
+
+fn parse_address(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok().map(IpAddr::V4),
+    }
+}
+
+/// Reads `80` or `80-90` as the first port and how many.
+fn parse_range(text: &str) -> Option<(u16, u16)> {
+    let number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok())?
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    Some((first, last.checked_sub(first)?.checked_add(1)?))
+}
+
+impl fmt::Display for PortMapping {
+    /// Writes the mapping as it can be parsed again.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = |first: u16| match self.count {
+            1 => first.to_string(),
+            count => format!("{first}-{}", first.saturating_add(count - 1)),
+        };
+        match self.host_ip {
+            Some(IpAddr::V4(address)) => write!(f, "{address}:")?,
+            Some(IpAddr::V6(address)) => write!(f, "[{address}]:")?,
+            None => {}
+        }
+        match self.host_port {
+            Some(port) => write!(f, "{}:", range(port))?,
+            None if self.host_ip.is_some() => f.write_str(":")?,
+            None => {}
+        }
+        write!(f, "{}/{}", range(self.container_port), self.protocol)
+    }
+}
+
+/// Parses `--expose`: `80`, `80/udp` or `80-90/tcp`, into one `PORT/PROTOCOL` each.
+pub fn parse_exposed(text: &str) -> Result<Vec<String>> {
+    let (ports, protocol) = match text.split_once('/') {
+        Some((ports, protocol)) => (ports, protocol.parse()?),
+        None => (text, Protocol::Tcp),
+    };
+    match parse_range(ports) {
+        Some((first, count)) if first != 0 => {
+            Ok((0..count).map(|index| format!("{}/{protocol}", first + index)).collect())
+        }
+        _ => Err(Error::new(Kind::Invalid, format!("invalid port `{text}` to expose"))
+            .hint("write PORT[/PROTOCOL], as in 80 or 53/udp")),
+    }
+}
+
+/// Parses `--add-host`: `NAME[;NAME…]:ADDRESS`, where the address may be the word `host-gateway`.
+pub fn parse_host(text: &str) -> Result<Vec<(String, String)>> {
+    let invalid = || {
+        Error::new(Kind::Invalid, format!("invalid host entry `{text}`"))
+            .hint("write NAME:IP, as in db:10.0.0.5, or NAME:host-gateway")
+    };
+    // Docker also takes `=` in place of the colon.
+    let end = text.find([':', '=']).ok_or_else(invalid)?;
+    let (names, address) = (&text[..end], &text[end + 1..]);
+    let inner =
+        address.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(address);
+    if inner != "host-gateway" && inner.parse::<IpAddr>().is_err() {
+        return Err(invalid());
+    }
+    names
+        .split(';')
+        .map(|name| {
+            let good = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '#');
+            good.then(|| (name.to_owned(), inner.to_owned())).ok_or_else(invalid)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_ports() {
+        for (text, want) in [
+            ("80", Some("80/tcp")),
+            ("80/udp", Some("80/udp")),
+            ("80/UDP", Some("80/udp")),
+            ("8080:80", Some("8080:80/tcp")),
+            ("0:80", Some("80/tcp")),
+            (":80", Some("80/tcp")),
+            ("127.0.0.1:8080:80/udp", Some("127.0.0.1:8080:80/udp")),
+            ("127.0.0.1::80", Some("127.0.0.1::80/tcp")),
+            ("127.0.0.1:0:80", Some("127.0.0.1::80/tcp")),
+            ("[::1]:8080:80/sctp", Some("[::1]:8080:80/sctp")),
+            ("[::]::80", Some("[::]::80/tcp")),
+            ("8000-8010:80-90", Some("8000-8010:80-90/tcp")),
+            ("80-81", Some("80-81/tcp")),
+            ("1-65535:1-65535", Some("1-65535:1-65535/tcp")),
+            ("", None),
+            (":", None),
+            ("x:80", None),
+            ("8080:", None),
+            ("80:0", None),
+            ("70000:80", None),
+            ("+80", None),
+            ("127.0.0.1:80", None),
+            ("[::1]:80", None),
+            ("::1:8080:80", None),
+            ("[127.0.0.1]:1:2", None),
+            ("8000-8010:80", None),
+            ("90-80", None),
+            ("0-65535", None),
+            ("0-1:80-81", None),
+            ("80/icmp", None),
+            ("80/", None),
+            ("1:2:3:4", None),
+        ] {
+            let got = text.parse::<PortMapping>();
+            assert_eq!(got.as_ref().ok().map(PortMapping::to_string).as_deref(), want, "{text}");
+            if let Ok(mapping) = got {
+                assert_eq!(mapping.to_string().parse::<PortMapping>().unwrap(), mapping, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn parses_network_modes() {
+        for (text, want) in [
+            ("bridge", Some("bridge")),
+            ("podman", Some("bridge")),
+            ("host", Some("host")),
+            ("none", Some("none")),
+            ("pasta", Some("pasta")),
+            ("private", Some("default")),
+            ("backend", Some("backend")),
+            ("container:web", Some("container:web")),
+            ("ns:/run/netns/x", Some("ns:/run/netns/x")),
+            ("container:", None),
+            ("ns:relative", None),
+            ("pasta:-T,5201", None),
+            ("slirp4netns", None),
+            ("host:x", None),
+            ("a/b", None),
+        ] {
+            let got = text.parse::<NetworkMode>().ok().map(|mode| mode.to_string());
+            assert_eq!(got.as_deref(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn parses_hosts_and_exposed_ports() {
+        for (text, want) in [
+            ("db:10.0.0.5", Some("db 10.0.0.5")),
+            ("a;b:::1", Some("a ::1|b ::1")),
+            ("a:[::1]", Some("a ::1")),
+            ("gw=host-gateway", Some("gw host-gateway")),
+            ("db", None),
+            ("db:", None),
+            (":1.2.3.4", None),
+            ("a b:1.2.3.4", None),
+            ("a:1.2.3", None),
+        ] {
+            let got = parse_host(text).ok().map(|hosts| {
+                hosts.iter().map(|(name, ip)| format!("{name} {ip}")).collect::<Vec<_>>().join("|")
+            });
+            assert_eq!(got.as_deref(), want, "{text}");
+        }
+        assert_eq!(parse_exposed("80-81/udp").unwrap(), ["80/udp", "81/udp"]);
+        assert!(parse_exposed("0").is_err() && parse_exposed("x").is_err());
+    }
 }

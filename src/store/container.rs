@@ -40,6 +40,8 @@ pub struct ContainerConfig {
     pub env: Vec<String>,
     /// Working directory.
     pub working_dir: PathBuf,
+    /// Whether it is made if it is missing: the image's own, not one that the user named.
+    pub make_working_dir: bool,
     /// `USER[:GROUP]`, resolved in the container's own files at start; empty is root.
     pub user: String,
     /// Labels.
@@ -50,6 +52,13 @@ pub struct ContainerConfig {
     pub exposed_ports: Vec<String>,
     /// What was recorded as it was asked for.
     pub settings: Settings,
+}
+
+impl ContainerConfig {
+    /// Returns the host name of a container that does not share the host's.
+    pub fn hostname(&self) -> &str {
+        self.settings.hostname.as_deref().unwrap_or_else(|| self.id.short())
+    }
 }
 
 /// A root file system that does not come from layers alone.
@@ -219,6 +228,33 @@ impl<'a> Containers<'a> {
         made
     }
 
+    /// Removes what creations and removals that were cut off have left.
+    ///
+    /// `_makers_kept_away` is the store's lock for one holder: nothing that looks unfinished is
+    /// still being made.
+    pub fn sweep(&self, _makers_kept_away: &Lock) -> Result<()> {
+        for path in self.unfinished()? {
+            let name = path.file_stem().unwrap_or_default();
+            file::remove_tree(&self.store.runroot.join("containers").join(name))?;
+            file::remove_tree(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the directories that are no containers, or not yet, or not any more.
+    pub fn unfinished(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.store.root.join("containers");
+        let context = || format!("cannot list {}", dir.display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&dir).context(context)? {
+            let path = entry.context(context)?.path();
+            if !path.join("config.json").exists() || path.extension().is_some() {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
     fn fill(&self, config: &ContainerConfig, name: &str, dir: &Path) -> Result<()> {
         drop(Lock::exclusive(&dir.join("lock"))?);
         file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;
@@ -365,6 +401,11 @@ impl Locked<'_> {
         &self.lock
     }
 
+    /// Lets go of the record at once, even where other processes inherited the lock.
+    pub fn release(self) {
+        self.lock.release();
+    }
+
     /// Returns what was decided at create.
     pub fn config(&self) -> &ContainerConfig {
         &self.container.config
@@ -394,13 +435,32 @@ impl Locked<'_> {
 
     /// Removes the record, the name and all files of the container.
     pub fn remove(self) -> Result<()> {
+        self.retire()?.erase()
+    }
+
+    /// Takes the container off the record: it is gone for everybody. Its files are yet to be erased.
+    pub fn retire(self) -> Result<Retired> {
         let id = self.container.id();
         let dir = self.containers.dir(id);
         let gone = dir.with_extension("gone");
         // First, while the name is surely ours: a container without a name is still found by its ID.
         file::remove_file(&self.containers.name_path(&self.container.state.name))?;
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
-        file::remove_tree(&self.containers.run_dir(id))?;
-        file::remove_tree(&gone)
+        Ok(Retired { files: [self.containers.run_dir(id), gone] })
+    }
+}
+
+/// The files of a container that is gone. Who drops this without erasing them leaves that to
+/// [`Containers::sweep`].
+#[derive(Debug)]
+#[must_use]
+pub struct Retired {
+    files: [PathBuf; 2],
+}
+
+impl Retired {
+    /// Erases the files.
+    pub fn erase(self) -> Result<()> {
+        self.files.iter().try_for_each(|path| file::remove_tree(path))
     }
 }

@@ -42,6 +42,12 @@ impl Lock {
         Ok(try_take(file, path, FlockOperation::NonBlockingLockShared)?.is_none())
     }
 
+    /// Gives the lock up, in all processes that inherited it.
+    pub fn release(self) {
+        // It cannot fail for an open file.
+        let _released = flock(&self.0, FlockOperation::Unlock);
+    }
+
     /// Takes over a lock that another process of ours took and passed on by inheritance.
     pub fn inherited(fd: OwnedFd) -> Self {
         Self(fd)

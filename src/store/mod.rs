@@ -16,7 +16,7 @@
 //! │   ├── state.json               what is so
 //! │   ├── lock                     held by who changes it
 //! │   ├── log                      its output
-//! │   └── upper/ work/ merged/     its own files, overlay's scratch space, the mount point
+//! │   └── upper/ work/             its own files, overlay's scratch space
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
 //! ├── events                       what happened, one JSON object a line
@@ -26,7 +26,8 @@
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
 //! │   └── hosts, hostname, resolv.conf
-//! └── networks/                    leases of addresses and ports
+//! ├── networks/NAME/               a network and the addresses that are leased from it
+//! └── endpoints/HEX.json           how a container is connected
 //! ```
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
@@ -37,6 +38,7 @@ pub mod draft;
 pub mod file;
 pub mod image;
 pub mod layer;
+pub mod lease;
 pub mod lock;
 
 use std::path::{Path, PathBuf};

@@ -13,7 +13,10 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
-use super::mount;
+use rustix::net::SocketType;
+
+use super::clone::{clone3, exit_now};
+use super::{mount, process, socket};
 
 /// Opens our own executable in a form that cannot be written through.
 ///
@@ -21,10 +24,29 @@ use super::mount;
 /// at least two lower directories.
 pub fn sealed(empty: &Path) -> io::Result<OwnedFd> {
     let path = std::fs::read_link("/proc/self/exe")?;
-    match overlaid(&path, empty) {
-        Ok(file) => Ok(file),
-        Err(_) => copied(),
-    }
+    let file = match overlaid(&path, empty) {
+        // In a user namespace, mounts can be made in a mount namespace of it only.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            overlaid_elsewhere(&path, empty)
+        }
+        other => other,
+    };
+    file.or_else(|_| copied())
+}
+
+/// Has a child make the overlay in a mount namespace of its own. The open file outlives both.
+fn overlaid_elsewhere(path: &Path, empty: &Path) -> io::Result<OwnedFd> {
+    let (ours, theirs) = socket::pair(SocketType::SEQPACKET)?;
+    let child = clone3(libc::CLONE_NEWNS, None, || {
+        if let Ok(file) = overlaid(path, empty) {
+            let _nobody_listens = socket::send(theirs.as_fd(), b"f", Some(file.as_fd()));
+        }
+        exit_now(0)
+    })?;
+    drop(theirs);
+    let received = socket::receive(ours.as_fd(), &mut [0]);
+    process::wait(child.pidfd.as_fd())?;
+    received?.1.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 fn overlaid(path: &Path, empty: &Path) -> io::Result<OwnedFd> {

@@ -5,12 +5,18 @@
 
 #![allow(unsafe_code)]
 
+pub mod arch;
+pub mod bpf;
 pub mod clone;
+pub mod command;
 pub mod exe;
 pub mod mount;
+pub mod netlink;
+pub mod netns;
 pub mod process;
 pub mod root;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod terminal;
 pub mod userns;

@@ -190,6 +190,29 @@ pub fn set_name(name: &CStr) -> io::Result<()> {
     }
 }
 
+/// Replaces the words with which this process was started, as `ps` and the like show them.
+///
+/// They lie in memory that belongs to nobody else; what does not fit is cut off.
+pub fn set_command_line(text: &[u8]) -> io::Result<()> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rfind(')').map_or("", |end| &stat[end + 2..]);
+    let field = |number: usize| fields.split(' ').nth(number - 3)?.parse::<usize>().ok();
+    // Where the words begin and end: fields 48 and 49 of proc_pid_stat(5).
+    let (Some(start), Some(end)) = (field(48), field(49)) else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    if start == 0 || end <= start {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: the kernel put the words there at exec, in writable memory of the stack. What the
+    // standard library takes from them it copies, and this process's only thread is here.
+    let words = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) };
+    let length = text.len().min(words.len() - 1);
+    words[..length].copy_from_slice(&text[..length]);
+    words[length..].fill(0);
+    Ok(())
+}
+
 /// Replaces user and groups of this process: all of real, effective and saved.
 ///
 /// The kernel interface is per thread; the only thread is ours (see `sys::clone`).

@@ -1,0 +1,129 @@
+//! A container, as Docker's `inspect` shows it.
+
+use serde_json::{Map, Value, json};
+
+use super::{host_config, network};
+use crate::spec::mount::{Mount, MountSource};
+use crate::spec::time;
+use crate::store::Store;
+use crate::store::container::{Container, ContainerConfig, ContainerState, Status};
+
+/// What Docker shows for a time that has not come.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Makes the document that `inspect` shows.
+pub fn inspect(store: &Store, container: &Container) -> Value {
+    let Container { config, state } = container;
+    let containers = store.containers();
+    let dir = containers.dir(&config.id);
+    let run_dir = containers.run_dir(&config.id);
+    let file = |name: &str| run_dir.join(name).display().to_string();
+    json!({
+        "Id": config.id,
+        "Created": time::rfc3339_short(config.created),
+        "Path": config.path,
+        "Args": config.args,
+        "State": state_document(state),
+        "Image": config.image_id.hex(),
+        "ImageName": config.image,
+        "ResolvConfPath": file("resolv.conf"),
+        "HostnamePath": file("hostname"),
+        "HostsPath": file("hosts"),
+        "LogPath": dir.join("log").display().to_string(),
+        "Name": state.name,
+        "RestartCount": state.restarts,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "ExecIDs": [],
+        "HostConfig": host_config::document(&config.settings),
+        "GraphDriver": {
+            "Name": "overlay",
+            "Data": {
+                "UpperDir": dir.join("upper").display().to_string(),
+                "WorkDir": dir.join("work").display().to_string(),
+            },
+        },
+        "Mounts": config.settings.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Config": config_document(config),
+        "NetworkSettings": network::document(config, state),
+    })
+}
+
+fn state_document(state: &ContainerState) -> Value {
+    let when = |nanoseconds| match nanoseconds {
+        0 => NEVER.to_owned(),
+        nanoseconds => time::rfc3339_short(nanoseconds),
+    };
+    let run = state.run();
+    json!({
+        "Status": state.word(),
+        "Running": run.is_some(),
+        "Paused": run.is_some_and(|run| run.paused),
+        "Restarting": matches!(state.status, Status::Restarting(_)),
+        "OOMKilled": state.oom_killed,
+        "Dead": false,
+        "Pid": run.map_or(0, |run| run.pid),
+        "ExitCode": state.exit_code,
+        "Error": state.error.as_deref().unwrap_or_default(),
+        "StartedAt": when(state.started),
+        "FinishedAt": when(state.finished),
+        "CgroupPath": run.map_or("", |run| &run.cgroup),
+    })
+}
+
+fn config_document(config: &ContainerConfig) -> Value {
+    let settings = &config.settings;
+    let hostname = settings.hostname.as_deref().unwrap_or(config.id.short());
+    let exposed: Map<String, Value> =
+        config.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
+    json!({
+        "Hostname": hostname,
+        "Domainname": "",
+        "User": config.user,
+        "AttachStdin": settings.interactive,
+        "AttachStdout": true,
+        "AttachStderr": true,
+        "ExposedPorts": exposed,
+        "Tty": settings.tty,
+        "OpenStdin": settings.interactive,
+        "StdinOnce": false,
+        "Env": config.env,
+        "Cmd": command(config),
+        "Image": config.image,
+        "Volumes": null,
+        "WorkingDir": config.working_dir.display().to_string(),
+        "Entrypoint": config.entrypoint,
+        "OnBuild": null,
+        "Labels": config.labels,
+        "Annotations": settings.annotations,
+        "StopSignal": config.stop_signal.to_string(),
+        "StopTimeout": settings.stop_timeout.unwrap_or(10),
+        "Umask": format!("{:04o}", settings.umask.unwrap_or(0o022)),
+    })
+}
+
+/// Returns what is run, without the entrypoint.
+pub fn command(config: &ContainerConfig) -> Vec<&str> {
+    let all = std::iter::once(&config.path).chain(&config.args).map(String::as_str);
+    all.skip(config.entrypoint.as_ref().map_or(0, Vec::len)).collect()
+}
+
+fn mount(mount: &Mount) -> Value {
+    let (kind, source) = match &mount.source {
+        MountSource::Bind { path, .. } => ("bind", path.display().to_string()),
+        MountSource::Tmpfs { .. } => ("tmpfs", String::new()),
+    };
+    let propagation = mount.options.iter().find(|option| {
+        ["shared", "slave", "private", "unbindable"].iter().any(|word| option.ends_with(word))
+    });
+    json!({
+        "Type": kind,
+        "Source": source,
+        "Destination": mount.target.display().to_string(),
+        "Driver": "",
+        "Mode": host_config::mode(mount),
+        "Options": mount.options,
+        "RW": !mount.read_only,
+        "Propagation": propagation.map_or(if kind == "bind" { "rprivate" } else { "" }, String::as_str),
+    })
+}

@@ -1,0 +1,80 @@
+//! The user's terminal and streams, connected to a container.
+
+use std::os::fd::BorrowedFd;
+
+use clap::Args;
+
+use super::exit::Status;
+use super::output;
+use crate::engine::{Attach, Ended, Session, Streams};
+use crate::error::Result;
+use crate::spec::keys::DetachKeys;
+use crate::sys::terminal;
+
+/// How a command is connected to a container.
+#[derive(Args, Debug)]
+pub(crate) struct ConnectFlags {
+    /// Keys that leave the container running
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+    /// Pass signals on to the container
+    #[arg(
+        long,
+        value_name = "BOOL",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "true",
+        default_missing_value = "true",
+        value_parser = super::parse::truth
+    )]
+    sig_proxy: bool,
+}
+
+/// Which of a container's streams are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Its standard input.
+    pub(crate) stdin: bool,
+    /// Its standard output.
+    pub(crate) stdout: bool,
+    /// Its standard error.
+    pub(crate) stderr: bool,
+}
+
+impl ConnectFlags {
+    /// Returns what the monitor has to know of the user's side.
+    pub(crate) fn attach(&self, tty: bool) -> Attach {
+        let size =
+            [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().find_map(terminal::size);
+        Attach { tty, size: size.filter(|_| tty), proxy_signals: self.sig_proxy }
+    }
+
+    /// Copies between our streams and the container's until it ends or the user leaves.
+    pub(crate) fn follow(self, session: Session, wanted: Wanted) -> Result<Status> {
+        for warning in session.warnings() {
+            output::warning(warning);
+        }
+        let keys = self.detach_keys.unwrap_or_default();
+        let only = |wanted: bool, stream: BorrowedFd<'static>| wanted.then_some(stream);
+        let streams = Streams {
+            stdin: only(wanted.stdin, rustix::stdio::stdin()),
+            stdout: only(wanted.stdout, rustix::stdio::stdout()),
+            stderr: only(wanted.stderr, rustix::stdio::stderr()),
+            detach_keys: &keys.0,
+        };
+        Ok(match session.run(&streams)? {
+            Ended::Exited(code) => Status::of_container(code),
+            Ended::Detached => Status::SUCCESS,
+        })
+    }
+}
+
+/// Warns when a terminal is given to a container whose user has none.
+pub(crate) fn check_terminal(tty: bool, interactive: bool) {
+    if tty && interactive && !rustix::termios::isatty(rustix::stdio::stdin()) {
+        output::warning(
+            "The input device is not a TTY. The --tty and --interactive flags might not work properly",
+        );
+    }
+}

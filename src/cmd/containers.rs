@@ -1,0 +1,266 @@
+//! Which containers a command is about: names, `--all`, `--latest`, `--filter`, `--cidfile`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::World;
+use super::exit::Status;
+use super::output;
+use crate::api::model::container::command;
+use crate::api::model::network;
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::filter::{self, Filter};
+use crate::spec::mount::MountSource;
+use crate::spec::{process::Signal, time};
+use crate::store::container::{Container, Status as State};
+
+/// Which containers a command is about.
+#[derive(Args, Debug)]
+pub(crate) struct Selection {
+    /// All containers
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// The container that was created last
+    #[arg(short, long)]
+    pub(crate) latest: bool,
+    /// Containers of which this is true
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<Filter>,
+    /// Containers, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+/// IDs of containers in files, as `--cidfile` writes them.
+#[derive(Args, Debug)]
+pub(crate) struct IdFiles {
+    /// Read the ID from this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Vec<PathBuf>,
+}
+
+impl IdFiles {
+    /// Reads the files; those that are not there are left out if `ignore` says so.
+    pub(crate) fn read(&self, ignore: bool) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        for file in &self.cidfile {
+            match fs::read_to_string(file) {
+                Err(error) if ignore && error.kind() == std::io::ErrorKind::NotFound => {}
+                read => {
+                    let text = read.context(|| format!("cannot read {}", file.display()))?;
+                    ids.push(text.lines().next().unwrap_or_default().trim().to_owned());
+                }
+            }
+        }
+        Ok(ids)
+    }
+}
+
+impl Selection {
+    /// Makes a selection of names, or of the latest container.
+    pub(crate) fn named(containers: Vec<String>, latest: bool) -> Self {
+        Self { all: false, latest, filter: Vec::new(), containers }
+    }
+
+    /// Returns the chosen containers: what was typed, or full IDs where nothing was.
+    pub(crate) fn chosen(&self, engine: &Engine, from_files: Vec<String>) -> Result<Vec<String>> {
+        let named = !self.containers.is_empty() || !from_files.is_empty();
+        if named && (self.all || self.latest || !self.filter.is_empty()) {
+            return Err(Error::new(
+                Kind::Invalid,
+                "--all, --latest and --filter cannot be used together with containers",
+            ));
+        }
+        if named {
+            return Ok(self.containers.iter().cloned().chain(from_files).collect());
+        }
+        if !self.all && !self.latest && self.filter.is_empty() {
+            return Err(Error::new(Kind::Invalid, "you must provide at least one name or id"));
+        }
+        let all = listed(engine)?;
+        let latest = self.latest.then(|| all.iter().map(|one| one.config.created).max()).flatten();
+        let mut chosen = Vec::new();
+        for container in &all {
+            let wanted = latest.is_none_or(|created| container.config.created == created);
+            if wanted && matches(container, &self.filter, &all)? {
+                chosen.push(container.id().to_string());
+            }
+        }
+        if self.latest && chosen.is_empty() {
+            return Err(Error::new(Kind::NotFound, "there is no container"));
+        }
+        Ok(chosen)
+    }
+}
+
+/// Reads all containers, the oldest first.
+pub(crate) fn listed(engine: &Engine) -> Result<Vec<Container>> {
+    let mut all = engine.list()?;
+    all.sort_by(|one, other| {
+        (one.config.created, one.id()).cmp(&(other.config.created, other.id()))
+    });
+    Ok(all)
+}
+
+/// Does something to each of several objects; reports what fails and goes on.
+///
+/// Returns the gravest status, as `status` takes it from an error.
+pub(crate) fn for_each(
+    world: &mut World,
+    names: &[String],
+    status: fn(&Error) -> Status,
+    mut act: impl FnMut(&mut World, &str) -> Result<()>,
+) -> Result<Status> {
+    let mut worst = Status::SUCCESS;
+    for name in names {
+        if let Err(error) = act(world, name) {
+            if world.out.reader_gone() {
+                return Err(error);
+            }
+            // In the order in which things happened.
+            world.out.flush()?;
+            output::error(&error);
+            worst = worst.or_worse(status(&error));
+        }
+    }
+    Ok(worst)
+}
+
+/// Tells whether a container passes the filters.
+pub(crate) fn matches(
+    container: &Container,
+    filters: &[Filter],
+    all: &[Container],
+) -> Result<bool> {
+    filter::passes(filters, |key, value| test(container, key, value, all))
+}
+
+fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Result<bool> {
+    let Container { config, state } = container;
+    Ok(match key {
+        "id" => config.id.as_str().starts_with(value.trim_start_matches('^')),
+        "name" => name_matches(&state.name, value),
+        "status" => match value {
+            "created" | "running" | "paused" | "restarting" | "exited" => state.word() == value,
+            "stopped" => state.word() == "exited",
+            "dead" | "removing" | "stopping" | "initialized" => false,
+            _ => {
+                return Err(Error::new(Kind::Invalid, format!("unknown container state: {value}")));
+            }
+        },
+        "exited" => {
+            let code: i32 = value.parse().map_err(|_| {
+                Error::new(Kind::Invalid, format!("exited code `{value}` is not a number"))
+            })?;
+            state.status == State::Exited && state.exit_code == code
+        }
+        "label" => filter::label_matches(&config.labels, value),
+        "ancestor" => image_matches(&config.image, config.image_id.hex(), value),
+        "network" => network::name_of(container) == value,
+        "volume" => config.settings.mounts.iter().any(|mount| {
+            let path = std::path::Path::new(value);
+            let source =
+                matches!(&mount.source, MountSource::Bind { path: from, .. } if from == path);
+            source || mount.target == path
+        }),
+        "command" => command(config).first().is_some_and(|first| *first == value),
+        "restart-policy" => config.settings.restart.name() == value,
+        "stop-signal" => value.parse::<Signal>()? == config.stop_signal,
+        "until" => config.created < time::parse(value, super::now())?,
+        "before" | "since" => {
+            let other = all.iter().find(|other| {
+                other.state.name == value
+                    || (!value.is_empty() && other.id().as_str().starts_with(value))
+            });
+            let Some(other) = other else {
+                return Err(Error::new(
+                    Kind::NotFound,
+                    format!("no container with name or ID \"{value}\" found: no such container"),
+                ));
+            };
+            let other = other.config.created;
+            if key == "before" { config.created < other } else { config.created > other }
+        }
+        // No container has them.
+        "pod" | "health" => value == "none",
+        _ => return Err(Error::new(Kind::Invalid, format!("{key} is an invalid filter"))),
+    })
+}
+
+/// Tells whether a name contains a text; `^` and `$` tie it to the beginning and the end.
+fn name_matches(name: &str, wanted: &str) -> bool {
+    let (wanted, from_start) = match wanted.strip_prefix('^') {
+        Some(rest) => (rest, true),
+        None => (wanted, false),
+    };
+    let (wanted, to_end) = match wanted.strip_suffix('$') {
+        Some(rest) => (rest, true),
+        None => (wanted, false),
+    };
+    let wanted = if from_start { wanted.trim_start_matches('/') } else { wanted };
+    match (from_start, to_end) {
+        (true, true) => name == wanted,
+        (true, false) => name.starts_with(wanted),
+        (false, true) => name.ends_with(wanted),
+        (false, false) => name.contains(wanted),
+    }
+}
+
+/// Tells whether an image is the one that is written, with or without registry and tag.
+fn image_matches(image: &str, id: &str, wanted: &str) -> bool {
+    let digits = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    if digits.len() >= 2 && id.starts_with(digits) {
+        return true;
+    }
+    let last = image.rfind('/').map_or(0, |slash| slash + 1);
+    let bare = match image[last..].find(['@', ':']) {
+        Some(end) => &image[..last + end],
+        None => image,
+    };
+    let ends = |whole: &str| {
+        whole.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    !wanted.is_empty() && (ends(image) || ends(bare))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_names() {
+        for (name, wanted, want) in [
+            ("web1", "web", true),
+            ("web1", "eb", true),
+            ("web1", "^web1$", true),
+            ("web1", "^/web", true),
+            ("web1", "^eb", false),
+            ("web1", "web$", false),
+            ("web1", "1$", true),
+        ] {
+            assert_eq!(name_matches(name, wanted), want, "{name} {wanted}");
+        }
+    }
+
+    #[test]
+    fn matches_images() {
+        let image = "docker.io/library/nginx:1.27";
+        for (wanted, want) in [
+            ("nginx", true),
+            ("nginx:1.27", true),
+            ("library/nginx", true),
+            ("docker.io/library/nginx:1.27", true),
+            ("sha256:0123", true),
+            ("0123", true),
+            ("nginx:1", false),
+            ("ginx", false),
+            ("", false),
+        ] {
+            assert_eq!(image_matches(image, "0123456789ab", wanted), want, "{wanted}");
+        }
+        assert!(image_matches("localhost:5000/x", "", "x"));
+    }
+}

@@ -1,0 +1,80 @@
+//! `barge exec`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::World;
+use super::connect::check_terminal;
+use super::exit::Status;
+use super::request::environment;
+use super::tree::Act;
+use crate::engine::ExecSpec;
+use crate::error::{Error, Kind, Result};
+use crate::spec::keys::DetachKeys;
+
+/// Run a command in a running container
+///
+/// The exit status is that of the command; 125 if barge failed, 126 if the command cannot be
+/// executed, 127 if it was not found.
+#[derive(Args, Debug)]
+pub(crate) struct Exec {
+    /// Leave it in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Keys that leave the command running
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+    /// Set a variable, or take over your own
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read variables from this file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Let it do everything
+    #[arg(long)]
+    privileged: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// User to run as
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Directory to start in
+    #[arg(short, long, value_name = "PATH")]
+    workdir: Option<PathBuf>,
+    /// Container, then the command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CONTAINER")]
+    words: Vec<String>,
+}
+
+impl Act for Exec {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let mut words = self.words.into_iter();
+        let name = words.next().unwrap_or_default();
+        let command: Vec<String> = words.collect();
+        if command.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "must provide a non-empty command to start an exec session: invalid argument",
+            ));
+        }
+        check_terminal(self.tty && !self.detach, self.interactive);
+        let spec = ExecSpec {
+            command,
+            env: environment(&self.env_file, &self.env)?,
+            user: self.user,
+            working_dir: self.workdir,
+            tty: self.tty,
+            interactive: self.interactive,
+            detach: self.detach,
+            privileged: self.privileged,
+            detach_keys: self.detach_keys.unwrap_or_default().0,
+        };
+        // On success this process becomes the one that watches over the command.
+        match world.power()?.exec(&name, &spec)? {}
+    }
+}

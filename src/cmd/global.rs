@@ -1,0 +1,89 @@
+//! Flags before the command: where the store is, how much is logged.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Command, FromArgMatches};
+
+use super::parse;
+use crate::error::{Error, Kind, Result};
+
+/// The levels that `--log-level` knows.
+const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
+
+/// Run containers without a daemon
+#[derive(Args, Debug, Default)]
+pub(crate) struct Global {
+    /// Directory of images and containers
+    #[arg(long, value_name = "PATH")]
+    pub(crate) root: Option<PathBuf>,
+    /// Directory of what a reboot voids
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runroot: Option<PathBuf>,
+    /// How root file systems are made: overlay or vfs
+    #[arg(long, value_name = "NAME")]
+    pub(crate) storage_driver: Option<String>,
+    /// Log messages from this level on
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// The same as --log-level debug
+    #[arg(short = 'D', long)]
+    debug: bool,
+    /// Show the version and do nothing else
+    #[arg(short, long)]
+    pub(crate) version: bool,
+}
+
+/// Adds the flags to the definition of the whole.
+pub(crate) fn define(command: Command) -> Command {
+    parse::with_help(Global::augment_args(command)).bin_name("barge")
+}
+
+/// What stands before the command.
+pub(crate) enum Parsed {
+    /// Flags, and the words from the command on.
+    Flags(Global, Vec<OsString>),
+    /// Help is asked for.
+    Help,
+}
+
+/// Parses the flags before the command.
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Parsed> {
+    // The most common case by far: no flags at all.
+    if words.first().is_some_and(|word| !word.to_string_lossy().starts_with('-')) {
+        return Ok(Parsed::Flags(Global::default(), words));
+    }
+    let mut command = parse::refine(define(Command::new("barge"))).allow_external_subcommands(true);
+    let mut matches = command
+        .try_get_matches_from_mut(&words)
+        .map_err(|error| parse::explain(&command, &words, error))?;
+    if matches.get_flag(parse::HELP) {
+        return Ok(Parsed::Help);
+    }
+    let rest = match matches.remove_subcommand() {
+        Some((name, mut below)) => {
+            let rest = below.remove_many::<OsString>("").into_iter().flatten();
+            std::iter::once(OsString::from(name)).chain(rest).collect()
+        }
+        None => Vec::new(),
+    };
+    let global = Global::from_arg_matches_mut(&mut matches)
+        .map_err(|error| Error::new(Kind::Internal, "cannot read the flags").caused_by(error))?;
+    Ok(Parsed::Flags(global, rest))
+}
+
+impl Global {
+    /// Returns what is wrong with the wish for logging, in the words that scripts know.
+    pub(crate) fn bad_level(&self) -> Option<String> {
+        match &self.log_level {
+            Some(_) if self.debug => {
+                Some("Setting --log-level and --debug is not allowed".to_owned())
+            }
+            Some(level) if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) => Some(format!(
+                "Log Level \"{level}\" is not supported, choose from: {}",
+                LEVELS.join(", ")
+            )),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `barge inspect`, `barge container inspect` and `barge image inspect`
+
+use clap::{Args, ValueEnum};
+use serde_json::Value as Json;
+
+use super::World;
+use super::exit::Status;
+use super::listing::print_json;
+use super::output;
+use super::template::Format;
+use super::tree::Act;
+use crate::api::model;
+use crate::engine::{Engine, images};
+use crate::error::{Error, Kind, Result};
+
+/// Show everything about containers or images
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Print each with a Go template, or all as json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
+    /// Only things of this kind
+    #[arg(short, long, value_enum, value_name = "KIND", default_value = "all")]
+    r#type: Type,
+    /// Containers or images, by name or ID
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// A kind of thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Type {
+    /// Containers, and images where there is no such container.
+    All,
+    /// Containers.
+    Container,
+    /// Images.
+    Image,
+}
+
+/// Show everything about containers
+#[derive(Args, Debug)]
+pub(crate) struct InspectContainer {
+    /// Print each with a Go template, or all as json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
+    /// Containers, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    names: Vec<String>,
+}
+
+/// Show everything about images
+#[derive(Args, Debug)]
+pub(crate) struct InspectImage {
+    /// Print each with a Go template, or all as json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Images, by name or ID
+    #[arg(value_name = "IMAGE")]
+    names: Vec<String>,
+}
+
+impl Act for Inspect {
+    fn act(self, world: &mut World) -> Result<Status> {
+        inspect(world, self.r#type, self.names, self.latest, self.format.as_deref())
+    }
+}
+
+impl Act for InspectContainer {
+    fn act(self, world: &mut World) -> Result<Status> {
+        inspect(world, Type::Container, self.names, self.latest, self.format.as_deref())
+    }
+}
+
+impl Act for InspectImage {
+    fn act(self, world: &mut World) -> Result<Status> {
+        inspect(world, Type::Image, self.names, false, self.format.as_deref())
+    }
+}
+
+fn inspect(
+    world: &mut World,
+    kind: Type,
+    names: Vec<String>,
+    latest: bool,
+    format: Option<&str>,
+) -> Result<Status> {
+    let engine = world.engine()?;
+    let names = if latest {
+        super::containers::Selection::named(names, true).chosen(&engine, Vec::new())?
+    } else {
+        names
+    };
+    if names.is_empty() {
+        return Err(Error::new(Kind::Invalid, "no names or ids specified"));
+    }
+    let format = match format {
+        None | Some("json") => None,
+        Some(text) => Some(Format::new(text)?),
+    };
+    let mut documents = Vec::new();
+    let mut failures = Vec::new();
+    for name in &names {
+        match find(&engine, kind, name) {
+            Ok(document) => documents.push(document),
+            Err(error) => failures.push(error),
+        }
+    }
+    match format {
+        None => print_json(&mut world.out, &Json::Array(documents))?,
+        Some(format) => {
+            for document in &documents {
+                let text = format.render(document)?;
+                world.out.line(&text)?;
+            }
+        }
+    }
+    world.out.flush()?;
+    failures.iter().for_each(output::error);
+    Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+}
+
+/// Makes the document of one container or image.
+fn find(engine: &Engine, kind: Type, name: &str) -> Result<Json> {
+    if kind != Type::Image {
+        match engine.lookup(name) {
+            Ok(container) => return Ok(model::container::inspect(engine.store(), &container)),
+            Err(error) if error.kind() != Kind::NotFound => return Err(error),
+            Err(_) if kind == Type::Container => {
+                let text = format!("no such container \"{name}\"");
+                return Err(Error::new(Kind::NotFound, text));
+            }
+            Err(_) => {}
+        }
+    }
+    match images::inspect(engine.store(), name) {
+        Ok(inspection) => Ok(model::image::inspect(&inspection)),
+        Err(error)
+            if kind == Type::All && matches!(error.kind(), Kind::NotFound | Kind::Invalid) =>
+        {
+            Err(Error::new(Kind::NotFound, format!("no such object: \"{name}\"")))
+        }
+        Err(error) => Err(error),
+    }
+}

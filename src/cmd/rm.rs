@@ -1,0 +1,51 @@
+//! `barge rm`
+
+use clap::Args;
+
+use super::World;
+use super::containers::{IdFiles, Selection, for_each};
+use super::exit::Status;
+use super::tree::Act;
+use crate::engine::RemoveOptions;
+use crate::error::{Kind, Result};
+
+/// Remove containers
+#[derive(Args, Debug)]
+pub(crate) struct Rm {
+    #[command(flatten)]
+    files: IdFiles,
+    /// End those that run first
+    #[arg(short, long)]
+    force: bool,
+    /// Do not complain about containers that are not there
+    #[arg(short, long)]
+    ignore: bool,
+    /// Seconds to wait before killing
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Remove its anonymous volumes
+    #[arg(short, long)]
+    volumes: bool,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Act for Rm {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let ignore = self.ignore || self.force;
+        let names = self.selection.chosen(&engine, self.files.read(ignore)?)?;
+        // There are no volumes yet that could be left behind.
+        let _ = self.volumes;
+        let options = RemoveOptions { force: self.force, seconds: self.time };
+        for_each(world, &names, Status::of_removal, |world, name| {
+            match engine.remove(name, options) {
+                Err(error) if ignore && error.kind() == Kind::NotFound => Ok(()),
+                other => {
+                    other?;
+                    world.out.line(name)
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,143 @@
+//! `barge rmi`, `barge tag`, `barge untag` and `barge image exists`
+
+use clap::Args;
+
+use super::World;
+use super::containers::for_each;
+use super::exit::Status;
+use super::tree::Act;
+use crate::engine::images;
+use crate::error::{Error, Kind, Result};
+use crate::store::image::Removal;
+
+/// Remove images, or names of images
+#[derive(Args, Debug)]
+pub(crate) struct Rmi {
+    /// Remove all images
+    #[arg(short, long)]
+    all: bool,
+    /// Remove images that have several names, too
+    #[arg(short, long)]
+    force: bool,
+    /// Do not complain about images that are not there
+    #[arg(short, long)]
+    ignore: bool,
+    /// Images, by name or ID
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Act for Rmi {
+    fn act(self, world: &mut World) -> Result<Status> {
+        if self.all && !self.images.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "when using the --all switch, you may not pass any images names or IDs",
+            ));
+        }
+        if !self.all && self.images.is_empty() {
+            return Err(Error::new(Kind::Invalid, "image name or ID must be specified"));
+        }
+        let engine = world.power()?;
+        let names = if self.all {
+            let list = images::list(engine.store())?;
+            list.iter().map(|named| named.image.id.hex().to_owned()).collect()
+        } else {
+            self.images
+        };
+        let force = self.force || self.all;
+        for_each(world, &names, Status::of_removal, |world, name| {
+            let removals = match images::remove(engine.store(), name, force) {
+                Err(error) if self.ignore && error.kind() == Kind::NotFound => return Ok(()),
+                other => other?,
+            };
+            for removal in removals {
+                match removal {
+                    Removal::Untagged(name) => world.out.line(&format!("Untagged: {name}"))?,
+                    Removal::Deleted(id) => world.out.line(&format!("Deleted: {}", id.hex()))?,
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Give an image further names
+#[derive(Args, Debug)]
+pub(crate) struct Tag {
+    /// Image, by name or ID
+    #[arg(value_name = "IMAGE", required = true)]
+    image: String,
+    /// Names to give
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+impl Act for Tag {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        for name in &self.names {
+            images::tag(engine.store(), &self.image, name)?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Take names away from an image
+///
+/// Without names, all of them. The image stays.
+#[derive(Args, Debug)]
+pub(crate) struct Untag {
+    /// Image, by name or ID
+    #[arg(value_name = "IMAGE", required = true)]
+    image: String,
+    /// Names to take away
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Act for Untag {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        images::untag(engine.store(), &self.image, &self.names)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Check whether an image is here
+///
+/// The exit status is 0 if it is, and 1 if it is not.
+#[derive(Args, Debug)]
+pub(crate) struct ImageExists {
+    /// Image, by name or ID
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+impl Act for ImageExists {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.engine()?;
+        let exists = images::exists(engine.store(), &self.image)?;
+        Ok(if exists { Status::SUCCESS } else { Status::NO })
+    }
+}
+
+/// Check whether a container is here
+///
+/// The exit status is 0 if it is, and 1 if it is not.
+#[derive(Args, Debug)]
+pub(crate) struct ContainerExists {
+    /// Container, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+impl Act for ContainerExists {
+    fn act(self, world: &mut World) -> Result<Status> {
+        match world.engine()?.lookup(&self.container) {
+            Ok(_) => Ok(Status::SUCCESS),
+            Err(error) if error.kind() == Kind::NotFound => Ok(Status::NO),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `barge run` and `barge create`
+
+use clap::{Args, ValueEnum};
+
+use super::World;
+use super::connect::{ConnectFlags, Wanted, check_terminal};
+use super::exit::Status;
+use super::flags::ContainerFlags;
+use super::output;
+use super::request::together;
+use super::tree::Act;
+use crate::engine::{Engine, RemoveOptions};
+use crate::error::{Error, Result};
+use crate::spec::container::ContainerSpec;
+use crate::spec::id::ContainerId;
+
+/// Run a command in a new container
+///
+/// The words after the image replace the image's command.
+/// The exit status is that of the container's process; 125 if barge failed, 126 if the command
+/// cannot be executed, 127 if it was not found.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    container: ContainerFlags,
+    /// Connect only these: stdin, stdout, stderr
+    #[arg(short, long, value_name = "STREAM", value_enum, ignore_case = true)]
+    attach: Vec<Stream>,
+    /// Leave it in the background and print its ID
+    #[arg(short, long)]
+    detach: bool,
+    #[command(flatten)]
+    connect: ConnectFlags,
+}
+
+/// Create a container and do not start it
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    container: ContainerFlags,
+    /// Streams that start connects to
+    #[arg(short, long, value_name = "STREAM", value_enum, ignore_case = true, hide = true)]
+    attach: Vec<Stream>,
+}
+
+/// A standard stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stream {
+    /// Standard input.
+    Stdin,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Act for Create {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let (id, _) = create(world, &engine, self.container)?;
+        world.out.line(id.as_str())?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl Act for Run {
+    fn act(self, world: &mut World) -> Result<Status> {
+        if self.detach && !self.attach.is_empty() {
+            return Err(together("attach", "detach"));
+        }
+        let engine = world.power()?;
+        check_terminal(self.container.tty && !self.detach, self.container.interactive);
+        let (id, spec) = create(world, &engine, self.container)?;
+        let settings = &spec.settings;
+        let asked = |stream| self.attach.contains(&stream);
+        let wanted = Wanted {
+            stdin: settings.interactive && (self.attach.is_empty() || asked(Stream::Stdin)),
+            stdout: self.attach.is_empty() || asked(Stream::Stdout),
+            stderr: self.attach.is_empty() || asked(Stream::Stderr),
+        };
+        // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
+        let show_id = self.detach || !(wanted.stdout || wanted.stderr);
+        let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
+        let session = match engine.start(&id, attach.as_ref()) {
+            Ok(session) => session,
+            Err(error) => return Err(forget(&engine, &id, settings.remove, error)),
+        };
+        if show_id {
+            world.out.line(id.as_str())?;
+            world.out.flush()?;
+        }
+        match session {
+            Some(session) if !self.detach => self.connect.follow(session, wanted),
+            Some(session) => {
+                session.warnings().iter().for_each(|warning| output::warning(warning));
+                Ok(Status::SUCCESS)
+            }
+            None => Ok(Status::SUCCESS),
+        }
+    }
+}
+
+/// Makes a container, and gets its image first if it is not there.
+fn create(
+    world: &mut World,
+    engine: &Engine,
+    flags: ContainerFlags,
+) -> Result<(ContainerId, ContainerSpec)> {
+    let pull = flags.pull.clone();
+    let spec = flags.request()?;
+    pull.ensure(world, engine, &spec.image)?;
+    let id = engine.create(&spec)?;
+    Ok((id, spec))
+}
+
+/// Removes a container that could not be started, if it was to be removed anyway.
+fn forget(engine: &Engine, id: &ContainerId, remove: bool, error: Error) -> Error {
+    if remove {
+        // It may be gone already. The failure to report is the first one.
+        drop(engine.remove(id.as_str(), RemoveOptions { force: true, ..RemoveOptions::default() }));
+    }
+    error
+}

@@ -1,0 +1,144 @@
+//! `barge start` and `barge attach`
+
+use clap::Args;
+
+use super::World;
+use super::connect::{ConnectFlags, Wanted};
+use super::containers::{Selection, for_each};
+use super::exit::Status;
+use super::output;
+use super::tree::Act;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::store::container::{Container, Status as State};
+
+/// Start containers
+///
+/// Starting a container that runs already is no error.
+#[derive(Args, Debug)]
+pub(crate) struct Start {
+    /// Connect to its output, and pass signals on
+    #[arg(long, short = 'a')]
+    attach: bool,
+    /// Connect to its input as well
+    #[arg(short, long)]
+    interactive: bool,
+    #[command(flatten)]
+    connect: ConnectFlags,
+    #[command(flatten)]
+    selection: StartSelection,
+}
+
+/// As [`Selection`]; `-a` has another meaning here.
+#[derive(Args, Debug)]
+struct StartSelection {
+    /// Start all containers
+    #[arg(long)]
+    all: bool,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
+    /// Containers of which this is true
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<crate::spec::filter::Filter>,
+    /// Containers, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Act for Start {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let chosen = self.selection;
+        if chosen.all && !chosen.containers.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "either start all containers or the container(s) provided in the arguments",
+            ));
+        }
+        let engine = world.power()?;
+        let selection = Selection {
+            all: chosen.all,
+            latest: chosen.latest,
+            filter: chosen.filter,
+            containers: chosen.containers,
+        };
+        let names = selection.chosen(&engine, Vec::new())?;
+        if !self.attach && !self.interactive {
+            return for_each(world, &names, Status::of_error, |world, name| {
+                start(&engine, name)?;
+                world.out.line(name)
+            });
+        }
+        let [name] = names.as_slice() else {
+            return Err(Error::new(
+                Kind::Invalid,
+                "you cannot start and attach multiple containers at once",
+            ));
+        };
+        let container = engine.lookup(name)?;
+        let tty = container.config.settings.tty;
+        let attach = self.connect.attach(tty);
+        match engine.start(container.id(), Some(&attach))? {
+            Some(session) => self.connect.follow(session, wanted(&container, self.interactive)),
+            // It runs already: its output is heard from now on.
+            None => {
+                let session = engine.attach(container.id(), &attach)?;
+                self.connect.follow(session, wanted(&container, self.interactive))
+            }
+        }
+    }
+}
+
+fn start(engine: &Engine, name: &str) -> Result<()> {
+    let container = engine.lookup(name)?;
+    if let Some(session) = engine.start(container.id(), None)? {
+        session.warnings().iter().for_each(|warning| output::warning(warning));
+    }
+    Ok(())
+}
+
+fn wanted(container: &Container, stdin: bool) -> Wanted {
+    Wanted { stdin: stdin && container.config.settings.interactive, stdout: true, stderr: true }
+}
+
+/// Attach to a running container
+#[derive(Args, Debug)]
+pub(crate) struct Attach {
+    /// Do not connect to its input
+    #[arg(long)]
+    no_stdin: bool,
+    #[command(flatten)]
+    connect: ConnectFlags,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
+    /// Container, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    container: Option<String>,
+}
+
+impl Act for Attach {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let selection = Selection::named(self.container.into_iter().collect(), self.latest);
+        let names = selection.chosen(&engine, Vec::new())?;
+        let container = engine.lookup(names.first().map(String::as_str).unwrap_or_default())?;
+        match &container.state.status {
+            State::Running(run) if run.paused => {
+                return Err(Error::new(Kind::Conflict, "you cannot attach to a paused container")
+                    .hint("resume it first"));
+            }
+            State::Running(_) => {}
+            _ => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    "you can only attach to running containers",
+                )
+                .hint("start it with `barge start --attach`"));
+            }
+        }
+        let attach = self.connect.attach(container.config.settings.tty);
+        let session = engine.attach(container.id(), &attach)?;
+        self.connect.follow(session, wanted(&container, !self.no_stdin))
+    }
+}

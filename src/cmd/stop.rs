@@ -1,0 +1,120 @@
+//! `barge stop`, `barge restart` and `barge kill`
+
+use clap::Args;
+
+use super::World;
+use super::containers::{IdFiles, Selection, for_each};
+use super::exit::Status;
+use super::output;
+use super::tree::Act;
+use crate::engine::Stopped;
+use crate::error::{Kind, Result};
+use crate::spec::process::Signal;
+
+/// Stop running containers
+#[derive(Args, Debug)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    files: IdFiles,
+    /// Do not complain about containers that are not there
+    #[arg(short, long)]
+    ignore: bool,
+    /// Seconds to wait before killing
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = seconds)]
+    time: Option<u32>,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Parses seconds; -1 waits as long as it takes.
+fn seconds(text: &str) -> Result<u32, String> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(u32::MAX),
+        Ok(number) => u32::try_from(number).map_err(|_| "it is out of range".to_owned()),
+        Err(_) => Err("it is not a number of seconds".to_owned()),
+    }
+}
+
+impl Act for Stop {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let names = self.selection.chosen(&engine, self.files.read(self.ignore)?)?;
+        for_each(world, &names, Status::of_error, |world, name| {
+            match engine.stop(name, self.time) {
+                Err(error) if self.ignore && error.kind() == Kind::NotFound => return Ok(()),
+                Ok(Stopped::Killed { seconds }) if seconds > 0 => {
+                    let signal = engine.lookup(name).map(|it| it.config.stop_signal.to_string());
+                    output::warning(&format!(
+                        "StopSignal {} failed to stop container {name} in {seconds} seconds, resorting to SIGKILL",
+                        signal.unwrap_or_default()
+                    ));
+                }
+                other => drop(other?),
+            }
+            world.out.line(name)
+        })
+    }
+}
+
+/// Restart containers
+///
+/// A container that does not run is started.
+#[derive(Args, Debug)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    files: IdFiles,
+    /// Only those that run
+    #[arg(long)]
+    running: bool,
+    /// Seconds to wait before killing
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = seconds)]
+    time: Option<u32>,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Act for Restart {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let mut selection = self.selection;
+        if self.running {
+            selection.all = selection.containers.is_empty();
+        }
+        let names = selection.chosen(&engine, self.files.read(false)?)?;
+        for_each(world, &names, Status::of_error, |world, name| {
+            if self.running && engine.lookup(name)?.state.run().is_none() {
+                return Ok(());
+            }
+            engine.restart(name, self.time)?;
+            world.out.line(name)
+        })
+    }
+}
+
+/// Send a signal to running containers
+#[derive(Args, Debug)]
+pub(crate) struct Kill {
+    #[command(flatten)]
+    files: IdFiles,
+    /// Signal, by name or number
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: Signal,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Act for Kill {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let all = self.selection.all;
+        let names = self.selection.chosen(&engine, self.files.read(false)?)?;
+        for_each(world, &names, Status::of_error, |world, name| {
+            // Of all containers, those that run are meant.
+            if all && engine.lookup(name)?.state.run().is_none() {
+                return Ok(());
+            }
+            engine.kill(name, self.signal)?;
+            world.out.line(name)
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! The tree of commands: how they are defined, found and run.
+//!
+//! Start-up time is a budget, and building the definition of all commands would cost most of it.
+//! So the tree is constant data with functions in it, each level of the command line is parsed by
+//! itself, and only the command that is asked for is built. Man pages and completions build all.
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Args, Command};
+
+use super::exit::Status;
+use super::{World, help, parse};
+use crate::error::{Error, Kind, Result};
+
+/// What a command does with its arguments.
+pub(crate) trait Act: Args {
+    /// Does it; returns the exit status unless it is an error.
+    fn act(self, world: &mut World) -> Result<Status>;
+}
+
+/// A command or a group of commands.
+pub(crate) enum Node {
+    /// A command that does something.
+    Verb(Verb),
+    /// A word before further commands, as `image` in `image ls`.
+    Group(Group),
+}
+
+/// A command that does something.
+pub(crate) struct Verb {
+    names: &'static [&'static str],
+    /// What follows its name in a usage line.
+    usage: &'static str,
+    define: fn(Command) -> Command,
+    act: fn(&mut ArgMatches, &mut World) -> Result<Status>,
+}
+
+/// A word before further commands.
+pub(crate) struct Group {
+    names: &'static [&'static str],
+    /// What its commands are about.
+    pub(crate) about: &'static str,
+    /// Its commands.
+    pub(crate) nodes: &'static [Node],
+}
+
+/// Makes a command from its names (the others are aliases), its usage and the type of its arguments.
+pub(crate) const fn verb<T: Act>(names: &'static [&'static str], usage: &'static str) -> Node {
+    Node::Verb(Verb { names, usage, define: T::augment_args, act: act::<T> })
+}
+
+/// Makes a group of commands.
+pub(crate) const fn group(
+    names: &'static [&'static str],
+    about: &'static str,
+    nodes: &'static [Node],
+) -> Group {
+    Group { names, about, nodes }
+}
+
+fn act<T: Act>(matches: &mut ArgMatches, world: &mut World) -> Result<Status> {
+    match T::from_arg_matches_mut(matches) {
+        Ok(arguments) => arguments.act(world),
+        // The parser has checked all that this looks at.
+        Err(error) => Err(Error::new(Kind::Internal, "cannot read the arguments").caused_by(error)),
+    }
+}
+
+impl Node {
+    /// Returns its name, then its aliases.
+    pub(crate) fn names(&self) -> &'static [&'static str] {
+        match self {
+            Self::Verb(verb) => verb.names,
+            Self::Group(group) => group.names,
+        }
+    }
+
+    /// Returns one line about it.
+    pub(crate) fn about(&self) -> String {
+        match self {
+            Self::Verb(verb) => {
+                let command = (verb.define)(Command::new(verb.names[0]));
+                command.get_about().map(ToString::to_string).unwrap_or_default()
+            }
+            Self::Group(group) => group.about.to_owned(),
+        }
+    }
+
+    /// Builds its definition and that of all below it; `above` is what stands before its name.
+    pub(crate) fn define(&self, above: &str) -> Command {
+        match self {
+            Self::Verb(verb) => verb.define(above),
+            Self::Group(group) => group.define(above),
+        }
+    }
+}
+
+impl Verb {
+    fn define(&self, above: &str) -> Command {
+        let path = format!("{above} {}", self.names[0]);
+        let usage = format!("{path} [options] {}", self.usage);
+        let command = Command::new(self.names[0])
+            .bin_name(path)
+            .visible_aliases(&self.names[1..])
+            .override_usage(usage.trim_end().to_owned());
+        parse::with_help((self.define)(command))
+    }
+}
+
+impl Group {
+    fn define(&self, above: &str) -> Command {
+        let path = format!("{above} {}", self.names[0]);
+        let command = Command::new(self.names[0])
+            .about(self.about)
+            .visible_aliases(&self.names[1..])
+            .override_usage(format!("{path} [command]"))
+            .subcommands(self.nodes.iter().map(|node| node.define(&path)))
+            .bin_name(path);
+        parse::with_help(command)
+    }
+
+    fn find(&self, name: &str) -> Option<&'static Node> {
+        self.nodes.iter().find(|node| node.names().contains(&name))
+    }
+
+    /// Finds the command that `words` ask for, parses its arguments, and runs it.
+    ///
+    /// `path` is how this group was called, as in `barge image`.
+    pub(crate) fn dispatch(
+        &self,
+        path: &str,
+        words: Vec<OsString>,
+        world: &mut World,
+    ) -> Result<Status> {
+        let mut words = words.into_iter();
+        let Some(first) = words.next() else {
+            world.out.text(&help::group(path, self))?;
+            let name = format!("missing command '{path} COMMAND'");
+            return Err(Error::new(Kind::Invalid, name));
+        };
+        let name = first.to_string_lossy();
+        match self.find(&name) {
+            Some(Node::Group(group)) => {
+                group.dispatch(&format!("{path} {}", group.names[0]), words.collect(), world)
+            }
+            Some(Node::Verb(verb)) => match parse::arguments(verb.define(path), words.collect())? {
+                Some(mut matches) => (verb.act)(&mut matches, world),
+                None => show(&help::verb(&verb.define(path)), world),
+            },
+            None if matches!(&*name, "-h" | "--help") => show(&help::group(path, self), world),
+            None if name == "help" => self.help(path, words.collect(), world),
+            None if name.starts_with('-') => Err(parse::unknown_flag(&name, path)),
+            None => Err(self.unknown(path, &name)),
+        }
+    }
+
+    /// Shows the help of the command that `words` name.
+    fn help(&self, path: &str, words: Vec<OsString>, world: &mut World) -> Result<Status> {
+        let mut words = words.into_iter();
+        let Some(first) = words.next() else {
+            return show(&help::group(path, self), world);
+        };
+        let name = first.to_string_lossy();
+        match self.find(&name) {
+            Some(Node::Group(group)) => {
+                group.help(&format!("{path} {}", group.names[0]), words.collect(), world)
+            }
+            Some(Node::Verb(verb)) => show(&help::verb(&verb.define(path)), world),
+            None => Err(self.unknown(path, &name)),
+        }
+    }
+
+    fn unknown(&self, path: &str, name: &str) -> Error {
+        let names = self.nodes.iter().flat_map(|node| node.names());
+        let mut message = format!("unrecognized command `{path} {name}`");
+        if let Some(close) = closest(name, names.copied()) {
+            message.push_str(&format!("\n\nDid you mean this?\n\t{close}\n"));
+        }
+        Error::new(Kind::Invalid, format!("{message}\nTry '{path} --help' for more information"))
+    }
+}
+
+fn show(text: &str, world: &mut World) -> Result<Status> {
+    world.out.text(text)?;
+    Ok(Status::SUCCESS)
+}
+
+/// Returns the name that takes the fewest changes of a letter, if they are few.
+pub(crate) fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|other| (distance(name, other), other))
+        .filter(|(distance, other)| *distance <= 2 && *distance < other.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// Counts the letters to insert, delete or replace to get from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, letter) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for column in 0..to.len() {
+            let replaced = diagonal + usize::from(letter != to[column]);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_close_names() {
+        let names = ["run", "ps", "images", "import", "rm"];
+        for (name, want) in [
+            ("rn", Some("run")),
+            ("image", Some("images")),
+            ("imprt", Some("import")),
+            ("bogus", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(name, names.into_iter()), want, "{name}");
+        }
+    }
+}

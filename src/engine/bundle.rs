@@ -1,0 +1,191 @@
+//! From what was decided to the OCI runtime's words: a pure function of configuration and host facts.
+
+mod devices;
+mod mounts;
+mod security;
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{
+    Linux, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources,
+    Process, Root, Spec, User,
+};
+
+use crate::error::Result;
+use crate::runtime::rlimit;
+use crate::spec::limits::Resources;
+use crate::spec::network::NetworkMode;
+use crate::store::container::ContainerConfig;
+
+pub(super) use mounts::tree_of_host;
+pub(super) use security::{capabilities, filter};
+
+/// The number of processes that a container may have unless the user says otherwise.
+const DEFAULT_PIDS: i64 = 2048;
+
+/// What the bundle depends on besides the configuration.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// Whether we have no power over the machine.
+    pub(super) rootless: bool,
+    /// Whether only one user and group ID exists here.
+    pub(super) single_id: bool,
+    /// Directory of the container's own hosts, hostname and resolv.conf.
+    pub(super) run_dir: PathBuf,
+    /// Our own executable.
+    pub(super) executable: PathBuf,
+    /// The container's cgroup, below each hierarchy's mount point.
+    pub(super) cgroup: String,
+    /// For `builtin/host`: the directories of this machine that are shown, and where changes go.
+    pub(super) host_tree: Vec<mounts::HostDir>,
+}
+
+/// Describes a container to the runtime.
+pub(super) fn spec(config: &ContainerConfig, facts: &Facts) -> Result<Spec> {
+    let settings = &config.settings;
+    let mut spec = Spec::default();
+    let mut root = Root::default();
+    root.set_path(PathBuf::from("rootfs")).set_readonly(Some(settings.read_only));
+    spec.set_root(Some(root))
+        .set_mounts(Some(mounts::all(config, facts)))
+        .set_process(Some(process(config)?))
+        .set_hostname(hostname(config))
+        .set_linux(Some(linux(config, facts)?));
+    if !settings.annotations.is_empty() {
+        spec.set_annotations(Some(settings.annotations.clone().into_iter().collect()));
+    }
+    Ok(spec)
+}
+
+/// The host name that is set in the container; none if it shares the host's.
+fn hostname(config: &ContainerConfig) -> Option<String> {
+    if config.settings.share.uts {
+        return None;
+    }
+    Some(config.hostname().to_owned())
+}
+
+fn process(config: &ContainerConfig) -> Result<Process> {
+    let mut args = vec![config.path.clone()];
+    args.extend_from_slice(&config.args);
+    let mut process = base_process(config)?;
+    process
+        .set_terminal(Some(config.settings.tty))
+        .set_args(Some(args))
+        .set_env(Some(config.env.clone()))
+        .set_cwd(config.working_dir.clone());
+    Ok(process)
+}
+
+/// The part of a process that its container decides: for the first one and for those of `exec`.
+pub(super) fn base_process(config: &ContainerConfig) -> Result<Process> {
+    let settings = &config.settings;
+    let mut user = User::default();
+    user.set_umask(Some(settings.umask.unwrap_or(0o022)));
+    let mut process = Process::default();
+    process
+        .set_user(user)
+        .set_cwd(PathBuf::from("/"))
+        .set_no_new_privileges(Some(settings.security.no_new_privileges))
+        .set_oom_score_adj(settings.resources.oom_score_adj)
+        .set_rlimits(Some(rlimit::resolve(&settings.ulimits)?))
+        .set_capabilities(Some(capabilities(&settings.security)?));
+    Ok(process)
+}
+
+fn linux(config: &ContainerConfig, facts: &Facts) -> Result<Linux> {
+    let settings = &config.settings;
+    let security = &settings.security;
+    let mut linux = Linux::default();
+    let (masked, read_only) = security::hidden_paths(security);
+    linux
+        .set_namespaces(Some(namespaces(config)))
+        .set_cgroups_path(Some(PathBuf::from(&facts.cgroup)))
+        .set_resources(Some(resources(config)))
+        .set_devices(Some(devices::all(config, facts)?))
+        .set_masked_paths(Some(masked))
+        .set_readonly_paths(Some(read_only));
+    if !settings.sysctls.is_empty() {
+        linux.set_sysctl(Some(settings.sysctls.clone().into_iter().collect()));
+    }
+    Ok(linux)
+}
+
+fn namespaces(config: &ContainerConfig) -> Vec<LinuxNamespace> {
+    let share = config.settings.share;
+    let own_network = !matches!(
+        config.settings.network,
+        NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Ns(_)
+    );
+    [
+        (LinuxNamespaceType::Mount, true),
+        (LinuxNamespaceType::Pid, !share.pid),
+        (LinuxNamespaceType::Ipc, !share.ipc),
+        (LinuxNamespaceType::Uts, !share.uts),
+        (LinuxNamespaceType::Cgroup, !share.cgroup),
+        (LinuxNamespaceType::Network, own_network),
+    ]
+    .into_iter()
+    .filter(|(_, own)| *own)
+    .map(|(kind, _)| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind);
+        namespace
+    })
+    .collect()
+}
+
+fn resources(config: &ContainerConfig) -> LinuxResources {
+    let asked = &config.settings.resources;
+    let mut resources = LinuxResources::default();
+    resources.set_memory(memory(asked)).set_cpu(cpu(asked)).set_devices(devices::rules(config));
+    let most = asked.pids.unwrap_or(DEFAULT_PIDS);
+    let mut pids = LinuxPids::default();
+    pids.set_limit(if most <= 0 { -1 } else { most });
+    resources.set_pids(Some(pids));
+    resources
+}
+
+fn memory(asked: &Resources) -> Option<LinuxMemory> {
+    let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let mut memory = LinuxMemory::default();
+    memory
+        .set_limit(asked.memory.map(bytes))
+        .set_reservation(asked.memory_reservation.map(bytes))
+        // As Docker: twice the memory, unless the user says otherwise.
+        .set_swap(asked.memory_swap.or(asked.memory.map(|limit| bytes(limit.saturating_mul(2)))))
+        .set_disable_oom_killer(asked.oom_kill_disable.then_some(true));
+    (memory != LinuxMemory::default()).then_some(memory)
+}
+
+/// The length of a scheduling period in microseconds, as Docker sets it for `--cpus`.
+const PERIOD: u64 = 100_000;
+
+fn cpu(asked: &Resources) -> Option<LinuxCpu> {
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(asked.cpu_shares)
+        .set_period(asked.cpu_period)
+        .set_quota(asked.cpu_quota)
+        .set_cpus(asked.cpuset_cpus.clone())
+        .set_mems(asked.cpuset_mems.clone());
+    if let Some(nano) = asked.nano_cpus {
+        // A billionth of a processor is PERIOD / 10^9 microseconds in each period.
+        let quota = i64::try_from(nano.saturating_mul(PERIOD) / 1_000_000_000).unwrap_or(i64::MAX);
+        cpu.set_period(Some(PERIOD)).set_quota(Some(quota));
+    }
+    (cpu != LinuxCpu::default()).then_some(cpu)
+}
+
+/// The hosts file, host name file and resolver configuration of a container: name and path in it.
+pub(super) const OWN_FILES: [(&str, &str); 4] = [
+    ("resolv.conf", "/etc/resolv.conf"),
+    ("hostname", "/etc/hostname"),
+    ("hosts", "/etc/hosts"),
+    // Programs look for it to find out whether they are in a container.
+    ("containerenv", "/run/.containerenv"),
+];
+
+/// The path of one of a container's own files.
+pub(super) fn own_file(run_dir: &Path, name: &str) -> PathBuf {
+    run_dir.join(name)
+}

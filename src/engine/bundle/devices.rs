@@ -1,0 +1,144 @@
+//! Devices: those that were asked for, and what the device cgroup allows.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
+
+use super::Facts;
+use crate::error::{Context, Error, Kind, Result};
+use crate::store::container::ContainerConfig;
+
+/// The device nodes of a container besides those that every one has.
+pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<LinuxDevice>> {
+    let security = &config.settings.security;
+    let mut devices = Vec::new();
+    if security.privileged && !facts.rootless {
+        host_devices(Path::new("/dev"), &mut devices)?;
+    }
+    for asked in &config.settings.devices {
+        let (source, target, _) = split(asked);
+        let metadata =
+            std::fs::metadata(source).context(|| format!("cannot use device {source}"))?;
+        devices.push(device(Path::new(target), &metadata).ok_or_else(|| {
+            Error::new(Kind::Invalid, format!("{source} is not a device"))
+                .hint("use -v to show files and directories in the container")
+        })?);
+    }
+    Ok(devices)
+}
+
+/// `HOST[:CONTAINER[:PERMISSIONS]]`.
+fn split(asked: &str) -> (&str, &str, &str) {
+    let mut parts = asked.split(':');
+    let source = parts.next().unwrap_or_default();
+    let second = parts.next();
+    match (second, parts.next()) {
+        (None, _) => (source, source, "rwm"),
+        (Some(permissions), None) if !permissions.starts_with('/') => (source, source, permissions),
+        (Some(target), permissions) => (source, target, permissions.unwrap_or("rwm")),
+    }
+}
+
+fn device(path: &Path, metadata: &std::fs::Metadata) -> Option<LinuxDevice> {
+    let kind = metadata.file_type();
+    let kind = if kind.is_char_device() {
+        LinuxDeviceType::C
+    } else if kind.is_block_device() {
+        LinuxDeviceType::B
+    } else {
+        return None;
+    };
+    let id = metadata.rdev();
+    let mut device = LinuxDevice::default();
+    device
+        .set_path(path.to_owned())
+        .set_typ(kind)
+        .set_major(i64::from(rustix::fs::major(id)))
+        .set_minor(i64::from(rustix::fs::minor(id)))
+        .set_file_mode(Some(metadata.mode() & 0o7777))
+        .set_uid(Some(metadata.uid()))
+        .set_gid(Some(metadata.gid()));
+    Some(device)
+}
+
+/// Collects the host's devices, without those that each container has of its own.
+fn host_devices(dir: &Path, devices: &mut Vec<LinuxDevice>) -> Result<()> {
+    const OWN: [&str; 7] = ["pts", "shm", "fd", "mqueue", "console", "ptmx", ".udev"];
+    let context = || format!("cannot list {}", dir.display());
+    for entry in std::fs::read_dir(dir).context(context)? {
+        let entry = entry.context(context)?;
+        if OWN.iter().any(|own| entry.file_name() == *own) {
+            continue;
+        }
+        // Devices come and go: one that is gone by now is none.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() {
+            host_devices(&entry.path(), devices)?;
+        } else if let Some(device) = device(&entry.path(), &metadata) {
+            devices.push(device);
+        }
+    }
+    Ok(())
+}
+
+/// What the device cgroup allows: nothing, then node creation, then the usual ones.
+pub(super) fn rules(config: &ContainerConfig) -> Option<Vec<LinuxDeviceCgroup>> {
+    if config.settings.security.privileged {
+        return Some(vec![rule(true, None, None, None, "rwm")]);
+    }
+    let mut rules = vec![
+        rule(false, None, None, None, "rwm"),
+        rule(true, Some(LinuxDeviceType::C), None, None, "m"),
+        rule(true, Some(LinuxDeviceType::B), None, None, "m"),
+    ];
+    let character = |major, minor| rule(true, Some(LinuxDeviceType::C), Some(major), minor, "rwm");
+    for minor in [3, 5, 7, 8, 9] {
+        rules.push(character(1, Some(minor)));
+    }
+    // The terminal, its master, and the pseudo-terminals.
+    rules.extend([character(5, Some(0)), character(5, Some(2)), character(136, None)]);
+    for asked in &config.settings.devices {
+        let (source, _, permissions) = split(asked);
+        if let Ok(metadata) = std::fs::metadata(source)
+            && let Some(device) = device(Path::new(source), &metadata)
+        {
+            let (major, minor) = (Some(device.major()), Some(device.minor()));
+            rules.push(rule(true, Some(device.typ()), major, minor, permissions));
+        }
+    }
+    Some(rules)
+}
+
+fn rule(
+    allow: bool,
+    kind: Option<LinuxDeviceType>,
+    major: Option<i64>,
+    minor: Option<i64>,
+    access: &str,
+) -> LinuxDeviceCgroup {
+    let mut rule = LinuxDeviceCgroup::default();
+    rule.set_allow(allow)
+        .set_typ(kind)
+        .set_major(major)
+        .set_minor(minor)
+        .set_access(Some(access.to_owned()));
+    rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_devices() {
+        for (asked, want) in [
+            ("/dev/fuse", ("/dev/fuse", "/dev/fuse", "rwm")),
+            ("/dev/a:/dev/b", ("/dev/a", "/dev/b", "rwm")),
+            ("/dev/a:/dev/b:r", ("/dev/a", "/dev/b", "r")),
+            ("/dev/a:rw", ("/dev/a", "/dev/a", "rw")),
+        ] {
+            assert_eq!(split(asked), want, "{asked}");
+        }
+    }
+}

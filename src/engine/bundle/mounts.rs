@@ -1,0 +1,226 @@
+//! What is mounted in a container, in which order.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Mount as OciMount;
+
+use super::{Facts, OWN_FILES, own_file};
+use crate::spec::mount::{Mount, MountSource};
+use crate::spec::network::NetworkMode;
+use crate::store::container::{Builtin, ContainerConfig};
+
+/// A directory of this machine, shown in `builtin/host` with changes going elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct HostDir {
+    /// The directory.
+    pub(in crate::engine) path: PathBuf,
+    /// What the container changes in it.
+    pub(in crate::engine) upper: PathBuf,
+    /// Scratch space of the kernel.
+    pub(in crate::engine) work: PathBuf,
+}
+
+/// Top-level directories that `builtin/host` shows; all others are empty there.
+pub(in crate::engine) const HOST_DIRS: [&str; 11] =
+    ["bin", "boot", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "srv", "usr"];
+
+/// Finds the directories of this machine to be shown in `builtin/host`.
+///
+/// The store is never among them: overlay refuses a layer that contains its own upper directory, and
+/// nobody should see it. Of a directory that contains the store, the others in it are shown.
+/// `list` names the directories in a directory.
+pub(in crate::engine) fn tree_of_host(
+    store: &Path,
+    changes: &Path,
+    list: impl Fn(&Path) -> Vec<PathBuf>,
+) -> Vec<HostDir> {
+    let mut found = Vec::new();
+    let tops = HOST_DIRS.iter().chain(&["var"]).map(|name| Path::new("/").join(name));
+    let mut waiting: Vec<PathBuf> = list(Path::new("/"));
+    waiting.retain(|path| tops.clone().any(|top| top == *path));
+    waiting.sort();
+    while let Some(path) = waiting.pop() {
+        if path == store || Path::new("/var/tmp") == path || Path::new("/var/run") == path {
+            continue;
+        }
+        if store.starts_with(&path) {
+            waiting.extend(list(&path));
+            continue;
+        }
+        let name = path.display().to_string().trim_start_matches('/').replace('/', "-");
+        let own = changes.join(name);
+        found.push(HostDir { upper: own.join("upper"), work: own.join("work"), path });
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// All mounts, parents before what lies below them.
+pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
+    let settings = &config.settings;
+    let mut mounts = Vec::new();
+    match config.builtin {
+        Some(Builtin::Hello) => {
+            mounts.push(bind(&facts.executable, Path::new("/hello"), &["bind", "ro", "nosuid"]));
+        }
+        Some(Builtin::Host) => mounts.extend(facts.host_tree.iter().map(|dir| overlay(dir, facts))),
+        None => {}
+    }
+    mounts.extend(system(config, facts));
+    if settings.read_only {
+        for path in ["/run", "/tmp", "/var/tmp"] {
+            mounts.push(mount(path, "tmpfs", "tmpfs", &["rw", "nosuid", "nodev", "mode=1777"]));
+        }
+    }
+    for (name, path) in OWN_FILES {
+        mounts.push(bind(&own_file(&facts.run_dir, name), Path::new(path), &["bind", "rprivate"]));
+    }
+    // What the user mounts replaces what is usual there.
+    mounts.retain(|usual| !settings.mounts.iter().any(|own| own.target == *usual.destination()));
+    let mut own: Vec<OciMount> = settings.mounts.iter().map(of_user).collect();
+    own.sort_by_key(|mount| mount.destination().components().count());
+    mounts.extend(own);
+    mounts
+}
+
+fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
+    let settings = &config.settings;
+    let privileged = settings.security.privileged;
+    let access = if privileged { "rw" } else { "ro" };
+    let shm = format!("size={}", settings.resources.shm_size.unwrap_or(64 << 20));
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    if !facts.single_id {
+        // The group tty, in every distribution.
+        terminals.push("gid=5");
+    }
+    let proc = if settings.share.pid && facts.rootless {
+        bind(Path::new("/proc"), Path::new("/proc"), &["rbind", "nosuid", "noexec", "nodev"])
+    } else {
+        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])
+    };
+    // Who does not own the network namespace may not mount a sysfs of it.
+    let foreign_network = matches!(
+        settings.network,
+        NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Ns(_)
+    );
+    let sys = if foreign_network && facts.rootless {
+        let options = ["rbind", "rro", "nosuid", "noexec", "nodev", "rslave"];
+        bind(Path::new("/sys"), Path::new("/sys"), &options)
+    } else {
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access])
+    };
+    let mut mounts = vec![
+        proc,
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount("/dev/pts", "devpts", "devpts", &terminals),
+        sys,
+    ];
+    let options = ["nosuid", "noexec", "nodev", "relatime", access];
+    mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
+    if settings.share.ipc {
+        for path in ["/dev/mqueue", "/dev/shm"] {
+            let options = ["rbind", "nosuid", "noexec", "nodev"];
+            mounts.push(bind(Path::new(path), Path::new(path), &options));
+        }
+        // Not every host has a queue file system.
+        mounts.retain(|it| it.source().as_deref().is_none_or(|path| !is_missing_bind(it, path)));
+    } else {
+        mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+        let options = ["nosuid", "noexec", "nodev", "mode=1777", shm.as_str()];
+        mounts.push(mount("/dev/shm", "tmpfs", "shm", &options));
+    }
+    mounts
+}
+
+fn is_missing_bind(mount: &OciMount, source: &Path) -> bool {
+    mount.typ().as_deref() == Some("bind") && !source.exists()
+}
+
+fn overlay(dir: &HostDir, facts: &Facts) -> OciMount {
+    let mut options = vec![
+        format!("lowerdir={}", dir.path.display()),
+        format!("upperdir={}", dir.upper.display()),
+        format!("workdir={}", dir.work.display()),
+    ];
+    if facts.rootless {
+        options.push("userxattr".to_owned());
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    mount(&dir.path, "overlay", "overlay", &options)
+}
+
+fn of_user(asked: &Mount) -> OciMount {
+    let access = if asked.read_only { "ro" } else { "rw" };
+    let mut options: Vec<String> = asked.options.clone();
+    options.push(access.to_owned());
+    match &asked.source {
+        MountSource::Bind { path, .. } => {
+            if !options.iter().any(|word| word == "bind" || word == "rbind") {
+                options.push("rbind".to_owned());
+            }
+            let named = |word: &&str| {
+                matches!(*word, "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate")
+            };
+            if !options.iter().map(String::as_str).any(|word| named(&word)) {
+                options.push("rprivate".to_owned());
+            }
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            bind(path, &asked.target, &options)
+        }
+        MountSource::Tmpfs { size, mode } => {
+            for word in ["nosuid", "nodev"] {
+                let undone = word.trim_start_matches("no");
+                if !options.iter().any(|it| it == undone) {
+                    options.insert(0, word.to_owned());
+                }
+            }
+            options.extend(size.map(|size| format!("size={size}")));
+            options.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            mount(&asked.target, "tmpfs", "tmpfs", &options)
+        }
+    }
+}
+
+fn bind(source: &Path, target: &Path, options: &[&str]) -> OciMount {
+    mount(target, "bind", source, options)
+}
+
+fn mount(
+    target: impl Into<PathBuf>,
+    kind: &str,
+    source: impl Into<PathBuf>,
+    options: &[&str],
+) -> OciMount {
+    let mut mount = OciMount::default();
+    mount
+        .set_destination(target.into())
+        .set_typ(Some(kind.to_owned()))
+        .set_source(Some(source.into()))
+        .set_options(Some(options.iter().map(|&option| option.to_owned()).collect()));
+    mount
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_tree_leaves_the_store_out() {
+        let list = |dir: &Path| -> Vec<PathBuf> {
+            let names: &[&str] = match dir.to_str() {
+                Some("/") => &["etc", "home", "root", "run", "tmp", "usr", "var"],
+                Some("/var") => &["cache", "lib", "tmp"],
+                Some("/var/lib") => &["barge", "dpkg"],
+                _ => &[],
+            };
+            names.iter().map(|name| dir.join(name)).collect()
+        };
+        let tree = tree_of_host(Path::new("/var/lib/barge"), Path::new("/c"), list);
+        let paths: Vec<_> = tree.iter().map(|dir| dir.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["/etc", "/usr", "/var/cache", "/var/lib/dpkg"]);
+        assert_eq!(tree[3].upper, Path::new("/c/var-lib-dpkg/upper"));
+        let elsewhere = tree_of_host(Path::new("/home/me/store"), Path::new("/c"), list);
+        assert_eq!(elsewhere.len(), 3);
+    }
+}

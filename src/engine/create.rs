@@ -1,0 +1,336 @@
+//! `create`: decides everything about a container and records it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Engine, bundle, now};
+use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::rlimit;
+use crate::spec::container::ContainerSpec;
+use crate::spec::id::ContainerId;
+use crate::spec::mount::MountSource;
+use crate::spec::name;
+use crate::spec::network::{NetworkMode, PortMapping, Protocol};
+use crate::spec::process::Signal;
+use crate::store::container::ContainerConfig;
+use crate::store::image::{Image, not_known};
+
+/// Where programs are looked for in an image that does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Engine {
+    /// Makes a container of an image that is in the store.
+    pub fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        self.check(spec)?;
+        if let (true, Some(name)) = (spec.replace, &spec.name) {
+            self.make_room(name)?;
+        }
+        let made = self.create_once(spec);
+        match made {
+            // The holder may be a container whose creation was cut off.
+            Err(error) if error.kind() == Kind::Conflict && self.sweep()? => {
+                self.create_once(spec).map_err(|_| error)
+            }
+            other => other,
+        }
+    }
+
+    /// Removes what was cut off; `false` if there was nothing.
+    pub(super) fn sweep(&self) -> Result<bool> {
+        let containers = self.store.containers();
+        if containers.unfinished()?.is_empty() {
+            return Ok(false);
+        }
+        containers.sweep(&self.store.exclusive()?).map(|()| true)
+    }
+
+    fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        // Until the container is on record, nobody may remove its image.
+        let _no_gc = self.store.shared()?;
+        let (image, reference) =
+            self.store.images().find_named(&spec.image)?.ok_or_else(|| not_known(&spec.image))?;
+        let shown = reference.map_or_else(|| spec.image.clone(), |name| name.to_string());
+        loop {
+            let id = random_id()?;
+            let config = decide(spec, &image, shown.clone(), id)?;
+            match self.record(&config, spec.name.as_deref()) {
+                // A name that was made up is in use: make up another one.
+                Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    if let Some(path) = &spec.cidfile {
+                        self.write_cidfile(path, &config.id)?;
+                    }
+                    return Ok(config.id);
+                }
+            }
+        }
+    }
+
+    /// Finds what is wrong with a request before anything is made.
+    fn check(&self, spec: &ContainerSpec) -> Result<()> {
+        let settings = &spec.settings;
+        bundle::capabilities(&settings.security)?;
+        rlimit::resolve(&settings.ulimits)?;
+        for mount in &settings.mounts {
+            if let MountSource::Bind { path, create: false } = &mount.source {
+                std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
+            }
+        }
+        let mut targets: Vec<&Path> =
+            settings.mounts.iter().map(|mount| mount.target.as_path()).collect();
+        targets.sort();
+        if let Some(twice) = targets.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{}: duplicate mount destination", twice[0].display()),
+            ));
+        }
+        if self.host.rootless && matches!(settings.network, NetworkMode::Bridge(_)) {
+            return Err(Error::new(Kind::Unsupported, "bridge networks need root")
+                .hint("leave --network out to use pasta, or use --network host or none"));
+        }
+        if let NetworkMode::Container(other) = &settings.network {
+            self.store.containers().lookup(other)?;
+        }
+        Ok(())
+    }
+
+    fn make_room(&self, name: &str) -> Result<()> {
+        match self.store.containers().lookup(name) {
+            Ok(_) => {
+                let options =
+                    super::RemoveOptions { force: true, ..super::RemoveOptions::default() };
+                self.remove(name, options).map(drop)
+            }
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn record(&self, config: &ContainerConfig, name: Option<&str>) -> Result<()> {
+        let made_up;
+        let name = match name {
+            Some(name) => name,
+            None => {
+                made_up = name::random(u64::from_ne_bytes(random()?));
+                &made_up
+            }
+        };
+        self.store.containers().create(config, name)
+    }
+
+    fn write_cidfile(&self, path: &Path, id: &ContainerId) -> Result<()> {
+        let written = std::fs::write(path, id.as_str())
+            .context(|| format!("cannot write the container ID to {}", path.display()));
+        if written.is_err() {
+            // The first failure is the one to report.
+            drop(self.store.containers().lock(id).and_then(|locked| locked.remove()));
+        }
+        written
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let flags = rustix::rand::GetRandomFlags::empty();
+        filled += rustix::rand::getrandom(&mut bytes[filled..], flags)
+            .context(|| "cannot get random numbers")?;
+    }
+    Ok(bytes)
+}
+
+fn random_id() -> Result<ContainerId> {
+    loop {
+        if let Some(id) = ContainerId::from_random(random()?) {
+            return Ok(id);
+        }
+    }
+}
+
+/// Decides everything: a pure function of what was asked and what the image says.
+fn decide(
+    spec: &ContainerSpec,
+    image: &Image,
+    shown: String,
+    id: ContainerId,
+) -> Result<ContainerConfig> {
+    let from_image = &image.config;
+    let mut command = command(spec, &from_image.entrypoint, &from_image.cmd);
+    if command.is_empty() {
+        return Err(Error::new(
+            Kind::Invalid,
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
+        )
+        .hint("name a command after the image"));
+    }
+    let path = command.remove(0);
+    let mut labels: BTreeMap<String, String> = from_image.labels.clone();
+    labels.extend(spec.labels.clone());
+    let mut settings = spec.settings.clone();
+    if spec.publish_all {
+        publish_all(&mut settings.ports, from_image.exposed_ports.keys());
+    }
+    for mount in &mut settings.mounts {
+        if let MountSource::Bind { path, create: true } = &mount.source
+            && !path.exists()
+        {
+            std::fs::create_dir_all(path)
+                .context(|| format!("cannot create {} for the container", path.display()))?;
+        }
+    }
+    let working_dir =
+        spec.working_dir.clone().unwrap_or_else(|| PathBuf::from(&from_image.working_dir));
+    let mut config = ContainerConfig {
+        created: now(),
+        image: shown,
+        image_id: image.id.clone(),
+        layers: image.layers.clone(),
+        builtin: image.builtin,
+        path,
+        args: command,
+        entrypoint: spec.entrypoint.clone().or_else(|| from_image.entrypoint.clone()),
+        env: Vec::new(),
+        make_working_dir: spec.working_dir.is_none(),
+        working_dir: Path::new("/").join(working_dir),
+        user: spec.user.clone().unwrap_or_else(|| from_image.user.clone()),
+        labels,
+        stop_signal: stop_signal(spec, from_image.stop_signal.as_deref())?,
+        exposed_ports: exposed(&settings.ports, from_image.exposed_ports.keys()),
+        settings,
+        id,
+    };
+    config.env = environment(spec, &from_image.env, config.hostname());
+    Ok(config)
+}
+
+/// Docker's rules: an entrypoint that is given drops the image's command with its entrypoint.
+fn command(
+    spec: &ContainerSpec,
+    entrypoint: &Option<Vec<String>>,
+    cmd: &Option<Vec<String>>,
+) -> Vec<String> {
+    let mut words = match &spec.entrypoint {
+        Some(own) => own.iter().filter(|word| !word.is_empty()).cloned().collect(),
+        None => entrypoint.clone().unwrap_or_default(),
+    };
+    if !spec.command.is_empty() {
+        words.extend_from_slice(&spec.command);
+    } else if spec.entrypoint.is_none() {
+        words.extend(cmd.clone().unwrap_or_default());
+    }
+    words
+}
+
+/// Usual variables, then the image's, then the user's: later ones win, in their first one's place.
+fn environment(spec: &ContainerSpec, image: &[String], hostname: &str) -> Vec<String> {
+    let mut entries: Vec<(String, String)> = Vec::new();
+    let mut set =
+        |name: &str, value: &str| match entries.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => entries.push((name.to_owned(), value.to_owned())),
+        };
+    set("PATH", DEFAULT_PATH);
+    set("container", "barge");
+    set("HOSTNAME", hostname);
+    if spec.settings.tty {
+        set("TERM", "xterm");
+    }
+    for entry in image {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        set(name, value);
+    }
+    for (name, value) in &spec.env {
+        set(name, value);
+    }
+    entries
+        .into_iter()
+        .filter(|(name, _)| !spec.unset_env.contains(name))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
+}
+
+fn stop_signal(spec: &ContainerSpec, image: Option<&str>) -> Result<Signal> {
+    match (spec.stop_signal, image) {
+        (Some(signal), _) => Ok(signal),
+        (None, Some(text)) if !text.is_empty() => {
+            text.parse::<Signal>().context(|| "the image names a bad stop signal")
+        }
+        _ => Ok(Signal::TERM),
+    }
+}
+
+/// Adds a mapping to a free port for each port that the image exposes and the user did not map.
+fn publish_all<'a>(ports: &mut Vec<PortMapping>, exposed: impl Iterator<Item = &'a String>) {
+    for text in exposed {
+        let Ok(mut mapping) = text.parse::<PortMapping>() else { continue };
+        mapping.host_port = None;
+        let known = |it: &PortMapping| {
+            it.container_port == mapping.container_port && it.protocol == mapping.protocol
+        };
+        if !ports.iter().any(known) {
+            ports.push(mapping);
+        }
+    }
+}
+
+fn exposed<'a>(ports: &[PortMapping], image: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all: Vec<String> = image.cloned().collect();
+    for mapping in ports {
+        let protocol = match mapping.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        for offset in 0..mapping.count {
+            all.push(format!("{}/{protocol}", mapping.container_port.saturating_add(offset)));
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn combines_entrypoint_and_command() {
+        for (own_entry, own_cmd, entry, cmd, want) in [
+            (None, "", Some("e"), Some("c d"), "e c d"),
+            (None, "x", Some("e"), Some("c d"), "e x"),
+            (Some("y z"), "", Some("e"), Some("c"), "y z"),
+            (Some("y"), "x", Some("e"), Some("c"), "y x"),
+            (Some(""), "x", Some("e"), Some("c"), "x"),
+            (Some(""), "", Some("e"), Some("c"), ""),
+            (None, "", None, Some("c"), "c"),
+            (None, "", None, None, ""),
+        ] {
+            let spec = ContainerSpec {
+                entrypoint: own_entry.map(words),
+                command: words(own_cmd),
+                ..ContainerSpec::default()
+            };
+            let got = command(&spec, &entry.map(words), &cmd.map(words));
+            assert_eq!(got, words(want), "{own_entry:?} {own_cmd} {entry:?} {cmd:?}");
+        }
+    }
+
+    #[test]
+    fn later_variables_win() {
+        let spec = ContainerSpec {
+            env: vec![("A".into(), "3".into()), ("N".into(), "new".into())],
+            unset_env: vec!["GONE".into()],
+            ..ContainerSpec::default()
+        };
+        let env = environment(&spec, &words("A=1 B=2 PATH=/bin GONE=x"), "box");
+        assert_eq!(env, words("PATH=/bin container=barge HOSTNAME=box A=3 B=2 N=new"));
+    }
+}

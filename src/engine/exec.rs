@@ -1,0 +1,276 @@
+//! `exec`: one more process in a running container.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use super::bundle;
+use super::session::{self, Input, Typed};
+use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::runtime::{Entry, Stdio};
+use crate::store::container::Container;
+use crate::sys::clone::{exit_now, fork};
+use crate::sys::process::{self, Words};
+use crate::sys::{exe, spawn, terminal};
+
+/// A process to run in a container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ExecSpec {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Variables to set beside those of the container.
+    pub env: Vec<(String, String)>,
+    /// `USER[:GROUP]`; the container's if there is none.
+    pub user: Option<String>,
+    /// Working directory; the container's if there is none.
+    pub working_dir: Option<PathBuf>,
+    /// Whether it gets a terminal.
+    pub tty: bool,
+    /// Whether standard input is passed on.
+    pub interactive: bool,
+    /// Whether it goes on in the background.
+    pub detach: bool,
+    /// Whether it may do everything.
+    pub privileged: bool,
+    /// Keys that leave it to itself, as bytes.
+    pub detach_keys: Vec<u8>,
+}
+
+/// The program's name when it is started anew to run a process in a container.
+const NAME: &str = "barge: exec";
+
+/// Tells whether these words ask for that.
+pub fn is_asked_for(name: &OsStr) -> bool {
+    name == NAME
+}
+
+/// Runs a process in a container as [`Engine::exec`] has prepared it; returns its exit code, or 0 at
+/// once if it is detached.
+pub fn main(arguments: Vec<OsString>) -> Result<i32> {
+    let (engine, _) = Engine::from_arguments(arguments)?;
+    let request =
+        process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
+    let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
+        .context(|| "cannot read what to run")?;
+    engine.exec_here(&request.0, &request.1)
+}
+
+impl Engine {
+    /// Runs a process in a container. Returns only on failure: on success this process becomes the
+    /// one that watches over it.
+    ///
+    /// It starts our executable anew, protected: what enters a container shows its executable there.
+    pub fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Infallible> {
+        let container = self.lookup(name)?;
+        let request = serde_json::to_vec(&(container.id().as_str(), spec))
+            .context(|| "cannot encode what to run")?;
+        let flags = MemfdFlags::CLOEXEC;
+        let mut file = std::fs::File::from(
+            rustix::fs::memfd_create(c"exec", flags).context(|| "cannot pass on what to run")?,
+        );
+        file.write_all(&request)
+            .and_then(|()| file.rewind())
+            .context(|| "cannot pass on what to run")?;
+        let run_dir = self.store.containers().run_dir(container.id());
+        let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
+        let args = Words::new(self.arguments(NAME, container.id()))
+            .context(|| "cannot name the process")?;
+        let Err(error) = spawn::become_program(executable.as_fd(), &args, &[file.as_fd()]);
+        Err(error).context(|| "cannot start anew to enter the container")
+    }
+
+    /// This process is moved into the container's process namespace as far as its children are
+    /// concerned, so it runs one process and then ends.
+    fn exec_here(&self, name: &str, spec: &ExecSpec) -> Result<i32> {
+        let container = self.lookup(name)?;
+        let Some(run) = container.state.run() else {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("can only create exec sessions on running containers: container {name} is {}: container state improper", container.state.word()),
+            )
+            .hint(format!("start it with `barge start {name}`")));
+        };
+        if run.paused {
+            return Err(Error::new(Kind::Conflict, format!("container {name} is paused"))
+                .hint(format!("let it go on with `barge unpause {name}`")));
+        }
+        let pidfd = process::open(run.pid, run.start_time)
+            .context(|| format!("cannot find the process of container {name}"))?
+            .ok_or_else(|| {
+                Error::new(Kind::Conflict, format!("container {name} has just ended"))
+            })?;
+        let oci = exec_process(&container, spec)?;
+        let filter = if spec.privileged {
+            None
+        } else {
+            bundle::filter(&container.config.settings.security)?
+        };
+        let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .context(|| "cannot open /dev/null")?;
+        let standard = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let own = |file: BorrowedFd<'_>, wanted: bool| -> Result<OwnedFd> {
+            if wanted { file } else { null.as_fd() }
+                .try_clone_to_owned()
+                .context(|| "cannot pass on standard descriptors")
+        };
+        let files = [
+            own(standard.0.as_fd(), spec.interactive && !spec.detach)?,
+            own(standard.1.as_fd(), !spec.detach)?,
+            own(standard.2.as_fd(), !spec.detach)?,
+        ];
+        let stdio =
+            Stdio { stdin: files[0].as_fd(), stdout: files[1].as_fd(), stderr: files[2].as_fd() };
+        let user = spec.user.as_deref().unwrap_or(&container.config.user);
+        let entry = Entry {
+            pid: run.pid,
+            pidfd: pidfd.as_fd(),
+            process: &oci,
+            user: Some(user),
+            groups: &container.config.settings.groups,
+            cgroup: Some(&cgroup),
+            filter: filter.as_ref(),
+            stdio: (!spec.tty || spec.detach).then_some(stdio),
+        };
+        let (child, master) = entry.start()?.run(user_size())?;
+        match (spec.detach, master) {
+            (true, _) => Ok(0),
+            (false, Some(master)) => converse(&child.pidfd, &master, spec),
+            (false, None) => wait_with_signals(&child.pidfd),
+        }
+    }
+}
+
+/// Describes the process: the container's own settings, and what was asked over them.
+fn exec_process(container: &Container, spec: &ExecSpec) -> Result<oci_spec::runtime::Process> {
+    let config = &container.config;
+    let mut oci = bundle::base_process(config)?;
+    let mut env = config.env.clone();
+    if spec.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+    }
+    for (name, value) in &spec.env {
+        let start = format!("{name}=");
+        env.retain(|entry| !entry.starts_with(&start));
+        env.push(format!("{start}{value}"));
+    }
+    if spec.privileged {
+        let everything = crate::spec::security::Security {
+            privileged: true,
+            ..crate::spec::security::Security::default()
+        };
+        let all = bundle::capabilities(&everything)?;
+        oci.set_capabilities(Some(all)).set_no_new_privileges(Some(false));
+    }
+    oci.set_args(Some(spec.command.clone()))
+        .set_env(Some(env))
+        .set_cwd(spec.working_dir.clone().unwrap_or_else(|| config.working_dir.clone()));
+    Ok(oci)
+}
+
+/// Waits for a process that has our own standard descriptors, and passes signals on to it.
+fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
+    let signals = session::catch_signals(true)?;
+    loop {
+        let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let _interrupted = poll(&mut files, None);
+        let ended = !files[0].revents().is_empty();
+        while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+            if signal != libc::SIGWINCH {
+                let _gone = process::send_signal(child, signal);
+            }
+        }
+        if ended {
+            return process::wait(child.as_fd()).context(|| "cannot wait for the process");
+        }
+    }
+}
+
+/// Copies between the user's terminal and one of the container until the process ends.
+fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
+    let signals = session::catch_signals(true)?;
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    let wanted = spec.interactive.then_some(stdin.as_fd());
+    let _raw = match wanted.filter(|stdin| rustix::termios::isatty(stdin)) {
+        Some(stdin) => Some(terminal::Raw::new(stdin).context(|| "cannot use the terminal")?),
+        None => None,
+    };
+    let mut input = Input::new(wanted, &spec.detach_keys);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let mut files =
+            vec![PollFd::new(master, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        if let Some(stdin) = input.stdin {
+            files.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+        let _interrupted = poll(&mut files, None);
+        let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
+        drop(files);
+        while let Some(signal) = signals.next().context(|| "cannot read signals")? {
+            if signal == libc::SIGWINCH {
+                if let Some((rows, columns)) = user_size() {
+                    let _gone = terminal::set_size(master.as_fd(), rows, columns);
+                }
+            } else {
+                let _gone = process::send_signal(child, signal);
+            }
+        }
+        if ready[0] {
+            match rustix::io::read(master, &mut buffer[..]) {
+                Ok(length) if length > 0 => {
+                    session::write_all(Some(stdout.as_fd()), &buffer[..length])?;
+                }
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                // Its last user has closed it.
+                Ok(_) | Err(_) => {
+                    return process::wait(child.as_fd()).context(|| "cannot wait for the process");
+                }
+            }
+        }
+        if ready.get(2) == Some(&true) {
+            let (data, typed) = input.read()?;
+            session::write_all(Some(master.as_fd()), &data)?;
+            match typed {
+                Typed::More => {}
+                // What a terminal sends at the end of input.
+                Typed::End => session::write_all(Some(master.as_fd()), b"\x04")?,
+                Typed::DetachKeys => return leave(master),
+            }
+        }
+    }
+}
+
+/// Leaves a process to itself: somebody must hold its terminal, or it would be hung up.
+fn leave(master: &OwnedFd) -> Result<i32> {
+    fork(|| {
+        let drain = || {
+            rustix::process::setsid()?;
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+            for number in 0..=2 {
+                process::redirect(null.as_fd(), number)?;
+            }
+            let mut buffer = [0; 4096];
+            while rustix::io::read(master, &mut buffer[..])? > 0 {}
+            std::io::Result::Ok(())
+        };
+        // A terminal ends with an error when its last user has gone.
+        drop(drain());
+        exit_now(0)
+    })
+    .context(|| "cannot leave the process in the background")?;
+    Ok(0)
+}
+
+/// Rows and columns of the user's terminal.
+fn user_size() -> Option<(u16, u16)> {
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    [stdin.as_fd(), stdout.as_fd()].into_iter().find_map(terminal::size)
+}

@@ -1,0 +1,140 @@
+//! The end of a run: what is recorded, what is freed, and by whom if the monitor has died.
+
+use super::{Engine, now};
+use crate::error::{Error, Kind, Result};
+use crate::net;
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::spec::id::ContainerId;
+use crate::store::container::{Container, Retired, Run, Status};
+use crate::sys::process;
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(super) struct Exit {
+    /// Exit code, or 128 and the signal.
+    pub(super) code: i32,
+    /// Whether the kernel ended it for lack of memory.
+    pub(super) oom_killed: bool,
+    /// What went wrong on our side.
+    pub(super) error: Option<String>,
+    /// Whether it ran at all.
+    pub(super) started: bool,
+}
+
+impl Exit {
+    /// The end of a run that never began.
+    pub(super) fn not_started(error: &Error) -> Self {
+        Self {
+            code: exit_code_of(error.kind()),
+            oom_killed: false,
+            error: Some(error.to_string()),
+            started: false,
+        }
+    }
+
+    pub(super) fn was_started(&self) -> bool {
+        self.started
+    }
+}
+
+/// The exit code of a container that could not be started.
+pub(super) fn exit_code_of(kind: Kind) -> i32 {
+    match kind {
+        Kind::CommandNotFound => 127,
+        Kind::CommandNotExecutable => 126,
+        _ => 125,
+    }
+}
+
+/// Records the end of a run, and takes the container off the record if that was asked for.
+pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<Option<Retired>> {
+    let mut locked = engine.store.containers().lock(id)?;
+    if locked.config().settings.remove {
+        return locked.retire().map(Some);
+    }
+    locked.update(|state| {
+        state.status = Status::Exited;
+        state.exit_code = exit.code;
+        state.oom_killed = exit.oom_killed;
+        state.error.clone_from(&exit.error);
+        state.finished = now();
+        state.network = None;
+    })?;
+    Ok(None)
+}
+
+impl Engine {
+    /// Reads a container; if its monitor has died, records that first.
+    pub(super) fn repaired(&self, id: &ContainerId) -> Result<Container> {
+        let gone = || {
+            Error::new(
+                Kind::NotFound,
+                format!("no container with name or ID \"{id}\" found: no such container"),
+            )
+        };
+        let containers = self.store.containers();
+        let container = containers.get(id)?.ok_or_else(gone)?;
+        let (Status::Running(run) | Status::Restarting(run)) = &container.state.status else {
+            return Ok(container);
+        };
+        if containers.is_monitored(id)? {
+            return Ok(container);
+        }
+        self.repair(id, run)?;
+        containers.get(id)?.ok_or_else(gone)
+    }
+
+    /// Ends a run whose monitor was killed: nothing of it may be left.
+    fn repair(&self, id: &ContainerId, seen: &Run) -> Result<()> {
+        let containers = self.store.containers();
+        let mut locked = containers.lock(id)?;
+        let (Status::Running(run) | Status::Restarting(run)) = &locked.state().status else {
+            return Ok(());
+        };
+        // Somebody else has repaired it, and it was started again.
+        if run != seen || containers.is_monitored(id)? {
+            return Ok(());
+        }
+        let run = run.clone();
+        let same_boot = process::boot_id().is_ok_and(|boot| boot == run.boot_id);
+        if same_boot {
+            end_leftovers(&run);
+            net::detach(&self.store, id)?;
+        }
+        if locked.config().settings.remove {
+            return locked.remove();
+        }
+        locked.update(|state| {
+            state.status = Status::Exited;
+            state.exit_code = 137;
+            state.error = Some(
+                if same_boot {
+                    "the container's monitor was killed, and the container with it"
+                } else {
+                    "the machine was restarted while the container ran"
+                }
+                .to_owned(),
+            );
+            state.finished = now();
+            state.network = None;
+        })
+    }
+}
+
+/// Kills what is left of a run and removes its cgroup.
+fn end_leftovers(run: &Run) {
+    // The kernel has killed it with its monitor; this is for a kernel that has not got there yet.
+    if let Ok(Some(process)) = process::open(run.pid, run.start_time) {
+        let _gone = process::send_signal(&process, libc::SIGKILL);
+    }
+    if run.cgroup.is_empty() {
+        return;
+    }
+    let opened =
+        Hierarchies::detect().and_then(|hierarchies| Cgroup::open(&hierarchies, &run.cgroup));
+    if let Ok(cgroup) = opened {
+        let _none_left = cgroup.kill_all(libc::SIGKILL);
+        // An empty directory that cannot be removed now is used again by the next start.
+        drop(cgroup.remove());
+    }
+}

@@ -1,0 +1,34 @@
+//! `kill`: sends a signal to a container's first process.
+
+use super::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::process::Signal;
+use crate::store::container::Run;
+use crate::sys::process;
+
+impl Engine {
+    /// Sends a signal to a running container.
+    pub fn kill(&self, name: &str, signal: Signal) -> Result<()> {
+        let container = self.lookup(name)?;
+        let Some(run) = container.state.run() else {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "can only kill running containers. {} is in state {}: container state improper",
+                    container.id(),
+                    container.state.word()
+                ),
+            ));
+        };
+        send(run, signal).context(|| format!("cannot send signal {} to {name}", signal.0))
+    }
+}
+
+/// Sends a signal to a container's first process; one that has ended takes none.
+pub(super) fn send(run: &Run, signal: Signal) -> std::io::Result<()> {
+    let Some(process) = process::open(run.pid, run.start_time)? else { return Ok(()) };
+    match process::send_signal(&process, signal.0) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,402 @@
+//! From a record to a running container, and back to nothing.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::stdio::Streams;
+use crate::engine::Engine;
+use crate::engine::bundle::{self, Facts};
+use crate::error::{Context, Error, Kind, Result};
+use crate::net::{self, Attached};
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::runtime::{Launch, Overlay, Rootfs, Starting};
+use crate::spec::id::ContainerId;
+use crate::spec::network::NetworkMode;
+use crate::store::container::{Builtin, ContainerConfig, Run};
+use crate::store::file;
+use crate::sys::clone::Child;
+use crate::sys::process;
+
+/// A container that runs, with all that the monitor holds for it.
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) run: Run,
+    pub(super) streams: Streams,
+    pub(super) warnings: Vec<String>,
+    cgroup: Cgroup,
+    network: Option<Attached>,
+}
+
+/// Launches a container. On failure nothing of it is left.
+pub(super) fn launch(
+    engine: &Engine,
+    config: &ContainerConfig,
+    size: Option<(u16, u16)>,
+) -> Result<Running> {
+    let hierarchies = Hierarchies::detect()?;
+    let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
+    let facts = facts(engine, config, &path);
+    let rootfs = rootfs(engine, config, &facts)?;
+    let spec = bundle::spec(config, &facts)?;
+    let network = Network::prepare(engine, config, &facts)?;
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+    let made =
+        Cgroup::create(&hierarchies, &path, &resources.unwrap_or_default(), engine.host.rootless);
+    let (cgroup, mut warnings) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            network.undo(engine, config);
+            return Err(error);
+        }
+    };
+    if config.settings.resources.pids.is_none() {
+        warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
+    }
+    let started = start(engine, config, &spec, &rootfs, &cgroup, network, size);
+    match started {
+        Ok((child, streams, network)) => {
+            let run = Run {
+                pid: child.pid,
+                start_time: process::start_time(child.pid).unwrap_or(0),
+                monitor: rustix::process::getpid().as_raw_nonzero().get(),
+                boot_id: process::boot_id().context(|| "cannot tell which boot this is")?,
+                paused: false,
+                cgroup: path,
+            };
+            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
+            Ok(Running { child, run, streams, warnings, cgroup, network })
+        }
+        Err(error) => {
+            // The first failure is the one to report.
+            drop(cgroup.remove());
+            Err(error)
+        }
+    }
+}
+
+/// Tells whether nobody has asked this since boot: for a warning about what nobody asked for.
+fn is_first_time(engine: &Engine, what: &str) -> bool {
+    let mark = engine.store.runroot().join(format!("warned-{what}"));
+    fs::File::create_new(mark).is_ok()
+}
+
+fn start(
+    engine: &Engine,
+    config: &ContainerConfig,
+    spec: &oci_spec::runtime::Spec,
+    rootfs: &Rootfs,
+    cgroup: &Cgroup,
+    network: Network,
+    size: Option<(u16, u16)>,
+) -> Result<(Child, Streams, Option<Attached>)> {
+    let result = start_process(engine, config, spec, rootfs, cgroup, &network);
+    let (starting, pipes) = match result {
+        Ok(starting) => starting,
+        Err(error) => {
+            network.undo(engine, config);
+            return Err(error);
+        }
+    };
+    let attached = match network.attach(engine, &starting) {
+        Ok(attached) => attached,
+        Err(error) => {
+            starting.abandon();
+            drop(net::detach(&engine.store, &config.id));
+            return Err(error);
+        }
+    };
+    let running = starting.run(size).and_then(|(child, master)| {
+        let streams = match (pipes, master) {
+            (Some(pipes), _) => Ok(pipes),
+            (None, Some(master)) => {
+                Streams::terminal(master).context(|| "cannot use the container's terminal")
+            }
+            (None, None) => {
+                Err(Error::new(Kind::Internal, "the container did not hand over its terminal"))
+            }
+        };
+        streams.map(|streams| (child, streams))
+    });
+    match running {
+        Ok((child, streams)) => Ok((child, streams, attached)),
+        Err(error) => {
+            end_network(engine, &config.id, attached);
+            Err(error)
+        }
+    }
+}
+
+fn start_process(
+    engine: &Engine,
+    config: &ContainerConfig,
+    spec: &oci_spec::runtime::Spec,
+    rootfs: &Rootfs,
+    cgroup: &Cgroup,
+    network: &Network,
+) -> Result<(Starting, Option<Streams>)> {
+    let filter = bundle::filter(&config.settings.security)?;
+    let (streams, ends) = if config.settings.tty {
+        (None, None)
+    } else {
+        let (streams, ends) = Streams::pipes(config.settings.interactive)
+            .context(|| "cannot make pipes for the container")?;
+        (Some(streams), Some(ends))
+    };
+    let launch = Launch {
+        spec,
+        rootfs,
+        user: Some(&config.user),
+        groups: &config.settings.groups,
+        make_cwd: config.make_working_dir,
+        reaper: config.settings.init,
+        cgroup: Some(cgroup),
+        filter: filter.as_ref(),
+        stdio: ends.as_ref().map(super::stdio::Ends::stdio),
+        device_nodes: !engine.host.rootless,
+        join: network.joined(),
+    };
+    Ok((launch.start()?, streams))
+}
+
+impl Running {
+    /// The endpoint, as it goes into the record.
+    pub(super) fn endpoint(&self) -> Option<serde_json::Value> {
+        let endpoint = &self.network.as_ref()?.endpoint;
+        serde_json::to_value(endpoint).ok()
+    }
+
+    /// Ends a container that could not be recorded.
+    pub(super) fn abandon(self) {
+        let _gone = process::send_signal(&self.child.pidfd, libc::SIGKILL);
+        let _reaped = process::wait(self.child.pidfd.as_fd());
+        drop(self.cgroup.remove());
+    }
+
+    /// Ends processes that have outlived the first one: with the host's process namespace they may.
+    pub(super) fn kill_rest(&self) {
+        let _none_left = self.cgroup.kill_all(libc::SIGKILL);
+    }
+
+    /// Tells whether the kernel has ended something in it for lack of memory.
+    pub(super) fn was_oom_killed(&self) -> bool {
+        self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
+    }
+
+    /// Frees the network and the cgroup.
+    pub(super) fn tear_down(self, engine: &Engine, id: &ContainerId) {
+        end_network(engine, id, self.network);
+        // What cannot be removed now is removed by the next start or repair.
+        drop(self.cgroup.remove());
+    }
+}
+
+fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
+    if let Some(network) = network {
+        if let Some(helper) = network.helper {
+            // Its complaints were of interest while the container ran.
+            drop(helper.end());
+        }
+        // The next repair frees what is left.
+        drop(net::detach(&engine.store, id));
+    }
+}
+
+/// The container's network before its process exists.
+enum Network {
+    /// Made by us once there is a namespace.
+    Own(net::Prepared),
+    /// A namespace with loopback alone.
+    Loopback,
+    /// One that is there already: the host's (none to join), or another container's.
+    Existing(Vec<(OwnedFd, i32)>),
+}
+
+impl Network {
+    fn prepare(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Self> {
+        let settings = &config.settings;
+        let mode = match &settings.network {
+            NetworkMode::Default => net::default_mode(engine.host.rootless),
+            other => other.clone(),
+        };
+        let network = match &mode {
+            NetworkMode::Host => Self::Existing(Vec::new()),
+            NetworkMode::None => Self::Loopback,
+            NetworkMode::Container(other) => {
+                let id = engine.store.containers().lookup(other)?;
+                let container = engine.repaired(&id)?;
+                let run = container.state.run().ok_or_else(|| {
+                    Error::new(Kind::Conflict, format!("container {other} is not running"))
+                        .hint("its network exists only while it runs")
+                })?;
+                Self::existing(Path::new(&format!("/proc/{}/ns/net", run.pid)))?
+            }
+            NetworkMode::Ns(path) => Self::existing(path)?,
+            NetworkMode::Default | NetworkMode::Bridge(_) | NetworkMode::Pasta => {
+                let state = engine.store.containers().get(&config.id)?;
+                let name = state.map(|container| container.state.name).unwrap_or_default();
+                Self::Own(net::prepare(
+                    &engine.store,
+                    &net::Request {
+                        id: &config.id,
+                        name: &name,
+                        hostname: config.hostname(),
+                        mode: &mode,
+                        ports: &settings.ports,
+                        names: &settings.names,
+                        rootless: engine.host.rootless,
+                    },
+                )?)
+            }
+        };
+        if let Err(error) = network.write_files(config, facts, &mode) {
+            network.undo(engine, config);
+            return Err(error);
+        }
+        Ok(network)
+    }
+
+    fn existing(path: &Path) -> Result<Self> {
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        let namespace = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+            .context(|| format!("cannot open network namespace {}", path.display()))?;
+        Ok(Self::Existing(vec![(namespace, libc::CLONE_NEWNET)]))
+    }
+
+    /// Writes the container's resolv.conf, hosts and hostname.
+    fn write_files(
+        &self,
+        config: &ContainerConfig,
+        facts: &Facts,
+        mode: &NetworkMode,
+    ) -> Result<()> {
+        let hostname = if config.settings.share.uts {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        } else {
+            config.hostname().to_owned()
+        };
+        let prepared = match self {
+            Self::Own(prepared) => Some(prepared),
+            _ => None,
+        };
+        let write = |name: &str, text: &str| {
+            let path = bundle::own_file(&facts.run_dir, name);
+            // The container changes it in place, so it is not replaced by another file.
+            fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
+            file::set_mode(&path, 0o644)
+        };
+        write("containerenv", "")?;
+        write("hostname", &format!("{hostname}\n"))?;
+        write("hosts", &shim_hosts(&hostname, prepared))?;
+        write("resolv.conf", &shim_resolv())
+    }
+
+    fn joined(&self) -> &[(OwnedFd, i32)] {
+        match self {
+            Self::Existing(namespaces) => namespaces,
+            Self::Own(_) | Self::Loopback => &[],
+        }
+    }
+
+    fn attach(self, engine: &Engine, starting: &Starting) -> Result<Option<Attached>> {
+        match self {
+            Self::Existing(_) => Ok(None),
+            Self::Loopback => {
+                net::loopback_up(starting.network_namespace()?.as_fd())?;
+                Ok(None)
+            }
+            Self::Own(prepared) => {
+                let namespace = starting.network_namespace()?;
+                net::attach(&engine.store, prepared, namespace.as_fd()).map(Some)
+            }
+        }
+    }
+
+    fn undo(self, engine: &Engine, config: &ContainerConfig) {
+        if let Self::Own(prepared) = self {
+            drop(prepared);
+            // The next repair frees what is left.
+            drop(net::detach(&engine.store, &config.id));
+        }
+    }
+}
+
+fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
+    let containers = engine.store.containers();
+    let changes = containers.dir(&config.id).join("host");
+    let host_tree = match config.builtin {
+        Some(Builtin::Host) => {
+            bundle::tree_of_host(engine.store.root(), &changes, |dir| directories(dir))
+        }
+        _ => Vec::new(),
+    };
+    Facts {
+        rootless: engine.host.rootless,
+        single_id: engine.host.rootless && has_single_id(),
+        run_dir: containers.run_dir(&config.id),
+        executable: engine.host.executable.clone(),
+        cgroup: cgroup.to_owned(),
+        host_tree,
+    }
+}
+
+fn has_single_id() -> bool {
+    let map = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    map.lines().count() <= 1 && map.split_whitespace().nth(2) == Some("1")
+}
+
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Makes the directories of the container's own files, and names its layers.
+fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
+    let containers = engine.store.containers();
+    let dir = containers.dir(&config.id);
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
+    for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
+        file::create_dirs(own, 0o755)?;
+    }
+    for tree in &facts.host_tree {
+        // The upper directory's own attributes are what the container sees.
+        if let Ok(found) = fs::metadata(&tree.path) {
+            use std::os::unix::fs::PermissionsExt;
+            file::set_mode(&tree.upper, found.permissions().mode() & 0o7777)?;
+        }
+    }
+    // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
+    file::remove_tree(&work)?;
+    for own in [&upper, &work] {
+        file::create_dirs(own, 0o755)?;
+    }
+    let mut layers = Vec::with_capacity(config.layers.len());
+    for layer in config.layers.iter().rev() {
+        layers.push(engine.store.layers().path(layer));
+    }
+    if layers.is_empty() {
+        // The kernel wants one.
+        let empty = dir.join("empty");
+        file::create_dirs(&empty, 0o755)?;
+        layers.push(empty);
+    }
+    Ok(Rootfs::Overlay(Overlay {
+        layers,
+        upper,
+        work,
+        volatile: config.settings.remove,
+        user_xattr: engine.host.rootless,
+        mount_point: dir,
+    }))
+}
+
+fn shim_hosts(hostname: &str, _prepared: Option<&net::Prepared>) -> String {
+    format!("127.0.0.1 localhost\n127.0.0.1 {hostname}\n")
+}
+fn shim_resolv() -> String {
+    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}

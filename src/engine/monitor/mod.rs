@@ -1,0 +1,452 @@
+//! The monitor: one process for each running container, from its start to its end.
+//!
+//! It is our own executable, started anew by [`Engine::start`] with two descriptors: a socket to who
+//! started it, and the container's record lock, taken. It holds the liveness mark for its whole
+//! life, launches the container, lets go of the record, and then does what somebody must do while the
+//! container runs: copy output to the log and to clients, input to the container; and when it ends:
+//! start it again, or tear down and record how it ended. One thread, one loop, no timers but the one
+//! for starting again.
+
+mod client;
+mod launch;
+mod log;
+mod stdio;
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use self::client::{Client, Request};
+use self::launch::Running;
+use self::log::{Log, Stream};
+use super::finish::{self, Exit};
+use super::frame::{Failed, FrameKind, Started};
+use super::{Engine, now, session};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::spec::limits::RestartPolicy;
+use crate::store::container::{ContainerConfig, Retired, Status};
+use crate::store::file;
+use crate::store::lock::Lock;
+use crate::sys::{process, spawn};
+
+/// What the program's name begins with when it is started as a monitor.
+pub(super) const NAME: &str = "barge: monitor ";
+
+/// A run that lasted this long was a success: the next failure waits as short as the first.
+const LONG_RUN: Duration = Duration::from_secs(10);
+
+/// How long the first restart waits; each further one twice as long, up to `LONGEST_WAIT`.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Tells whether these words start a monitor.
+pub fn is_asked_for(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(NAME.as_bytes())
+}
+
+/// Runs as a monitor until the container has ended for good. Returns the exit status.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    match begin(arguments) {
+        Ok(mut monitor) => {
+            monitor.run();
+            0
+        }
+        Err(_) => 125,
+    }
+}
+
+fn begin(arguments: Vec<OsString>) -> Result<Monitor> {
+    let control = inherited(spawn::FIRST_FILE)?;
+    let mut starter = Client::new(control.try_clone().context(|| "cannot copy a socket")?)
+        .context(|| "cannot use the control socket")?;
+    Monitor::new(arguments, control)
+        .inspect_err(|error| starter.tell(FrameKind::Failed, &Failed::from(error)))
+}
+
+fn inherited(number: i32) -> Result<OwnedFd> {
+    process::inherited(number).context(|| "a monitor is started by `barge start` only")
+}
+
+struct Monitor {
+    engine: Engine,
+    id: ContainerId,
+    config: ContainerConfig,
+    log: Log,
+    clients: Vec<Client>,
+    listener: OwnedFd,
+    mark: Option<Lock>,
+    /// The record lock of who started us, until the container runs.
+    lock: Option<Lock>,
+    stop: bool,
+    size: Option<(u16, u16)>,
+    buffer: Vec<u8>,
+}
+
+impl Monitor {
+    fn new(arguments: Vec<OsString>, control: OwnedFd) -> Result<Self> {
+        let (engine, id) = Engine::from_arguments(arguments)?;
+        let lock = Lock::inherited(inherited(spawn::FIRST_FILE + 1)?);
+        process::become_subreaper().context(|| "cannot adopt the container's helpers")?;
+        let containers = engine.store.containers();
+        let mark = Lock::exclusive(&containers.monitor_mark(&id))?;
+        let container = containers
+            .get(&id)?
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("no such container {id}")))?;
+        let log = Log::open(&containers.dir(&id).join("log"), &container.config.settings.log)
+            .context(|| "cannot open the log")?;
+        let listener = listen(&containers.run_dir(&id))?;
+        let client = Client::new(control).context(|| "cannot use the control socket")?;
+        Ok(Self {
+            config: container.config,
+            engine,
+            log,
+            clients: vec![client],
+            listener,
+            mark: Some(mark),
+            lock: Some(lock),
+            stop: false,
+            size: None,
+            buffer: vec![0; 64 << 10],
+            id,
+        })
+    }
+
+    fn run(&mut self) {
+        // What the first client has said already: its size and whether it wants output.
+        self.read_clients(None);
+        let mut wait = FIRST_WAIT;
+        let mut restarts = 0;
+        loop {
+            let begun = Instant::now();
+            let exit = match self.start(restarts) {
+                Ok(mut running) => {
+                    self.serve(&mut running);
+                    self.collect(running)
+                }
+                Err(error) => Exit::not_started(&error),
+            };
+            if begun.elapsed() >= LONG_RUN {
+                wait = FIRST_WAIT;
+            }
+            let again = exit.was_started() && !self.stop && self.policy_wants(&exit, restarts);
+            if !again || self.stopped_by_user() {
+                self.finish(&exit);
+                break;
+            }
+            restarts += 1;
+            self.record_waiting(&exit, restarts);
+            self.tell_all(FrameKind::Exited, &exit.code);
+            self.wait_to_restart(wait);
+            wait = (wait * 2).min(LONGEST_WAIT);
+            if self.stop || self.stopped_by_user() {
+                self.finish(&exit);
+                break;
+            }
+        }
+        self.say_good_bye();
+    }
+
+    /// Launches the container and tells who waits for it, one way or the other.
+    fn start(&mut self, restarts: u32) -> Result<Running> {
+        let containers = self.engine.store.containers();
+        let result = match self.lock.take() {
+            Some(lock) => containers.locked(&self.id, lock),
+            None => containers.lock(&self.id),
+        }
+        .and_then(|mut locked| {
+            let started = launch::launch(&self.engine, &self.config, self.size)?;
+            let recorded = locked.update(|state| {
+                state.status = Status::Running(started.run.clone());
+                state.started = now();
+                state.error = None;
+                state.oom_killed = false;
+                state.restarts = restarts;
+                state.network = started.endpoint();
+            });
+            let pidfile = self.config.settings.pidfile.as_deref().map_or(Ok(()), |path| {
+                file::write_volatile(path, started.run.pid.to_string().as_bytes())
+            });
+            if let Err(error) = recorded.and(pidfile) {
+                started.abandon();
+                return Err(error);
+            }
+            locked.release();
+            Ok(started)
+        });
+        match &result {
+            Ok(running) => {
+                let told = Started {
+                    pid: running.run.pid,
+                    start_time: running.run.start_time,
+                    warnings: running.warnings.clone(),
+                };
+                self.tell_all(FrameKind::Started, &told);
+            }
+            // A restart that fails is an end like any other.
+            Err(error) if restarts == 0 => self.record_failure(error),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Copies until the container's first process has ended.
+    fn serve(&mut self, running: &mut Running) {
+        loop {
+            let slow = self.clients.iter().any(Client::is_slow);
+            let mut files = vec![
+                PollFd::new(&running.child.pidfd, PollFlags::IN),
+                PollFd::new(&self.listener, PollFlags::IN),
+            ];
+            let full = running.streams.is_full();
+            for client in &self.clients {
+                files.push(PollFd::new(client.socket(), interest(client, !full)));
+            }
+            let outputs: Vec<Stream> =
+                running.streams.outputs().map(|(stream, _)| stream).collect();
+            if !slow {
+                for (_, file) in running.streams.outputs() {
+                    files.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
+                }
+            }
+            if let Some(input) = running.streams.waiting_input() {
+                files.push(PollFd::from_borrowed_fd(input, PollFlags::OUT));
+            }
+            if !wait(&mut files, None) {
+                continue;
+            }
+            let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
+            drop(files);
+            let clients = self.clients.len();
+            if !slow {
+                for (index, stream) in outputs.iter().enumerate() {
+                    if ready[2 + clients + index] {
+                        self.copy(running, *stream);
+                    }
+                }
+            }
+            running.streams.flush();
+            self.read_clients(Some(running));
+            if ready[1] {
+                self.accept();
+            }
+            if ready[0] {
+                return;
+            }
+        }
+    }
+
+    /// Copies what is there from one output to the log and the clients.
+    fn copy(&mut self, running: &mut Running, stream: Stream) -> bool {
+        let Some(length) = running.streams.read(stream, &mut self.buffer) else { return false };
+        let data = &self.buffer[..length];
+        let kind = match stream {
+            Stream::Stdout => FrameKind::Stdout,
+            Stream::Stderr => FrameKind::Stderr,
+        };
+        for client in &mut self.clients {
+            client.output(kind, data);
+        }
+        // A full disk must not stop the container; the lines are lost, as the file shows.
+        let _lost = self.log.write(stream, data);
+        true
+    }
+
+    /// Takes what clients have to say, and forgets those that have hung up.
+    fn read_clients(&mut self, mut running: Option<&mut Running>) {
+        for client in &mut self.clients {
+            client.flush();
+            for request in client.read() {
+                match (request, &mut running) {
+                    (Request::Resize(rows, columns), running) => {
+                        self.size = Some((rows, columns));
+                        if let Some(running) = running {
+                            running.streams.resize(rows, columns);
+                        }
+                    }
+                    (Request::Input(data), Some(running)) => running.streams.input(&data),
+                    (Request::EndOfInput, Some(running)) => running.streams.end_input(),
+                    (Request::Stop, _) => self.stop = true,
+                    // Between two runs nobody takes input.
+                    (Request::Input(_) | Request::EndOfInput, None) => {}
+                }
+            }
+        }
+        self.clients.retain(|client| !client.is_gone());
+    }
+
+    fn accept(&mut self) {
+        // One that is gone before it was let in is no loss.
+        if let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC)
+            && let Ok(client) = Client::new(socket)
+        {
+            self.clients.push(client);
+        }
+    }
+
+    fn tell_all<T: serde::Serialize>(&mut self, kind: FrameKind, value: &T) {
+        for client in &mut self.clients {
+            client.tell(kind, value);
+        }
+    }
+
+    /// Finds out how the container has ended, and frees what belongs to one run.
+    fn collect(&mut self, mut running: Running) -> Exit {
+        let code = process::wait(running.child.pidfd.as_fd()).unwrap_or(255);
+        running.kill_rest();
+        // What it wrote last is still in the pipes.
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            while self.copy(&mut running, stream) {}
+        }
+        let oom_killed = running.was_oom_killed();
+        running.tear_down(&self.engine, &self.id);
+        Exit { code, oom_killed, error: None, started: true }
+    }
+
+    fn policy_wants(&self, exit: &Exit, restarts: u32) -> bool {
+        match self.config.settings.restart {
+            RestartPolicy::No => false,
+            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+            RestartPolicy::OnFailure { retries } => {
+                exit.code != 0 && retries.is_none_or(|most| restarts < most)
+            }
+        }
+    }
+
+    fn stopped_by_user(&self) -> bool {
+        let state = self.engine.store.containers().get(&self.id);
+        // One that is gone or cannot be read is not started again.
+        state.ok().flatten().is_none_or(|container| container.state.stopped_by_user)
+    }
+
+    fn record_waiting(&self, exit: &Exit, restarts: u32) {
+        let locked = self.engine.store.containers().lock(&self.id);
+        // Removed meanwhile, or a full disk: the next look at the state decides.
+        drop(locked.and_then(|mut locked| {
+            locked.update(|state| {
+                if let Status::Running(run) = &state.status {
+                    state.status = Status::Restarting(run.clone());
+                }
+                state.exit_code = exit.code;
+                state.finished = now();
+                state.restarts = restarts;
+            })
+        }));
+    }
+
+    /// Waits, while clients may come, go, and ask to stop.
+    fn wait_to_restart(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        while !self.stop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let mut files = vec![PollFd::new(&self.listener, PollFlags::IN)];
+            for client in &self.clients {
+                files.push(PollFd::new(client.socket(), interest(client, true)));
+            }
+            let some = wait(&mut files, Some(left));
+            let new = !files[0].revents().is_empty();
+            drop(files);
+            if some {
+                self.read_clients(None);
+                if new {
+                    self.accept();
+                }
+            }
+        }
+    }
+
+    /// Tells who waits that there is no container running; the record stays as it was, with the reason.
+    fn record_failure(&mut self, error: &Error) {
+        let failed = Failed::from(error);
+        let text = error.to_string();
+        let exit_code = finish::exit_code_of(error.kind());
+        let locked = self.engine.store.containers().lock(&self.id);
+        // Whatever happens to the record, who waits must hear of the first failure.
+        drop(locked.and_then(|mut locked| {
+            if self.config.settings.remove {
+                return locked.remove();
+            }
+            locked.update(|state| {
+                state.error = Some(text);
+                state.exit_code = exit_code;
+            })
+        }));
+        self.release_mark();
+        self.tell_all(FrameKind::Failed, &failed);
+    }
+
+    /// Records the end.
+    fn finish(&mut self, exit: &Exit) {
+        let mut retired = None;
+        if exit.was_started() || self.mark.is_some() {
+            // Nobody is left to tell of a failure; the next command that looks repairs the record.
+            retired = finish::record(&self.engine, &self.id, exit).ok().flatten();
+        }
+        self.release_mark();
+        self.tell_all(FrameKind::Exited, &exit.code);
+        // Who waits for the end needs not wait for this: the container is off the record.
+        drop(retired.map(Retired::erase));
+    }
+
+    fn release_mark(&mut self) {
+        if let Some(mark) = self.mark.take() {
+            mark.release();
+        }
+    }
+
+    /// Stays until every client has what is still on its way to it.
+    fn say_good_bye(&mut self) {
+        loop {
+            self.clients.retain(|client| client.has_pending() && !client.is_gone());
+            if self.clients.is_empty() {
+                return;
+            }
+            let mut files: Vec<PollFd<'_>> = self
+                .clients
+                .iter()
+                .map(|client| PollFd::new(client.socket(), PollFlags::OUT))
+                .collect();
+            wait(&mut files, None);
+            drop(files);
+            self.clients.iter_mut().for_each(Client::flush);
+        }
+    }
+}
+
+fn interest(client: &Client, read: bool) -> PollFlags {
+    let mut flags = if read { PollFlags::IN } else { PollFlags::empty() };
+    if client.has_pending() {
+        flags |= PollFlags::OUT;
+    }
+    flags
+}
+
+/// Waits for one of the files; `false` if none is ready.
+fn wait(files: &mut [PollFd<'_>], time: Option<Duration>) -> bool {
+    let time = time.map(|time| Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    // The only failure of poll with good arguments is an interruption.
+    matches!(poll(files, time.as_ref()), Ok(ready) if ready > 0)
+}
+
+/// Makes the socket for those that attach later.
+fn listen(dir: &std::path::Path) -> Result<OwnedFd> {
+    let context = || format!("cannot listen in {}", dir.display());
+    file::remove_file(&dir.join("attach"))?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .context(context)?;
+    let (address, _dir) = session::socket_address(dir).context(context)?;
+    rustix::net::bind(&socket, &address).context(context)?;
+    rustix::net::listen(&socket, 64).context(context)?;
+    Ok(socket)
+}

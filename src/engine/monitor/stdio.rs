@@ -1,0 +1,165 @@
+//! The container's standard streams, as the monitor holds them: pipes or a terminal.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::log::Stream;
+use crate::runtime::Stdio;
+use crate::sys::{socket, terminal};
+
+/// Input that the container has not taken yet; beyond it, clients are not read.
+const MOST_PENDING: usize = 256 << 10;
+
+/// The monitor's ends of a container's streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    input: Option<OwnedFd>,
+    pending: VecDeque<u8>,
+    end_after_pending: bool,
+    outputs: Vec<(Stream, OwnedFd)>,
+    terminal: bool,
+}
+
+/// The container's ends.
+#[derive(Debug)]
+pub(super) struct Ends {
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Ends {
+    /// The three descriptors of its first process.
+    pub(super) fn stdio(&self) -> Stdio<'_> {
+        Stdio {
+            stdin: self.stdin.as_fd(),
+            stdout: self.stdout.as_fd(),
+            stderr: self.stderr.as_fd(),
+        }
+    }
+}
+
+impl Streams {
+    /// Makes pipes; without `interactive`, input is /dev/null.
+    pub(super) fn pipes(interactive: bool) -> io::Result<(Self, Ends)> {
+        let (stdout, their_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, their_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (their_stdin, stdin) = if interactive {
+            let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
+            socket::set_nonblocking(&ours)?;
+            (theirs, Some(ours))
+        } else {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            (rustix::fs::open("/dev/null", flags, Mode::empty())?, None)
+        };
+        for ours in [&stdout, &stderr] {
+            socket::set_nonblocking(ours)?;
+        }
+        let streams = Self {
+            input: stdin,
+            pending: VecDeque::new(),
+            end_after_pending: false,
+            outputs: vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
+            terminal: false,
+        };
+        let ends = Ends { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
+        Ok((streams, ends))
+    }
+
+    /// Takes the master side of a terminal.
+    pub(super) fn terminal(master: OwnedFd) -> io::Result<Self> {
+        socket::set_nonblocking(&master)?;
+        let input = master.try_clone()?;
+        Ok(Self {
+            input: Some(input),
+            pending: VecDeque::new(),
+            end_after_pending: false,
+            outputs: vec![(Stream::Stdout, master)],
+            terminal: true,
+        })
+    }
+
+    /// The outputs that are still open.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
+        self.outputs.iter().map(|(stream, file)| (*stream, file.as_fd()))
+    }
+
+    /// The input, while something waits to be written to it.
+    pub(super) fn waiting_input(&self) -> Option<BorrowedFd<'_>> {
+        self.input.as_ref().filter(|_| !self.pending.is_empty()).map(OwnedFd::as_fd)
+    }
+
+    /// Tells whether clients should keep their input for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.len() > MOST_PENDING
+    }
+
+    /// Reads once from an output; `None` if nothing is there. An output that has ended is closed.
+    pub(super) fn read(&mut self, stream: Stream, buffer: &mut [u8]) -> Option<usize> {
+        let index = self.outputs.iter().position(|(it, _)| *it == stream)?;
+        loop {
+            match rustix::io::read(&self.outputs[index].1, &mut *buffer) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return None,
+                // A terminal whose last user is gone fails with EIO.
+                Ok(0) | Err(_) => {
+                    self.outputs.remove(index);
+                    return None;
+                }
+                Ok(length) => return Some(length),
+            }
+        }
+    }
+
+    /// Takes input for the container.
+    pub(super) fn input(&mut self, data: &[u8]) {
+        if self.input.is_some() {
+            self.pending.extend(data);
+            self.flush();
+        }
+    }
+
+    /// Ends the input once all of it is written. A terminal's input has no end.
+    pub(super) fn end_input(&mut self) {
+        if !self.terminal {
+            self.end_after_pending = true;
+            self.flush();
+        }
+    }
+
+    /// Writes what the container takes.
+    pub(super) fn flush(&mut self) {
+        while let Some(input) = &self.input
+            && !self.pending.is_empty()
+        {
+            let (first, _) = self.pending.as_slices();
+            match rustix::io::write(input, first) {
+                Ok(length) => drop(self.pending.drain(..length)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // Nobody reads it any more.
+                Err(_) => {
+                    self.pending.clear();
+                    self.input = None;
+                }
+            }
+        }
+        if self.end_after_pending {
+            self.input = None;
+        }
+    }
+
+    /// Sets the size of the terminal; without one there is nothing to set.
+    pub(super) fn resize(&self, rows: u16, columns: u16) {
+        if self.terminal
+            && let Some((_, master)) = self.outputs.first()
+        {
+            let _gone = terminal::set_size(master.as_fd(), rows, columns);
+        }
+    }
+}

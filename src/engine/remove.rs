@@ -1,0 +1,57 @@
+//! `rm`: removes a container and everything that is its own.
+
+use super::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::store::container::Status;
+
+/// How to remove.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// Whether a running container is ended first.
+    pub force: bool,
+    /// Seconds between the stop signal and KILL for one that is ended.
+    pub seconds: Option<u32>,
+}
+
+impl Engine {
+    /// Removes a container; returns its ID.
+    pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<ContainerId> {
+        let id = self.store.containers().lookup(name).map_err(|error| match error.kind() {
+            Kind::NotFound => Error::new(
+                Kind::NotFound,
+                format!("no container with ID or name \"{name}\" found: no such container"),
+            ),
+            _ => error,
+        })?;
+        let container = self.repaired(&id)?;
+        if matches!(container.state.status, Status::Running(_) | Status::Restarting(_)) {
+            if !options.force {
+                return Err(improper(&id, container.state.word()));
+            }
+            self.stop_container(&container, options.seconds)
+                .context(|| format!("cannot stop container {name}"))?;
+        }
+        let locked = match self.store.containers().lock(&id) {
+            // It was removed when it ended.
+            Err(error) if error.kind() == Kind::NotFound => return Ok(id),
+            other => other?,
+        };
+        // Somebody may have started it again.
+        if matches!(locked.state().status, Status::Running(_) | Status::Restarting(_)) {
+            return Err(improper(&id, locked.state().word()));
+        }
+        locked.remove().context(|| format!("cannot remove container {name}"))?;
+        Ok(id)
+    }
+}
+
+fn improper(id: &ContainerId, word: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        format!(
+            "cannot remove container {id} as it is {word} - running or paused containers cannot be removed without force: container state improper"
+        ),
+    )
+    .hint("stop it first, or pass --force")
+}

@@ -1,0 +1,87 @@
+//! `start`: hands a container over to a monitor, and waits until it runs.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
+use super::session::{self, Attach, Session};
+use super::{Engine, monitor};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::store::container::Status;
+use crate::store::file;
+use crate::sys::process::Words;
+use crate::sys::{exe, socket, spawn};
+
+impl Engine {
+    /// Starts a container; `None` if it runs already.
+    ///
+    /// With `attach`, the session has all of its output from the first byte on.
+    pub fn start(&self, id: &ContainerId, attach: Option<&Attach>) -> Result<Option<Session>> {
+        self.repaired(id)?;
+        let mut locked = self.store.containers().lock(id)?;
+        match locked.state().status {
+            Status::Created | Status::Exited => {}
+            Status::Running(_) | Status::Restarting(_) => return Ok(None),
+        }
+        locked.update(|state| {
+            state.stopped_by_user = false;
+            state.restarts = 0;
+        })?;
+        let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)
+            .context(|| "cannot make a socket pair")?;
+        // Those that come while it starts are for the container, too.
+        let signals =
+            attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
+        let hello = Hello { output: attach.is_some() };
+        let mut greeting = Vec::new();
+        frame::append_json(&mut greeting, FrameKind::Hello, &hello);
+        if let Some((rows, columns)) = attach.and_then(|attach| attach.size) {
+            frame::append_json(&mut greeting, FrameKind::Resize, &(rows, columns));
+        }
+        rustix::net::send(&ours, &greeting, rustix::net::SendFlags::NOSIGNAL)
+            .context(|| "cannot greet the monitor")?;
+        self.spawn_monitor(id, theirs, &locked)?;
+        // The monitor has the lock now: it lets go when the container runs, or ends.
+        drop(locked);
+        let mut decoder = Decoder::default();
+        let started = await_start(&ours, &mut decoder)?;
+        let tty = attach.is_some_and(|attach| attach.tty);
+        Session::new(ours, decoder, started, tty, signals).map(Some)
+    }
+
+    fn spawn_monitor(
+        &self,
+        id: &ContainerId,
+        control: OwnedFd,
+        locked: &crate::store::container::Locked<'_>,
+    ) -> Result<()> {
+        let run_dir = self.store.containers().run_dir(id);
+        file::create_dirs(&run_dir, 0o711)?;
+        let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
+        let name = format!("{}{}", monitor::NAME, id.short());
+        let words = Words::new(self.arguments(&name, id)).context(|| "cannot name the monitor")?;
+        let files = [control.as_fd(), locked.lock().as_fd()];
+        spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")
+    }
+}
+
+/// Waits for the monitor's word.
+fn await_start(control: &OwnedFd, decoder: &mut Decoder) -> Result<Started> {
+    loop {
+        while let Some((kind, data)) = decoder.next()? {
+            match kind {
+                FrameKind::Started => return frame::json(data),
+                FrameKind::Failed => {
+                    return Err(Error::from(frame::json::<frame::Failed>(data)?));
+                }
+                _ => {}
+            }
+        }
+        if decoder.fill(control).context(|| "cannot hear from the monitor")? == Filled::End {
+            return Err(Error::new(
+                Kind::Internal,
+                "the monitor ended before the container was started",
+            ));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `stop` and `restart`: asks a container to end, and makes it end when it does not.
+
+use super::Engine;
+use super::frame::Hello;
+use super::kill::send;
+use super::session::Session;
+use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::spec::id::ContainerId;
+use crate::spec::process::Signal;
+use crate::store::container::{Container, Run, Status};
+
+/// Seconds between the stop signal and KILL, unless the container says otherwise.
+const GRACE: u32 = 10;
+
+/// How long the kernel may take to end a container that was killed, in milliseconds.
+const AFTER_KILL: u64 = 30_000;
+
+/// How a container was stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It ended by itself after the signal.
+    InTime,
+    /// It had to be killed after so many seconds.
+    Killed {
+        /// The seconds that it was given.
+        seconds: u32,
+    },
+    /// It was not running.
+    NotRunning,
+}
+
+impl Engine {
+    /// Stops a container. One that is not running is no error.
+    pub fn stop(&self, name: &str, seconds: Option<u32>) -> Result<Stopped> {
+        let container = self.lookup(name)?;
+        self.stop_container(&container, seconds).context(|| format!("cannot stop container {name}"))
+    }
+
+    pub(super) fn stop_container(
+        &self,
+        container: &Container,
+        seconds: Option<u32>,
+    ) -> Result<Stopped> {
+        let id = container.id();
+        let mut locked = self.store.containers().lock(id)?;
+        let (Status::Running(run) | Status::Restarting(run)) = locked.state().status.clone() else {
+            return Ok(Stopped::NotRunning);
+        };
+        // Before the signal, so that the monitor does not start it again.
+        locked.update(|state| state.stopped_by_user = true)?;
+        drop(locked);
+        let Some(mut session) = self.watch(id, &run)? else { return Ok(Stopped::InTime) };
+        session.send_stop();
+        let seconds = seconds.or(container.config.settings.stop_timeout).unwrap_or(GRACE);
+        let context = || "cannot signal its process";
+        send(&run, container.config.stop_signal).context(context)?;
+        if run.paused {
+            Self::thaw(&run)?;
+        }
+        if wait_for_end(&mut session, u64::from(seconds) * 1000)? {
+            return Ok(Stopped::InTime);
+        }
+        send(&run, Signal::KILL).context(context)?;
+        if !wait_for_end(&mut session, AFTER_KILL)? {
+            return Err(Error::new(Kind::Unavailable, "its process does not end even when killed")
+                .hint("it may hang in the kernel, for example on a file server that is gone"));
+        }
+        Ok(Stopped::Killed { seconds })
+    }
+
+    /// Stops a container if it runs, and starts it.
+    pub fn restart(&self, name: &str, seconds: Option<u32>) -> Result<()> {
+        let container = self.lookup(name)?;
+        self.stop_container(&container, seconds)
+            .context(|| format!("cannot stop container {name}"))?;
+        self.start(container.id(), None).map(drop)
+    }
+
+    /// Connects to the monitor without output; `None` if the container has ended meanwhile.
+    pub(super) fn watch(&self, id: &ContainerId, run: &Run) -> Result<Option<Session>> {
+        match self.connect(id, run, Hello { output: false }, false, None) {
+            Ok(session) => Ok(Some(session)),
+            Err(_) if !self.store.containers().is_monitored(id)? => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn thaw(run: &Run) -> Result<()> {
+        Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?.thaw()
+    }
+}
+
+/// Waits until the monitor says that the container has ended, or has ended itself.
+fn wait_for_end(session: &mut Session, milliseconds: u64) -> Result<bool> {
+    match session.wait(Some(milliseconds)) {
+        Ok(code) => Ok(code.is_some()),
+        Err(error) if error.kind() == Kind::Unavailable => Ok(true),
+        Err(error) => Err(error),
+    }
+}

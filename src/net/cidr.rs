@@ -1,0 +1,135 @@
+//! An IP address with the length of its network prefix, as in `10.88.0.2/16`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+
+/// An IP address with the length of its network prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// Makes one of its parts; the prefix is not longer than the address.
+    pub fn new(address: impl Into<IpAddr>, prefix: u8) -> Option<Self> {
+        let address = address.into();
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= longest).then_some(Self { address, prefix })
+    }
+
+    /// Returns the address.
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// Returns the length of the prefix in bits.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// Returns the first and the last IPv4 address of the network; `None` with IPv6.
+    pub fn ipv4_range(self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let IpAddr::V4(address) = self.address else { return None };
+        let mask = ipv4_mask(self.prefix);
+        let first = u32::from(address) & mask;
+        Some((first.into(), (first | !mask).into()))
+    }
+
+    /// Tells whether two IPv4 networks have an address in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        match (self.ipv4_range(), other.ipv4_range()) {
+            (Some((first, last)), Some((other_first, other_last))) => {
+                first <= other_last && other_first <= last
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Returns the mask that belongs to a prefix of at most 32 bits.
+fn ipv4_mask(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.split_once('/')
+            .and_then(|(address, prefix)| {
+                Self::new(address.parse::<IpAddr>().ok()?, prefix.parse().ok()?)
+            })
+            .ok_or_else(|| {
+                Error::new(Kind::Invalid, format!("invalid network address `{text}`"))
+                    .hint("write ADDRESS/PREFIX, as in 10.88.0.0/16")
+            })
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> Self {
+        cidr.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_and_writes() {
+        for (text, good) in [
+            ("10.88.0.2/16", true),
+            ("0.0.0.0/0", true),
+            ("fd00::1/64", true),
+            ("10.88.0.2", false),
+            ("10.88.0.2/33", false),
+            ("fd00::1/129", false),
+            ("10.88.0/16", false),
+            ("/", false),
+        ] {
+            let parsed = text.parse::<Cidr>();
+            assert_eq!(parsed.is_ok(), good, "{text}");
+            if let Ok(cidr) = parsed {
+                assert_eq!(cidr.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn compares_ranges() {
+        for (one, other, want) in [
+            ("10.88.0.0/16", "10.88.3.4/32", true),
+            ("10.88.0.0/16", "10.89.0.0/16", false),
+            ("10.88.0.0/16", "10.0.0.0/8", true),
+            ("10.88.0.0/16", "0.0.0.0/0", true),
+            ("10.88.0.0/24", "10.88.1.0/24", false),
+            ("10.88.0.0/24", "fd00::/8", false),
+        ] {
+            let parse = |text: &str| text.parse::<Cidr>().unwrap();
+            assert_eq!(parse(one).overlaps(parse(other)), want, "{one} {other}");
+            assert_eq!(parse(other).overlaps(parse(one)), want, "{other} {one}");
+        }
+    }
+}

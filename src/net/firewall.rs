@@ -1,0 +1,274 @@
+//! Our own firewall table: the way out, published ports, and walls between networks.
+//!
+//! ```text
+//! table inet NAME {
+//!   map published_at { ADDRESS . PROTOCOL . PORT : CONTAINER'S ADDRESS . PORT }
+//!   map published    {           PROTOCOL . PORT : CONTAINER'S ADDRESS . PORT }
+//!   chain redirect     the maps, the more particular one first
+//!   chain guard        nobody on a bridge speaks to, or as, 127.0.0.0/8
+//!   chain arriving     to this machine: redirect
+//!   chain from_here    the same for our own connections
+//!   chain forward      into a bridge: only answers, published ports, and neighbors
+//!   chain leaving      out of a bridge: under our own address
+//! }
+//! ```
+//!
+//! A published port is one element of a map, so a packet's way does not get longer with their number
+//! and a container's ports come and go in one small transaction. Other tables are not touched, which
+//! also means that what others drop stays dropped.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::cidr::Cidr;
+use super::nft::{self, Element, Field, Hook, Map, Transaction};
+use super::ports::PublishedPort;
+use super::rule::{End, Rule};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::spec::network::Protocol;
+use crate::sys::netlink::Refused;
+
+const PUBLISHED_AT: Map = Map {
+    name: "published_at",
+    key: &[Field::Address, Field::Protocol, Field::Port],
+    value: &[Field::Address, Field::Port],
+};
+const PUBLISHED: Map = Map {
+    name: "published",
+    key: &[Field::Protocol, Field::Port],
+    value: &[Field::Address, Field::Port],
+};
+
+const GUARD: Hook = Hook { kind: "filter", number: 0, priority: -300 };
+const ARRIVING: Hook = Hook { kind: "nat", number: 0, priority: -100 };
+const FROM_HERE: Hook = Hook { kind: "nat", number: 3, priority: -100 };
+const FORWARD: Hook = Hook { kind: "filter", number: 2, priority: 0 };
+const LEAVING: Hook = Hook { kind: "nat", number: 4, priority: 100 };
+
+/// A network that the table serves.
+#[derive(Clone, Copy)]
+pub(super) struct Network<'a> {
+    /// The bridge.
+    pub(super) interface: &'a str,
+    /// The containers' addresses.
+    pub(super) subnet: Cidr,
+}
+
+/// The published ports of one container.
+#[derive(Clone, Copy)]
+pub(super) struct Publication<'a> {
+    /// The container.
+    pub(super) holder: &'a ContainerId,
+    /// Its address.
+    pub(super) address: Ipv4Addr,
+    /// Its ports.
+    pub(super) ports: &'a [PublishedPort],
+}
+
+/// Tells whether the table is there.
+pub(super) fn is_installed(table: &str) -> Result<bool> {
+    nft::open()
+        .and_then(|mut socket| nft::has_table(&mut socket, table))
+        .map_err(|error| explain(error, table))
+}
+
+/// Makes the table, in place of the one that may be there, in one step.
+pub(super) fn install(
+    table: &str,
+    networks: &[Network<'_>],
+    publications: &[Publication<'_>],
+) -> Result<()> {
+    let mut transaction = Transaction::on(table);
+    // Removing what was just added is fine, removing what is not there is not.
+    transaction.add_table();
+    transaction.delete_table();
+    transaction.add_table();
+    transaction.add_map(PUBLISHED_AT);
+    transaction.add_map(PUBLISHED);
+    transaction.add_chain("redirect", None);
+    transaction.add_rule("redirect", Rule::default().redirect(PUBLISHED_AT, true));
+    transaction.add_rule("redirect", Rule::default().redirect(PUBLISHED, false));
+    transaction.add_chain("guard", Some(GUARD));
+    transaction.add_chain("arriving", Some(ARRIVING));
+    if let Some(loopback) = Cidr::new(Ipv4Addr::new(127, 0, 0, 0), 8) {
+        // A neighbor could send us what claims to be for loopback; redirected, it would arrive.
+        let rule = Rule::default().network(End::Destination, loopback);
+        transaction.add_rule("arriving", rule.leave());
+        for network in networks {
+            for end in [End::Source, End::Destination] {
+                let rule = Rule::default().interface(End::Source, network.interface);
+                transaction.add_rule("guard", rule.network(end, loopback).drop());
+            }
+        }
+    }
+    transaction.add_rule("arriving", Rule::default().for_this_machine().jump("redirect"));
+    transaction.add_chain("from_here", Some(FROM_HERE));
+    transaction.add_rule("from_here", Rule::default().for_this_machine().jump("redirect"));
+    transaction.add_chain("forward", Some(FORWARD));
+    transaction.add_chain("leaving", Some(LEAVING));
+    for network in networks {
+        serve(&mut transaction, network);
+    }
+    for publication in publications {
+        let (at, anywhere) = elements(publication);
+        transaction.add_elements(PUBLISHED_AT, &at);
+        transaction.add_elements(PUBLISHED, &anywhere);
+    }
+    commit(transaction).map_err(|refused| explain(refused.error, table))
+}
+
+/// Adds the rules for one network.
+fn serve(transaction: &mut Transaction<'_>, network: &Network<'_>) {
+    let Network { interface, subnet } = *network;
+    let into = || Rule::default().interface(End::Destination, interface);
+    transaction.add_rule("forward", into().interface(End::Source, interface).accept());
+    transaction.add_rule("forward", into().established().accept());
+    transaction.add_rule("forward", into().redirected().accept());
+    transaction.add_rule("forward", into().drop());
+    // The container must answer to us, not to an address of its own or of its own network, which it
+    // would do directly: the answers have to be changed back.
+    if let Some(loopback) = Cidr::new(Ipv4Addr::new(127, 0, 0, 0), 8) {
+        for source in [loopback, subnet] {
+            let rule = into().network(End::Source, source).redirected();
+            transaction.add_rule("leaving", rule.masquerade());
+        }
+    }
+    let out = Rule::default().other_interface(End::Destination, interface);
+    transaction.add_rule("leaving", out.network(End::Source, subnet).masquerade());
+}
+
+/// Opens a container's ports; `false` if the table is not there.
+///
+/// Who publishes holds the ports by sockets, so what the maps may still have for them is a leftover
+/// and is replaced.
+pub(super) fn publish(table: &str, publication: &Publication<'_>) -> Result<bool> {
+    let (at, anywhere) = elements(publication);
+    let add = || {
+        let mut transaction = Transaction::on(table);
+        transaction.add_elements(PUBLISHED_AT, &at);
+        transaction.add_elements(PUBLISHED, &anywhere);
+        commit(transaction)
+    };
+    let mut added = add();
+    if let Err(refused) = &added
+        && matches!(refused.error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+    {
+        withdraw(table, publication)?;
+        added = add();
+    }
+    match added {
+        Ok(()) => Ok(true),
+        Err(refused) if is_missing(&refused) => Ok(false),
+        Err(refused) => Err(refused.error).context(|| {
+            format!("cannot publish ports of container {}", publication.holder.short())
+        }),
+    }
+}
+
+/// Closes a container's ports; those that are not open are fine.
+pub(super) fn withdraw(table: &str, publication: &Publication<'_>) -> Result<()> {
+    let (at, anywhere) = elements(publication);
+    let mut whole = Transaction::on(table);
+    whole.delete_elements(PUBLISHED_AT, &at);
+    whole.delete_elements(PUBLISHED, &anywhere);
+    let mut result = commit(whole);
+    if result.as_ref().is_err_and(is_missing) {
+        // One is missing, or all are, with the table. Go through them one by one.
+        result = at
+            .chunks(1)
+            .map(|one| (PUBLISHED_AT, one))
+            .chain(anywhere.chunks(1).map(|one| (PUBLISHED, one)))
+            .try_for_each(|(map, one)| {
+                let mut single = Transaction::on(table);
+                single.delete_elements(map, one);
+                match commit(single) {
+                    Err(refused) if is_missing(&refused) => Ok(()),
+                    other => other,
+                }
+            });
+    }
+    result.map_err(|refused| refused.error).context(|| {
+        format!("cannot withdraw the published ports of container {}", publication.holder.short())
+    })
+}
+
+/// Removes the table; one that is not there is fine.
+pub(super) fn remove(table: &str) -> Result<()> {
+    let mut transaction = Transaction::on(table);
+    transaction.delete_table();
+    match commit(transaction) {
+        Err(refused) if is_missing(&refused) => Ok(()),
+        other => other
+            .map_err(|refused| refused.error)
+            .context(|| format!("cannot remove firewall table `{table}`")),
+    }
+}
+
+fn commit(transaction: Transaction<'_>) -> Result<(), Refused> {
+    if transaction.is_empty() {
+        return Ok(());
+    }
+    transaction.commit(&mut nft::open()?)
+}
+
+fn is_missing(refused: &Refused) -> bool {
+    refused.error.raw_os_error() == Some(libc::ENOENT)
+}
+
+/// Says what a failure to set the table up means for the user.
+fn explain(error: io::Error, table: &str) -> Error {
+    let code = error.raw_os_error();
+    let outer = |kind| {
+        let message = format!("cannot set up firewall table `{table}`");
+        Error::new(kind, message).caused_by(error)
+    };
+    match code {
+        // A missing subsystem, chain type or expression: each has its own way of being missing.
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EINVAL) => {
+            outer(Kind::Unsupported).hint(
+                "the kernel needs nf_tables with nat, masquerade and fib (modules nf_tables, \
+                 nft_chain_nat, nft_masq, nft_fib_inet); or use --network host or none",
+            )
+        }
+        Some(libc::EPERM) => outer(Kind::Denied).hint("this needs the capability NET_ADMIN"),
+        _ => outer(Kind::Internal),
+    }
+}
+
+/// Encodes a container's ports: those of one address of this machine, and those of all of them.
+fn elements(publication: &Publication<'_>) -> (Vec<Element>, Vec<Element>) {
+    let mut at = Vec::new();
+    let mut anywhere = Vec::new();
+    for port in publication.ports {
+        let IpAddr::V4(host) = port.host_ip else { continue };
+        let mut key = Vec::with_capacity(12);
+        if !host.is_unspecified() {
+            key.extend_from_slice(&host.octets());
+        }
+        key.extend_from_slice(&[protocol_number(port.protocol), 0, 0, 0]);
+        key.extend_from_slice(&port_field(port.host_port));
+        let mut value = publication.address.octets().to_vec();
+        value.extend_from_slice(&port_field(port.container_port));
+        let element = Element { key, value, comment: publication.holder.short().to_owned() };
+        if host.is_unspecified() {
+            anywhere.push(element);
+        } else {
+            at.push(element);
+        }
+    }
+    (at, anywhere)
+}
+
+fn port_field(port: u16) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [high, low, 0, 0]
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}

@@ -1,0 +1,353 @@
+//! Interfaces, addresses and routes of one network namespace, over netlink.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{Emitable, NlasIterator, Parseable};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+
+use super::cidr::Cidr;
+use crate::sys::netlink::{Protocol, Socket, flags};
+
+/// A hardware address.
+pub(super) type Mac = [u8; 6];
+
+/// Interfaces, addresses and routes of one network namespace.
+pub(super) struct Links(Socket);
+
+/// An interface that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) mtu: u32,
+    pub(super) mac: Option<Mac>,
+}
+
+/// The way to the rest of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uplink {
+    /// Index of the interface.
+    pub(super) index: u32,
+    /// The next router, where one is named.
+    pub(super) gateway: Option<IpAddr>,
+}
+
+/// A pair of interfaces that is to be made, one end of it in another namespace.
+pub(super) struct Veth<'a> {
+    /// Name of the end that stays here.
+    pub(super) name: &'a str,
+    /// Index of the bridge that it becomes a port of.
+    pub(super) bridge: u32,
+    /// Largest packet of both ends.
+    pub(super) mtu: u32,
+    /// Name of the end in the other namespace.
+    pub(super) peer_name: &'a str,
+    /// Its hardware address.
+    pub(super) peer_mac: Mac,
+    /// The other namespace.
+    pub(super) peer_netns: BorrowedFd<'a>,
+}
+
+impl Links {
+    /// Opens those of the caller's namespace.
+    pub(super) fn open() -> io::Result<Self> {
+        Socket::open(Protocol::Route).map(Self)
+    }
+
+    /// Opens those of another namespace.
+    pub(super) fn open_in(netns: BorrowedFd<'_>) -> io::Result<Self> {
+        Socket::open_in(netns, Protocol::Route).map(Self)
+    }
+
+    /// Looks an interface up.
+    pub(super) fn find(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.one(&message)
+    }
+
+    /// Looks an interface up by its index.
+    pub(super) fn by_index(&mut self, index: u32) -> io::Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.one(&message)
+    }
+
+    fn one(&mut self, message: &LinkMessage) -> io::Result<Option<Link>> {
+        let mut found = None;
+        let asked = self.0.request(libc::RTM_GETLINK, 0, &bytes(message), |_, payload| {
+            found = link(payload);
+        });
+        match asked {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            other => other.map(|()| found),
+        }
+    }
+
+    /// Makes a bridge that is up.
+    ///
+    /// Its hardware address is set, or it would change with the ports and upset its neighbors.
+    pub(super) fn add_bridge(&mut self, name: &str, mac: Mac) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        set_up(&mut message.header);
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(mac.to_vec()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        ];
+        self.create(libc::RTM_NEWLINK, &message)
+    }
+
+    /// Makes a pair of interfaces, of which the end that stays here is up.
+    ///
+    /// The peer cannot be taken up in the same request: it is made first and has no peer yet.
+    pub(super) fn add_veth(&mut self, veth: &Veth<'_>) -> io::Result<()> {
+        let mut peer = LinkMessage::default();
+        peer.attributes = vec![
+            LinkAttribute::IfName(veth.peer_name.to_owned()),
+            LinkAttribute::Address(veth.peer_mac.to_vec()),
+            LinkAttribute::Mtu(veth.mtu),
+            LinkAttribute::NetNsFd(veth.peer_netns.as_raw_fd()),
+        ];
+        let mut message = LinkMessage::default();
+        set_up(&mut message.header);
+        message.attributes = vec![
+            LinkAttribute::IfName(veth.name.to_owned()),
+            LinkAttribute::Mtu(veth.mtu),
+            LinkAttribute::Controller(veth.bridge),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+            ]),
+        ];
+        self.create(libc::RTM_NEWLINK, &message)
+    }
+
+    /// Lets a bridge send a packet back through the port that it came from.
+    ///
+    /// Where bridged packets pass the firewall (`bridge-nf-call-iptables`, which Kubernetes wants), one
+    /// from a container to a port that the container itself publishes takes this way.
+    pub(super) fn allow_hairpin(&mut self, port: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        let hairpin = vec![InfoBridgePort::HairpinMode(true)];
+        message.attributes = vec![
+            LinkAttribute::IfName(port.to_owned()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::PortKind(InfoPortKind::Bridge),
+                LinkInfo::PortData(InfoPortData::BridgePort(hairpin)),
+            ]),
+        ];
+        self.0.request(libc::RTM_NEWLINK, 0, &bytes(&message), |_, _| ())
+    }
+
+    /// Takes an interface away; one that is not there is fine.
+    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        match self.0.request(libc::RTM_DELLINK, 0, &bytes(&message), |_, _| ()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Takes the interface of this index up.
+    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        set_up(&mut message.header);
+        self.0.request(libc::RTM_SETLINK, 0, &bytes(&message), |_, _| ())
+    }
+
+    /// Takes the loopback interface up; it has this index in every namespace.
+    pub(super) fn set_loopback_up(&mut self) -> io::Result<()> {
+        self.set_up(1)
+    }
+
+    /// Gives an interface an address; one that it has already is fine.
+    pub(super) fn add_address(&mut self, index: u32, address: Cidr) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address.address());
+        message.header.prefix_len = address.prefix();
+        message.header.index = index;
+        message.attributes = vec![
+            AddressAttribute::Local(address.address()),
+            AddressAttribute::Address(address.address()),
+        ];
+        if let Some((_, last)) = address.ipv4_range() {
+            message.attributes.push(AddressAttribute::Broadcast(last));
+        }
+        present(self.create(libc::RTM_NEWADDR, &message))
+    }
+
+    /// Sends everything that has no better route to `gateway`.
+    pub(super) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(gateway);
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Boot;
+        message.header.scope = RouteScope::Universe;
+        message.header.kind = RouteType::Unicast;
+        message.attributes =
+            vec![RouteAttribute::Gateway(RouteAddress::from(gateway)), RouteAttribute::Oif(index)];
+        present(self.create(libc::RTM_NEWROUTE, &message))
+    }
+
+    /// Returns the IPv4 networks that have a route, in all tables, or an address.
+    ///
+    /// What is shorter than eight bits stands for "everything" (a virtual private network that takes
+    /// all traffic adds two halves of it) and excludes nothing.
+    pub(super) fn networks(&mut self) -> io::Result<Vec<Cidr>> {
+        let mut networks = Vec::new();
+        for route in self.routes()? {
+            let length = route.header.destination_prefix_length;
+            let destination = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some(*address),
+                _ => None,
+            });
+            if route.header.kind == RouteType::Unicast && length >= 8 {
+                networks.extend(destination.and_then(|address| Cidr::new(address, length)));
+            }
+        }
+        networks.extend(self.addresses()?.into_iter().map(|(_, address)| address));
+        Ok(networks)
+    }
+
+    /// Returns the way to the rest of the world by IPv4.
+    pub(super) fn uplink(&mut self) -> io::Result<Option<Uplink>> {
+        let mut best: Option<(Uplink, u32)> = None;
+        for route in self.routes()? {
+            let header = &route.header;
+            if header.kind != RouteType::Unicast || header.destination_prefix_length != 0 {
+                continue;
+            }
+            let mut index = None;
+            let mut gateway = None;
+            let mut metric = 0;
+            for attribute in &route.attributes {
+                match attribute {
+                    RouteAttribute::Oif(oif) => index = Some(*oif),
+                    RouteAttribute::Priority(priority) => metric = *priority,
+                    RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                        gateway = Some(IpAddr::V4(*address));
+                    }
+                    RouteAttribute::MultiPath(hops) => {
+                        index = hops.first().map(|hop| hop.interface_index);
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(index) = index
+                && best.is_none_or(|(_, least)| metric < least)
+            {
+                best = Some((Uplink { index, gateway }, metric));
+            }
+        }
+        Ok(best.map(|(uplink, _)| uplink))
+    }
+
+    fn routes(&mut self) -> io::Result<Vec<RouteMessage>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        let mut routes = Vec::new();
+        self.0.request(libc::RTM_GETROUTE, flags::DUMP, &bytes(&message), |_, payload| {
+            // A route of a kind that is not understood is none that matters here.
+            routes.extend(RouteMessage::parse(payload));
+        })?;
+        Ok(routes)
+    }
+
+    /// Returns all IPv4 addresses with the index of their interface.
+    pub(super) fn addresses(&mut self) -> io::Result<Vec<(u32, Cidr)>> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        let mut addresses = Vec::new();
+        self.0.request(libc::RTM_GETADDR, flags::DUMP, &bytes(&message), |_, payload| {
+            let Ok(message) = AddressMessage::parse(payload) else { return };
+            let local = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) => Some(*address),
+                _ => None,
+            });
+            let address = local.and_then(|local| Cidr::new(local, message.header.prefix_len));
+            addresses.extend(address.map(|address| (message.header.index, address)));
+        })?;
+        Ok(addresses)
+    }
+
+    fn create(&mut self, kind: u16, message: &impl Emitable) -> io::Result<()> {
+        self.0.request(kind, flags::CREATE | flags::EXCL, &bytes(message), |_, _| ())
+    }
+}
+
+/// Returns a hardware address for an IPv4 address on one of our bridges.
+///
+/// Derived, not drawn: who has the address in its neighbor table is right about the next holder too.
+pub(super) fn mac_of(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    // Locally administered, not a group.
+    [0x06, 0xba, a, b, c, d]
+}
+
+/// Writes a hardware address in the usual way.
+pub(super) fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// Writes a setting of the caller's namespace, below `/proc/sys`.
+pub(super) fn set(path: &str, value: &str) -> io::Result<()> {
+    // Opened without creation: procfs makes no files.
+    File::options().write(true).open(format!("/proc/sys/{path}"))?.write_all(value.as_bytes())
+}
+
+fn bytes(message: &impl Emitable) -> Vec<u8> {
+    let mut buffer = vec![0; message.buffer_len()];
+    message.emit(&mut buffer);
+    buffer
+}
+
+fn set_up(header: &mut LinkHeader) {
+    header.flags = LinkFlags::Up;
+    header.change_mask = LinkFlags::Up;
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn present(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Reads what is of interest by hand: the whole has more than a hundred attributes, and one that a
+/// later kernel writes in another way must not matter.
+fn link(payload: &[u8]) -> Option<Link> {
+    let header = LinkHeader::parse(payload).ok()?;
+    let attributes = payload.get(header.buffer_len()..)?;
+    let mut link = Link { index: header.index, name: String::new(), mtu: 0, mac: None };
+    for attribute in NlasIterator::new(attributes).map_while(Result::ok) {
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => {
+                let name = value.strip_suffix(&[0]).unwrap_or(value);
+                link.name = String::from_utf8_lossy(name).into_owned();
+            }
+            libc::IFLA_MTU => link.mtu = u32::from_ne_bytes(*value.first_chunk()?),
+            libc::IFLA_ADDRESS => link.mac = value.try_into().ok(),
+            _ => {}
+        }
+    }
+    Some(link)
+}

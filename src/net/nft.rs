@@ -1,0 +1,246 @@
+//! The language of the kernel's firewall, nf_tables: transactions of tables, chains, maps and rules.
+//!
+//! Only what our own table needs. All numbers are big-endian, those that a rule compares are in the
+//! order in which the kernel keeps what they are compared with.
+
+use std::io;
+
+use crate::sys::netlink::{Protocol, Refused, Socket, append, flags};
+
+/// The address family of our table: both versions of IP.
+const INET: u8 = 1;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const SUBSYSTEM: u16 = 10;
+const NESTED: u16 = 0x8000;
+
+// Kinds of messages.
+const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
+const DELETE_TABLE: u16 = 2;
+const NEW_CHAIN: u16 = 3;
+const NEW_RULE: u16 = 6;
+const NEW_SET: u16 = 9;
+const NEW_ELEMENTS: u16 = 12;
+const DELETE_ELEMENTS: u16 = 14;
+
+/// The kind of set that has a value for each key.
+const SET_IS_MAP: u32 = 0x8;
+/// Where a comment is in the data that the kernel keeps for its users.
+const ELEMENT_COMMENT: u8 = 0;
+/// Elements in one message: all of them together must fit into one attribute of 64 KiB.
+const ELEMENTS_AT_ONCE: usize = 400;
+
+/// A list of netlink attributes.
+#[derive(Default)]
+pub(super) struct Attributes(Vec<u8>);
+
+impl Attributes {
+    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
+        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        self.0.extend_from_slice(&length.to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
+    pub(super) fn text(self, kind: u16, value: &str) -> Self {
+        self.bytes(kind, &[value.as_bytes(), &[0]].concat())
+    }
+
+    pub(super) fn number(self, kind: u16, value: u32) -> Self {
+        self.bytes(kind, &value.to_be_bytes())
+    }
+
+    pub(super) fn nested(self, kind: u16, value: Self) -> Self {
+        self.bytes(kind | NESTED, &value.0)
+    }
+}
+
+/// Where a chain hangs.
+#[derive(Clone, Copy)]
+pub(super) struct Hook {
+    /// What its rules may do: `filter` or `nat`.
+    pub(super) kind: &'static str,
+    /// Number of the hook: 0 arriving, 2 forwarded, 3 from here, 4 leaving.
+    pub(super) number: u32,
+    /// Lower numbers see packets earlier.
+    pub(super) priority: i32,
+}
+
+/// A map from concatenated keys to concatenated values.
+#[derive(Clone, Copy)]
+pub(super) struct Map {
+    pub(super) name: &'static str,
+    pub(super) key: &'static [Field],
+    pub(super) value: &'static [Field],
+}
+
+/// One part of a concatenation. Each takes four bytes.
+#[derive(Clone, Copy)]
+pub(super) enum Field {
+    /// An IPv4 address.
+    Address = 7,
+    /// The number of a transport protocol.
+    Protocol = 12,
+    /// A port.
+    Port = 13,
+}
+
+/// One entry of a map.
+pub(super) struct Element {
+    pub(super) key: Vec<u8>,
+    /// Not needed for removal.
+    pub(super) value: Vec<u8>,
+    /// Whose it is, for those who read the tables.
+    pub(super) comment: String,
+}
+
+/// A transaction on one table: done as a whole or not at all.
+pub(super) struct Transaction<'a> {
+    table: &'a str,
+    messages: Vec<u8>,
+    last: u32,
+}
+
+impl<'a> Transaction<'a> {
+    /// Begins one.
+    pub(super) fn on(table: &'a str) -> Self {
+        let mut transaction = Self { table, messages: Vec::new(), last: 0 };
+        transaction.bracket(BATCH_BEGIN);
+        transaction
+    }
+
+    /// Makes the table if it is not there.
+    pub(super) fn add_table(&mut self) {
+        self.add(NEW_TABLE, flags::CREATE, Attributes::default().text(1, self.table));
+    }
+
+    /// Removes the table with all that is in it.
+    pub(super) fn delete_table(&mut self) {
+        self.add(DELETE_TABLE, 0, Attributes::default().text(1, self.table));
+    }
+
+    /// Makes a chain; it accepts what none of its rules decides.
+    pub(super) fn add_chain(&mut self, name: &str, hook: Option<Hook>) {
+        let mut chain = Attributes::default().text(1, self.table).text(3, name);
+        if let Some(hook) = hook {
+            let place = Attributes::default()
+                .number(1, hook.number)
+                .number(2, hook.priority.cast_unsigned());
+            chain = chain.nested(4, place).text(7, hook.kind);
+        }
+        self.add(NEW_CHAIN, flags::CREATE, chain);
+    }
+
+    /// Makes a map.
+    pub(super) fn add_map(&mut self, map: Map) {
+        let length = |fields: &[Field]| fields.len() as u32 * 4;
+        let set = Attributes::default()
+            .text(1, self.table)
+            .text(2, map.name)
+            .number(3, SET_IS_MAP)
+            .number(4, concatenation(map.key))
+            .number(5, length(map.key))
+            .number(6, concatenation(map.value))
+            .number(7, length(map.value))
+            // Anything that is unique within the transaction.
+            .number(10, self.last);
+        self.add(NEW_SET, flags::CREATE, set);
+    }
+
+    /// Appends a rule to a chain.
+    pub(super) fn add_rule(&mut self, chain: &str, expressions: Attributes) {
+        let rule = Attributes::default().text(1, self.table).text(2, chain).nested(4, expressions);
+        self.add(NEW_RULE, flags::CREATE | flags::APPEND, rule);
+    }
+
+    /// Puts elements into a map.
+    pub(super) fn add_elements(&mut self, map: Map, elements: &[Element]) {
+        self.elements(NEW_ELEMENTS, flags::CREATE, map, elements, |element| {
+            let comment = element.comment.as_bytes();
+            let mut note = vec![ELEMENT_COMMENT, u8::try_from(comment.len() + 1).unwrap_or(1)];
+            note.extend_from_slice(comment);
+            note.push(0);
+            key(element).nested(2, Attributes::default().bytes(1, &element.value)).bytes(6, &note)
+        });
+    }
+
+    /// Takes elements out of a map; all of them must be in it.
+    pub(super) fn delete_elements(&mut self, map: Map, elements: &[Element]) {
+        self.elements(DELETE_ELEMENTS, 0, map, elements, key);
+    }
+
+    fn elements(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        map: Map,
+        elements: &[Element],
+        encode: impl Fn(&Element) -> Attributes,
+    ) {
+        for some in elements.chunks(ELEMENTS_AT_ONCE) {
+            let list = some
+                .iter()
+                .fold(Attributes::default(), |list, element| list.nested(1, encode(element)));
+            let message =
+                Attributes::default().text(1, self.table).text(2, map.name).nested(3, list);
+            self.add(kind, flags, message);
+        }
+    }
+
+    /// Tells whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last <= 1
+    }
+
+    /// Hands the transaction to the kernel.
+    pub(super) fn commit(mut self, socket: &mut Socket) -> Result<(), Refused> {
+        let last = self.last;
+        self.bracket(BATCH_END);
+        socket.transact(&self.messages, 1, last)
+    }
+
+    fn add(&mut self, kind: u16, extra: u16, attributes: Attributes) {
+        self.last += 1;
+        let payload = [header(INET, 0).as_slice(), &attributes.0].concat();
+        let flags = flags::REQUEST | flags::ACK | extra;
+        append(&mut self.messages, SUBSYSTEM << 8 | kind, flags, self.last, &payload);
+    }
+
+    fn bracket(&mut self, kind: u16) {
+        self.last += 1;
+        append(&mut self.messages, kind, flags::REQUEST, self.last, &header(0, SUBSYSTEM));
+    }
+}
+
+fn key(element: &Element) -> Attributes {
+    Attributes::default().nested(1, Attributes::default().bytes(1, &element.key))
+}
+
+/// Returns the number by which `nft` knows the type of a concatenation.
+fn concatenation(fields: &[Field]) -> u32 {
+    fields.iter().fold(0, |number, field| number << 6 | *field as u32)
+}
+
+/// What all netfilter messages begin with.
+fn header(family: u8, resource: u16) -> [u8; 4] {
+    let [high, low] = resource.to_be_bytes();
+    [family, 0, high, low]
+}
+
+/// Opens the firewall of the caller's network namespace.
+pub(super) fn open() -> io::Result<Socket> {
+    Socket::open(Protocol::Netfilter)
+}
+
+/// Tells whether a table is there.
+pub(super) fn has_table(socket: &mut Socket, table: &str) -> io::Result<bool> {
+    let attributes = Attributes::default().text(1, table);
+    let payload = [header(INET, 0).as_slice(), &attributes.0].concat();
+    match socket.request(SUBSYSTEM << 8 | GET_TABLE, 0, &payload, |_, _| ()) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        other => other.map(|()| true),
+    }
+}

@@ -1,0 +1,273 @@
+//! Published ports: which ones exactly, and sockets that hold them on the host.
+//!
+//! A published port is taken from the host by binding a socket to it, so a port in use is found
+//! before anything is made, and nobody takes it while the container runs. On a bridge the socket
+//! never hears anything: the firewall sends what arrives to the container.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, ipproto, listen};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::network::{PortMapping, Protocol};
+
+/// Descriptors that the rest of the process needs besides the held ports.
+const OTHER_FILES: u64 = 128;
+
+/// One port that is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// Address on the host; unspecified (`0.0.0.0`) is all of them.
+    pub host_ip: IpAddr,
+    /// Port on the host.
+    pub host_port: u16,
+    /// Port in the container.
+    pub container_port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+}
+
+/// Who will listen on the host's side of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// Nobody: the firewall redirects. The socket is kept.
+    Firewall,
+    /// Another program, right after this: the socket only tries whether that can succeed.
+    Program,
+}
+
+/// Resolves mappings to single ports and binds each one on the host.
+pub(super) fn reserve(
+    mappings: &[PortMapping],
+    listener: Listener,
+) -> Result<(Vec<PublishedPort>, Vec<OwnedFd>)> {
+    let count = mappings.iter().map(|mapping| u64::from(mapping.count)).sum();
+    allow_files(count)?;
+    let mut ports = Vec::new();
+    let mut held = Vec::new();
+    for mapping in mappings {
+        for offset in 0..mapping.count {
+            let at = |first: u16| {
+                first.checked_add(offset).ok_or_else(|| {
+                    Error::new(Kind::Invalid, format!("port range of `{mapping}` ends above 65535"))
+                })
+            };
+            let mut port = PublishedPort {
+                host_ip: mapping.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                host_port: mapping.host_port.map(at).transpose()?.unwrap_or(0),
+                container_port: at(mapping.container_port)?,
+                protocol: mapping.protocol,
+            };
+            // The sockets stay open until all are bound, even those that are only tried: two
+            // mappings must not get the same port.
+            if let Some((socket, number)) = take(&port, listener)? {
+                port.host_port = number;
+                held.push(socket);
+            }
+            ports.push(port);
+        }
+    }
+    if listener == Listener::Program {
+        held.clear();
+    }
+    Ok((ports, held))
+}
+
+/// Raises the soft limit on open files if so many ports do not fit.
+fn allow_files(count: u64) -> Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let needed = count + OTHER_FILES;
+    if current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if maximum.is_some_and(|maximum| maximum < needed) {
+        return Err(Error::new(Kind::Unavailable, format!("cannot publish {count} ports"))
+            .hint("this needs as many open files: raise the hard limit `ulimit -Hn`"));
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
+        .context(|| format!("cannot raise the limit on open files to {needed}"))
+}
+
+/// Binds one port; `None` where the kernel has no such sockets to hold it with.
+fn take(port: &PublishedPort, listener: Listener) -> Result<Option<(OwnedFd, u16)>> {
+    let address = SocketAddr::new(port.host_ip, port.host_port);
+    match try_take(address, port.protocol, listener) {
+        Ok(socket) => {
+            let number = local_port(&socket).context(|| "cannot read a bound port")?;
+            Ok(Some((socket, number)))
+        }
+        // Only SCTP can be missing. The firewall can redirect it all the same.
+        Err(Errno::PROTONOSUPPORT) if port.host_port != 0 && listener == Listener::Firewall => {
+            Ok(None)
+        }
+        Err(error) => Err(refusal(address, port.protocol, error)),
+    }
+}
+
+fn try_take(address: SocketAddr, protocol: Protocol, listener: Listener) -> Result<OwnedFd, Errno> {
+    let everywhere = address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    if everywhere && listener == Listener::Firewall {
+        // One socket that holds the port for both families, so that no other program answers those
+        // who try `::1` first.
+        let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+        if let Ok(socket) = bound(both, protocol, false) {
+            return Ok(socket);
+        }
+    }
+    // What is listened on next must tolerate, as listeners do, what is left of closed connections.
+    if listener == Listener::Firewall || protocol == Protocol::Udp {
+        match bound(address, protocol, false) {
+            Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => {}
+            other => return other,
+        }
+    }
+    // Either somebody listens there or there are only such remains: listening tells.
+    let socket = bound(address, protocol, true)?;
+    listen(&socket, 1)?;
+    Ok(socket)
+}
+
+fn bound(address: SocketAddr, protocol: Protocol, reuse: bool) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
+        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
+        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
+    };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
+    if !address.is_ipv4() {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+    }
+    if reuse {
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+fn local_port(socket: &OwnedFd) -> io::Result<u16> {
+    let address = SocketAddr::try_from(getsockname(socket)?)?;
+    Ok(address.port())
+}
+
+fn refusal(address: SocketAddr, protocol: Protocol, error: Errno) -> Error {
+    let port = address.port();
+    let what = match (port, address.ip().is_unspecified()) {
+        (0, _) => format!("cannot publish a port on `{}`", address.ip()),
+        (_, true) => format!("cannot publish port `{port}/{protocol}`"),
+        _ => format!("cannot publish port `{port}/{protocol}` on `{}`", address.ip()),
+    };
+    let outer = |kind| Error::new(kind, what.clone()).caused_by(io::Error::from(error));
+    match error {
+        Errno::ADDRINUSE => outer(Kind::Conflict).hint(format!(
+            "another program or container has it; see `ss -lnp sport = :{port}`, or choose another \
+             host port"
+        )),
+        Errno::ACCESS | Errno::PERM => outer(Kind::Denied).hint(
+            "low ports need root: choose a host port from 1024 on, or lower the setting \
+             net.ipv4.ip_unprivileged_port_start",
+        ),
+        Errno::ADDRNOTAVAIL => {
+            outer(Kind::Invalid).hint("this machine does not have the address; see `ip address`")
+        }
+        Errno::PROTONOSUPPORT => outer(Kind::Unsupported),
+        _ => outer(Kind::Internal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    use super::*;
+
+    fn mapping(text: &str) -> PortMapping {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn chooses_free_ports_and_holds_them() {
+        let (ports, held) = reserve(&[mapping("127.0.0.1::80-82")], Listener::Firewall).unwrap();
+        assert_eq!((ports.len(), held.len()), (3, 3));
+        for (port, container) in ports.iter().zip(80..) {
+            assert_eq!(port.container_port, container);
+            assert_ne!(port.host_port, 0);
+            assert!(TcpListener::bind((port.host_ip, port.host_port)).is_err());
+        }
+        let (again, _held) = reserve(&[mapping("80")], Listener::Firewall).unwrap();
+        for family in ["127.0.0.1", "::1"] {
+            let address = (family.parse::<IpAddr>().unwrap(), again[0].host_port);
+            assert!(TcpListener::bind(address).is_err(), "{family}");
+            // Held, not listened on: who asks is refused at once and goes on to the next address.
+            let error = TcpStream::connect(address).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{family}");
+        }
+    }
+
+    #[test]
+    fn reports_a_port_in_use() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (tcp, udp) = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
+        for listener in [Listener::Firewall, Listener::Program] {
+            for (text, message) in [
+                (format!("{tcp}:80"), format!("cannot publish port `{tcp}/tcp`: address already")),
+                (
+                    format!("127.0.0.1:{udp}:53/udp"),
+                    format!("cannot publish port `{udp}/udp` on `127.0.0.1`: address already"),
+                ),
+            ] {
+                // The second one is still open here: the first is shadowed, not dropped.
+                match reserve(&[mapping(&text)], listener) {
+                    Err(error) => {
+                        assert_eq!(error.kind(), Kind::Conflict, "{text}");
+                        assert!(error.to_string().starts_with(&message), "{error}");
+                    }
+                    Ok(_) => panic!("{text} was free for {listener:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_two_mappings_of_one_port() {
+        for listener in [Listener::Firewall, Listener::Program] {
+            let (ports, held) = reserve(&[mapping("127.0.0.1::80")], listener).unwrap();
+            drop(held);
+            let port = ports[0].host_port;
+            let twice = [mapping(&format!("{port}:80")), mapping(&format!("{port}:81"))];
+            let error = reserve(&twice, listener).unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict, "{listener:?}");
+        }
+    }
+
+    #[test]
+    fn tolerates_what_is_left_of_closed_connections() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // The side that closes first keeps the port for a minute.
+        drop(server.accept().unwrap());
+        drop(client);
+        drop(server);
+        for listener in [Listener::Firewall, Listener::Program] {
+            let (ports, held) = reserve(&[mapping(&format!("{port}:80"))], listener).unwrap();
+            assert_eq!(ports[0].host_port, port);
+            assert_eq!(held.len(), usize::from(listener == Listener::Firewall));
+            let second = reserve(&[mapping(&format!("{port}:80"))], Listener::Firewall);
+            assert_eq!(second.is_err(), listener == Listener::Firewall);
+        }
+    }
+
+    #[test]
+    fn refuses_an_address_of_another_machine() {
+        let error = reserve(&[mapping("198.51.100.7:0:80")], Listener::Firewall).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid);
+    }
+}

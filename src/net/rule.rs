@@ -1,0 +1,199 @@
+//! One firewall rule: tests that a packet passes from left to right, and what happens to it then.
+
+use super::cidr::Cidr;
+use super::nft::{Attributes, Map};
+
+/// The register that holds what is tested, and the first of those that hold a concatenation.
+const FIRST: u32 = 8;
+/// The register that holds what happens to the packet.
+const VERDICT: u32 = 0;
+
+/// The verdict that lets a packet pass.
+const ACCEPT: i32 = 1;
+/// The verdict that makes a packet vanish.
+const DROP: i32 = 0;
+/// The verdict that goes on in another chain, and comes back from it.
+const JUMP: i32 = -3;
+/// The verdict that leaves the chain.
+const RETURN: i32 = -5;
+
+/// A header that data are loaded from.
+#[derive(Clone, Copy)]
+enum Header {
+    Network = 1,
+    Transport = 2,
+}
+
+/// An end of a packet's way.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    /// Where it comes from.
+    Source,
+    /// Where it goes.
+    Destination,
+}
+
+/// One rule.
+#[derive(Default)]
+pub(super) struct Rule(Attributes);
+
+impl Rule {
+    /// Passes packets that came in by, or go out by, this interface.
+    pub(super) fn interface(self, end: End, name: &str) -> Self {
+        self.compare_interface(end, name, true)
+    }
+
+    /// Passes packets that did not come in by, or do not go out by, this interface.
+    pub(super) fn other_interface(self, end: End, name: &str) -> Self {
+        self.compare_interface(end, name, false)
+    }
+
+    fn compare_interface(self, end: End, name: &str, equal: bool) -> Self {
+        let key = match end {
+            End::Source => 6,
+            End::Destination => 7,
+        };
+        let mut padded = [0; libc::IFNAMSIZ];
+        for (to, from) in padded.iter_mut().zip(name.as_bytes()) {
+            *to = *from;
+        }
+        // The wide register that begins where `FIRST` does.
+        self.meta(key, 1).compare(1, equal, &padded)
+    }
+
+    /// Passes IPv4.
+    pub(super) fn ipv4(self) -> Self {
+        self.meta(15, FIRST).compare(FIRST, true, &[2])
+    }
+
+    /// Passes IPv4 packets from, or to, a network.
+    pub(super) fn network(self, end: End, network: Cidr) -> Self {
+        let Some((first, last)) = network.ipv4_range() else { return self };
+        let mask = !(u32::from(first) ^ u32::from(last));
+        self.ipv4().address(end, FIRST).mask(&mask.to_be_bytes()).compare(
+            FIRST,
+            true,
+            &first.octets(),
+        )
+    }
+
+    /// Passes packets to any address of this machine.
+    pub(super) fn for_this_machine(self) -> Self {
+        const LOCAL: u32 = 2;
+        self.expression("fib", Attributes::default().number(1, FIRST).number(2, 3).number(3, 2))
+            .compare(FIRST, true, &LOCAL.to_ne_bytes())
+    }
+
+    /// Passes packets of connections that were there before, and of what belongs to them.
+    pub(super) fn established(self) -> Self {
+        self.tracked(0, 0b110)
+    }
+
+    /// Passes packets of connections whose destination was changed.
+    pub(super) fn redirected(self) -> Self {
+        self.tracked(2, 1 << 5)
+    }
+
+    fn tracked(self, key: u32, bits: u32) -> Self {
+        self.expression("ct", Attributes::default().number(1, FIRST).number(2, key))
+            .mask(&bits.to_ne_bytes())
+            .compare(FIRST, false, &[0; 4])
+    }
+
+    /// Changes the destination to what a map has for protocol and port, or else passes the packet
+    /// on; with an address, the map's keys begin with it.
+    pub(super) fn redirect(self, map: Map, with_address: bool) -> Attributes {
+        let mut rule = self.ipv4();
+        let mut next = FIRST;
+        if with_address {
+            rule = rule.address(End::Destination, next);
+            next += 1;
+        }
+        let lookup = Attributes::default().text(1, map.name).number(2, FIRST).number(3, FIRST);
+        let nat =
+            Attributes::default().number(1, 1).number(2, 2).number(3, FIRST).number(5, FIRST + 1);
+        rule.meta(16, next)
+            .load(Header::Transport, 2, 2, next + 1)
+            .expression("lookup", lookup)
+            .expression("nat", nat)
+            .0
+    }
+
+    /// Changes the source to our own address on the interface that the packet leaves by.
+    pub(super) fn masquerade(self) -> Attributes {
+        self.expression("masq", Attributes::default()).0
+    }
+
+    /// Lets the packet pass this table.
+    pub(super) fn accept(self) -> Attributes {
+        self.verdict(ACCEPT, None)
+    }
+
+    /// Makes the packet vanish.
+    pub(super) fn drop(self) -> Attributes {
+        self.verdict(DROP, None)
+    }
+
+    /// Leaves the chain.
+    pub(super) fn leave(self) -> Attributes {
+        self.verdict(RETURN, None)
+    }
+
+    /// Goes on in another chain.
+    pub(super) fn jump(self, chain: &str) -> Attributes {
+        self.verdict(JUMP, Some(chain))
+    }
+
+    fn verdict(self, code: i32, chain: Option<&str>) -> Attributes {
+        let mut verdict = Attributes::default().number(1, code.cast_unsigned());
+        if let Some(chain) = chain {
+            verdict = verdict.text(2, chain);
+        }
+        let data = Attributes::default().nested(2, verdict);
+        self.expression("immediate", Attributes::default().number(1, VERDICT).nested(2, data)).0
+    }
+
+    fn address(self, end: End, register: u32) -> Self {
+        let offset = match end {
+            End::Source => 12,
+            End::Destination => 16,
+        };
+        self.load(Header::Network, offset, 4, register)
+    }
+
+    fn load(self, header: Header, offset: u32, length: u32, register: u32) -> Self {
+        let payload = Attributes::default()
+            .number(1, register)
+            .number(2, header as u32)
+            .number(3, offset)
+            .number(4, length);
+        self.expression("payload", payload)
+    }
+
+    fn meta(self, key: u32, register: u32) -> Self {
+        self.expression("meta", Attributes::default().number(1, register).number(2, key))
+    }
+
+    fn mask(self, mask: &[u8; 4]) -> Self {
+        let data = |value: &[u8]| Attributes::default().bytes(1, value);
+        let bitwise = Attributes::default()
+            .number(1, FIRST)
+            .number(2, FIRST)
+            .number(3, 4)
+            .nested(4, data(mask))
+            .nested(5, data(&[0; 4]));
+        self.expression("bitwise", bitwise)
+    }
+
+    fn compare(self, register: u32, equal: bool, value: &[u8]) -> Self {
+        let compare = Attributes::default()
+            .number(1, register)
+            .number(2, u32::from(!equal))
+            .nested(3, Attributes::default().bytes(1, value));
+        self.expression("cmp", compare)
+    }
+
+    fn expression(self, name: &str, data: Attributes) -> Self {
+        Self(self.0.nested(1, Attributes::default().text(1, name).nested(2, data)))
+    }
+}

@@ -1,0 +1,316 @@
+//! Networks in practice. Each test is a machine of its own: a thread in a new network namespace.
+//!
+//! They need root and say so where they are left out.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::*;
+
+/// Runs a test on a machine of its own; `None` if that takes privileges that we do not have.
+fn machine(test: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+                println!("left out, no network namespace: {error}");
+                return;
+            }
+            Links::open().unwrap().set_loopback_up().unwrap();
+            test();
+        });
+        if let Err(panic) = worker.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn own_namespace() -> File {
+    File::open("/proc/thread-self/ns/net").unwrap()
+}
+
+/// Makes a network namespace.
+fn namespace() -> File {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            own_namespace()
+        });
+        worker.join().unwrap()
+    })
+}
+
+/// Runs something in a network namespace.
+fn within<T: Send>(netns: BorrowedFd<'_>, what: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            setns(netns, CloneFlags::CLONE_NEWNET).unwrap();
+            what()
+        });
+        match worker.join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// A store in a directory of its own.
+struct Place {
+    store: Store,
+    _directory: tempfile::TempDir,
+}
+
+fn place() -> Place {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let store = Store::open(&path.join("root"), &path.join("run")).unwrap();
+    Place { store, _directory: directory }
+}
+
+fn id(number: u8) -> ContainerId {
+    format!("{number:02x}").repeat(32).parse().unwrap()
+}
+
+/// A container, as far as the network is concerned.
+struct Container {
+    id: ContainerId,
+    netns: File,
+    attached: Attached,
+}
+
+impl Container {
+    fn start(place: &Place, number: u8, ports: &[&str]) -> Result<Self> {
+        let ports: Vec<PortMapping> = ports.iter().map(|port| port.parse().unwrap()).collect();
+        let id = id(number);
+        let request = Request {
+            id: &id,
+            name: "test",
+            hostname: "test",
+            mode: &default_mode(false),
+            ports: &ports,
+            names: &NameResolution::default(),
+            rootless: false,
+        };
+        let prepared = prepare(&place.store, &request)?;
+        let netns = namespace();
+        let attached = attach(&place.store, prepared, netns.as_fd())?;
+        Ok(Self { id, netns, attached })
+    }
+
+    fn address(&self) -> IpAddr {
+        self.attached.endpoint.addresses[0].address()
+    }
+
+    /// Listens in the container.
+    fn listen(&self, port: u16) -> TcpListener {
+        within(self.netns.as_fd(), || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())
+    }
+}
+
+/// Connects from a namespace to a listener and returns whom the listener saw, if it worked.
+fn reach(
+    from: BorrowedFd<'_>,
+    to: impl Into<SocketAddr>,
+    listener: &TcpListener,
+) -> Option<IpAddr> {
+    let to = to.into();
+    within(from, || {
+        let mut client = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
+        let (mut served, peer) = listener.accept().unwrap();
+        served.write_all(b"hello").unwrap();
+        drop(served);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        Some(peer.ip())
+    })
+}
+
+#[test]
+fn containers_on_the_bridge_reach_each_other_and_the_host() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &[]).unwrap();
+        let two = Container::start(&place, 2, &[]).unwrap();
+        assert_eq!(one.address().to_string(), "10.88.0.2");
+        assert_eq!(two.address().to_string(), "10.88.0.3");
+        let listener = two.listen(80);
+        let to = (two.address(), 80);
+        assert_eq!(reach(one.netns.as_fd(), to, &listener), Some(one.address()));
+        let host = own_namespace();
+        let gateway = one.attached.endpoint.gateway.unwrap();
+        assert_eq!(reach(host.as_fd(), to, &listener), Some(gateway));
+        let listener = TcpListener::bind("0.0.0.0:81").unwrap();
+        assert_eq!(reach(one.netns.as_fd(), (gateway, 81), &listener), Some(one.address()));
+        // Loopback is up.
+        let listener = one.listen(82);
+        assert!(reach(one.netns.as_fd(), (Ipv4Addr::LOCALHOST, 82), &listener).is_some());
+    });
+}
+
+#[test]
+fn detach_frees_the_address_and_can_be_repeated() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &[]).unwrap();
+        let network = place.store.network(DEFAULT_NETWORK);
+        assert_eq!(network.leases().unwrap().len(), 1);
+        for _ in 0..2 {
+            detach(&place.store, &one.id).unwrap();
+            assert_eq!(network.leases().unwrap(), []);
+            assert_eq!(place.store.endpoint::<Endpoint>(&one.id).unwrap(), None);
+        }
+        // Killed between the lease and its record.
+        let network_of = |number| {
+            place.store.network(DEFAULT_NETWORK).lease(
+                Ipv4Addr::new(10, 88, 0, 9),
+                Ipv4Addr::new(10, 88, 0, 9),
+                &id(number),
+            )
+        };
+        network_of(3).unwrap().unwrap();
+        let intent = Endpoint { network: DEFAULT_NETWORK.to_owned(), ..Endpoint::default() };
+        place.store.save_endpoint(&id(3), &intent).unwrap();
+        detach(&place.store, &id(3)).unwrap();
+        assert_eq!(network.leases().unwrap(), []);
+    });
+}
+
+#[test]
+fn a_second_start_replaces_what_the_first_one_left() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &[]).unwrap();
+        // As after a kill of the monitor: nothing was given back, the old namespace is still there.
+        store_forgets(&place, &one.id);
+        let again = Container::start(&place, 1, &[]).unwrap();
+        let listener = again.listen(80);
+        let host = own_namespace();
+        assert!(reach(host.as_fd(), (again.address(), 80), &listener).is_some());
+    });
+}
+
+/// Frees a container's lease and leaves its interface.
+fn store_forgets(place: &Place, id: &ContainerId) {
+    let endpoint = place.store.endpoint::<Endpoint>(id).unwrap().unwrap();
+    let IpAddr::V4(address) = endpoint.addresses[0].address() else { panic!("not IPv4") };
+    place.store.network(DEFAULT_NETWORK).release(address, id).unwrap();
+    place.store.remove_endpoint(id).unwrap();
+}
+
+#[test]
+fn many_first_starts_at_once_share_one_bridge() {
+    machine(|| {
+        let place = place();
+        let machine = own_namespace();
+        let addresses: std::collections::BTreeSet<String> = thread::scope(|scope| {
+            let workers: Vec<_> = (1..=20)
+                .map(|number| {
+                    let (place, machine) = (&place, &machine);
+                    scope.spawn(move || {
+                        setns(machine, CloneFlags::CLONE_NEWNET).unwrap();
+                        Container::start(place, number, &[]).unwrap().address().to_string()
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+        });
+        assert_eq!(addresses.len(), 20);
+    });
+}
+
+/// Another machine, on the network that this one is on.
+fn outside() -> File {
+    let netns = namespace();
+    let mut links = Links::open().unwrap();
+    links.add_bridge("uplink", [0x06, 0, 0, 0, 0, 2]).unwrap();
+    let uplink = links.find("uplink").unwrap().unwrap();
+    links.add_address(uplink.index, "192.0.2.2/24".parse().unwrap()).unwrap();
+    let veth = link::Veth {
+        name: "cable",
+        bridge: uplink.index,
+        mtu: 1400,
+        peer_name: "eth0",
+        peer_mac: [0x06, 0, 0, 0, 0, 1],
+        peer_netns: netns.as_fd(),
+    };
+    links.add_veth(&veth).unwrap();
+    let mut theirs = Links::open_in(netns.as_fd()).unwrap();
+    theirs.set_loopback_up().unwrap();
+    let eth0 = theirs.find("eth0").unwrap().unwrap();
+    theirs.add_address(eth0.index, "192.0.2.1/24".parse().unwrap()).unwrap();
+    theirs.set_up(eth0.index).unwrap();
+    // It would use us as its router, as anybody on the network may.
+    theirs.add_default_route(eth0.index, "192.0.2.2".parse().unwrap()).unwrap();
+    netns
+}
+
+fn ruleset() -> String {
+    let output = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn published_ports_are_reached_from_everywhere() {
+    machine(|| {
+        let place = place();
+        let outside = outside();
+        let one = Container::start(&place, 1, &["8080:80", "192.0.2.2:8081:81"]).unwrap();
+        let two = Container::start(&place, 2, &["127.0.0.1:8082:80"]).unwrap();
+        let listeners = [one.listen(80), one.listen(81), two.listen(80)];
+        let host = own_namespace();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (gateway, both) = (ip("10.88.0.1"), [one.address(), two.address()]);
+        for (from, to, port, want) in [
+            (&outside, "192.0.2.2", 8080, Some(ip("192.0.2.1"))),
+            (&host, "127.0.0.1", 8080, Some(gateway)),
+            (&host, "127.1.2.3", 8080, Some(gateway)),
+            (&host, "192.0.2.2", 8080, None),
+            (&two.netns, "192.0.2.2", 8080, Some(gateway)),
+            (&two.netns, "10.88.0.1", 8080, Some(gateway)),
+            (&one.netns, "10.88.0.1", 8080, Some(gateway)),
+            (&outside, "192.0.2.2", 8081, Some(ip("192.0.2.1"))),
+            (&two.netns, "192.0.2.2", 8081, Some(gateway)),
+            (&host, "127.0.0.1", 8082, Some(gateway)),
+        ] {
+            let listener = &listeners[usize::from(port - 8080_u16)];
+            let got = reach(from.as_fd(), (ip(to), port), listener);
+            assert!(got.is_some(), "{to}:{port}\n{}", ruleset());
+            assert!(want.is_none() || got == want, "{to}:{port} came from {got:?}");
+        }
+        for (from, to, port) in [
+            (&host, "127.0.0.1", 8081),
+            (&outside, "192.0.2.2", 8082),
+            (&one.netns, "10.88.0.1", 8082),
+            // Not published: no business of anybody's outside.
+            (&outside, &both[0].to_string(), 80),
+        ] {
+            let listener = &listeners[0];
+            assert_eq!(reach(from.as_fd(), (ip(to), port), listener), None, "{to}:{port}");
+        }
+        detach(&place.store, &one.id).unwrap();
+        detach(&place.store, &two.id).unwrap();
+        assert!(!ruleset().contains("0101010101"), "{}", ruleset());
+        assert_eq!(reach(host.as_fd(), (ip("127.0.0.1"), 8080), &listeners[0]), None);
+        remove_networks(&place.store).unwrap();
+        assert_eq!(ruleset(), "");
+        assert_eq!(Links::open().unwrap().find("barge0").unwrap(), None);
+    });
+}
+
+#[test]
+fn containers_go_out_under_our_address() {
+    machine(|| {
+        let place = place();
+        let outside = outside();
+        let one = Container::start(&place, 1, &[]).unwrap();
+        let listener = within(outside.as_fd(), || TcpListener::bind("192.0.2.1:80").unwrap());
+        let to: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        assert_eq!(reach(one.netns.as_fd(), to, &listener), Some("192.0.2.2".parse().unwrap()));
+    });
+}

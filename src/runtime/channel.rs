@@ -1,0 +1,105 @@
+//! What the launcher and the container's first process tell each other before the user's program runs.
+//!
+//! One socket pair of messages. Launcher to child: `go`. Child to launcher: its terminal, or why it
+//! failed. The child's end is closed at exec: end of file without a report means success.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::socket;
+
+const GO: u8 = b'G';
+const TERMINAL: u8 = b'T';
+const FAILED: u8 = b'E';
+
+/// One end of the channel.
+#[derive(Debug)]
+pub(super) struct Channel(OwnedFd);
+
+#[derive(Serialize, Deserialize)]
+struct Report {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+/// What came over the channel.
+pub(super) enum Message {
+    /// The master side of the container's terminal.
+    Terminal(OwnedFd),
+    /// The user's program runs.
+    Running,
+}
+
+impl Channel {
+    /// Makes both ends.
+    pub(super) fn pair() -> Result<(Self, Self)> {
+        let (ours, theirs) = socket::pair(rustix::net::SocketType::SEQPACKET)
+            .context(|| "cannot make a socket pair")?;
+        Ok((Self(ours), Self(theirs)))
+    }
+
+    /// Lets the child go on. It may have failed already: then its report says why.
+    pub(super) fn go(&self) {
+        let _reported_by_the_child = socket::send(self.0.as_fd(), &[GO], None);
+    }
+
+    /// Waits until the launcher lets us go on; `false` if it gave up.
+    pub(super) fn wait(&self) -> io::Result<bool> {
+        let mut data = [0; 1];
+        let (length, _) = socket::receive(self.0.as_fd(), &mut data)?;
+        Ok(length == 1 && data[0] == GO)
+    }
+
+    /// Hands the terminal to the launcher.
+    pub(super) fn send_terminal(&self, terminal: BorrowedFd<'_>) -> io::Result<()> {
+        socket::send(self.0.as_fd(), &[TERMINAL], Some(terminal))
+    }
+
+    /// Tells the launcher why there is no container.
+    pub(super) fn fail(&self, error: &Error) {
+        let report = Report {
+            kind: error.kind(),
+            message: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
+        };
+        let mut data = vec![FAILED];
+        if serde_json::to_writer(&mut data, &report).is_ok() {
+            let _nobody_left_to_tell = socket::send(self.0.as_fd(), &data, None);
+        }
+    }
+
+    /// Waits for what the child has to say.
+    pub(super) fn receive(&self) -> Result<Message> {
+        let mut data = vec![0; 16 << 10];
+        let (length, file) = socket::receive(self.0.as_fd(), &mut data)
+            .context(|| "cannot hear from the container's first process")?;
+        match (data[..length].split_first(), file) {
+            (None, _) => Ok(Message::Running),
+            (Some((&TERMINAL, _)), Some(terminal)) => Ok(Message::Terminal(terminal)),
+            (Some((&FAILED, report)), _) => {
+                let report: Report = serde_json::from_slice(report)
+                    .context(|| "cannot understand the container's first process")?;
+                let error = Error::new(report.kind, report.message);
+                Err(match report.hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                })
+            }
+            _ => Err(Error::new(Kind::Internal, "unexpected word from the container's process")),
+        }
+    }
+
+    /// The descriptor, to keep it where others are closed.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Makes a channel of a descriptor that was moved.
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}

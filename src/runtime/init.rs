@@ -1,0 +1,399 @@
+//! What a container's first process does before it becomes the user's program.
+//!
+//! The order is security. Read this before moving a line:
+//!
+//! 1. Join the cgroups, while the process is still free to.
+//! 2. Die with the monitor, so that nothing runs unwatched.
+//! 3. Join namespaces that exist, while the host's paths and capabilities are there. Make the cgroup
+//!    namespace only now: its root is the cgroup of this moment.
+//! 4. Cut mount propagation to the host, mount everything beneath the new root, then `pivot_root`;
+//!    from here on no path leads outside.
+//! 5. Mask paths after everything is mounted, so that nothing covers a mask.
+//! 6. Set kernel parameters while /proc/sys can be written; only then make it, and the root, read-only.
+//! 7. Close every descriptor but the channel and the standard ones *before* changing to the working
+//!    directory: a directory of the host must not be reachable as /proc/self/fd/N (CVE-2024-21626).
+//! 8. Read the container's user files from inside the container.
+//! 9. Rlimits and oom score need capabilities, dropping the bounding set too: before changing the user.
+//! 10. Without `no_new_privs`, the filter needs CAP_SYS_ADMIN: it is installed before the change of
+//!     user and the filter must let that pass; with it, last of all.
+//! 11. Wait for the launcher's go (the network) at the last moment, so that all above runs beside it.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use rustix::fs::{Mode, OFlags};
+
+use super::capability::{Capabilities, CapabilitySet};
+use super::channel::Channel;
+use super::launch::Launch;
+use super::seccomp::Filter;
+use super::user::Identity;
+use super::{cgroup, reaper, rlimit, rootfs, user};
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::clone::exit_now;
+use crate::sys::mount::{self, Attributes};
+use crate::sys::{process, signal, terminal};
+
+const MS_SLAVE: u64 = 1 << 19;
+
+/// The number under which the channel is kept while other descriptors are closed.
+const CHANNEL: i32 = 3;
+
+/// Becomes the user's program, or tells the launcher why not.
+pub(super) fn run(launch: &Launch<'_>, channel: Channel) -> Infallible {
+    match prepare(launch, &channel) {
+        Ok(process) => {
+            // The channel moves to its low number; the old one closes with all others.
+            let channel = match keep_channel(&channel) {
+                Ok(channel) => channel,
+                Err(_) => exit_now(125),
+            };
+            finish(process, launch, channel)
+        }
+        Err(error) => fail(&channel, &error),
+    }
+}
+
+fn process_of(spec: &Spec) -> Result<&Process> {
+    spec.process()
+        .as_ref()
+        .ok_or_else(|| Error::new(Kind::Invalid, "the configuration names no process"))
+}
+
+fn prepare<'a>(launch: &'a Launch<'_>, channel: &Channel) -> Result<&'a Process> {
+    let spec = launch.spec;
+    let process = process_of(spec)?;
+    if let Some(cgroup) = launch.cgroup {
+        cgroup.join().context(|| "cannot enter the container's cgroups")?;
+    }
+    process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
+    rustix::process::setsid().context(|| "cannot make a session")?;
+    for (namespace, kind) in launch.join {
+        setns(namespace, CloneFlags::from_bits_retain(*kind))
+            .context(|| "cannot join a namespace")?;
+    }
+    if has_new_cgroup_namespace(spec) {
+        unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "cannot make a cgroup namespace")?;
+    }
+    if let Some(hostname) = spec.hostname() {
+        rustix::system::sethostname(hostname.as_bytes())
+            .context(|| format!("cannot set the host name {hostname}"))?;
+    }
+    build_tree(launch, channel)?;
+    Ok(process)
+}
+
+fn has_new_cgroup_namespace(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    namespaces.iter().any(|it| it.typ() == LinuxNamespaceType::Cgroup && it.path().is_none())
+}
+
+/// Makes the container's file tree and moves into it.
+fn build_tree(launch: &Launch<'_>, channel: &Channel) -> Result<()> {
+    let spec = launch.spec;
+    let linux = spec.linux().as_ref();
+    mount::set_propagation_of_all(MS_SLAVE)
+        .context(|| "cannot cut the mounts off from the host's")?;
+    let root = launch.rootfs.mount()?;
+    let mut dev_is_ours = false;
+    for entry in spec.mounts().as_deref().unwrap_or_default() {
+        if entry.typ().as_deref() == Some("cgroup") {
+            let own = has_new_cgroup_namespace(spec);
+            cgroup::mount(root.as_fd(), entry, launch.cgroup, own)?;
+        } else {
+            rootfs::apply(root.as_fd(), entry)?;
+        }
+        dev_is_ours |=
+            entry.destination() == Path::new("/dev") && entry.typ().as_deref() == Some("tmpfs");
+    }
+    if dev_is_ours {
+        let devices = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+        rootfs::fill_dev(root.as_fd(), devices, launch.device_nodes)?;
+    }
+    if launch.stdio.is_none() {
+        open_terminal(root.as_fd(), channel)?;
+    } else if let Some(stdio) = &launch.stdio {
+        stdio.install().context(|| "cannot pass on the standard descriptors")?;
+    }
+    mount::pivot_root(root.as_fd()).context(|| "cannot change the root directory")?;
+    set_parameters(spec)?;
+    // The root's descriptor still names the mount that is now "/".
+    if let Some(linux) = linux {
+        rootfs::mask(root.as_fd(), linux.masked_paths().as_deref().unwrap_or_default())?;
+        rootfs::make_read_only(
+            root.as_fd(),
+            linux.readonly_paths().as_deref().unwrap_or_default(),
+        )?;
+    }
+    if spec.root().as_ref().is_some_and(|root| root.readonly() == Some(true)) {
+        let attributes = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
+        mount::set_attributes(&root, attributes, false)
+            .context(|| "cannot make the root file system read-only")?;
+    }
+    Ok(())
+}
+
+/// Makes the container's terminal, its standard descriptors, and gives the master side away.
+fn open_terminal(root: BorrowedFd<'_>, channel: &Channel) -> Result<()> {
+    let context = || "cannot make a terminal";
+    let pts = rootfs::open_in(root, Path::new("/dev/pts"), OFlags::PATH | OFlags::DIRECTORY)
+        .context(context)?;
+    let master = terminal::open_ptmx(pts.as_fd(), "ptmx").context(context)?;
+    let slave = terminal::pair(master.as_fd()).context(context)?;
+    let console = rootfs::target(root, Path::new("/dev/console"), false)?;
+    let tree = mount::clone_at(slave.as_fd(), false).context(context)?;
+    mount::attach(tree, console).context(context)?;
+    terminal::make_controlling(&slave).context(context)?;
+    for number in 0..=2 {
+        process::redirect(slave.as_fd(), number).context(context)?;
+    }
+    channel.send_terminal(master.as_fd()).context(context)
+}
+
+fn set_parameters(spec: &Spec) -> Result<()> {
+    let linux = spec.linux().as_ref();
+    for (name, value) in linux.and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten() {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        std::fs::write(&path, value).context(|| format!("cannot set sysctl {name}={value}"))?;
+    }
+    Ok(())
+}
+
+/// Closes every descriptor but the standard ones and the channel.
+pub(super) fn keep_channel(channel: &Channel) -> std::io::Result<Channel> {
+    if channel.as_fd().as_raw_fd() != CHANNEL {
+        process::redirect(channel.as_fd(), CHANNEL)?;
+    }
+    process::close_from(CHANNEL.unsigned_abs() + 1)?;
+    Ok(Channel::from_fd(process::inherited(CHANNEL)?))
+}
+
+/// The part after all foreign descriptors are closed.
+fn finish(process: &Process, launch: &Launch<'_>, channel: Channel) -> Infallible {
+    let ready = || {
+        let (identity, env) = identify(process, launch.user, launch.groups)?;
+        if launch.make_cwd {
+            make_dirs(process.cwd(), &identity)?;
+        }
+        if !channel.wait().context(|| "cannot wait for the launcher")? {
+            // It has given up, and knows why.
+            exit_now(125);
+        }
+        Ok(Program { process, identity, env, filter: launch.filter })
+    };
+    let program = match ready() {
+        Ok(program) => program,
+        Err(error) => fail(&channel, &error),
+    };
+    if launch.reaper {
+        reaper::run(&program, channel)
+    }
+    let Err(error) = program.exec();
+    fail(&channel, &error)
+}
+
+/// Reports a failure and ends this process.
+pub(super) fn fail(channel: &Channel, error: &Error) -> ! {
+    channel.fail(error);
+    exit_now(125)
+}
+
+/// Finds out who the process is to be, and completes its environment with the home directory.
+pub(super) fn identify(
+    process: &Process,
+    asked: Option<&str>,
+    groups: &[String],
+) -> Result<(Identity, Vec<String>)> {
+    let passwd = user::read("/etc/passwd")?;
+    let identity = match asked {
+        Some(asked) => user::resolve(asked, groups, &passwd, &user::read("/etc/group")?)?,
+        None => {
+            let ids = process.user();
+            let number = ids.uid().to_string();
+            Identity {
+                gid: ids.gid(),
+                groups: ids.additional_gids().clone().unwrap_or_default(),
+                ..user::resolve(&number, &[], &passwd, "")?
+            }
+        }
+    };
+    let mut env = process.env().clone().unwrap_or_default();
+    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+        env.push(format!("HOME={}", identity.home));
+    }
+    Ok((identity, env))
+}
+
+/// Makes the image's working directory, as Docker does.
+fn make_dirs(path: &Path, identity: &Identity) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path)
+        .context(|| format!("cannot make the working directory {}", path.display()))?;
+    std::os::unix::fs::chown(path, Some(identity.uid), Some(identity.gid))
+        .context(|| format!("cannot hand over the working directory {}", path.display()))
+}
+
+/// The user's program, ready to run in this process.
+pub(super) struct Program<'a> {
+    /// What and how.
+    pub(super) process: &'a Process,
+    /// As whom.
+    pub(super) identity: Identity,
+    /// Its whole environment.
+    pub(super) env: Vec<String>,
+    /// Its system call filter.
+    pub(super) filter: Option<&'a Filter>,
+}
+
+impl Program<'_> {
+    /// Gives up all power that the program is not to have, and becomes it.
+    pub(super) fn exec(&self) -> Result<Infallible> {
+        let process = self.process;
+        let args = process.args().as_deref().unwrap_or_default();
+        let (words, env) = (process::Words::new(args), process::Words::new(&self.env));
+        let words = words.context(|| "the command contains a zero byte")?;
+        let env = env.context(|| "the environment contains a zero byte")?;
+        self.give_up()?;
+        signal::reset_all().context(|| "cannot reset signals")?;
+        // A change of user cleared it.
+        if rustix::process::getpid().as_raw_nonzero().get() == 1 {
+            process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
+        }
+        let name = args.first().map_or("", String::as_str);
+        Err(execute(name, &words, &env, &self.env))
+    }
+
+    /// The sets for this user: the bounding and ambient ones were decided, the others follow.
+    fn capabilities(&self) -> Capabilities {
+        let asked = self.process.capabilities().as_ref();
+        let bounding = CapabilitySet::from_oci(asked.and_then(|it| it.bounding().as_ref()));
+        let ambient = CapabilitySet::from_oci(asked.and_then(|it| it.ambient().as_ref()));
+        Capabilities::for_user(bounding, self.identity.uid, ambient)
+    }
+
+    fn give_up(&self) -> Result<()> {
+        let process = self.process;
+        let ids = &self.identity;
+        if let Some(score) = process.oom_score_adj() {
+            std::fs::write("/proc/self/oom_score_adj", score.to_string())
+                .context(|| format!("cannot set the oom score to {score}"))?;
+        }
+        rlimit::apply(process.rlimits().as_deref().unwrap_or_default())?;
+        let capabilities = self.capabilities();
+        capabilities.drop_bounding().context(|| "cannot drop capabilities")?;
+        let locked = process.no_new_privileges() == Some(true);
+        if locked {
+            process::no_new_privileges().context(|| "cannot set no_new_privs")?;
+        }
+        let install = || match self.filter {
+            Some(filter) => {
+                filter.install().map(drop).context(|| "cannot install the seccomp filter")
+            }
+            None => Ok(()),
+        };
+        if !locked {
+            install()?;
+        }
+        capabilities.keep().context(|| "cannot keep capabilities")?;
+        become_user(ids)?;
+        rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
+        enter_directory(process.cwd())?;
+        capabilities.apply().context(|| "cannot set capabilities")?;
+        if locked { install() } else { Ok(()) }
+    }
+}
+
+fn become_user(ids: &Identity) -> Result<()> {
+    let context = || format!("cannot become user {}:{}", ids.uid, ids.gid);
+    match process::become_user(ids.uid, ids.gid, Some(&ids.groups)) {
+        // A namespace with a single ID allows no groups; there is none to leave either.
+        Err(error)
+            if error.raw_os_error() == Some(libc::EPERM)
+                && ids.groups.is_empty()
+                && std::fs::read_to_string("/proc/self/setgroups")
+                    .is_ok_and(|text| text.trim() == "deny") =>
+        {
+            process::become_user(ids.uid, ids.gid, None).context(context)
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Err(Error::new(Kind::CommandNotExecutable, context())
+                .hint("this user or group ID is not mapped here; see /etc/subuid and /etc/subgid")
+                .caused_by(error))
+        }
+        other => other.context(context),
+    }
+}
+
+fn enter_directory(path: &Path) -> Result<()> {
+    let missing = |error: std::io::Error| {
+        Error::new(
+            Kind::CommandNotExecutable,
+            format!("workdir \"{}\" does not exist on container", path.display()),
+        )
+        .caused_by(error)
+    };
+    std::env::set_current_dir(path).map_err(missing)?;
+    // A directory outside of the root has no path here.
+    match std::env::current_dir() {
+        Ok(found) if found.is_absolute() => Ok(()),
+        Ok(_) => Err(Error::new(Kind::Denied, "the working directory is outside of the container")),
+        Err(error) => Err(missing(error)),
+    }
+}
+
+/// Runs a program found by the container's `PATH`; returns why it could not.
+fn execute(name: &str, args: &process::Words, env: &process::Words, entries: &[String]) -> Error {
+    let path = entries.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let candidates: Vec<String> = if name.contains('/') {
+        vec![name.to_owned()]
+    } else {
+        let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let dirs = path.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
+        dirs.map(|dir| format!("{dir}/{name}")).collect()
+    };
+    let mut worst: Option<(String, std::io::Error)> = None;
+    for candidate in candidates.iter().filter(|_| !name.is_empty()) {
+        let Ok(file) = CString::new(candidate.as_str()) else { continue };
+        let Err(error) = process::exec(&file, args, env);
+        let missing = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
+        if !missing || Path::new(candidate).exists() {
+            worst = Some((candidate.clone(), error));
+        }
+    }
+    match worst {
+        None if name.contains('/') => Error::new(
+            Kind::CommandNotFound,
+            format!("executable file `{name}` not found: no such file or directory"),
+        ),
+        None => Error::new(
+            Kind::CommandNotFound,
+            format!("executable file `{name}` not found in $PATH: no such file or directory"),
+        ),
+        Some((file, error)) => unexecutable(&file, error),
+    }
+}
+
+fn unexecutable(file: &str, error: std::io::Error) -> Error {
+    let failed = |kind| Error::new(kind, format!("cannot execute `{file}`"));
+    match error.raw_os_error() {
+        // The file is there: what is not is the program that it names.
+        Some(libc::ENOENT) => failed(Kind::CommandNotFound)
+            .hint("its interpreter (first line of a script) or its dynamic loader is missing")
+            .caused_by(error),
+        Some(libc::EACCES) if Path::new(file).is_dir() => Error::new(
+            Kind::CommandNotExecutable,
+            format!("cannot execute `{file}`: is a directory"),
+        ),
+        Some(libc::ENOEXEC) => failed(Kind::CommandNotExecutable)
+            .hint("it is no program for this machine, or a script without a `#!` line")
+            .caused_by(error),
+        _ => failed(Kind::CommandNotExecutable).caused_by(error),
+    }
+}

@@ -1,0 +1,171 @@
+//! The launcher's side of making a container's first process.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::cgroup::Cgroup;
+use super::channel::{Channel, Message};
+use super::init;
+use super::rootfs::Rootfs;
+use super::seccomp::Filter;
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::clone::{Child, clone3};
+
+/// What to launch.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The container in the OCI's words.
+    pub spec: &'a Spec,
+    /// What its root directory is made of.
+    pub rootfs: &'a Rootfs,
+    /// `USER[:GROUP]`, to be resolved in the container's files; `None` takes the numbers of `spec`.
+    pub user: Option<&'a str>,
+    /// Further groups, names or numbers, to be resolved likewise.
+    pub groups: &'a [String],
+    /// Whether a missing working directory is made.
+    pub make_cwd: bool,
+    /// Whether a process of ours stays as process 1 and reaps children.
+    pub reaper: bool,
+    /// Its control group.
+    pub cgroup: Option<&'a Cgroup>,
+    /// Its system call filter.
+    pub filter: Option<&'a Filter>,
+    /// Descriptors 0, 1 and 2; `None` makes a terminal.
+    pub stdio: Option<Stdio<'a>>,
+    /// Whether device nodes can be made here: not in a user namespace.
+    pub device_nodes: bool,
+    /// Namespaces that exist and are joined, with their kind as `CLONE_NEW…`.
+    pub join: &'a [(OwnedFd, i32)],
+}
+
+/// The three standard descriptors of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Stdio<'a> {
+    /// Standard input.
+    pub stdin: BorrowedFd<'a>,
+    /// Standard output.
+    pub stdout: BorrowedFd<'a>,
+    /// Standard error.
+    pub stderr: BorrowedFd<'a>,
+}
+
+/// A container's first process, on its way.
+#[derive(Debug)]
+pub struct Starting {
+    child: Child,
+    channel: Channel,
+    has_terminal: bool,
+}
+
+impl Launch<'_> {
+    /// Makes the process. It prepares its box and then waits for [`Starting::run`].
+    pub fn start(&self) -> Result<Starting> {
+        let (ours, theirs) = Channel::pair()?;
+        let cgroup = self.cgroup.and_then(Cgroup::v2_fd);
+        let child =
+            clone3(self.namespaces(), cgroup, || init::run(self, theirs)).map_err(|error| {
+                match error.raw_os_error() {
+                    Some(libc::ENOSPC | libc::EUSERS) => Error::new(
+                        Kind::Unavailable,
+                        "cannot make namespaces: the limit of this machine is reached",
+                    )
+                    .hint("see the sysctls user.max_*_namespaces"),
+                    Some(libc::EAGAIN) => Error::new(
+                        Kind::Unavailable,
+                        "cannot make a process: the limit of processes is reached",
+                    ),
+                    _ => Error::new(Kind::Internal, "cannot make a process in new namespaces"),
+                }
+                .caused_by(error)
+            })?;
+        Ok(Starting::new(child, ours, self.stdio.is_none()))
+    }
+
+    /// The namespaces that are made with the process; joined ones and the cgroup one come later.
+    fn namespaces(&self) -> i32 {
+        let linux = self.spec.linux().as_ref();
+        let asked = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        asked
+            .iter()
+            .filter(|namespace| namespace.path().is_none())
+            .filter(|namespace| namespace.typ() != LinuxNamespaceType::Cgroup)
+            .fold(libc::CLONE_NEWNS, |flags, namespace| flags | namespace.typ() as i32)
+    }
+}
+
+impl Starting {
+    pub(super) fn new(child: Child, channel: Channel, has_terminal: bool) -> Self {
+        Self { child, channel, has_terminal }
+    }
+
+    /// Returns the process ID.
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Opens its network namespace.
+    pub fn network_namespace(&self) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/ns/net", self.child.pid);
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+            .context(|| format!("cannot open network namespace {path}"))
+    }
+
+    /// Lets it become the user's program; returns its descriptor and its terminal, if it has one.
+    ///
+    /// The terminal has this size, in rows and columns, before the program sees it. On failure the
+    /// process is gone when this returns.
+    pub fn run(self, size: Option<(u16, u16)>) -> Result<(Child, Option<OwnedFd>)> {
+        match self.converse(size) {
+            Ok(terminal) => Ok((self.child, terminal)),
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    fn converse(&self, size: Option<(u16, u16)>) -> Result<Option<OwnedFd>> {
+        let unexpected = || Error::new(Kind::Internal, "the container's process lost its way");
+        let mut terminal = None;
+        if self.has_terminal {
+            let Message::Terminal(master) = self.channel.receive()? else {
+                return Err(unexpected());
+            };
+            if let Some((rows, columns)) = size {
+                crate::sys::terminal::set_size(master.as_fd(), rows, columns)
+                    .context(|| "cannot set the size of the terminal")?;
+            }
+            terminal = Some(master);
+        }
+        self.channel.go();
+        match self.channel.receive()? {
+            Message::Running => Ok(terminal),
+            Message::Terminal(_) => Err(unexpected()),
+        }
+    }
+
+    /// Ends a process that has not become the user's program.
+    pub fn abandon(self) {
+        // It may be gone already; then there is nothing to signal, but still a child to reap.
+        drop(crate::sys::process::send_signal(&self.child.pidfd, libc::SIGKILL));
+        drop(crate::sys::process::wait(self.child.pidfd.as_fd()));
+    }
+}
+
+impl Stdio<'_> {
+    /// Puts them under their numbers.
+    pub(super) fn install(&self) -> std::io::Result<()> {
+        // Sources with low numbers would be overwritten before they are used.
+        let high = |file: BorrowedFd<'_>| {
+            rustix::io::fcntl_dupfd_cloexec(file, 10).map_err(std::io::Error::from)
+        };
+        let files = [high(self.stdin)?, high(self.stdout)?, high(self.stderr)?];
+        for (file, number) in files.iter().zip(0..) {
+            crate::sys::process::redirect(file.as_fd(), number)?;
+        }
+        debug_assert!(files.iter().all(|file| file.as_raw_fd() > 2));
+        Ok(())
+    }
+}

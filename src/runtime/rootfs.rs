@@ -1,0 +1,322 @@
+//! The container's file tree, made in its own mount namespace: nothing of it is seen on the host.
+//!
+//! Every target is resolved beneath the new root (`openat2` with `RESOLVE_IN_ROOT`), so a symbolic
+//! link of the image leads to a place in the image, whatever it says.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::options::{Bind, Options};
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::mount::{self, Attributes};
+
+/// What the root directory is made of.
+#[derive(Clone, Debug)]
+pub enum Rootfs {
+    /// Read-only layers with a writable directory above them.
+    Overlay(Overlay),
+    /// An existing directory, used as it is.
+    Directory(PathBuf),
+}
+
+/// The parts of an overlay.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    /// Read-only directories, the uppermost first.
+    pub layers: Vec<PathBuf>,
+    /// What the container changes.
+    pub upper: PathBuf,
+    /// Scratch space of the kernel, on the file system of `upper`.
+    pub work: PathBuf,
+    /// Whether changes may be lost in a crash: nothing is synced when it ends.
+    pub volatile: bool,
+    /// Whether overlay keeps its marks in `user.` attributes: needed in a user namespace.
+    pub user_xattr: bool,
+    /// A directory to mount it on, in the container's own mount namespace.
+    pub mount_point: PathBuf,
+}
+
+impl Rootfs {
+    /// Mounts the tree in this (the container's) mount namespace and opens its root.
+    pub(super) fn mount(&self) -> Result<OwnedFd> {
+        let (tree, mount_point) = match self {
+            Self::Overlay(overlay) => (overlay.make()?, overlay.mount_point.as_path()),
+            Self::Directory(path) => {
+                let tree = mount::clone_tree(path, true)
+                    .context(|| format!("cannot use root directory {}", path.display()))?;
+                (tree, path.as_path())
+            }
+        };
+        let target = open_dir(mount_point)?;
+        mount::attach(&tree, &target).context(|| {
+            format!("cannot mount the root file system on {}", mount_point.display())
+        })?;
+        // The descriptor of the detached mount is now one of the attached mount.
+        Ok(tree)
+    }
+}
+
+impl Overlay {
+    fn make(&self) -> Result<OwnedFd> {
+        let path = |path: &Path| Some(path.display().to_string());
+        let mut options = vec![
+            ("upperdir".to_owned(), path(&self.upper)),
+            ("workdir".to_owned(), path(&self.work)),
+        ];
+        if self.volatile {
+            options.push(("volatile".to_owned(), None));
+        }
+        if self.user_xattr {
+            options.push(("userxattr".to_owned(), None));
+        }
+        let layers: Vec<&Path> = self.layers.iter().map(PathBuf::as_path).collect();
+        mount::overlay(&layers, &options, 0)
+            .context(|| format!("cannot mount an overlay of {} layers", layers.len()))
+    }
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .context(|| format!("cannot open {}", path.display()))
+}
+
+/// Opens something beneath the new root, without a way out of it.
+pub(super) fn open_in(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// Opens a mount point beneath the new root; what is missing of it is made.
+pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Result<OwnedFd> {
+    let context = || format!("cannot make the mount point {} in the container", path.display());
+    match open_in(root, path, OFlags::PATH) {
+        Err(Errno::NOENT) => {}
+        other => return other.context(context),
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(Kind::Invalid, context()));
+    };
+    let parent = target(root, parent, true)?;
+    let made = if directory {
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+    } else {
+        let mode = Mode::from_raw_mode(0o644);
+        rustix::fs::mknodat(&parent, name, FileType::RegularFile, mode, 0)
+    };
+    match made {
+        // A symbolic link that leads nowhere is in the way.
+        Err(Errno::EXIST) | Ok(()) => open_in(root, path, OFlags::PATH).context(context),
+        Err(error) => Err(error).context(context),
+    }
+}
+
+/// Mounts one entry of the OCI configuration.
+pub(super) fn apply(root: BorrowedFd<'_>, entry: &Mount) -> Result<()> {
+    let words = entry.options().as_deref().unwrap_or_default();
+    let options = Options::parse(words);
+    let destination = entry.destination();
+    let kind = entry.typ().as_deref().unwrap_or("bind");
+    let context = || format!("cannot mount {} ({kind})", destination.display());
+    if options.bind.is_some() || kind == "bind" {
+        let source = entry.source().as_deref().ok_or_else(|| {
+            Error::new(Kind::Invalid, "a bind mount needs a source").within(context())
+        })?;
+        let tree = bind(source, &options).context(context)?;
+        let directory = source.is_dir();
+        return place(root, destination, &tree, directory, &options).context(context);
+    }
+    let source = entry.source().as_deref().map(Path::to_string_lossy);
+    let data = if kind == "overlay" { split_layers(&options.data) } else { options.data.clone() };
+    let tree = mount::kind(kind)
+        .and_then(|kind| mount::filesystem(&kind, source.as_deref(), &data, options.attributes.set))
+        .context(context)?;
+    place(root, destination, &tree, true, &Options { attributes: Attributes::default(), ..options })
+        .context(context)
+}
+
+/// Names lower directories one at a time: one string would be too long for many.
+fn split_layers(data: &[(String, Option<String>)]) -> Vec<(String, Option<String>)> {
+    data.iter()
+        .flat_map(|(name, value)| match (name.as_str(), value) {
+            ("lowerdir", Some(value)) => value
+                .split(':')
+                .map(|layer| ("lowerdir+".to_owned(), Some(layer.to_owned())))
+                .collect(),
+            _ => vec![(name.clone(), value.clone())],
+        })
+        .collect()
+}
+
+fn bind(source: &Path, options: &Options) -> Result<OwnedFd> {
+    let recursive = options.bind == Some(Bind::All);
+    mount::clone_tree(source, recursive).context(|| format!("cannot bind {}", source.display()))
+}
+
+fn place(
+    root: BorrowedFd<'_>,
+    destination: &Path,
+    tree: &OwnedFd,
+    directory: bool,
+    options: &Options,
+) -> Result<()> {
+    if options.attributes != Attributes::default() {
+        mount::set_attributes(tree, options.attributes, options.attributes_recursive)
+            .context(|| "cannot set its attributes")?;
+    }
+    let target = target(root, destination, directory)?;
+    mount::attach(tree, &target).context(|| "cannot put it there")?;
+    if options.propagation != 0 {
+        let propagation = Attributes { propagation: options.propagation, ..Attributes::default() };
+        mount::set_attributes(tree, propagation, options.propagation_recursive)
+            .context(|| "cannot set its propagation")?;
+    }
+    Ok(())
+}
+
+/// The devices that every container has: name, major and minor number.
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// The links that every container has in /dev.
+const LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// Fills /dev: with device nodes, or with the host's by bind mounts where nodes cannot be made.
+pub(super) fn fill_dev(root: BorrowedFd<'_>, more: &[LinuxDevice], nodes: bool) -> Result<()> {
+    let dev = target(root, Path::new("/dev"), true)?;
+    for (name, major, minor) in DEVICES {
+        if nodes {
+            let mode = Mode::from_raw_mode(0o666);
+            let device = rustix::fs::makedev(major, minor);
+            match rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device) {
+                Ok(()) => {
+                    // The umask took some bits.
+                    rustix::fs::chmodat(&dev, name, mode, AtFlags::empty())
+                        .context(|| format!("cannot make /dev/{name}"))?;
+                    continue;
+                }
+                // The directory is the host's, bound by the user.
+                Err(Errno::EXIST) => continue,
+                Err(Errno::PERM) => {}
+                Err(error) => return Err(error).context(|| format!("cannot make /dev/{name}")),
+            }
+        }
+        bind_device(root, &Path::new("/dev").join(name), &Path::new("/dev").join(name))?;
+    }
+    for (to, name) in LINKS {
+        match rustix::fs::symlinkat(to, &dev, name) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).context(|| format!("cannot make /dev/{name}")),
+        }
+    }
+    for device in more {
+        add_device(root, device, nodes)?;
+    }
+    Ok(())
+}
+
+fn bind_device(root: BorrowedFd<'_>, source: &Path, path: &Path) -> Result<()> {
+    let context = || format!("cannot show device {} in the container", source.display());
+    let tree = mount::clone_tree(source, false).context(context)?;
+    mount::attach(&tree, target(root, path, false)?).context(context)
+}
+
+fn add_device(root: BorrowedFd<'_>, device: &LinuxDevice, nodes: bool) -> Result<()> {
+    let path = device.path();
+    let context = || format!("cannot make device {}", path.display());
+    if !nodes {
+        return bind_device(root, path, path);
+    }
+    let kind = match device.typ() {
+        LinuxDeviceType::B => FileType::BlockDevice,
+        LinuxDeviceType::P => FileType::Fifo,
+        _ => FileType::CharacterDevice,
+    };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(Kind::Invalid, context()));
+    };
+    let number = |number: i64| u32::try_from(number).unwrap_or(0);
+    let parent = target(root, parent, true)?;
+    let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
+    let id = rustix::fs::makedev(number(device.major()), number(device.minor()));
+    match rustix::fs::mknodat(&parent, name, kind, mode, id) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()),
+        Err(error) => return Err(error).context(context),
+    }
+    rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).context(context)?;
+    rustix::fs::chownat(
+        &parent,
+        name,
+        device.uid().map(rustix::fs::Uid::from_raw),
+        device.gid().map(rustix::fs::Gid::from_raw),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .context(context)
+}
+
+/// Hides paths: a file behind /dev/null, a directory behind an empty one.
+pub(super) fn mask(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
+    let null = open_in(root, Path::new("/dev/null"), OFlags::PATH);
+    for path in paths {
+        let context = || format!("cannot mask {path}");
+        let Some(target) = existing(root, path).context(context)? else { continue };
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&target).context(context)?.st_mode);
+        let cover = if kind == FileType::Directory {
+            let options = [
+                ("size".to_owned(), Some("0".to_owned())),
+                ("nr_inodes".to_owned(), Some("1".to_owned())),
+            ];
+            mount::filesystem(c"tmpfs", Some("tmpfs"), &options, mount::READ_ONLY)
+        } else {
+            match &null {
+                Ok(null) => mount::clone_at(null.as_fd(), false),
+                Err(error) => Err((*error).into()),
+            }
+        };
+        mount::attach(cover.context(context)?, target).context(context)?;
+    }
+    Ok(())
+}
+
+/// Makes paths read-only, with all that is mounted below them.
+pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
+    for path in paths {
+        let context = || format!("cannot make {path} read-only");
+        let Some(target) = existing(root, path).context(context)? else { continue };
+        let tree = mount::clone_at(target.as_fd(), true).context(context)?;
+        let attributes = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
+        mount::set_attributes(&tree, attributes, true).context(context)?;
+        mount::attach(tree, target).context(context)?;
+    }
+    Ok(())
+}
+
+fn existing(root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
+    match open_in(root, Path::new(path), OFlags::PATH) {
+        Ok(target) => Ok(Some(target)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

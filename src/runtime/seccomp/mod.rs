@@ -1,0 +1,85 @@
+//! System call filters: from a profile to a program for the kernel.
+//!
+//! [`profile`] turns Docker's conditional form into the OCI's plain one, [`compile`] turns that into
+//! classic BPF. What it means follows libseccomp, which Docker and Podman use, so that a profile does
+//! here what it does there:
+//!
+//! - A rule without conditions decides about its call, whatever rules with conditions say. Of several
+//!   such rules the first counts. Otherwise the first rule whose conditions all hold decides.
+//! - A rule with two conditions on the same argument stands for one rule for each condition.
+//! - A rule that says what would happen anyway is as if it were not there.
+//! - A call that is newer than all that the profile names gets `ENOSYS` where the profile would refuse
+//!   it, so that programs fall back to what they did before; with `EPERM` they would give up.
+//! - A call by an architecture that the profile does not list ends the process.
+
+mod assemble;
+mod calls;
+pub mod profile;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::bpf::{FILTER_MAX, FilterFlags, FilterInstruction, install_filter};
+
+pub use profile::{default_profile, load};
+
+/// A compiled system call filter.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    program: Vec<FilterInstruction>,
+    flags: FilterFlags,
+}
+
+impl Filter {
+    /// Installs the filter for the calling thread and all that it will make, for good.
+    ///
+    /// Needs either `no_new_privs` or CAP_SYS_ADMIN in the thread's user namespace. Allocates nothing.
+    /// Returns the listener if the profile leaves calls to another process.
+    pub fn install(&self) -> io::Result<Option<OwnedFd>> {
+        install_filter(&self.program, self.flags)
+    }
+
+    /// Returns the program's length in instructions.
+    pub fn length(&self) -> usize {
+        self.program.len()
+    }
+}
+
+/// Compiles a profile for the architecture that barge runs on.
+pub fn compile(profile: &LinuxSeccomp) -> Result<Filter> {
+    let program = assemble::assemble(&calls::tables(profile)?);
+    if program.len() > FILTER_MAX {
+        let message = format!(
+            "the seccomp profile needs a filter of {} instructions, the kernel takes {FILTER_MAX}",
+            program.len()
+        );
+        return Err(Error::new(Kind::Invalid, message)
+            .hint("use fewer rules with conditions, or leave out architectures"));
+    }
+    Ok(Filter { program, flags: flags(profile) })
+}
+
+fn flags(profile: &LinuxSeccomp) -> FilterFlags {
+    let listener = profile.default_action() == LinuxSeccompAction::ScmpActNotify
+        || profile.syscalls().iter().flatten().any(|rule| {
+            rule.action() == LinuxSeccompAction::ScmpActNotify && !rule.names().is_empty()
+        });
+    let Some(asked) = profile.flags() else {
+        // What runc does for a profile that says nothing, as Docker's: the mitigation is costly.
+        return FilterFlags { speculation: true, listener, ..FilterFlags::default() };
+    };
+    // `TSYNC` changes nothing: the thread that installs the filter is alone in its process.
+    let has = |flag| asked.contains(&flag);
+    FilterFlags {
+        log: has(LinuxSeccompFilterFlag::SeccompFilterFlagLog),
+        speculation: has(LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow),
+        listener,
+        killable: listener && has(LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Users and groups by the container's own /etc/passwd and /etc/group.
+
+use std::io::Read;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// Who a process runs as.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// User ID.
+    pub(super) uid: u32,
+    /// Group ID.
+    pub(super) gid: u32,
+    /// Further groups.
+    pub(super) groups: Vec<u32>,
+    /// Home directory.
+    pub(super) home: String,
+}
+
+/// More than any sensible user database; a larger file is not read to its end.
+const LARGEST: u64 = 16 << 20;
+
+/// Reads a file of the container that we are in. A file that is none, or is not there, is empty.
+pub(super) fn read(path: &str) -> Result<String> {
+    // A FIFO or device that the image put there must not make us wait.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let context = || format!("cannot read the container's {path}");
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => std::fs::File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
+        Err(error) => return Err(error).context(context),
+    };
+    if !file.metadata().context(context)?.is_file() {
+        return Ok(String::new());
+    }
+    let mut data = Vec::new();
+    file.take(LARGEST).read_to_end(&mut data).context(context)?;
+    Ok(String::from_utf8_lossy(&data).into_owned())
+}
+
+/// Finds out who `USER[:GROUP]` is; both may be names or numbers.
+///
+/// A number that the files do not know is taken as it is. Without a group, the user's own is taken,
+/// and the groups that list the user as a member; with one, that one alone (as Docker does).
+pub(super) fn resolve(asked: &str, more: &[String], passwd: &str, group: &str) -> Result<Identity> {
+    let (user, chosen) = match asked.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (asked, None),
+    };
+    let user = if user.is_empty() { "0" } else { user };
+    let entry = lines(passwd, 6).find(|fields| fields[0] == user).or_else(|| {
+        let number: u32 = user.parse().ok()?;
+        lines(passwd, 6).find(|fields| fields[2].parse() == Ok(number))
+    });
+    let mut identity = match &entry {
+        Some(fields) => Identity {
+            uid: number(fields[2], "user", user)?,
+            gid: number(fields[3], "group", user)?,
+            groups: Vec::new(),
+            home: fields[5].to_owned(),
+        },
+        None => Identity { uid: number(user, "user", user)?, ..Identity::default() },
+    };
+    match (chosen.filter(|chosen| !chosen.is_empty()), &entry) {
+        (Some(chosen), _) => identity.gid = group_number(chosen, group)?,
+        (None, Some(fields)) => identity.groups = memberships(fields[0], group),
+        (None, None) => {}
+    }
+    for name in more {
+        let gid = group_number(name, group)?;
+        if !identity.groups.contains(&gid) {
+            identity.groups.push(gid);
+        }
+    }
+    if identity.home.is_empty() {
+        "/".clone_into(&mut identity.home);
+    }
+    Ok(identity)
+}
+
+/// The lines of a user database that have at least `count` fields.
+fn lines(text: &str, count: usize) -> impl Iterator<Item = Vec<&str>> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .filter(move |fields| fields.len() >= count)
+}
+
+fn number(text: &str, what: &str, asked: &str) -> Result<u32> {
+    // -1 means "leave it" to the kernel, so it can be nobody's ID.
+    text.parse::<u32>().ok().filter(|id| *id != u32::MAX).ok_or_else(|| {
+        Error::new(
+            Kind::CommandNotExecutable,
+            format!("unable to find {what} {asked}: no matching entries in passwd file"),
+        )
+        .hint("use a number, or a user that the image's /etc/passwd has")
+    })
+}
+
+fn group_number(name: &str, group: &str) -> Result<u32> {
+    if let Some(fields) = lines(group, 3).find(|fields| fields[0] == name) {
+        return number(fields[2], "group", name);
+    }
+    name.parse::<u32>().ok().filter(|id| *id != u32::MAX).ok_or_else(|| {
+        Error::new(
+            Kind::CommandNotExecutable,
+            format!("unable to find group {name}: no matching entries in group file"),
+        )
+        .hint("use a number, or a group that the image's /etc/group has")
+    })
+}
+
+fn memberships(user: &str, group: &str) -> Vec<u32> {
+    lines(group, 4)
+        .filter(|fields| fields[3].split(',').any(|member| member.trim() == user))
+        .filter_map(|fields| fields[2].parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+        # comment\n\
+        broken\n\
+        www:x:33:34:www:/var/www:/bin/false\n\
+        evil:x:4294967295:1::/:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\nwww:x:34:\nadm:x:4:syslog,www\ntape:x:26:www\n";
+
+    fn identity(uid: u32, gid: u32, groups: &[u32], home: &str) -> Option<Identity> {
+        Some(Identity { uid, gid, groups: groups.to_vec(), home: home.to_owned() })
+    }
+
+    #[test]
+    fn resolves_users() {
+        for (asked, want) in [
+            ("", identity(0, 0, &[], "/root")),
+            ("root", identity(0, 0, &[], "/root")),
+            ("www", identity(33, 34, &[4, 26], "/var/www")),
+            ("33", identity(33, 34, &[4, 26], "/var/www")),
+            ("www:adm", identity(33, 4, &[], "/var/www")),
+            ("www:77", identity(33, 77, &[], "/var/www")),
+            (":adm", identity(0, 4, &[], "/root")),
+            ("1234", identity(1234, 0, &[], "/")),
+            ("1234:5", identity(1234, 5, &[], "/")),
+            ("nobody", None),
+            ("www:nobody", None),
+            ("evil", None),
+            ("4294967295", None),
+            ("-1", None),
+        ] {
+            assert_eq!(resolve(asked, &[], PASSWD, GROUP).ok(), want, "{asked}");
+        }
+    }
+
+    #[test]
+    fn adds_groups() {
+        let more = ["tape".to_owned(), "9".to_owned()];
+        let found = resolve("www", &more, PASSWD, GROUP).unwrap();
+        assert_eq!(found.groups, [4, 26, 9]);
+    }
+}

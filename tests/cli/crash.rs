@@ -1,0 +1,176 @@
+//! SIGKILL at random points: the next command finds a store that it understands.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::support::leaks::processes;
+use super::support::{Barge, eventually, wait_until};
+
+/// How often each loop kills.
+const ROUNDS: u32 = 60;
+
+/// Delays that cover the whole run of a command, the same in each run of the tests.
+fn delay(round: u32, whole: Duration) -> Duration {
+    let part = (round.wrapping_mul(2_654_435_761) >> 16) & 0xffff;
+    whole * part / 0xffff
+}
+
+/// Waits without sleeping through a signal's arrival: the process may end before.
+fn after(delay: Duration, mut ended: impl FnMut() -> bool) {
+    eventually(delay, &mut ended);
+}
+
+/// Checks that the store can be used, that `ps` shows nothing odd, and that all can be removed.
+#[track_caller]
+fn check(barge: &Barge, round: u32) {
+    let lines = barge.run(["ps", "-a", "--format", "{{.ID}} {{.State}}"]).ok().lines();
+    for line in &lines {
+        let state = line.split_whitespace().nth(1).unwrap_or_default();
+        assert!(
+            ["created", "running", "exited", "stopped"].contains(&state),
+            "round {round}: {line}"
+        );
+    }
+    barge.run(["rm", "-f", "-t", "0", "-a"]).ok();
+    assert!(barge.containers().is_empty(), "round {round}");
+    barge.await_silence();
+}
+
+#[test]
+fn killed_commands_leave_a_store_that_works() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    let begin = Instant::now();
+    barge.shell(&[], "true").ok();
+    let whole = begin.elapsed() * 2;
+    for round in 0..ROUNDS {
+        let line: &[&str] = match round % 3 {
+            0 => &["run", "--rm", "--network=none", "--name", "box", "busybox", "true"],
+            1 => &["run", "-d", "--network=none", "--name", "box", "busybox", "sleep", "1000"],
+            _ => &["create", "--name", "box", "busybox", "true"],
+        };
+        let mut running = barge.command(line).spawn();
+        after(delay(round, whole), || running.has_ended());
+        running.signal(Signal::KILL);
+        running.wait();
+        check(&barge, round);
+        // The name is free again.
+        barge.run(["create", "--name", "box", "busybox", "true"]).ok();
+        barge.run(["rm", "box"]).ok();
+    }
+    barge.shell(&[], "echo works").ok().stdout("works\n");
+    barge.leaves_nothing();
+}
+
+/// Returns the monitor of a container; a process that has its ID in its command line.
+fn monitor(id: &str) -> Option<Pid> {
+    processes()
+        .iter()
+        .find(|process| {
+            let line = process.command_line();
+            line.contains("monitor") && line.contains(id)
+        })
+        .and_then(|process| i32::try_from(process.pid).ok())
+        .and_then(Pid::from_raw)
+}
+
+#[test]
+fn a_killed_monitor_takes_its_container_along() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    for round in 0..ROUNDS {
+        let id = barge.start(["--name", "box", "busybox", "sleep", "1000"]);
+        let pid: u32 = barge.inspect("box", "{{.State.Pid}}").parse().unwrap();
+        let monitor = monitor(&id).expect("a running container has a monitor");
+        kill_process(monitor, Signal::KILL).unwrap();
+        // Whoever looks first repairs the record; the container's processes end.
+        wait_until("it is not running", || barge.status("box") == "exited");
+        wait_until("its process is gone", || processes().iter().all(|process| process.pid != pid));
+        let state = barge.inspect("box", "{{.State.Running}} {{.State.Pid}} {{.State.ExitCode}}");
+        assert_eq!(state, "false 0 137", "round {round}");
+        if round % 2 == 0 {
+            barge.run(["start", "box"]).ok();
+            assert_eq!(barge.status("box"), "running");
+        }
+        check(&barge, round);
+    }
+    barge.leaves_nothing();
+}
+
+#[test]
+fn a_monitor_killed_while_it_starts_leaves_a_store_that_works() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    let begin = Instant::now();
+    barge.shell(&[], "true").ok();
+    let whole = begin.elapsed();
+    for round in 0..ROUNDS {
+        let line = ["run", "-d", "--network=none", "--name", "box", "busybox", "sleep", "1000"];
+        let mut running = barge.command(line).spawn();
+        after(delay(round, whole), || running.has_ended());
+        // Every process of this store but the command itself.
+        let command = running.pid();
+        for pid in barge.processes() {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("it is positive");
+            if pid != command {
+                // It may have ended meanwhile.
+                let _ended = kill_process(pid, Signal::KILL);
+            }
+        }
+        let output = running.wait();
+        if output.status != 0 {
+            output.one_error();
+        }
+        check(&barge, round);
+    }
+    barge.leaves_nothing();
+}
+
+#[test]
+fn killed_removals_are_finished_by_the_next() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    for round in 0..ROUNDS {
+        barge.start(["--name", "box", "busybox", "sleep", "1000"]);
+        let mut running = barge.command(["rm", "-f", "-t", "0", "box"]).spawn();
+        after(delay(round, Duration::from_millis(60)), || running.has_ended());
+        running.signal(Signal::KILL);
+        running.wait();
+        check(&barge, round);
+        barge.run(["create", "--name", "box", "busybox", "true"]).ok();
+        barge.run(["rm", "box"]).ok();
+    }
+    barge.leaves_nothing();
+}
+
+#[test]
+fn a_container_with_rm_is_removed_by_whoever_notices() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    let id = barge.start(["--rm", "busybox", "sleep", "1000"]);
+    kill_process(monitor(&id).unwrap(), Signal::KILL).unwrap();
+    wait_until("it is gone", || !barge.containers().contains(&id));
+    barge.leaves_nothing();
+}
+
+#[test]
+fn waiting_commands_notice_that_the_monitor_died() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    let id = barge.start(["--name", "box", "busybox", "sh", "-c", "echo up; exec sleep 1000"]);
+    barge.await_log("box", "up");
+    let waiting = [
+        barge.command(["wait", "box"]).spawn(),
+        barge.command(["attach", "--no-stdin", "box"]).spawn(),
+        barge.command(["logs", "-f", "box"]).spawn(),
+        barge.command(["exec", "box", "sleep", "1000"]).spawn(),
+    ];
+    wait_until("they have started", || barge.processes().len() >= 7);
+    kill_process(monitor(&id).unwrap(), Signal::KILL).unwrap();
+    for one in waiting {
+        // They end; how is their affair.
+        one.wait();
+    }
+    assert_eq!(barge.status("box"), "exited");
+}

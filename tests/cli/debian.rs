@@ -1,0 +1,110 @@
+//! Real root file systems and a real application: Debian, nginx, redis.
+
+use std::time::Duration;
+
+use super::support::registry::{Registry, free_port};
+use super::support::{Barge, Need, fixture, needs, wait_until};
+
+#[test]
+fn debian_runs_its_programs() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
+    let barge = Barge::new();
+    let tar = fixture::debian();
+    barge.run(["import", "-c", "CMD [\"bash\"]", &tar.to_string_lossy(), "debian"]).ok();
+    let run = |line: &[&str]| {
+        barge.run([&["run", "--rm", "--network=none", "debian"], line].concat()).ok().text()
+    };
+    assert!(run(&["apt-get", "--version"]).starts_with("apt "));
+    assert_eq!(run(&["perl", "-e", "print join(',', map { $_ * $_ } 1..5)"]), "1,4,9,16,25");
+    assert_eq!(run(&["bash", "-c", "echo ${BASH_VERSION%%.*}; id -un"]), "5\nroot");
+    assert!(run(&["sh", "-c", "dpkg -l | grep -c '^ii'"]).parse::<u32>().unwrap() > 50);
+    // A system's files have many owners and modes.
+    assert_eq!(
+        run(&["stat", "-c", "%U:%G %a", "/etc/shadow", "/usr/bin/passwd", "/tmp", "/var/mail"]),
+        "root:shadow 640\nroot:root 4755\nroot:root 1777\nroot:mail 2775"
+    );
+    assert_eq!(run(&["su", "-s", "/bin/sh", "www-data", "-c", "id -un"]), "www-data");
+    let mut terminal = barge
+        .command(["run", "--rm", "-it", "--network=none", "--hostname", "deb", "debian"])
+        .terminal();
+    terminal.expect("root@deb:/# ");
+    terminal.send("echo $((40+2)) > /file; cat /file\r");
+    terminal.expect("42\r\n");
+    terminal.send("tput cols; exit 9\r");
+    terminal.expect("80\r\n");
+    terminal.exits(9);
+}
+
+#[test]
+fn debian_keeps_what_was_installed() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
+    let barge = Barge::new();
+    let tar = fixture::debian();
+    barge.run(["import", &tar.to_string_lossy(), "debian"]).ok();
+    // Removing a directory of the image and making it anew is what package managers do.
+    let script = "rm -rf /usr/share/doc && mkdir /usr/share/doc && echo new > /usr/share/doc/f && \
+                  mv /etc/apt /etc/apt.old && ls /etc/apt.old | wc -l && chown -R www-data /var/lib/dpkg && \
+                  stat -c %U /var/lib/dpkg/status";
+    let line = ["run", "--network=none", "--name", "box", "debian", "sh", "-c", script];
+    let lines = barge.run(line).ok().lines();
+    assert_eq!(lines[1], "www-data");
+    let id = barge.inspect("box", "{{.Id}}");
+    barge.run(["start", "-a", &id]).exits(1);
+    barge.run(["rm", "box"]).ok();
+    barge
+        .run([
+            "run",
+            "--rm",
+            "--network=none",
+            "debian",
+            "stat",
+            "-c",
+            "%U",
+            "/var/lib/dpkg/status",
+        ])
+        .ok()
+        .stdout("root\n");
+}
+
+#[test]
+fn nginx_and_redis_serve_from_a_pulled_image() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
+    let barge = Barge::new();
+    let registry = Registry::with_web(barge.place());
+    let image = registry.reference("web:1");
+    let port = free_port(barge.place());
+    let publish = format!("{port}:80");
+    barge.run(["pull", "-q", &image]).ok();
+    assert_eq!(barge.layers().len(), 5);
+    let line = ["run", "-d", "--name", "web", "-p", &publish, &image];
+    barge.run(line).ok();
+    let url = format!("http://127.0.0.1:{port}/");
+    let curl = || {
+        let line = ["-sS", "-m", "10", &url];
+        barge.other_command("curl", line).limit(Duration::from_secs(30)).run()
+    };
+    wait_until("nginx serves", || curl().status == 0);
+    curl().ok().stdout("<html><body>served from a container</body></html>\n");
+    wait_until("redis answers", || barge.run(["exec", "web", "redis-cli", "PING"]).status == 0);
+    barge.run(["exec", "web", "redis-cli", "PING"]).ok().stdout("PONG\n");
+    barge.run(["exec", "web", "redis-cli", "SET", "k", "v"]).ok().stdout("OK\n");
+    barge.run(["exec", "web", "redis-cli", "GET", "k"]).ok().stdout("v\n");
+    // The topmost layer removed a directory of the lowest.
+    barge.run(["exec", "web", "ls", "/usr/share/doc"]).exits(2);
+    // nginx's workers are another user; nginx stops on the signal that the image names.
+    let users =
+        "for p in /proc/[0-9]*; do grep -q nginx $p/comm && stat -c %U $p; done | sort -u | xargs";
+    barge.run(["exec", "web", "sh", "-c", users]).ok().stdout("root www-data\n");
+    barge.run(["stop", "web"]).ok();
+    assert_eq!(barge.inspect("web", "{{.State.ExitCode}}"), "0");
+    barge.run(["rm", "web"]).ok();
+    barge.leaves_nothing();
+    barge.run(["rmi", &image]).ok();
+    assert!(barge.layers().is_empty());
+}

@@ -1,0 +1,57 @@
+//! The whole tool, used from the command line as its users use it.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod builtin;
+mod crash;
+mod debian;
+mod exec;
+mod hostile;
+mod images;
+mod info;
+mod lifecycle;
+mod limits;
+mod listing;
+mod logs;
+mod mounts;
+mod network;
+mod parallel;
+mod pull;
+mod refusals;
+mod restart;
+mod run;
+mod security;
+mod terminal;
+
+use std::fs;
+use std::path::Path;
+
+use support::{Need, needs};
+
+/// A test file that is not listed above would never run.
+#[test]
+fn every_test_file_is_listed() {
+    if !needs(&[Need::Sources]) {
+        return;
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let main = fs::read_to_string(directory.join("main.rs")).unwrap();
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(
+            stem == "main" || main.contains(&format!("\nmod {stem};\n")),
+            "{stem} is not listed in tests/cli/main.rs"
+        );
+    }
+}
+
+/// Makes what the unprivileged user needs, even if only some tests were asked for.
+#[test]
+fn fixtures_can_be_made() {
+    if needs(&[Need::Debian]) {
+        support::fixture::make_all();
+    }
+}

@@ -1,0 +1,20 @@
+//! What the tests of the whole tool stand on: a store of their own, processes with deadlines,
+//! fixtures, registries, and a look at what was left behind.
+
+pub(crate) mod barge;
+pub(crate) mod fixture;
+pub(crate) mod layout;
+pub(crate) mod leaks;
+pub(crate) mod needs;
+pub(crate) mod output;
+pub(crate) mod place;
+pub(crate) mod process;
+pub(crate) mod registry;
+pub(crate) mod server;
+pub(crate) mod terminal;
+mod web;
+
+pub(crate) use barge::Barge;
+pub(crate) use needs::{Need, is_root, needs};
+pub(crate) use output::Output;
+pub(crate) use process::{Running, eventually, tool, wait_until};
