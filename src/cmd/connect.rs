@@ -44,10 +44,10 @@ pub(crate) struct Wanted {
 
 impl ConnectFlags {
     /// Returns what the monitor has to know of the user's side.
-    pub(crate) fn attach(tty: bool) -> Attach {
+    pub(crate) fn attach(&self, tty: bool) -> Attach {
         let size =
             [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().find_map(terminal::size);
-        Attach { tty, size: size.filter(|_| tty) }
+        Attach { tty, size: size.filter(|_| tty), proxy_signals: self.sig_proxy }
     }
 
     /// Copies between our streams and the container's until it ends or the user leaves.
@@ -62,7 +62,6 @@ impl ConnectFlags {
             stdout: only(wanted.stdout, rustix::stdio::stdout()),
             stderr: only(wanted.stderr, rustix::stdio::stderr()),
             detach_keys: &keys.0,
-            proxy_signals: self.sig_proxy,
         };
         Ok(match session.run(&streams)? {
             Ended::Exited(code) => Status::of_container(code),

@@ -74,7 +74,7 @@ impl Act for Exec {
             privileged: self.privileged,
             detach_keys: self.detach_keys.unwrap_or_default().0,
         };
-        let code = world.power()?.exec(&name, &spec)?;
-        Ok(Status::of_container(code))
+        // On success this process becomes the one that watches over the command.
+        match world.power()?.exec(&name, &spec)? {}
     }
 }

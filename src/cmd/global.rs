@@ -36,7 +36,7 @@ pub(crate) struct Global {
 
 /// Adds the flags to the definition of the whole.
 pub(crate) fn define(command: Command) -> Command {
-    Global::augment_args(command).bin_name("barge")
+    parse::with_help(Global::augment_args(command)).bin_name("barge")
 }
 
 /// What stands before the command.
@@ -57,7 +57,7 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Parsed> {
     let mut matches = command
         .try_get_matches_from_mut(&words)
         .map_err(|error| parse::explain(&command, &words, error))?;
-    if matches.get_flag("help") {
+    if matches.get_flag(parse::HELP) {
         return Ok(Parsed::Help);
     }
     let rest = match matches.remove_subcommand() {

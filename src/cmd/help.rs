@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::parse;
 use super::tree::Group;
 
 /// Writes the help of a command that does something.
@@ -14,9 +15,7 @@ pub(crate) fn verb(command: &Command) -> String {
         let rest = long.strip_prefix(&about).unwrap_or(&long).trim();
         if !rest.is_empty() {
             text.push_str("Description:\n");
-            for line in rest.lines() {
-                push(&mut text, format_args!("{}", format!("  {line}").trim_end()));
-            }
+            rest.lines().for_each(|line| wrap(&mut text, line));
             text.push('\n');
         }
     }
@@ -48,10 +47,28 @@ pub(crate) fn group(path: &str, group: &Group) -> String {
     text
 }
 
+/// Writes a paragraph, indented, in lines of 80 columns.
+fn wrap(text: &mut String, paragraph: &str) {
+    let mut line = String::from(" ");
+    for word in paragraph.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > 80 {
+            push(text, format_args!("{line}"));
+            line.truncate(1);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    push(text, format_args!("{}", line.trim_end()));
+}
+
 fn options(text: &mut String, command: &Command) {
-    let rows: Vec<(String, String)> = command
+    let mut arguments: Vec<&Arg> = command
         .get_arguments()
-        .filter(|arg| !arg.is_positional() && !arg.is_hide_set())
+        .filter(|arg| !arg.is_positional() && !arg.is_hide_set() && arg.get_id() != parse::HELP)
+        .collect();
+    arguments.sort_by_key(|arg| arg.get_long());
+    let rows: Vec<(String, String)> = arguments
+        .into_iter()
         .map(|arg| (flag(arg), arg.get_help().map(ToString::to_string).unwrap_or_default()))
         .collect();
     if rows.is_empty() {

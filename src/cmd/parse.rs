@@ -11,11 +11,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::error::{Error, Kind, Result};
 use crate::spec::mount::parse_bool;
 
+/// The flag that shows help.
+pub(crate) const HELP: &str = "help";
+
 /// Parses the words after a command; `None` if help is asked for.
 pub(crate) fn arguments(command: Command, words: Vec<OsString>) -> Result<Option<ArgMatches>> {
     let mut refined = refine(command);
     match refined.try_get_matches_from_mut(&words) {
-        Ok(matches) if matches.get_flag("help") => Ok(None),
+        Ok(matches) if matches.get_flag(HELP) => Ok(None),
         Ok(matches) => Ok(Some(matches)),
         Err(_) if asks_for_help(&refined, &words) => Ok(None),
         Err(error) => Err(explain(&refined, &words, error)),
@@ -25,21 +28,28 @@ pub(crate) fn arguments(command: Command, words: Vec<OsString>) -> Result<Option
 /// Tells whether help is asked for; then nothing else needs to be right.
 fn asks_for_help(command: &Command, words: &[OsString]) -> bool {
     let matches = command.clone().ignore_errors(true).try_get_matches_from(words);
-    let is_set = |matches: ArgMatches| matches!(matches.try_get_one("help"), Ok(Some(true)));
+    let is_set = |matches: ArgMatches| matches!(matches.try_get_one(HELP), Ok(Some(true)));
     matches.is_ok_and(is_set)
+}
+
+/// Adds `--help`, and `-h` unless that is something else.
+pub(crate) fn with_help(command: Command) -> Command {
+    let has_h = command.get_arguments().any(|arg| arg.get_short() == Some('h'));
+    let help = Arg::new(HELP).long("help").help("Show this help").action(ArgAction::SetTrue);
+    command.disable_help_flag(true).disable_help_subcommand(true).arg(if has_h {
+        help
+    } else {
+        help.short('h')
+    })
 }
 
 /// Makes a definition parse as Docker's and Podman's do.
 pub(crate) fn refine(command: Command) -> Command {
-    let has_h = command.get_arguments().any(|arg| arg.get_short() == Some('h'));
-    let help = Arg::new("help").long("help").action(ArgAction::SetTrue);
     command
         .no_binary_name(true)
-        .disable_help_flag(true)
         .disable_version_flag(true)
         // A flag that is given again replaces what was given before.
         .args_override_self(true)
-        .arg(if has_h { help } else { help.short('h') })
         .mut_args(|arg| match arg.get_action() {
             // `--rm=false`; but never `--rm false`.
             ArgAction::SetTrue => arg

@@ -21,7 +21,7 @@ pub(crate) struct RegistryFlags {
     /// Platform of the image, as in linux/arm64
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// Print nothing but the ID
+    /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
     /// Insist on HTTPS with a valid certificate

@@ -80,7 +80,7 @@ impl Act for Run {
         };
         // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
         let show_id = self.detach || !(wanted.stdout || wanted.stderr);
-        let attach = (!self.detach).then(|| ConnectFlags::attach(settings.tty));
+        let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
         let session = match engine.start(&id, attach.as_ref()) {
             Ok(session) => session,
             Err(error) => return Err(forget(&engine, &id, settings.remove, error)),

@@ -77,7 +77,7 @@ impl Act for Start {
         };
         let container = engine.lookup(name)?;
         let tty = container.config.settings.tty;
-        let attach = ConnectFlags::attach(tty);
+        let attach = self.connect.attach(tty);
         match engine.start(container.id(), Some(&attach))? {
             Some(session) => self.connect.follow(session, wanted(&container, self.interactive)),
             // It runs already: its output is heard from now on.
@@ -137,7 +137,7 @@ impl Act for Attach {
                 .hint("start it with `barge start --attach`"));
             }
         }
-        let attach = ConnectFlags::attach(container.config.settings.tty);
+        let attach = self.connect.attach(container.config.settings.tty);
         let session = engine.attach(container.id(), &attach)?;
         self.connect.follow(session, wanted(&container, !self.no_stdin))
     }

@@ -103,19 +103,20 @@ impl Verb {
             .bin_name(path)
             .visible_aliases(&self.names[1..])
             .override_usage(usage.trim_end().to_owned());
-        (self.define)(command)
+        parse::with_help((self.define)(command))
     }
 }
 
 impl Group {
     fn define(&self, above: &str) -> Command {
         let path = format!("{above} {}", self.names[0]);
-        Command::new(self.names[0])
+        let command = Command::new(self.names[0])
             .about(self.about)
             .visible_aliases(&self.names[1..])
             .override_usage(format!("{path} [command]"))
             .subcommands(self.nodes.iter().map(|node| node.define(&path)))
-            .bin_name(path)
+            .bin_name(path);
+        parse::with_help(command)
     }
 
     fn find(&self, name: &str) -> Option<&'static Node> {

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
-use crate::runtime::cgroup::{self, Cgroup, Hierarchies};
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Launch, Overlay, Rootfs, Starting};
 use crate::spec::id::ContainerId;
 use crate::spec::network::NetworkMode;
@@ -28,12 +28,6 @@ pub(super) struct Running {
     network: Option<Attached>,
 }
 
-/// A container's control groups, and how it sees them.
-struct Groups<'a> {
-    cgroup: &'a Cgroup,
-    mounts: &'a [cgroup::ContainerMount],
-}
-
 /// Launches a container. On failure nothing of it is left.
 pub(super) fn launch(
     engine: &Engine,
@@ -47,15 +41,8 @@ pub(super) fn launch(
     let spec = bundle::spec(config, &facts)?;
     let network = Network::prepare(engine, config, &facts)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    let made = Cgroup::create(
-        &hierarchies,
-        &cgroup::Request {
-            path: &path,
-            resources: &resources.unwrap_or_default(),
-            default_pids: Some(bundle::DEFAULT_PIDS),
-            rootless: engine.host.rootless,
-        },
-    );
+    let made =
+        Cgroup::create(&hierarchies, &path, &resources.unwrap_or_default(), engine.host.rootless);
     let (cgroup, mut warnings) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -63,9 +50,10 @@ pub(super) fn launch(
             return Err(error);
         }
     };
-    let mounts = hierarchies.container_mounts(&path);
-    let groups = Groups { cgroup: &cgroup, mounts: &mounts };
-    let started = start(engine, config, &spec, &rootfs, &groups, network, size);
+    if config.settings.resources.pids.is_none() {
+        warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
+    }
+    let started = start(engine, config, &spec, &rootfs, &cgroup, network, size);
     match started {
         Ok((child, streams, network)) => {
             let run = Run {
@@ -87,16 +75,22 @@ pub(super) fn launch(
     }
 }
 
+/// Tells whether nobody has asked this since boot: for a warning about what nobody asked for.
+fn is_first_time(engine: &Engine, what: &str) -> bool {
+    let mark = engine.store.runroot().join(format!("warned-{what}"));
+    fs::File::create_new(mark).is_ok()
+}
+
 fn start(
     engine: &Engine,
     config: &ContainerConfig,
     spec: &oci_spec::runtime::Spec,
     rootfs: &Rootfs,
-    groups: &Groups<'_>,
+    cgroup: &Cgroup,
     network: Network,
     size: Option<(u16, u16)>,
 ) -> Result<(Child, Streams, Option<Attached>)> {
-    let result = start_process(engine, config, spec, rootfs, groups, &network);
+    let result = start_process(engine, config, spec, rootfs, cgroup, &network);
     let (starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
@@ -138,7 +132,7 @@ fn start_process(
     config: &ContainerConfig,
     spec: &oci_spec::runtime::Spec,
     rootfs: &Rootfs,
-    groups: &Groups<'_>,
+    cgroup: &Cgroup,
     network: &Network,
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
@@ -156,9 +150,7 @@ fn start_process(
         groups: &config.settings.groups,
         make_cwd: config.make_working_dir,
         reaper: config.settings.init,
-        cgroup: groups.cgroup.v2_fd(),
-        cgroup_entry: Some(&groups.cgroup.entry()?),
-        cgroup_mounts: groups.mounts,
+        cgroup: Some(cgroup),
         filter: filter.as_ref(),
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
         device_nodes: !engine.host.rootless,
@@ -188,7 +180,7 @@ impl Running {
 
     /// Tells whether the kernel has ended something in it for lack of memory.
     pub(super) fn was_oom_killed(&self) -> bool {
-        self.cgroup.oom_kills() > 0
+        self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
     }
 
     /// Frees the network and the cgroup.
@@ -214,8 +206,6 @@ fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
 enum Network {
     /// Made by us once there is a namespace.
     Own(net::Prepared),
-    /// A namespace with loopback alone.
-    Loopback,
     /// One that is there already: the host's (none to join), or another container's.
     Existing(Vec<(OwnedFd, i32)>),
 }
@@ -223,27 +213,32 @@ enum Network {
 impl Network {
     fn prepare(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Self> {
         let settings = &config.settings;
-        let mode = match &settings.network {
-            NetworkMode::Default => net::default_mode(engine.host.rootless),
-            other => other.clone(),
-        };
-        let network = match &mode {
-            NetworkMode::Host => Self::Existing(Vec::new()),
-            NetworkMode::None => Self::Loopback,
+        let containers = engine.store.containers();
+        let (network, endpoint) = match &settings.network {
+            NetworkMode::Host => (Self::Existing(Vec::new()), host_endpoint()),
+            NetworkMode::Ns(path) => (Self::existing(path)?, host_endpoint()),
             NetworkMode::Container(other) => {
-                let id = engine.store.containers().lookup(other)?;
+                let id = containers.lookup(other)?;
                 let container = engine.repaired(&id)?;
                 let run = container.state.run().ok_or_else(|| {
                     Error::new(Kind::Conflict, format!("container {other} is not running"))
                         .hint("its network exists only while it runs")
                 })?;
-                Self::existing(Path::new(&format!("/proc/{}/ns/net", run.pid)))?
+                let network = Self::existing(Path::new(&format!("/proc/{}/ns/net", run.pid)))?;
+                copy_names(&containers.run_dir(&id), facts)?;
+                return Ok(network);
             }
-            NetworkMode::Ns(path) => Self::existing(path)?,
-            NetworkMode::Default | NetworkMode::Bridge(_) | NetworkMode::Pasta => {
-                let state = engine.store.containers().get(&config.id)?;
+            NetworkMode::Default
+            | NetworkMode::None
+            | NetworkMode::Bridge(_)
+            | NetworkMode::Pasta => {
+                let mode = match &settings.network {
+                    NetworkMode::Default => net::default_mode(engine.host.rootless),
+                    other => other.clone(),
+                };
+                let state = containers.get(&config.id)?;
                 let name = state.map(|container| container.state.name).unwrap_or_default();
-                Self::Own(net::prepare(
+                let prepared = net::prepare(
                     &engine.store,
                     &net::Request {
                         id: &config.id,
@@ -254,10 +249,12 @@ impl Network {
                         names: &settings.names,
                         rootless: engine.host.rootless,
                     },
-                )?)
+                )?;
+                let endpoint = prepared.endpoint().clone();
+                (Self::Own(prepared), endpoint)
             }
         };
-        if let Err(error) = network.write_files(config, facts, &mode) {
+        if let Err(error) = write_names(engine, config, facts, &endpoint) {
             network.undo(engine, config);
             return Err(error);
         }
@@ -271,48 +268,16 @@ impl Network {
         Ok(Self::Existing(vec![(namespace, libc::CLONE_NEWNET)]))
     }
 
-    /// Writes the container's resolv.conf, hosts and hostname.
-    fn write_files(
-        &self,
-        config: &ContainerConfig,
-        facts: &Facts,
-        mode: &NetworkMode,
-    ) -> Result<()> {
-        let hostname = if config.settings.share.uts {
-            rustix::system::uname().nodename().to_string_lossy().into_owned()
-        } else {
-            config.hostname().to_owned()
-        };
-        let prepared = match self {
-            Self::Own(prepared) => Some(prepared),
-            _ => None,
-        };
-        let write = |name: &str, text: &str| {
-            let path = bundle::own_file(&facts.run_dir, name);
-            // The container changes it in place, so it is not replaced by another file.
-            fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
-            file::set_mode(&path, 0o644)
-        };
-        write("containerenv", "")?;
-        write("hostname", &format!("{hostname}\n"))?;
-        write("hosts", &shim_hosts(&hostname, prepared))?;
-        write("resolv.conf", &shim_resolv())
-    }
-
     fn joined(&self) -> &[(OwnedFd, i32)] {
         match self {
             Self::Existing(namespaces) => namespaces,
-            Self::Own(_) | Self::Loopback => &[],
+            Self::Own(_) => &[],
         }
     }
 
     fn attach(self, engine: &Engine, starting: &Starting) -> Result<Option<Attached>> {
         match self {
             Self::Existing(_) => Ok(None),
-            Self::Loopback => {
-                net::loopback_up(starting.network_namespace()?.as_fd())?;
-                Ok(None)
-            }
             Self::Own(prepared) => {
                 let namespace = starting.network_namespace()?;
                 net::attach(&engine.store, prepared, namespace.as_fd()).map(Some)
@@ -327,6 +292,53 @@ impl Network {
             drop(net::detach(&engine.store, &config.id));
         }
     }
+}
+
+/// What a container on the host's own network sees of it.
+fn host_endpoint() -> net::Endpoint {
+    net::Endpoint { network: "host".to_owned(), ..net::Endpoint::default() }
+}
+
+/// Writes the container's resolv.conf, hosts, hostname and .containerenv.
+fn write_names(
+    engine: &Engine,
+    config: &ContainerConfig,
+    facts: &Facts,
+    endpoint: &net::Endpoint,
+) -> Result<()> {
+    let names = &config.settings.names;
+    let hostname = if config.settings.share.uts {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        config.hostname().to_owned()
+    };
+    let state = engine.store.containers().get(&config.id)?;
+    let name = state.map(|container| container.state.name).unwrap_or_default();
+    let host_hosts = net::host_hosts(endpoint)?;
+    let hosts = net::hosts_file(&host_hosts, names, endpoint, &hostname, &name)?;
+    let resolv_conf = net::resolv_conf(&net::host_resolv_conf(endpoint)?, names, endpoint);
+    write_name_file(facts, "containerenv", "")?;
+    write_name_file(facts, "hostname", &format!("{hostname}\n"))?;
+    write_name_file(facts, "hosts", &hosts)?;
+    write_name_file(facts, "resolv.conf", &resolv_conf)
+}
+
+/// Gives a container that shares another's network the names that the other has.
+fn copy_names(other: &Path, facts: &Facts) -> Result<()> {
+    for (name, _) in bundle::OWN_FILES {
+        let path = bundle::own_file(other, name);
+        let text =
+            fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+        write_name_file(facts, name, &text)?;
+    }
+    Ok(())
+}
+
+fn write_name_file(facts: &Facts, name: &str, text: &str) -> Result<()> {
+    let path = bundle::own_file(&facts.run_dir, name);
+    // The container changes it in place, so it is not replaced by another file.
+    fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
+    file::set_mode(&path, 0o644)
 }
 
 fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
@@ -366,7 +378,7 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
     let containers = engine.store.containers();
     let dir = containers.dir(&config.id);
-    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| dir.join(name));
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
         file::create_dirs(own, 0o755)?;
     }
@@ -379,7 +391,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     }
     // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
     file::remove_tree(&work)?;
-    for own in [&upper, &work, &merged] {
+    for own in [&upper, &work] {
         file::create_dirs(own, 0o755)?;
     }
     let mut layers = Vec::with_capacity(config.layers.len());
@@ -387,7 +399,10 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         layers.push(engine.store.layers().path(layer));
     }
     if layers.is_empty() {
-        layers.push(merged.clone());
+        // The kernel wants one.
+        let empty = dir.join("empty");
+        file::create_dirs(&empty, 0o755)?;
+        layers.push(empty);
     }
     Ok(Rootfs::Overlay(Overlay {
         layers,
@@ -395,13 +410,6 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         work,
         volatile: config.settings.remove,
         user_xattr: engine.host.rootless,
-        mount_point: merged,
+        mount_point: dir,
     }))
-}
-
-fn shim_hosts(hostname: &str, _prepared: Option<&net::Prepared>) -> String {
-    format!("127.0.0.1 localhost\n127.0.0.1 {hostname}\n")
-}
-fn shim_resolv() -> String {
-    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }

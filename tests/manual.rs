@@ -1,0 +1,170 @@
+//! The manual in `man/` and the definition of the command line say the same, and completions are whole.
+//!
+//! `BARGE_BLESS=1 cargo test --test manual` writes the pages anew.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::{env, fs};
+
+use clap::Command;
+use clap_mangen::Man;
+
+#[test]
+fn every_command_has_its_page() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let pages = pages();
+    if env::var_os("BARGE_BLESS").is_some() {
+        fs::create_dir_all(&dir).unwrap();
+        for stale in files(&dir).iter().filter(|path| !pages.contains_key(&name(path))) {
+            fs::remove_file(stale).unwrap();
+        }
+        for (name, page) in &pages {
+            fs::write(dir.join(name), page).unwrap();
+        }
+    }
+    let there: BTreeMap<String, String> =
+        files(&dir).iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
+    let hint = "BARGE_BLESS=1 cargo test --test manual";
+    for (name, page) in &pages {
+        assert_eq!(there.get(name), Some(page), "man/{name} is not what it should be; run {hint}");
+    }
+    let surplus: Vec<&String> = there.keys().filter(|name| !pages.contains_key(*name)).collect();
+    assert!(surplus.is_empty(), "man/ has pages of no command: {surplus:?}; run {hint}");
+}
+
+#[test]
+fn every_flag_is_explained() {
+    let mut wrong = Vec::new();
+    visit(&barge::cmd::definition(), "barge", &mut |path, command| {
+        if command.get_about().is_none() {
+            wrong.push(format!("{path} says nothing about itself"));
+        }
+        for arg in command.get_arguments() {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let limit = help.chars().count() <= 60;
+            let capital =
+                help.starts_with(|first: char| !first.is_lowercase()) || help.starts_with("no, ");
+            if help.is_empty() || !limit || !capital || help.ends_with('.') {
+                wrong.push(format!("{path}: {}: `{help}`", arg.get_id()));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn definitions_hold_together() {
+    barge::cmd::definition().debug_assert();
+}
+
+#[test]
+fn completions_know_all_commands_and_flags() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output =
+            Process::new(env!("CARGO_BIN_EXE_barge")).args(["completion", shell]).output().unwrap();
+        assert!(output.status.success(), "{shell}: {output:?}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        visit(&barge::cmd::definition(), "barge", &mut |path, command| {
+            assert!(script.contains(command.get_name()), "{shell} does not know {path}");
+            for long in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(script.contains(long), "{shell} does not know --{long} of {path}");
+            }
+        });
+        check_syntax(shell, &script);
+    }
+}
+
+/// Lets the shell itself read the script, where it is installed.
+fn check_syntax(shell: &str, script: &str) {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("completion.{shell}"));
+    fs::write(&file, script).unwrap();
+    if let Ok(output) = Process::new(shell).arg("-n").arg(&file).output() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{shell} cannot read its script: {stderr}");
+    }
+}
+
+/// Makes all pages, by file name.
+fn pages() -> BTreeMap<String, String> {
+    let mut pages = BTreeMap::new();
+    let definition = barge::cmd::definition();
+    visit(&definition, "barge", &mut |path, command| {
+        let page = path.replace(' ', "-");
+        // `barge image rm` is `barge rmi`: one page says it for both.
+        let same = definition.get_subcommands().find(|top| {
+            path.matches(' ').count() == 2 && is_same(top, command) && !top.has_subcommands()
+        });
+        let text = match same {
+            Some(top) => format!(".so man1/barge-{}.1\n", top.get_name()),
+            None => render(&page, command.clone()),
+        };
+        pages.insert(format!("{page}.1"), text);
+    });
+    pages
+}
+
+/// Tells whether two commands take the same flags to do the same.
+fn is_same(one: &Command, other: &Command) -> bool {
+    let flags = |command: &Command| -> Vec<String> {
+        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+    };
+    let about = |command: &Command| command.get_about().map(ToString::to_string);
+    about(one) == about(other) && flags(one) == flags(other)
+}
+
+fn render(page: &str, command: Command) -> String {
+    // Subcommands have pages of their own.
+    let below: Vec<String> = command
+        .get_subcommands()
+        .map(|below| format!("\\fB{page}\\-{}\\fR(1)", below.get_name().replace('-', "\\-")))
+        .collect();
+    // Names of commands live as long as the program.
+    let name: &'static str = page.to_owned().leak();
+    let mut flat = Command::new(name).disable_help_flag(true).disable_version_flag(true);
+    flat = flat.args(command.get_arguments().cloned());
+    if let Some(about) = command.get_about() {
+        flat = flat.about(about.clone());
+    }
+    if let Some(about) = command.get_long_about() {
+        flat = flat.long_about(about.clone());
+    }
+    flat = match command.get_overridden_usage() {
+        Some(usage) => flat.override_usage(usage.clone()),
+        None => flat.override_usage("barge [options] [command]"),
+    };
+    if let Some(examples) = command.get_after_long_help() {
+        flat = flat.after_long_help(examples.clone());
+    }
+    let man = Man::new(flat).title(page.to_uppercase()).manual("barge").source("barge").date("");
+    let mut text = Vec::new();
+    man.render_title(&mut text).unwrap();
+    man.render_name_section(&mut text).unwrap();
+    man.render_synopsis_section(&mut text).unwrap();
+    man.render_description_section(&mut text).unwrap();
+    man.render_options_section(&mut text).unwrap();
+    let mut text = String::from_utf8(text).unwrap();
+    let mut see = below;
+    if page != "barge" {
+        see.insert(0, "\\fBbarge\\fR(1)".to_owned());
+    }
+    text.push_str(&format!(".SH \"SEE ALSO\"\n{}\n", see.join(",\n")));
+    text
+}
+
+fn visit(command: &Command, path: &str, act: &mut dyn FnMut(&str, &Command)) {
+    act(path, command);
+    for below in command.get_subcommands() {
+        visit(below, &format!("{path} {}", below.get_name()), act);
+    }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .map_or_else(|_| Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
