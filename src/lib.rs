@@ -1,4 +1,45 @@
-//! barge: a daemonless, single-binary container tool for Linux.
+//! barge: containers for Linux without a daemon, in one static executable.
+//!
+//! # Floors
+//!
+//! A module imports lower floors only, and modules on one floor do not import each other
+//! (`tests/layers.rs` sees to it):
+//!
+//! | floor | modules | job |
+//! |---|---|---|
+//! | 7 | [`cmd`] | the command line: parse flags, make one engine call, print |
+//! | 6 | [`api`] | Docker's JSON |
+//! | 4 | [`engine`] | use cases, one verb a file; the monitor |
+//! | 3 | [`image`] [`runtime`] [`net`] | the three trades |
+//! | 2 | [`store`] | what is on disk; its head draws the directories |
+//! | 1 | [`sys`] [`spec`] | the kernel made safe; what users ask for, parsed |
+//! | 0 | [`error`] | the one error type |
+//!
+//! What is never so: [`spec`] does no I/O. `unsafe` is in [`sys`] only. [`runtime`] knows no images,
+//! [`image`] no containers. [`engine`] prints nothing. Only [`cmd`] ends the process.
+//!
+//! # Data moves one way
+//!
+//! *Asked → decided → so.* [`spec::container::ContainerSpec`] is what somebody asked for.
+//! [`store::container::ContainerConfig`] is what was decided at create: complete, on disk, never
+//! changed. The OCI runtime `Spec` is a pure function of it and of facts about the host
+//! (`engine::bundle`). [`store::container::ContainerState`] is what is so, and all that changes.
+//!
+//! # Processes
+//!
+//! There is no daemon. A command does its work and exits. Each running container has one
+//! [monitor](engine::monitor): our own executable, started anew from a protected copy
+//! ([`sys::exe`]), holding the container's streams, log, terminal, attach socket, network helper and
+//! a lock that says it lives. The lock, not a number in a file, tells whether a container runs: if its
+//! monitor was killed, the kernel has killed the container with it, and the next command that looks
+//! at the record repairs it.
+//!
+//! Without root, a command enters a user namespace before anything else: the one that the user's
+//! live monitors are in, or a new one. Nothing waits in the background to keep it.
+//!
+//! The container's file system is mounted inside its own mount namespace, with the mount API of
+//! Linux 5.2: the host never sees it, and the kernel cleans up when the container ends. Linux 5.11 is
+//! the oldest that will do, 5.12 for read-only paths with all below them.
 
 pub mod api;
 pub mod cmd;

@@ -39,7 +39,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Command;
 
-use crate::engine::{Engine, EngineOptions, exec as entered, monitor};
+use crate::engine::{self, Engine, EngineOptions, monitor};
 use crate::error::Result;
 use exit::Status;
 use global::Global;
@@ -150,12 +150,12 @@ pub(crate) fn now() -> i64 {
 /// Runs the command line of this process; returns how it ends.
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
-    let name = words.first().cloned().unwrap_or_default();
-    if monitor::is_asked_for(&name) {
+    let name = words.first().map(OsString::as_os_str).unwrap_or_default();
+    if monitor::is_asked_for(name) {
         return monitor::main(words).into();
     }
-    if entered::is_asked_for(&name) {
-        return ended(entered::main(words).map(Status::of_container)).into();
+    if engine::exec::is_asked_for(name) {
+        return end(engine::exec::main(words).map(Status::of_container));
     }
     // The first word is our own name, if there is one at all.
     words.drain(..words.len().min(1));
@@ -166,15 +166,18 @@ pub fn main() -> ExitCode {
     if world.out.reader_gone() {
         return Status::PIPE.into();
     }
-    ended(result.and_then(|status| flushed.map(|()| status))).into()
+    end(result.and_then(|status| flushed.map(|()| status)))
 }
 
-/// Reports an error; returns how this process ends.
-fn ended(result: Result<Status>) -> Status {
-    result.unwrap_or_else(|error| {
-        output::error(&error);
-        Status::of_error(&error)
-    })
+/// Reports a failure and turns the result into an exit status.
+fn end(result: Result<Status>) -> ExitCode {
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            output::error(&error);
+            Status::of_error(&error).into()
+        }
+    }
 }
 
 fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::net;
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::spec::id::ContainerId;
-use crate::store::container::{Container, Run, Status};
+use crate::store::container::{Container, Retired, Run, Status};
 use crate::sys::process;
 
 /// How a run ended.
@@ -46,11 +46,11 @@ pub(super) fn exit_code_of(kind: Kind) -> i32 {
     }
 }
 
-/// Records the end of a run, and removes the container if that was asked for.
-pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<()> {
+/// Records the end of a run, and takes the container off the record if that was asked for.
+pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<Option<Retired>> {
     let mut locked = engine.store.containers().lock(id)?;
     if locked.config().settings.remove {
-        return locked.remove();
+        return locked.retire().map(Some);
     }
     locked.update(|state| {
         state.status = Status::Exited;
@@ -59,7 +59,8 @@ pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<(
         state.error.clone_from(&exit.error);
         state.finished = now();
         state.network = None;
-    })
+    })?;
+    Ok(None)
 }
 
 impl Engine {

@@ -435,13 +435,32 @@ impl Locked<'_> {
 
     /// Removes the record, the name and all files of the container.
     pub fn remove(self) -> Result<()> {
+        self.retire()?.erase()
+    }
+
+    /// Takes the container off the record: it is gone for everybody. Its files are yet to be erased.
+    pub fn retire(self) -> Result<Retired> {
         let id = self.container.id();
         let dir = self.containers.dir(id);
         let gone = dir.with_extension("gone");
         // First, while the name is surely ours: a container without a name is still found by its ID.
         file::remove_file(&self.containers.name_path(&self.container.state.name))?;
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
-        file::remove_tree(&self.containers.run_dir(id))?;
-        file::remove_tree(&gone)
+        Ok(Retired { files: [self.containers.run_dir(id), gone] })
+    }
+}
+
+/// The files of a container that is gone. Who drops this without erasing them leaves that to
+/// [`Containers::sweep`].
+#[derive(Debug)]
+#[must_use]
+pub struct Retired {
+    files: [PathBuf; 2],
+}
+
+impl Retired {
+    /// Erases the files.
+    pub fn erase(self) -> Result<()> {
+        self.files.iter().try_for_each(|path| file::remove_tree(path))
     }
 }

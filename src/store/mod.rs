@@ -16,7 +16,7 @@
 //! │   ├── state.json               what is so
 //! │   ├── lock                     held by who changes it
 //! │   ├── log                      its output
-//! │   └── upper/ work/ merged/     its own files, overlay's scratch space, the mount point
+//! │   └── upper/ work/             its own files, overlay's scratch space
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
 //! ├── events                       what happened, one JSON object a line

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use super::support::registry::{Registry, free_port};
-use super::support::{Barge, fixture, wait_until};
+use super::support::{Barge, Need, fixture, needs, wait_until};
 
 #[test]
 fn debian_runs_its_programs() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
     let barge = Barge::new();
     let tar = fixture::debian();
     barge.run(["import", "-c", "CMD [\"bash\"]", &tar.to_string_lossy(), "debian"]).ok();
@@ -36,6 +39,9 @@ fn debian_runs_its_programs() {
 
 #[test]
 fn debian_keeps_what_was_installed() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
     let barge = Barge::new();
     let tar = fixture::debian();
     barge.run(["import", &tar.to_string_lossy(), "debian"]).ok();
@@ -66,8 +72,11 @@ fn debian_keeps_what_was_installed() {
 
 #[test]
 fn nginx_and_redis_serve_from_a_pulled_image() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
     let barge = Barge::new();
-    let registry = Registry::start(barge.place());
+    let registry = Registry::with_web(barge.place());
     let image = registry.reference("web:1");
     let port = free_port(barge.place());
     let publish = format!("{port}:80");

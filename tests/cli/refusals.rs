@@ -203,6 +203,24 @@ fn no_subordinate_ids_is_reported_or_warned_of() {
 }
 
 #[test]
+fn long_paths_are_no_obstacle() {
+    let barge = Barge::with_busybox();
+    // Longer than the path of a socket may be.
+    let deep = barge.path_text(&"deep/".repeat(40));
+    let tar = fixture::busybox().to_string_lossy().into_owned();
+    let run = |line: &[&str]| {
+        let (root, runroot) = (format!("{deep}s"), format!("{deep}r"));
+        let store = ["--root", &root, "--runroot", &runroot];
+        barge.bare_command([&store, line].concat()).run()
+    };
+    run(&["import", &tar, "busybox"]).ok();
+    run(&["run", "-d", "--network=none", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    run(&["exec", "box", "echo", "works"]).ok().stdout("works\n");
+    run(&["rm", "-f", "-t", "0", "box"]).ok();
+    run(&["run", "--rm", "--network=none", "busybox", "echo", "works"]).ok().stdout("works\n");
+}
+
+#[test]
 fn a_missing_runtime_directory_is_made_or_reported() {
     if !needs(&[Need::NoRoot]) {
         return;

@@ -1,7 +1,6 @@
 //! What tests need and what takes time to make: made once, kept in the build directory.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -90,38 +89,45 @@ pub(crate) fn debian() -> PathBuf {
 
 /// The storage of a registry that holds:
 /// - `box:1`, `box:latest`: busybox in two gzip layers, `/greeting` in the second, which also removes `/removed`
-/// - `box:zstd`: the same in zstd layers
+/// - `box:zstd`, `box:plain`: the same in zstd layers and in layers that are not compressed
 /// - `box:docker`: the same with Docker's media types
 /// - `box:many`: an index; the image for this machine is `box:1`
 /// - `box:foreign`: an index without an image for this machine
-/// - `web:1`: nginx and redis on Debian, in five layers (only if `debian` could be made)
-pub(crate) fn registry_storage() -> PathBuf {
-    made("registry", |new| {
+pub(crate) fn boxes() -> PathBuf {
+    made("boxes", |new| {
         let scratch = tempfile::tempdir().expect("there is space");
-        let boxes = scratch.path().join("box");
-        boxes_layout(&boxes);
-        let web = scratch.path().join("web");
-        super::web::layout(&debian(), &web);
+        boxes_layout(scratch.path());
         let registry = Registry::writable(new);
-        for tag in ["1", "latest", "zstd", "many", "foreign"] {
-            registry.push(&format!("oci:{}:{tag}", boxes.display()), &format!("box:{tag}"), &[]);
+        let source = |tag: &str| format!("oci:{}:{tag}", scratch.path().display());
+        for tag in ["1", "latest", "zstd", "plain", "many", "foreign"] {
+            registry.push(&source(tag), &format!("box:{tag}"), &[]);
         }
-        let docker = ["--format", "v2s2"];
-        registry.push(&format!("oci:{}:1", boxes.display()), "box:docker", &docker);
-        registry.push(&format!("oci:{}:1", web.display()), "web:1", &[]);
-        drop(registry);
-        tool("chmod", ["-R", "a+rX", &new.to_string_lossy()]);
+        registry.push(&source("1"), "box:docker", &["--format", "v2s2"]);
     })
+}
+
+/// The storage of a registry that holds `web:1`: nginx and redis on Debian, in five layers.
+pub(crate) fn web() -> PathBuf {
+    made("web", |new| {
+        let scratch = tempfile::tempdir().expect("there is space");
+        super::web::layout(&debian(), scratch.path());
+        let registry = Registry::writable(new);
+        registry.push(&format!("oci:{}:1", scratch.path().display()), "web:1", &[]);
+    })
+}
+
+/// Tells whether the fixtures that only root can make are there, or can be made.
+pub(crate) fn has_debian() -> bool {
+    is_root() || (directory().join("debian.tar").exists() && directory().join("web").exists())
 }
 
 /// Returns the digest of the manifest that `box:1` names.
 pub(crate) fn box_digest() -> String {
-    let link = registry_storage()
-        .join("docker/registry/v2/repositories/box/_manifests/tags/1/current/link");
+    let link = boxes().join("docker/registry/v2/repositories/box/_manifests/tags/1/current/link");
     fs::read_to_string(link).expect("the registry keeps a link").trim().to_owned()
 }
 
-/// An OCI layout with the images `1`, `latest`, `zstd`, `many` and `foreign`.
+/// An OCI layout with the images `1`, `latest`, `zstd`, `plain`, `many` and `foreign`.
 pub(crate) fn boxes_layout(directory: &Path) {
     let mut layout = Layout::new(directory);
     let config = json!({
@@ -143,16 +149,18 @@ pub(crate) fn boxes_layout(directory: &Path) {
         .bytes();
     let own = architecture();
     let other = if own == "arm64" { "amd64" } else { "arm64" };
-    let gzip = [layout.layer(&base, Packing::Gzip), layout.layer(&upper, Packing::Gzip)];
-    let zstd = [layout.layer(&base, Packing::Zstd), layout.layer(&upper, Packing::Zstd)];
+    let [gzip, zstd, plain] = [Packing::Gzip, Packing::Zstd, Packing::Plain]
+        .map(|packing| [layout.layer(&base, packing), layout.layer(&upper, packing)]);
     let image = layout.image(&gzip, &config, own);
     let zstd = layout.image(&zstd, &config, own);
+    let plain = layout.image(&plain, &config, own);
     let foreign = layout.image(&gzip[..1], &json!({ "Cmd": ["false"] }), other);
     let many = layout.index(&[foreign.clone(), image.clone()]);
     let only_foreign = layout.index(&[foreign]);
     layout.name(&image, "1");
     layout.name(&image, "latest");
     layout.name(&zstd, "zstd");
+    layout.name(&plain, "plain");
     layout.name(&many, "many");
     layout.name(&only_foreign, "foreign");
 }
@@ -175,10 +183,8 @@ fn busybox_with_victims() -> Vec<u8> {
 
 /// Makes all fixtures that other tests share, so that they can be handed to another user.
 pub(crate) fn make_all() {
-    for path in [busybox(), debian(), registry_storage()] {
-        if path.is_file() {
-            // Others read it too.
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("it is ours");
-        }
+    for path in [busybox(), debian(), boxes(), web()] {
+        // Others read it too.
+        tool("chmod", ["-R", "a+rX", &path.to_string_lossy()]);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Need {
     CpuLimit,
     /// A further user of this name.
     User(&'static str),
+    /// A Debian root file system and what is made from it.
+    Debian,
     /// The sources of barge.
     Sources,
 }
@@ -57,6 +59,7 @@ impl Need {
             Self::PidsLimit => has_controller("pids"),
             Self::CpuLimit => has_controller("cpu"),
             Self::User(name) => user(name).is_some(),
+            Self::Debian => super::fixture::has_debian(),
             Self::Sources => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").is_dir(),
         }
     }
@@ -69,6 +72,7 @@ impl Need {
             Self::PidsLimit => "it needs a pids controller".to_owned(),
             Self::CpuLimit => "it needs a cpu controller".to_owned(),
             Self::User(name) => format!("it needs the user {name}"),
+            Self::Debian => "it needs what root makes with debootstrap".to_owned(),
             Self::Sources => "it needs the sources".to_owned(),
         }
     }

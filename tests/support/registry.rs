@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::place::Place;
 use super::{eventually, fixture, tool};
 
+const READ_ONLY: &str = "maintenance: {readonly: {enabled: true}}";
+
 /// A running registry; it ends when it is dropped.
 pub(crate) struct Registry {
     child: Child,
@@ -21,7 +23,12 @@ pub(crate) struct Registry {
 impl Registry {
     /// Starts a registry with the shared images where `place` can reach it. Nobody can push to it.
     pub(crate) fn start(place: &Place) -> Self {
-        Self::serve(&fixture::registry_storage(), place, "maintenance: {readonly: {enabled: true}}")
+        Self::serve(&fixture::boxes(), place, READ_ONLY)
+    }
+
+    /// Starts a registry with the image of nginx and redis where `place` can reach it.
+    pub(crate) fn with_web(place: &Place) -> Self {
+        Self::serve(&fixture::web(), place, READ_ONLY)
     }
 
     /// Starts an empty registry for pushing on the host.
@@ -41,7 +48,7 @@ impl Registry {
              auth: {{htpasswd: {{realm: tests, path: {}/users}}}}",
             settings.path().display()
         );
-        Self::serve_with(&fixture::registry_storage(), place, &extra, settings)
+        Self::serve_with(&fixture::boxes(), place, &extra, settings)
     }
 
     fn serve(storage: &Path, place: &Place, extra: &str) -> Self {

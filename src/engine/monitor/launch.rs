@@ -56,7 +56,7 @@ pub(super) fn launch(
             rootless: engine.host.rootless,
         },
     );
-    let (cgroup, warnings) = match made {
+    let (cgroup, mut warnings) = match made {
         Ok(made) => made,
         Err(error) => {
             network.undo(engine, config);
@@ -76,6 +76,7 @@ pub(super) fn launch(
                 paused: false,
                 cgroup: path,
             };
+            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             Ok(Running { child, run, streams, warnings, cgroup, network })
         }
         Err(error) => {
@@ -199,8 +200,11 @@ impl Running {
 }
 
 fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
-    if network.is_some() {
-        drop(network);
+    if let Some(network) = network {
+        if let Some(helper) = network.helper {
+            // Its complaints were of interest while the container ran.
+            drop(helper.end());
+        }
         // The next repair frees what is left.
         drop(net::detach(&engine.store, id));
     }
@@ -362,7 +366,7 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
     let containers = engine.store.containers();
     let dir = containers.dir(&config.id);
-    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| dir.join(name));
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
         file::create_dirs(own, 0o755)?;
     }
@@ -375,7 +379,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     }
     // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
     file::remove_tree(&work)?;
-    for own in [&upper, &work, &merged] {
+    for own in [&upper, &work] {
         file::create_dirs(own, 0o755)?;
     }
     let mut layers = Vec::with_capacity(config.layers.len());
@@ -383,7 +387,8 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         layers.push(engine.store.layers().path(layer));
     }
     if layers.is_empty() {
-        layers.push(merged.clone());
+        // The kernel wants one; this has nothing that a container may not see.
+        layers.push(engine.store.root().join("tmp"));
     }
     Ok(Rootfs::Overlay(Overlay {
         layers,
@@ -391,7 +396,7 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         work,
         volatile: config.settings.remove,
         user_xattr: engine.host.rootless,
-        mount_point: merged,
+        mount_point: dir,
     }))
 }
 

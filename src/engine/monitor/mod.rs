@@ -29,7 +29,7 @@ use super::{Engine, now, session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
-use crate::store::container::{ContainerConfig, Status};
+use crate::store::container::{ContainerConfig, Retired, Status};
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::{process, spawn};
@@ -384,12 +384,15 @@ impl Monitor {
 
     /// Records the end.
     fn finish(&mut self, exit: &Exit) {
+        let mut retired = None;
         if exit.was_started() || self.mark.is_some() {
             // Nobody is left to tell of a failure; the next command that looks repairs the record.
-            drop(finish::record(&self.engine, &self.id, exit));
+            retired = finish::record(&self.engine, &self.id, exit).ok().flatten();
         }
         self.release_mark();
         self.tell_all(FrameKind::Exited, &exit.code);
+        // Who waits for the end needs not wait for this: the container is off the record.
+        drop(retired.map(Retired::erase));
     }
 
     fn release_mark(&mut self) {
