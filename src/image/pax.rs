@@ -126,7 +126,7 @@ mod tests {
     fn parses_records() {
         for (text, want) in [
             (&b"12 path=abc\n"[..], Some(vec![("path", &b"abc"[..])])),
-            (b"9 a=b\nc\n\n9 d=1234\n", None),
+            (b"9 a=b\nc\n\n9 d=1234\n", Some(vec![("a", b"b\nc\n"), ("d", b"1234")])),
             (b"8 a=b\nc\n8 d=123\n", Some(vec![("a", b"b\nc"), ("d", b"123")])),
             (b"6 a=b\n\0\0\0", Some(vec![("a", b"b")])),
             (b"5 a=\n", Some(vec![("a", b"")])),
