@@ -5,6 +5,7 @@ mod containers;
 mod exit;
 mod flags;
 mod global;
+mod hello;
 mod help;
 mod listing;
 mod output;
@@ -39,7 +40,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Command;
 
-use crate::engine::{self, Engine, EngineOptions, monitor};
+use crate::engine::{Engine, EngineOptions, exec as entered, monitor};
 use crate::error::Result;
 use exit::Status;
 use global::Global;
@@ -152,12 +153,17 @@ pub(crate) fn now() -> i64 {
 /// Runs the command line of this process; returns how it ends.
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
-    let name = words.first().map(OsString::as_os_str).unwrap_or_default();
-    if monitor::is_asked_for(name) {
+    let name = words.first().cloned().unwrap_or_default();
+    if hello::is_asked_for(&name) {
+        let mut out = Output::default();
+        let printed = out.text(&hello::greeting()).and_then(|()| out.flush());
+        return ended(printed.map(|()| Status::SUCCESS)).into();
+    }
+    if monitor::is_asked_for(&name) {
         return monitor::main(words).into();
     }
-    if engine::exec::is_asked_for(name) {
-        return end(engine::exec::main(words).map(Status::of_container));
+    if entered::is_asked_for(&name) {
+        return ended(entered::main(words).map(Status::of_container)).into();
     }
     // The first word is our own name, if there is one at all.
     words.drain(..words.len().min(1));
@@ -168,18 +174,15 @@ pub fn main() -> ExitCode {
     if world.out.reader_gone() {
         return Status::PIPE.into();
     }
-    end(result.and_then(|status| flushed.map(|()| status)))
+    ended(result.and_then(|status| flushed.map(|()| status))).into()
 }
 
-/// Reports a failure and turns the result into an exit status.
-fn end(result: Result<Status>) -> ExitCode {
-    match result {
-        Ok(status) => status.into(),
-        Err(error) => {
-            output::error(&error);
-            Status::of_error(&error).into()
-        }
-    }
+/// Reports an error; returns how this process ends.
+fn ended(result: Result<Status>) -> Status {
+    result.unwrap_or_else(|error| {
+        output::error(&error);
+        Status::of_error(&error)
+    })
 }
 
 fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {

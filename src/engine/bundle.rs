@@ -21,7 +21,7 @@ pub(super) use mounts::tree_of_host;
 pub(super) use security::{capabilities, filter};
 
 /// The number of processes that a container may have unless the user says otherwise.
-pub(super) const DEFAULT_PIDS: i64 = 2048;
+const DEFAULT_PIDS: i64 = 2048;
 
 /// What the bundle depends on besides the configuration.
 #[derive(Clone, Debug)]
@@ -139,11 +139,10 @@ fn resources(config: &ContainerConfig) -> LinuxResources {
     let asked = &config.settings.resources;
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(asked)).set_cpu(cpu(asked)).set_devices(devices::rules(config));
-    resources.set_pids(asked.pids.map(|most| {
-        let mut pids = LinuxPids::default();
-        pids.set_limit(if most <= 0 { -1 } else { most });
-        pids
-    }));
+    let most = asked.pids.unwrap_or(DEFAULT_PIDS);
+    let mut pids = LinuxPids::default();
+    pids.set_limit(if most <= 0 { -1 } else { most });
+    resources.set_pids(Some(pids));
     resources
 }
 

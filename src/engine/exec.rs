@@ -114,7 +114,6 @@ impl Engine {
             bundle::filter(&container.config.settings.security)?
         };
         let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
-        let cgroup_entry = cgroup.entry()?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .context(|| "cannot open /dev/null")?;
         let standard = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -137,8 +136,7 @@ impl Engine {
             process: &oci,
             user: Some(user),
             groups: &container.config.settings.groups,
-            cgroup: cgroup.v2_fd(),
-            cgroup_entry: Some(&cgroup_entry),
+            cgroup: Some(&cgroup),
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
         };

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns};
 use oci_spec::runtime::Process;
 use rustix::fs::{Mode, OFlags};
 
-use super::cgroup;
+use super::cgroup::Cgroup;
 use super::channel::Channel;
 use super::init::{self, Program};
 use super::launch::{Starting, Stdio};
@@ -33,10 +33,8 @@ pub struct Entry<'a> {
     pub user: Option<&'a str>,
     /// Further groups, names or numbers.
     pub groups: &'a [String],
-    /// The container's control group of version 2, to be born in.
-    pub cgroup: Option<BorrowedFd<'a>>,
-    /// The way into the container's control groups of version 1.
-    pub cgroup_entry: Option<&'a cgroup::Entry>,
+    /// The container's control group.
+    pub cgroup: Option<&'a Cgroup>,
     /// Its system call filter.
     pub filter: Option<&'a Filter>,
     /// Descriptors 0, 1 and 2; `None` makes a terminal of the container.
@@ -58,9 +56,10 @@ impl Entry<'_> {
     pub fn start(&self) -> Result<Starting> {
         let (ours, theirs) = Channel::pair()?;
         let flags = self.different_namespaces()?;
+        let cgroup = self.cgroup.and_then(Cgroup::v2_fd);
         let joined = self.join(CloneFlags::CLONE_NEWPID, "pid");
         joined.context(|| "cannot enter the container")?;
-        let child = clone3(0, self.cgroup, || self.become_program(flags, theirs))
+        let child = clone3(0, cgroup, || self.become_program(flags, theirs))
             .context(|| "cannot make a process in the container")?;
         Ok(Starting::new(child, ours, self.stdio.is_none()))
     }
@@ -101,8 +100,8 @@ impl Entry<'_> {
     }
 
     fn prepare(&self, flags: CloneFlags, channel: &Channel) -> Result<()> {
-        if let Some(entry) = self.cgroup_entry {
-            entry.enter().context(|| "cannot enter the container's cgroups")?;
+        if let Some(cgroup) = self.cgroup {
+            cgroup.join().context(|| "cannot enter the container's cgroups")?;
         }
         rustix::process::setsid().context(|| "cannot make a session")?;
         if let Some(stdio) = &self.stdio {

@@ -32,7 +32,7 @@ use super::channel::Channel;
 use super::launch::Launch;
 use super::seccomp::Filter;
 use super::user::Identity;
-use super::{cgroup_view, reaper, rlimit, rootfs, user};
+use super::{cgroup, reaper, rlimit, rootfs, user};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::exit_now;
 use crate::sys::mount::{self, Attributes};
@@ -67,8 +67,8 @@ fn process_of(spec: &Spec) -> Result<&Process> {
 fn prepare<'a>(launch: &'a Launch<'_>, channel: &Channel) -> Result<&'a Process> {
     let spec = launch.spec;
     let process = process_of(spec)?;
-    if let Some(entry) = launch.cgroup_entry {
-        entry.enter().context(|| "cannot enter the container's cgroups")?;
+    if let Some(cgroup) = launch.cgroup {
+        cgroup.join().context(|| "cannot enter the container's cgroups")?;
     }
     process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
     rustix::process::setsid().context(|| "cannot make a session")?;
@@ -103,7 +103,8 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel) -> Result<()> {
     let mut dev_is_ours = false;
     for entry in spec.mounts().as_deref().unwrap_or_default() {
         if entry.typ().as_deref() == Some("cgroup") {
-            cgroup_view::mount(root.as_fd(), entry, launch.cgroup_mounts)?;
+            let own = has_new_cgroup_namespace(spec);
+            cgroup::mount(root.as_fd(), entry, launch.cgroup, own)?;
         } else {
             rootfs::apply(root.as_fd(), entry)?;
         }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::cgroup;
+use super::cgroup::Cgroup;
 use super::channel::{Channel, Message};
 use super::init;
 use super::rootfs::Rootfs;
@@ -27,12 +27,8 @@ pub struct Launch<'a> {
     pub make_cwd: bool,
     /// Whether a process of ours stays as process 1 and reaps children.
     pub reaper: bool,
-    /// Its control group of version 2, to be born in.
-    pub cgroup: Option<BorrowedFd<'a>>,
-    /// Its way into the control groups of version 1.
-    pub cgroup_entry: Option<&'a cgroup::Entry>,
-    /// What it sees of them.
-    pub cgroup_mounts: &'a [cgroup::ContainerMount],
+    /// Its control group.
+    pub cgroup: Option<&'a Cgroup>,
     /// Its system call filter.
     pub filter: Option<&'a Filter>,
     /// Descriptors 0, 1 and 2; `None` makes a terminal.
@@ -66,8 +62,9 @@ impl Launch<'_> {
     /// Makes the process. It prepares its box and then waits for [`Starting::run`].
     pub fn start(&self) -> Result<Starting> {
         let (ours, theirs) = Channel::pair()?;
-        let child = clone3(self.namespaces(), self.cgroup, || init::run(self, theirs)).map_err(
-            |error| {
+        let cgroup = self.cgroup.and_then(Cgroup::v2_fd);
+        let child =
+            clone3(self.namespaces(), cgroup, || init::run(self, theirs)).map_err(|error| {
                 match error.raw_os_error() {
                     Some(libc::ENOSPC | libc::EUSERS) => Error::new(
                         Kind::Unavailable,
@@ -81,8 +78,7 @@ impl Launch<'_> {
                     _ => Error::new(Kind::Internal, "cannot make a process in new namespaces"),
                 }
                 .caused_by(error)
-            },
-        )?;
+            })?;
         Ok(Starting::new(child, ours, self.stdio.is_none()))
     }
 

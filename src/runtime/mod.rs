@@ -8,8 +8,8 @@
 
 pub mod capability;
 pub mod cgroup;
-mod cgroup_view;
 mod channel;
+mod doctor;
 mod enter;
 mod init;
 pub mod kernel;
@@ -21,6 +21,7 @@ mod rootfs;
 pub mod seccomp;
 mod user;
 
+pub use doctor::{Check, doctor};
 pub use enter::Entry;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};

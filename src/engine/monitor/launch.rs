@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
-use crate::runtime::cgroup::{self, Cgroup, Hierarchies};
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Launch, Overlay, Rootfs, Starting};
 use crate::spec::id::ContainerId;
 use crate::spec::network::NetworkMode;
@@ -28,12 +28,6 @@ pub(super) struct Running {
     network: Option<Attached>,
 }
 
-/// A container's control groups, and how it sees them.
-struct Groups<'a> {
-    cgroup: &'a Cgroup,
-    mounts: &'a [cgroup::ContainerMount],
-}
-
 /// Launches a container. On failure nothing of it is left.
 pub(super) fn launch(
     engine: &Engine,
@@ -47,15 +41,8 @@ pub(super) fn launch(
     let spec = bundle::spec(config, &facts)?;
     let network = Network::prepare(engine, config, &facts)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    let made = Cgroup::create(
-        &hierarchies,
-        &cgroup::Request {
-            path: &path,
-            resources: &resources.unwrap_or_default(),
-            default_pids: Some(bundle::DEFAULT_PIDS),
-            rootless: engine.host.rootless,
-        },
-    );
+    let made =
+        Cgroup::create(&hierarchies, &path, &resources.unwrap_or_default(), engine.host.rootless);
     let (cgroup, mut warnings) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -63,9 +50,10 @@ pub(super) fn launch(
             return Err(error);
         }
     };
-    let mounts = hierarchies.container_mounts(&path);
-    let groups = Groups { cgroup: &cgroup, mounts: &mounts };
-    let started = start(engine, config, &spec, &rootfs, &groups, network, size);
+    if config.settings.resources.pids.is_none() {
+        warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
+    }
+    let started = start(engine, config, &spec, &rootfs, &cgroup, network, size);
     match started {
         Ok((child, streams, network)) => {
             let run = Run {
@@ -87,16 +75,22 @@ pub(super) fn launch(
     }
 }
 
+/// Tells whether nobody has asked this since boot: for a warning about what nobody asked for.
+fn is_first_time(engine: &Engine, what: &str) -> bool {
+    let mark = engine.store.runroot().join(format!("warned-{what}"));
+    fs::File::create_new(mark).is_ok()
+}
+
 fn start(
     engine: &Engine,
     config: &ContainerConfig,
     spec: &oci_spec::runtime::Spec,
     rootfs: &Rootfs,
-    groups: &Groups<'_>,
+    cgroup: &Cgroup,
     network: Network,
     size: Option<(u16, u16)>,
 ) -> Result<(Child, Streams, Option<Attached>)> {
-    let result = start_process(engine, config, spec, rootfs, groups, &network);
+    let result = start_process(engine, config, spec, rootfs, cgroup, &network);
     let (starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
@@ -138,7 +132,7 @@ fn start_process(
     config: &ContainerConfig,
     spec: &oci_spec::runtime::Spec,
     rootfs: &Rootfs,
-    groups: &Groups<'_>,
+    cgroup: &Cgroup,
     network: &Network,
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
@@ -156,9 +150,7 @@ fn start_process(
         groups: &config.settings.groups,
         make_cwd: config.make_working_dir,
         reaper: config.settings.init,
-        cgroup: groups.cgroup.v2_fd(),
-        cgroup_entry: Some(&groups.cgroup.entry()?),
-        cgroup_mounts: groups.mounts,
+        cgroup: Some(cgroup),
         filter: filter.as_ref(),
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
         device_nodes: !engine.host.rootless,
@@ -188,7 +180,7 @@ impl Running {
 
     /// Tells whether the kernel has ended something in it for lack of memory.
     pub(super) fn was_oom_killed(&self) -> bool {
-        self.cgroup.oom_kills() > 0
+        self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
     }
 
     /// Frees the network and the cgroup.
@@ -387,8 +379,10 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
         layers.push(engine.store.layers().path(layer));
     }
     if layers.is_empty() {
-        // The kernel wants one; this has nothing that a container may not see.
-        layers.push(engine.store.root().join("tmp"));
+        // The kernel wants one.
+        let empty = dir.join("empty");
+        file::create_dirs(&empty, 0o755)?;
+        layers.push(empty);
     }
     Ok(Rootfs::Overlay(Overlay {
         layers,

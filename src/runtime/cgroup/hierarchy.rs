@@ -8,7 +8,7 @@ use rustix::fs::Access;
 use crate::error::{Context, Result};
 
 /// Where all distributions mount control groups.
-const MOUNT: &str = "/sys/fs/cgroup";
+pub(super) const MOUNT: &str = "/sys/fs/cgroup";
 
 /// The kinds of hierarchies that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +43,6 @@ pub(super) struct Hierarchy {
     pub(super) mount: PathBuf,
     /// Our own group's directory, if it is visible there.
     pub(super) own: Option<PathBuf>,
-}
-
-/// How a hierarchy is to be mounted inside a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerMount {
-    /// Its name below `/sys/fs/cgroup`; empty is that directory itself.
-    pub name: String,
-    /// Mount options that select it; `None` is version 2.
-    pub options: Option<String>,
-    /// Its directory on the host that is the container's root: what to bind where the container has no
-    /// control group namespace of its own.
-    pub source: PathBuf,
 }
 
 impl Hierarchies {
@@ -148,49 +136,33 @@ impl Hierarchies {
         if !rootless {
             return format!("/barge/{id}");
         }
-        let delegated = self.v2.as_ref().and_then(|v2| {
-            let own = v2.own.as_deref()?;
-            // A process may be moved between groups only by who may write to a common ancestor's list.
-            let writable = |dir: &&Path| {
-                rustix::fs::access(dir.join("cgroup.procs"), Access::WRITE_OK).is_ok()
-            };
-            let top = own
-                .ancestors()
-                .take_while(|dir| *dir != v2.mount && dir.starts_with(&v2.mount))
-                .take_while(writable)
-                .last()?;
-            top.strip_prefix(&v2.mount).ok()?.to_str()
-        });
-        match delegated {
-            Some(top) => format!("/{top}/barge/{id}"),
+        match self.own_top() {
+            Some((mount, top)) => match top.strip_prefix(mount).ok().and_then(Path::to_str) {
+                Some(top) => format!("/{top}/barge/{id}"),
+                None => String::new(),
+            },
             None => String::new(),
         }
     }
 
-    /// Returns how a container's own view of its group at `path` is to be mounted.
-    pub fn container_mounts(&self, path: &str) -> Vec<ContainerMount> {
-        let source = |hierarchy: &Hierarchy| {
-            let own = hierarchy.dir(path);
-            if own.is_dir() { own } else { hierarchy.mount.clone() }
-        };
-        let mut mounts: Vec<ContainerMount> = self
-            .v1
-            .iter()
-            .map(|hierarchy| ContainerMount {
-                name: hierarchy.options.trim_start_matches("name=").to_owned(),
-                options: Some(hierarchy.options.clone()),
-                source: source(hierarchy),
-            })
-            .collect();
-        if let Some(v2) = &self.v2 {
-            let name = if mounts.is_empty() { "" } else { "unified" };
-            mounts.push(ContainerMount {
-                name: name.to_owned(),
-                options: None,
-                source: source(v2),
-            });
-        }
-        mounts
+    /// Returns the controllers that were delegated to us who are not root.
+    pub fn delegated(&self) -> Vec<String> {
+        self.own_top().map(|(_, top)| words(&top.join("cgroup.controllers"))).unwrap_or_default()
+    }
+
+    /// Returns version 2's mount point, and the highest group that was delegated to us.
+    fn own_top(&self) -> Option<(&Path, &Path)> {
+        let v2 = self.v2.as_ref()?;
+        let own = v2.own.as_deref()?;
+        // A process may be moved between groups only by who may write to a common ancestor's list.
+        let writable =
+            |dir: &&Path| rustix::fs::access(dir.join("cgroup.procs"), Access::WRITE_OK).is_ok();
+        let top = own
+            .ancestors()
+            .take_while(|dir| *dir != v2.mount && dir.starts_with(&v2.mount))
+            .take_while(writable)
+            .last()?;
+        Some((&v2.mount, top))
     }
 }
 
@@ -351,17 +323,5 @@ mod tests {
         {
             assert_eq!(unescape(text), want);
         }
-    }
-
-    #[test]
-    fn names_what_a_container_mounts() {
-        let found = Hierarchies::parse(HYBRID, "");
-        let mounts = found.container_mounts("/barge/none");
-        let names: Vec<&str> = mounts.iter().map(|mount| mount.name.as_str()).collect();
-        assert_eq!(names, ["cpu,cpuacct", "memory", "systemd", "unified"]);
-        assert_eq!(mounts[2].options.as_deref(), Some("name=systemd"));
-        assert_eq!(mounts[3].options, None);
-        let alone = "1 1 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(Hierarchies::parse(alone, "").container_mounts("/x")[0].name, "");
     }
 }

@@ -21,8 +21,6 @@ pub(super) struct Setting {
     pub(super) file: Option<Cow<'static, str>>,
     /// What is written.
     pub(super) value: String,
-    /// Whether nobody has asked for it.
-    pub(super) optional: bool,
 }
 
 /// Settings being collected.
@@ -42,7 +40,6 @@ impl Settings {
             controller: controller.into(),
             file: Some(file.into()),
             value: value.to_string(),
-            optional: false,
         });
     }
 
@@ -53,7 +50,6 @@ impl Settings {
             controller: controller.into(),
             file: None,
             value: String::new(),
-            optional: false,
         });
     }
 }
@@ -61,7 +57,6 @@ impl Settings {
 /// Returns what is to be written; `unified` tells whether a controller is version 2's.
 pub(super) fn settings(
     resources: &LinuxResources,
-    default_pids: Option<i64>,
     unified: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Setting>> {
     let mut settings = Settings::default();
@@ -96,7 +91,7 @@ pub(super) fn settings(
             settings.add("network priority", "net_prio", "net_prio.ifpriomap", value);
         }
     }
-    pids(resources, default_pids, &mut settings);
+    pids(resources, &mut settings);
     for (file, value) in resources.unified().iter().flatten() {
         let controller = file.split_once('.').map(|(controller, _)| controller.to_owned());
         let (Some(controller), false) = (controller, file.contains('/')) else {
@@ -108,7 +103,6 @@ pub(super) fn settings(
             controller: controller.into(),
             file: there.then(|| file.clone().into()),
             value: value.clone(),
-            optional: false,
         });
     }
     Ok(settings.0)
@@ -293,14 +287,10 @@ fn huge_pages(limits: &[LinuxHugepageLimit], suffix: &str, settings: &mut Settin
     }
 }
 
-fn pids(resources: &LinuxResources, default: Option<i64>, settings: &mut Settings) {
+fn pids(resources: &LinuxResources, settings: &mut Settings) {
     // Zero means no limit was asked for, as in Docker.
-    let asked = resources.pids().as_ref().map(LinuxPids::limit).filter(|limit| *limit != 0);
-    if let Some(limit) = asked.or(default) {
+    if let Some(limit) = resources.pids().as_ref().map(LinuxPids::limit).filter(|it| *it != 0) {
         settings.add("pids limit", "pids", "pids.max", bytes(limit));
-        if let Some(last) = settings.0.last_mut() {
-            last.optional = asked.is_none();
-        }
     }
 }
 
@@ -334,12 +324,12 @@ mod tests {
         serde_json::from_str(&json.replace('\'', "\"")).unwrap()
     }
 
-    fn v1(resources: &LinuxResources, default_pids: Option<i64>) -> Vec<Setting> {
-        settings(resources, default_pids, &|_| false).unwrap()
+    fn v1(resources: &LinuxResources) -> Vec<Setting> {
+        settings(resources, &|_| false).unwrap()
     }
 
-    fn v2(resources: &LinuxResources, default_pids: Option<i64>) -> Result<Vec<Setting>> {
-        settings(resources, default_pids, &|_| true)
+    fn v2(resources: &LinuxResources) -> Result<Vec<Setting>> {
+        settings(resources, &|_| true)
     }
 
     fn lines(settings: &[Setting]) -> Vec<String> {
@@ -405,19 +395,9 @@ mod tests {
             ("{'unified': {'memory.high': '5'}}", &["-=5"], &["memory.high=5"]),
         ] {
             let resources = resources(json);
-            assert_eq!(lines(&v1(&resources, None)), first, "{json}");
-            assert_eq!(lines(&v2(&resources, None).unwrap()), second, "{json}");
+            assert_eq!(lines(&v1(&resources)), first, "{json}");
+            assert_eq!(lines(&v2(&resources).unwrap()), second, "{json}");
         }
-    }
-
-    #[test]
-    fn default_pids_are_optional() {
-        let settings = v1(&resources("{}"), Some(2048));
-        assert_eq!(lines(&settings), ["pids.max=2048"]);
-        assert!(settings[0].optional);
-        let settings = v2(&resources("{'pids': {'limit': 5}}"), Some(2048)).unwrap();
-        assert_eq!(lines(&settings), ["pids.max=5"]);
-        assert!(!settings[0].optional);
     }
 
     #[test]
@@ -429,7 +409,7 @@ mod tests {
             "{'unified': {'../cgroup.procs': '1'}}",
             "{'unified': {'plain': '1'}}",
         ] {
-            assert_eq!(v2(&resources(json), None).unwrap_err().kind(), Kind::Invalid, "{json}");
+            assert_eq!(v2(&resources(json)).unwrap_err().kind(), Kind::Invalid, "{json}");
         }
     }
 

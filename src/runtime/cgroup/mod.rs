@@ -8,7 +8,7 @@
 //! Moving another process into a group waits for all processors to pass through the scheduler, for
 //! tens of milliseconds. So a container's first process is born into its version 2 group
 //! ([`Cgroup::v2_fd`] for `CLONE_INTO_CGROUP`) and moves itself into those of version 1
-//! ([`Entry::enter`]), which costs nothing while it has one thread.
+//! ([`Cgroup::join`]), which costs nothing while it has one thread.
 //!
 //! Nothing here moves or kills a process that is not in the container's group, nor our own.
 
@@ -17,8 +17,9 @@ mod hierarchy;
 mod limits;
 mod processes;
 mod stats;
+mod view;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -29,8 +30,9 @@ use oci_spec::runtime::LinuxResources;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::bpf;
 
-pub use hierarchy::{ContainerMount, Hierarchies, Mode};
+pub use hierarchy::{Hierarchies, Mode};
 pub use stats::Stats;
+pub(super) use view::mount;
 
 use devices::Devices;
 use hierarchy::words;
@@ -43,19 +45,6 @@ const REMOVE_DEADLINE: Duration = Duration::from_secs(10);
 const WANTED_V1: [&str; 4] = ["memory", "pids", "cpuacct", "blkio"];
 /// The same for version 2.
 const WANTED_V2: [&str; 4] = ["memory", "pids", "cpu", "io"];
-
-/// A group to be made.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Its path, as [`Hierarchies::path_for`] returns it.
-    pub path: &'a str,
-    /// What was asked for.
-    pub resources: &'a LinuxResources,
-    /// Most processes, where nothing was asked for. Left out without a word where it cannot be had.
-    pub default_pids: Option<i64>,
-    /// Whether we are not the machine's root: devices cannot be limited then, nor need be.
-    pub rootless: bool,
-}
 
 /// A container's group: its directories in the hierarchies that have one.
 ///
@@ -70,45 +59,35 @@ pub struct Cgroup {
 #[derive(Debug)]
 struct Directory {
     path: PathBuf,
-    /// Version 1 only.
+    /// Version 1 only: what is limited here.
     controllers: Vec<String>,
     /// Version 2 only.
     fd: Option<OwnedFd>,
 }
 
-/// The way into the version 1 groups for a process that was forked to become a container.
-#[derive(Debug)]
-pub struct Entry(Vec<File>);
-
-impl Entry {
-    /// Moves the calling process, which has one thread, into the groups. Allocates nothing.
-    pub fn enter(&self) -> io::Result<()> {
-        for mut tasks in &self.0 {
-            tasks.write_all(b"0")?;
-        }
-        Ok(())
-    }
-}
-
 impl Cgroup {
     /// Makes a group and sets its limits. Returns warnings about limits that cannot be applied here.
     ///
-    /// A group that is there already is taken over if nothing runs in it.
-    pub fn create(hierarchies: &Hierarchies, request: &Request<'_>) -> Result<(Self, Vec<String>)> {
-        let unified = |controller: &str| {
-            hierarchies.v2.is_some() && hierarchies.v1_with(controller).is_none()
-        };
-        let settings = limits::settings(request.resources, request.default_pids, &unified)?;
-        let rules = request.resources.devices().as_deref().unwrap_or_default();
-        let devices = if request.rootless { None } else { Devices::of(rules)? };
+    /// The path is what [`Hierarchies::path_for`] returned. A group that is there already is taken over
+    /// if nothing runs in it. `rootless`: devices are not limited; without the machine's root there is
+    /// neither a way nor a need.
+    pub fn create(
+        hierarchies: &Hierarchies,
+        path: &str,
+        resources: &LinuxResources,
+        rootless: bool,
+    ) -> Result<(Self, Vec<String>)> {
+        let settings = settings(hierarchies, resources)?;
+        let rules = resources.devices().as_deref().unwrap_or_default();
+        let devices = if rootless { None } else { Devices::of(rules)? };
         let mut group = Self { v1: Vec::new(), v2: None };
-        if request.path.is_empty() {
+        if path.is_empty() {
             let warnings = group.apply(&settings)?;
             return Ok((group, warnings));
         }
-        check_path(request.path)?;
+        check_path(path)?;
         let made = group
-            .make(hierarchies, request.path, &settings, devices.is_some())
+            .make(hierarchies, path, &settings, devices.is_some())
             .and_then(|()| group.limit_devices(devices.as_ref()))
             .and_then(|()| group.apply(&settings));
         match made {
@@ -116,7 +95,7 @@ impl Cgroup {
             Err(error) => {
                 // What failed is the news; directories that stay are taken over by the next try.
                 group.remove_directories().unwrap_or_default();
-                Err(error.within(format!("cannot make control group {}", request.path)))
+                Err(error.within(format!("cannot make control group {path}")))
             }
         }
     }
@@ -160,16 +139,15 @@ impl Cgroup {
         self.v2.as_ref().and_then(|v2| v2.fd.as_ref()).map(AsFd::as_fd)
     }
 
-    /// Opens the way into the version 1 groups, to be taken by a new process itself.
-    pub fn entry(&self) -> Result<Entry> {
-        let open = |directory: &Directory| {
+    /// Moves the calling process, which must have one thread, into the version 1 groups.
+    ///
+    /// Into that of version 2 it is born.
+    pub fn join(&self) -> Result<()> {
+        for directory in &self.v1 {
             let tasks = directory.path.join("tasks");
-            OpenOptions::new()
-                .write(true)
-                .open(&tasks)
-                .context(|| format!("cannot open {}", tasks.display()))
-        };
-        Ok(Entry(self.v1.iter().map(open).collect::<Result<_>>()?))
+            write(&tasks, "0").context(|| format!("cannot write {}", tasks.display()))?;
+        }
+        Ok(())
     }
 
     /// Moves a process into the group. Slow: see the module's head for a better way.
@@ -188,10 +166,7 @@ impl Cgroup {
         hierarchies: &Hierarchies,
         resources: &LinuxResources,
     ) -> Result<Vec<String>> {
-        let unified = |controller: &str| {
-            hierarchies.v2.is_some() && hierarchies.v1_with(controller).is_none()
-        };
-        self.apply(&limits::settings(resources, None, &unified)?)
+        self.apply(&settings(hierarchies, resources)?)
     }
 
     /// Removes the group; what still runs in it is killed.
@@ -304,7 +279,7 @@ impl Cgroup {
         };
         let mut warn = |setting: &Setting, why: &str| {
             let warning = format!("the {} is not applied: {why}", setting.limit);
-            if !setting.optional && !warnings.contains(&warning) {
+            if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
         };
@@ -349,6 +324,12 @@ impl Cgroup {
         let freezer = || self.v1.iter().find(|directory| has(directory, "freezer"));
         self.v2.as_ref().or_else(freezer).or_else(|| self.v1.first())
     }
+}
+
+fn settings(hierarchies: &Hierarchies, resources: &LinuxResources) -> Result<Vec<Setting>> {
+    let unified =
+        |controller: &str| hierarchies.v2.is_some() && hierarchies.v1_with(controller).is_none();
+    limits::settings(resources, &unified)
 }
 
 fn has(directory: &Directory, controller: &str) -> bool {

@@ -73,6 +73,9 @@ impl Cgroup {
                 }
             }
         }
+        if self.processes()?.is_empty() {
+            return Ok(());
+        }
         // Nobody forks while frozen. Where freezing fails, killing is worth the try all the same.
         let frozen = self.freeze().is_ok();
         let result = self.signal_each(signal);

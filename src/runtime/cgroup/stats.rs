@@ -1,9 +1,11 @@
 //! What a group uses and has used.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{Cgroup, has};
+use crate::error::{Context, Result};
 
 /// What a container uses. `None` is what this machine does not count, or what has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,14 +69,19 @@ impl Cgroup {
     }
 
     /// Returns how often the kernel has killed a process of the group for lack of memory.
-    pub fn oom_kills(&self) -> u64 {
+    pub fn oom_kills(&self) -> Result<u64> {
         let v1 = self.v1.iter().find(|directory| has(directory, "memory"));
         let file = match (v1, &self.v2) {
             (Some(v1), _) => v1.path.join("memory.oom_control"),
             (None, Some(v2)) => v2.path.join("memory.events"),
-            (None, None) => return 0,
+            (None, None) => return Ok(0),
         };
-        field(&text(&file), "oom_kill").unwrap_or(0)
+        match fs::read_to_string(&file) {
+            Ok(text) => Ok(field(&text, "oom_kill").unwrap_or(0)),
+            // Without the controller nothing is limited, and nothing killed for it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error).context(|| format!("cannot read {}", file.display())),
+        }
     }
 }
 

@@ -30,8 +30,7 @@ struct Scratch {
 impl Scratch {
     fn new(hierarchies: &Hierarchies, name: &str, resources: &LinuxResources) -> Self {
         let path = format!("/barge-test-{}/{name}", std::process::id());
-        let request = Request { path: &path, resources, default_pids: None, rootless: false };
-        let (group, warnings) = Cgroup::create(hierarchies, &request).unwrap();
+        let (group, warnings) = Cgroup::create(hierarchies, &path, resources, false).unwrap();
         Self { group, path, warnings }
     }
 }
@@ -86,13 +85,8 @@ fn limits_counts_and_removes() {
         assert_eq!(scratch.group.stats().memory_limit, Some(limit));
     }
 
-    let again = Request {
-        path: &scratch.path,
-        resources: &LinuxResources::default(),
-        default_pids: None,
-        rootless: false,
-    };
-    assert_eq!(Cgroup::create(&hierarchies, &again).unwrap_err().kind(), Kind::Conflict);
+    let again = Cgroup::create(&hierarchies, &scratch.path, &LinuxResources::default(), false);
+    assert_eq!(again.unwrap_err().kind(), Kind::Conflict);
 
     let opened = Cgroup::open(&hierarchies, &scratch.path).unwrap();
     assert_eq!(opened.processes().unwrap(), [pid]);
@@ -134,11 +128,11 @@ fn notices_lack_of_memory() {
     let Some(hierarchies) = hierarchies() else { return };
     let json = resources("{'memory': {'limit': 16777216, 'swap': 16777216}}");
     let scratch = Scratch::new(&hierarchies, "oom", &json);
-    assert_eq!(scratch.group.oom_kills(), 0);
+    assert_eq!(scratch.group.oom_kills().unwrap(), 0);
     let mut child = shell(&scratch.group, "exec tail /dev/zero");
     go(&mut child);
     assert_eq!(child.wait().unwrap().signal(), Some(9));
-    assert_eq!(scratch.group.oom_kills(), 1);
+    assert_eq!(scratch.group.oom_kills().unwrap(), 1);
 }
 
 #[test]
@@ -175,9 +169,8 @@ fn warns_about_each_missing_controller_once() {
         "{'memory': {'limit': 1, 'reservation': 1}, 'cpu': {'cpus': '0', 'mems': '0'},
           'pids': {'limit': 5}}",
     );
-    let request = Request { path: "", resources: &asked, default_pids: None, rootless: true };
     let none = Hierarchies::default();
-    let (group, warnings) = Cgroup::create(&none, &request).unwrap();
+    let (group, warnings) = Cgroup::create(&none, "", &asked, true).unwrap();
     assert_eq!(
         warnings,
         [
@@ -188,15 +181,11 @@ fn warns_about_each_missing_controller_once() {
             "the pids limit is not applied: the cgroup controller `pids` is not available",
         ]
     );
-    let nothing = LinuxResources::default();
-    let request = Request { resources: &nothing, default_pids: Some(2048), ..request };
-    assert_eq!(Cgroup::create(&none, &request).unwrap().1, [""; 0]);
-
     // No group: nothing to do, nothing known.
     assert!(group.is_none() && group.v2_fd().is_none());
     assert_eq!(group.processes().unwrap(), [0; 0]);
-    assert_eq!((group.stats(), group.oom_kills()), (Stats::default(), 0));
-    group.entry().unwrap().enter().unwrap();
+    assert_eq!((group.stats(), group.oom_kills().unwrap()), (Stats::default(), 0));
+    group.join().unwrap();
     group.add(1).unwrap();
     group.kill_all(9).unwrap();
     group.remove().unwrap();
@@ -208,13 +197,11 @@ fn refuses_bad_values_and_leaves_nothing() {
     let Some(hierarchies) = hierarchies() else { return };
     let path = format!("/barge-test-{}-bad", std::process::id());
     let wrong = resources("{'cpu': {'cpus': '9999'}}");
-    let request = Request { path: &path, resources: &wrong, default_pids: None, rootless: false };
-    let error = Cgroup::create(&hierarchies, &request).unwrap_err();
+    let error = Cgroup::create(&hierarchies, &path, &wrong, false).unwrap_err();
     assert!(error.to_string().contains("cannot apply the CPU set"), "{error}");
     assert!(Cgroup::open(&hierarchies, &path).unwrap().is_none());
     for path in ["relative", "/", "/a/../b", "/.."] {
-        let request = Request { path, ..request };
-        let error = Cgroup::create(&hierarchies, &request).unwrap_err();
+        let error = Cgroup::create(&hierarchies, path, &wrong, false).unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid, "{path}");
     }
 }
@@ -223,13 +210,12 @@ fn refuses_bad_values_and_leaves_nothing() {
 fn processes_move_themselves() {
     let Some(hierarchies) = hierarchies() else { return };
     let scratch = Scratch::new(&hierarchies, "entry", &LinuxResources::default());
-    let entry = scratch.group.entry().unwrap();
     // A thread moves alone, as a process with one thread does.
-    let own = std::thread::spawn(move || {
-        entry.enter().unwrap();
+    let join = || {
+        scratch.group.join().unwrap();
         fs::read_to_string("/proc/thread-self/cgroup").unwrap()
-    });
-    let own = own.join().unwrap();
+    };
+    let own = std::thread::scope(|scope| scope.spawn(join).join().unwrap());
     for hierarchy in &scratch.group.v1 {
         let controller = &hierarchy.controllers[0];
         let line = own.lines().find(|line| line.contains(&format!(":{controller}:"))).unwrap();

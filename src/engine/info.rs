@@ -1,0 +1,100 @@
+//! `info` and `system check`: what this machine and this store are like.
+
+use super::Engine;
+use crate::error::Result;
+use crate::net;
+use crate::runtime;
+use crate::store::container::Status;
+
+/// What can be told about this machine and this store.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// How many containers there are: running, paused, and all.
+    pub containers: Counts,
+    /// How many images there are.
+    pub images: usize,
+    /// Version of the control groups: 1 or 2; hybrid machines count as 1.
+    pub cgroup_version: u8,
+    /// Controllers that can be used.
+    pub controllers: Vec<String>,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Name of the machine.
+    pub hostname: String,
+    /// Name and version of the distribution.
+    pub distribution: (String, String),
+    /// Processor, in Go's words, as in `amd64`.
+    pub architecture: &'static str,
+    /// How many processors there are.
+    pub processors: usize,
+    /// Bytes of memory: all, and free.
+    pub memory: (u64, u64),
+    /// Bytes of swap: all, and free.
+    pub swap: (u64, u64),
+    /// Seconds since boot.
+    pub uptime: u64,
+    /// Path of pasta, if it is installed.
+    pub pasta: Option<String>,
+}
+
+/// How many containers there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that run.
+    pub running: usize,
+    /// Those that are paused.
+    pub paused: usize,
+    /// Those that do not run.
+    pub stopped: usize,
+}
+
+impl Engine {
+    /// Looks at the machine and the store.
+    pub fn info(&self) -> Result<Info> {
+        let mut counts = Counts::default();
+        for container in self.list()? {
+            match &container.state.status {
+                Status::Running(run) if run.paused => counts.paused += 1,
+                Status::Running(_) => counts.running += 1,
+                Status::Created | Status::Exited | Status::Restarting(_) => counts.stopped += 1,
+            }
+        }
+        let hierarchies = runtime::cgroup::Hierarchies::detect()?;
+        let system = rustix::system::uname();
+        let memory = read("/proc/meminfo");
+        let bytes = |name: &str| {
+            let line = memory.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            number.unwrap_or(0) * 1024
+        };
+        let release = read("/etc/os-release");
+        let of_release = |name: &str| {
+            let value = release.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        let uptime = read("/proc/uptime");
+        Ok(Info {
+            containers: counts,
+            images: self.store.images().list()?.len(),
+            cgroup_version: match hierarchies.mode() {
+                runtime::cgroup::Mode::V2 => 2,
+                runtime::cgroup::Mode::V1 | runtime::cgroup::Mode::Hybrid => 1,
+            },
+            controllers: hierarchies.controllers(),
+            kernel: system.release().to_string_lossy().into_owned(),
+            hostname: system.nodename().to_string_lossy().into_owned(),
+            distribution: (of_release("ID="), of_release("VERSION_ID=")),
+            architecture: crate::spec::platform::Platform::host_architecture(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            memory: (bytes("MemTotal:"), bytes("MemAvailable:")),
+            swap: (bytes("SwapTotal:"), bytes("SwapFree:")),
+            uptime: uptime.split('.').next().and_then(|it| it.parse().ok()).unwrap_or(0),
+            pasta: net::pasta_path(),
+        })
+    }
+}
+
+/// Reads a file of facts; one that is not there tells nothing.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
