@@ -5,6 +5,7 @@ mod containers;
 mod exit;
 mod flags;
 mod global;
+mod hello;
 mod help;
 mod listing;
 mod output;
@@ -151,6 +152,11 @@ pub(crate) fn now() -> i64 {
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let name = words.first().cloned().unwrap_or_default();
+    if hello::is_asked_for(&name) {
+        let mut out = Output::default();
+        let printed = out.text(&hello::greeting()).and_then(|()| out.flush());
+        return ended(printed.map(|()| Status::SUCCESS)).into();
+    }
     if monitor::is_asked_for(&name) {
         return monitor::main(words).into();
     }

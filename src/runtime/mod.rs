@@ -9,6 +9,7 @@
 pub mod capability;
 pub mod cgroup;
 mod channel;
+mod doctor;
 mod enter;
 mod init;
 pub mod kernel;
@@ -20,6 +21,7 @@ mod rootfs;
 pub mod seccomp;
 mod user;
 
+pub use doctor::doctor;
 pub use enter::Entry;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};

@@ -136,23 +136,33 @@ impl Hierarchies {
         if !rootless {
             return format!("/barge/{id}");
         }
-        let delegated = self.v2.as_ref().and_then(|v2| {
-            let own = v2.own.as_deref()?;
-            // A process may be moved between groups only by who may write to a common ancestor's list.
-            let writable = |dir: &&Path| {
-                rustix::fs::access(dir.join("cgroup.procs"), Access::WRITE_OK).is_ok()
-            };
-            let top = own
-                .ancestors()
-                .take_while(|dir| *dir != v2.mount && dir.starts_with(&v2.mount))
-                .take_while(writable)
-                .last()?;
-            top.strip_prefix(&v2.mount).ok()?.to_str()
-        });
-        match delegated {
-            Some(top) => format!("/{top}/barge/{id}"),
+        match self.own_top() {
+            Some((mount, top)) => match top.strip_prefix(mount).ok().and_then(Path::to_str) {
+                Some(top) => format!("/{top}/barge/{id}"),
+                None => String::new(),
+            },
             None => String::new(),
         }
+    }
+
+    /// Returns the controllers that were delegated to us who are not root.
+    pub fn delegated(&self) -> Vec<String> {
+        self.own_top().map(|(_, top)| words(&top.join("cgroup.controllers"))).unwrap_or_default()
+    }
+
+    /// Returns version 2's mount point, and the highest group that was delegated to us.
+    fn own_top(&self) -> Option<(&Path, &Path)> {
+        let v2 = self.v2.as_ref()?;
+        let own = v2.own.as_deref()?;
+        // A process may be moved between groups only by who may write to a common ancestor's list.
+        let writable =
+            |dir: &&Path| rustix::fs::access(dir.join("cgroup.procs"), Access::WRITE_OK).is_ok();
+        let top = own
+            .ancestors()
+            .take_while(|dir| *dir != v2.mount && dir.starts_with(&v2.mount))
+            .take_while(writable)
+            .last()?;
+        Some((&v2.mount, top))
     }
 }
 
