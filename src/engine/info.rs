@@ -80,7 +80,7 @@ impl Engine {
             images: self.store.images().list()?.len(),
             cgroup_version: match hierarchies.mode() {
                 runtime::cgroup::Mode::V2 => 2,
-                runtime::cgroup::Mode::V1 | runtime::cgroup::Mode::Hybrid => 1,
+                _ => 1,
             },
             controllers: hierarchies.controllers(),
             kernel: system.release().to_string_lossy().into_owned(),
