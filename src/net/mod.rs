@@ -159,21 +159,11 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
                 )
                 .hint("publish on an IPv4 address, or use --network host"));
             }
-            let bridge = bridge::ensure(store)?;
-            endpoint.interface = Some(bridge::INTERFACE.to_owned());
-            endpoint.gateway = Some(bridge.gateway_address());
-            endpoint.host = endpoint.gateway;
             endpoint.ports = ports;
-            // On record before the lease is taken: if we are killed in between, it can be found.
-            store.save_endpoint(&id, &endpoint)?;
-            let prepared = bridge.lease(store, &id).and_then(|address| {
-                endpoint.addresses = vec![address];
-                if let IpAddr::V4(address) = address.address() {
-                    endpoint.mac = Some(link::mac_text(link::mac_of(address)));
-                }
-                store.save_endpoint(&id, &endpoint)
-            });
-            if let Err(error) = prepared {
+            let (bridge, lock) = bridge::ensure(store)?;
+            let joined = join_bridge(store, &bridge, &id, &mut endpoint);
+            drop(lock);
+            if let Err(error) = joined {
                 // The first failure is what counts; `detach` can be called again.
                 drop(detach(store, &id));
                 return Err(error);
@@ -210,6 +200,26 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             format!("network mode `{}` cannot be set up here", request.mode),
         )),
     }
+}
+
+/// Takes an address on a bridge and puts it on record.
+fn join_bridge(
+    store: &Store,
+    bridge: &Bridge,
+    id: &ContainerId,
+    endpoint: &mut Endpoint,
+) -> Result<()> {
+    endpoint.interface = Some(bridge::INTERFACE.to_owned());
+    endpoint.gateway = Some(bridge.gateway_address());
+    endpoint.host = endpoint.gateway;
+    // On record before the lease is taken: if we are killed in between, it can be found.
+    store.save_endpoint(id, endpoint)?;
+    let address = bridge.lease(store, id)?;
+    endpoint.addresses = vec![address];
+    if let IpAddr::V4(address) = address.address() {
+        endpoint.mac = Some(link::mac_text(link::mac_of(address)));
+    }
+    store.save_endpoint(id, endpoint)
 }
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
@@ -310,7 +320,9 @@ pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
         addresses.into_iter().try_for_each(|address| network.release(address, id))
     }));
     // Stays if something is left to be given back.
-    result.and_then(|()| store.remove_endpoint(id))
+    result
+        .and_then(|()| store.remove_endpoint(id))
+        .and_then(|()| bridge::remove_if_temporary(store))
 }
 
 /// Makes interfaces and firewall rules anew, as the records want them: after another program has
