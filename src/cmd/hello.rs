@@ -96,7 +96,9 @@ mod tests {
         assert_eq!(user("0 0 4294967295"), "root, the machine's own");
         assert_eq!(user("  0  1000  1\n  1 100000 65536"), "root here, user 1000 outside");
         assert_eq!(
-            root("90 80 0:52 / / rw,relatime - overlay overlay rw,lowerdir=x\n91 90 0:5 / /proc rw - proc proc rw"),
+            root(
+                "90 80 0:52 / / rw,relatime - overlay overlay rw,lowerdir=x\n91 90 0:5 / /proc rw - proc proc rw"
+            ),
             "overlay file system of its own"
         );
         assert_eq!(network("Inter-|\n face |\n    lo: 0 0\n  eth0: 0 0\n"), "lo, eth0");

@@ -120,7 +120,7 @@ async fn describe(
     let (data, digest) = repository.manifest(reference.tag_or_digest()).await?;
     let (mut documents, mut digests) = (vec![data], vec![digest]);
     let manifest = match Document::parse(&documents[0])? {
-        Document::Manifest(manifest) => *manifest,
+        Document::Manifest(manifest) => manifest,
         Document::Index(index) => {
             let host = Platform::host();
             let chosen = choose(&index, platform.unwrap_or(&host))?;
@@ -130,7 +130,7 @@ async fn describe(
             };
             documents.insert(0, data);
             digests.insert(0, digest);
-            *manifest
+            manifest
         }
     };
     let config_bytes = match store.blobs().read(&manifest.config.digest) {

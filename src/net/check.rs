@@ -8,29 +8,7 @@ use netlink_packet_route::link::InfoKind;
 use super::link::Links;
 use super::{bridge, firewall, pasta};
 use crate::error::Error;
-
-/// One fact about this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What was looked at.
-    pub name: &'static str,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-    /// The way out, if it is not as it should be.
-    pub hint: Option<String>,
-}
-
-impl Check {
-    fn good(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, ok: true, detail: detail.into(), hint: None }
-    }
-
-    fn bad(name: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { name, ok: false, detail: detail.into(), hint: Some(hint.into()) }
-    }
-}
+use crate::sys::check::Check;
 
 /// Looks at what containers of this kind of user need of the network. Changes nothing.
 pub fn checks(rootless: bool) -> Vec<Check> {

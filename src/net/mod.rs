@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::bridge::Bridge;
 pub use self::bridge::DEFAULT_NETWORK;
-pub use self::check::{Check, checks};
+pub use self::check::checks;
 pub use self::cidr::Cidr;
 pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};
 use self::link::Links;

@@ -115,7 +115,7 @@ fn manifest(
     for _ in 0..MAX_DEPTH {
         let data = members.blob(&digest)?;
         match Document::parse(&data)? {
-            Document::Manifest(manifest) => return Ok((digest, data, *manifest)),
+            Document::Manifest(manifest) => return Ok((digest, data, manifest)),
             Document::Index(index) => digest = choose(&index, platform)?.digest,
         }
     }

@@ -8,6 +8,8 @@ mod credentials;
 mod download;
 mod endpoint;
 mod failure;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::path::PathBuf;
