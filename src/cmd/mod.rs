@@ -5,6 +5,7 @@ mod containers;
 mod exit;
 mod flags;
 mod global;
+mod hello;
 mod help;
 mod listing;
 mod output;
@@ -65,6 +66,7 @@ const COMMANDS: Group = group(
         verb::<load::Load>(&["load"], ""),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         verb::<ps::Ps>(&["ps"], ""),
+        verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
@@ -109,6 +111,7 @@ const IMAGE: Group = group(
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
@@ -151,6 +154,11 @@ pub(crate) fn now() -> i64 {
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let name = words.first().cloned().unwrap_or_default();
+    if hello::is_asked_for(&name) {
+        let mut out = Output::default();
+        let printed = out.text(&hello::greeting()).and_then(|()| out.flush());
+        return ended(printed.map(|()| Status::SUCCESS)).into();
+    }
     if monitor::is_asked_for(&name) {
         return monitor::main(words).into();
     }

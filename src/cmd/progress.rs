@@ -128,7 +128,9 @@ impl Progress for Display {
             _ if self.quiet => {}
             ProgressEvent::Trying(name) => self.line(&format!("Trying to pull {name}...")),
             ProgressEvent::Layers(_) => {}
-            ProgressEvent::Present(layer) => self.line(&format!("Already present {layer}")),
+            ProgressEvent::Present(layer) => {
+                self.line(&format!("Copying blob {layer} skipped: already exists"))
+            }
             ProgressEvent::Layer { digest, done, total } => {
                 self.layer(digest.as_str(), Layer::Arriving { done, total });
             }

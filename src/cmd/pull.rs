@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::World;
+use super::containers::for_each;
+use super::exit::Status;
+use super::progress::Display;
+use super::tree::Act;
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
+use crate::error::Result;
 use crate::spec::platform::Platform;
 
 /// How an image is got.
@@ -33,40 +38,65 @@ pub(crate) struct RegistryFlags {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PullFlags {
     /// When to pull: always, missing, never or newer
-    #[arg(long, value_name = "WHEN", default_value = "missing", value_parser = policy)]
-    pull: Policy,
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pull: PullPolicy,
     #[command(flatten)]
     registry: RegistryFlags,
 }
 
-/// When an image is pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Policy {
-    /// Each time.
-    Always,
-    /// If it is not here.
-    Missing,
-    /// Not at all.
-    Never,
-    /// If the registry has a newer one.
-    Newer,
-}
-
-fn policy(text: &str) -> Result<Policy> {
-    match text.to_ascii_lowercase().as_str() {
-        "always" | "true" => Ok(Policy::Always),
-        "missing" | "ifnotpresent" | "ifmissing" | "false" | "" => Ok(Policy::Missing),
-        "never" => Ok(Policy::Never),
-        "newer" | "ifnewer" => Ok(Policy::Newer),
-        _ => Err(Error::new(Kind::Invalid, format!("unsupported pull policy \"{text}\""))
-            .hint("use always, missing, never or newer")),
+impl RegistryFlags {
+    fn options(&self, policy: PullPolicy) -> PullOptions {
+        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
+            Some((user, password)) => (user.to_owned(), password.to_owned()),
+            None => (text.clone(), String::new()),
+        });
+        PullOptions {
+            policy,
+            platform: self.platform.clone(),
+            registry: RegistryOptions {
+                tls_verify: self.tls_verify,
+                credentials,
+                authfile: self.authfile.clone(),
+            },
+        }
     }
 }
 
 impl PullFlags {
     /// Gets an image if the policy says so.
-    pub(crate) fn ensure(&self, _world: &mut World, engine: &Engine, name: &str) -> Result<()> {
-        let _ = (&self.pull, &self.registry);
-        engine.store().images().lookup(name).map(|_| ())
+    pub(crate) fn ensure(&self, engine: &Engine, name: &str) -> Result<()> {
+        let display = Display::new(self.registry.quiet);
+        images::pull(engine.store(), name, &self.registry.options(self.pull), &display)?;
+        display.finish();
+        Ok(())
+    }
+}
+
+/// Pull images from registries
+///
+/// A name without a registry stands for one of docker.io. The ID of each image is printed.
+#[derive(Args, Debug)]
+pub(crate) struct Pull {
+    /// When to pull: always, missing, never or newer
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    policy: PullPolicy,
+    #[command(flatten)]
+    registry: RegistryFlags,
+    /// Images, by name
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+impl Act for Pull {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let options = self.registry.options(self.policy);
+        for_each(world, &self.images, Status::of_error, |world, name| {
+            let name = name.strip_prefix("docker://").unwrap_or(name);
+            let display = Display::new(self.registry.quiet);
+            let pulled = images::pull(engine.store(), name, &options, &display);
+            display.finish();
+            world.out.line(pulled?.id.hex())
+        })
     }
 }

@@ -57,7 +57,7 @@ enum Stream {
 impl Act for Create {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
-        let (id, _) = create(world, &engine, self.container)?;
+        let (id, _) = create(&engine, self.container)?;
         world.out.line(id.as_str())?;
         Ok(Status::SUCCESS)
     }
@@ -70,7 +70,7 @@ impl Act for Run {
         }
         let engine = world.power()?;
         check_terminal(self.container.tty && !self.detach, self.container.interactive);
-        let (id, spec) = create(world, &engine, self.container)?;
+        let (id, spec) = create(&engine, self.container)?;
         let settings = &spec.settings;
         let asked = |stream| self.attach.contains(&stream);
         let wanted = Wanted {
@@ -101,14 +101,10 @@ impl Act for Run {
 }
 
 /// Makes a container, and gets its image first if it is not there.
-fn create(
-    world: &mut World,
-    engine: &Engine,
-    flags: ContainerFlags,
-) -> Result<(ContainerId, ContainerSpec)> {
+fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, ContainerSpec)> {
     let pull = flags.pull.clone();
     let spec = flags.request()?;
-    pull.ensure(world, engine, &spec.image)?;
+    pull.ensure(engine, &spec.image)?;
     let id = engine.create(&spec)?;
     Ok((id, spec))
 }

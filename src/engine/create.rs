@@ -21,7 +21,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 impl Engine {
     /// Makes a container of an image that is in the store.
     pub fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {
-        self.check(spec)?;
+        self.validate(spec)?;
         if let (true, Some(name)) = (spec.replace, &spec.name) {
             self.make_room(name)?;
         }
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Finds what is wrong with a request before anything is made.
-    fn check(&self, spec: &ContainerSpec) -> Result<()> {
+    fn validate(&self, spec: &ContainerSpec) -> Result<()> {
         let settings = &spec.settings;
         bundle::capabilities(&settings.security)?;
         rlimit::resolve(&settings.ulimits)?;

@@ -4,7 +4,9 @@ use super::Engine;
 use crate::error::Result;
 use crate::net;
 use crate::runtime;
+use crate::spec::platform::Platform;
 use crate::store::container::Status;
+use crate::sys::check::Check;
 
 /// What can be told about this machine and this store.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub struct Info {
     /// Name and version of the distribution.
     pub distribution: (String, String),
     /// Processor, in Go's words, as in `amd64`.
-    pub architecture: &'static str,
+    pub architecture: String,
     /// How many processors there are.
     pub processors: usize,
     /// Bytes of memory: all, and free.
@@ -78,20 +80,38 @@ impl Engine {
             images: self.store.images().list()?.len(),
             cgroup_version: match hierarchies.mode() {
                 runtime::cgroup::Mode::V2 => 2,
-                runtime::cgroup::Mode::V1 | runtime::cgroup::Mode::Hybrid => 1,
+                _ => 1,
             },
             controllers: hierarchies.controllers(),
             kernel: system.release().to_string_lossy().into_owned(),
             hostname: system.nodename().to_string_lossy().into_owned(),
             distribution: (of_release("ID="), of_release("VERSION_ID=")),
-            architecture: crate::spec::platform::Platform::host_architecture(),
+            architecture: Platform::host().architecture,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory: (bytes("MemTotal:"), bytes("MemAvailable:")),
             swap: (bytes("SwapTotal:"), bytes("SwapFree:")),
             uptime: uptime.split('.').next().and_then(|it| it.parse().ok()).unwrap_or(0),
-            pasta: net::pasta_path(),
+            pasta: find_program("pasta"),
         })
     }
+}
+
+impl Engine {
+    /// Finds out what this machine has and lacks for containers.
+    ///
+    /// To be called without power: a user namespace would hide what a user lacks.
+    pub fn check(&self) -> Vec<Check> {
+        let mut checks = runtime::doctor();
+        checks.extend(net::checks(self.host.rootless));
+        checks
+    }
+}
+
+/// Finds a program in the directories of `PATH`.
+fn find_program(name: &str) -> Option<String> {
+    let path = std::env::var_os("PATH")?;
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|it| it.is_file())?;
+    Some(found.display().to_string())
 }
 
 /// Reads a file of facts; one that is not there tells nothing.

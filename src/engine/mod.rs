@@ -12,6 +12,7 @@ mod finish;
 mod frame;
 mod host;
 pub mod images;
+mod info;
 mod kill;
 mod list;
 mod logs;
@@ -27,6 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use exec::ExecSpec;
 pub use host::Host;
+pub use info::{Counts, Info};
 pub use logs::{LogLine, LogOptions, LogStream};
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, Session, Streams};

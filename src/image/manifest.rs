@@ -18,9 +18,9 @@ pub(crate) const MEDIA_TYPES: [&str; 4] = [
 #[derive(Debug)]
 pub(crate) enum Document {
     /// One image.
-    Manifest(Box<Manifest>),
+    Manifest(Manifest),
     /// The same image for several platforms.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// What one image consists of.
@@ -61,10 +61,13 @@ impl Document {
         }
         // An index has no layers, a manifest no manifests; a document with both means ill.
         match (value.get("manifests").is_some(), value.get("layers").is_some()) {
-            (true, false) => serde_json::from_slice(data).context(malformed).map(Self::Index),
+            (true, false) => {
+                let index = serde_json::from_slice(data).context(malformed)?;
+                Ok(Self::Index(Box::new(index)))
+            }
             (false, true) => {
                 let manifest: ImageManifest = serde_json::from_slice(data).context(malformed)?;
-                Manifest::of(&manifest).map(|manifest| Self::Manifest(Box::new(manifest)))
+                Manifest::of(&manifest).map(Self::Manifest)
             }
             _ => Err(Error::new(Kind::Invalid, "the image's manifest is malformed")),
         }

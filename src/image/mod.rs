@@ -4,6 +4,7 @@
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
 
 pub mod archive;
+pub mod builtin;
 mod compression;
 pub mod import;
 mod ingest;
@@ -11,6 +12,8 @@ mod manifest;
 mod parallel;
 mod pax;
 pub mod progress;
+pub mod pull;
 mod record;
+pub mod registry;
 mod tarball;
 mod unpack;

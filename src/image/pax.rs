@@ -111,7 +111,7 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let nanoseconds: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+    let nanoseconds: u32 = format!("{fraction:0<9.9}").parse().ok()?;
     if text.starts_with('-') && nanoseconds > 0 {
         return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds));
     }
@@ -126,7 +126,7 @@ mod tests {
     fn parses_records() {
         for (text, want) in [
             (&b"12 path=abc\n"[..], Some(vec![("path", &b"abc"[..])])),
-            (b"9 a=b\nc\n\n9 d=1234\n", None),
+            (b"9 a=b\nc\n\n9 d=1234\n", Some(vec![("a", b"b\nc\n"), ("d", b"1234")])),
             (b"8 a=b\nc\n8 d=123\n", Some(vec![("a", b"b\nc"), ("d", b"123")])),
             (b"6 a=b\n\0\0\0", Some(vec![("a", b"b")])),
             (b"5 a=\n", Some(vec![("a", b"")])),

@@ -160,6 +160,10 @@ impl<R: BufRead> Reader<R> {
                         entry.link = link;
                     }
                     self.read_extensions(&local, entry)?;
+                    // Before POSIX a directory was a file whose name ends with a slash.
+                    if fields.linkflag[0] == 0 && entry.path.ends_with(b"/") {
+                        entry.kind = EntryKind::Directory;
+                    }
                     return Ok(true);
                 }
             }
@@ -196,8 +200,6 @@ impl<R: BufRead> Reader<R> {
         entry.sparse = None;
         entry.device = (0, 0);
         entry.kind = match fields.linkflag[0] {
-            // Before POSIX a directory was a file whose name ends with a slash.
-            b'\0' | b'0' | b'7' if entry.path.ends_with(b"/") => EntryKind::Directory,
             b'\0' | b'0' | b'7' | b'S' => EntryKind::File,
             b'1' => EntryKind::HardLink,
             b'2' => EntryKind::SymbolicLink,
@@ -493,6 +495,18 @@ mod tests {
     #[test]
     fn reads_long_names() {
         let long = "d/".repeat(200) + "file";
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(3);
+        builder.append_data(&mut header, &long, &b"abc"[..]).unwrap();
+        let data = builder.into_inner().unwrap();
+        assert_eq!(entries(&data).unwrap(), [(long, EntryKind::File, 3)]);
+    }
+
+    #[test]
+    fn takes_a_name_cut_after_a_slash_for_no_directory() {
+        // The header has the first 100 bytes of a long name; here they end with a slash.
+        let long = "d".repeat(99) + "/file";
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_size(3);

@@ -5,6 +5,7 @@
 //! name. Concurrent makers take turns by a lock on the network namespace itself, which holds across
 //! stores: they share interfaces and routes.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::Endpoint;
 use super::cidr::Cidr;
-use super::firewall::{self, Network, Publication};
+use super::firewall::{self, Network, Publication, Published};
 use super::link::{self, Link, Links, Veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::{ContainerId, to_hex};
@@ -30,6 +31,8 @@ pub const DEFAULT_NETWORK: &str = "bridge";
 pub(super) const INTERFACE: &str = "eth0";
 /// The store that most machines have only; its bridge has a short name.
 const USUAL_RUNROOT: &str = "/run/barge";
+/// The interface and the firewall table of that store.
+pub(super) const USUAL_INTERFACE: &str = "barge0";
 /// What an interface carries if there is no other to take after.
 const USUAL_MTU: u32 = 1500;
 
@@ -154,11 +157,29 @@ pub(super) fn remove(store: &Store) -> Result<()> {
 
 /// Makes the firewall table with the published ports of all containers. The caller holds the lock.
 fn install(store: &Store, bridge: &Bridge) -> Result<()> {
-    let endpoints = store.endpoints::<Endpoint>()?;
+    let endpoints = settle(store)?;
     let publications: Vec<_> =
         endpoints.iter().filter_map(|(id, endpoint)| publication(id, endpoint)).collect();
     let network = Network { interface: &bridge.interface, subnet: bridge.gateway };
     firewall::install(&bridge.interface, &[network], &publications)
+}
+
+/// Returns the endpoints of all containers, after a port that several claim is left to one of them.
+///
+/// Who claims a port holds it by a socket, so whoever came later is right and the others are dead.
+/// Their claims are taken off the records: cleaned up after, they must not close what is no longer
+/// theirs.
+fn settle(store: &Store) -> Result<Vec<(ContainerId, Endpoint)>> {
+    let mut endpoints = store.endpoints::<Endpoint>()?;
+    let mut claimed = HashSet::new();
+    for (id, endpoint) in endpoints.iter_mut().rev() {
+        let before = endpoint.ports.len();
+        endpoint.ports.retain(|port| claimed.insert((port.host_ip, port.host_port, port.protocol)));
+        if endpoint.ports.len() != before {
+            store.save_endpoint(id, endpoint)?;
+        }
+    }
+    Ok(endpoints)
 }
 
 /// Returns what the firewall has to know of a container; `None` if it publishes nothing.
@@ -177,21 +198,26 @@ pub(super) fn publish(
 ) -> Result<()> {
     let Some(publication) = publication(id, endpoint) else { return Ok(()) };
     let lock = SetupLock::shared()?;
-    if firewall::publish(&bridge.interface, &publication)? {
+    if firewall::publish(&bridge.interface, &publication)? == Published::Done {
         return Ok(());
     }
-    // The table vanished since `ensure`. The new one has our ports too, they are on record.
+    // The table vanished since `ensure`, or a dead container's ports are in it. The new one will
+    // have ours from the record.
     drop(lock);
     let _lock = SetupLock::exclusive()?;
     install(store, bridge)
 }
 
 /// Closes a container's published ports.
-pub(super) fn withdraw(store: &Store, id: &ContainerId, endpoint: &Endpoint) -> Result<()> {
-    let Some(publication) = publication(id, endpoint) else { return Ok(()) };
+pub(super) fn withdraw(store: &Store, id: &ContainerId) -> Result<()> {
     let Some(bridge) = store.network(DEFAULT_NETWORK).load::<Bridge>()? else { return Ok(()) };
     let _lock = SetupLock::shared()?;
-    firewall::withdraw(&bridge.interface, &publication)
+    // Read under the lock: see `settle`.
+    let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
+    match publication(id, &endpoint) {
+        Some(publication) => firewall::withdraw(&bridge.interface, &publication),
+        None => Ok(()),
+    }
 }
 
 fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
@@ -240,7 +266,7 @@ fn free_network(taken: &[Cidr]) -> Option<Cidr> {
 /// Returns the interface's name: no two stores share one.
 fn interface_name(runroot: &Path) -> String {
     if runroot == Path::new(USUAL_RUNROOT) {
-        return "barge0".to_owned();
+        return USUAL_INTERFACE.to_owned();
     }
     let hash = Sha256::digest(runroot.as_os_str().as_encoded_bytes());
     format!("barge-{}", to_hex(&hash[..4]))
@@ -341,11 +367,14 @@ fn disable_ipv6(target: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// Disconnects a container; one that is not connected is fine.
+///
+/// Its interface is only unplugged. The kernel removes it with the namespace, in its own time; a
+/// namespace that others have joined lives on, and must not use an address that is free again.
 pub(super) fn disconnect(id: &ContainerId) -> Result<()> {
     let name = host_interface(id);
     Links::open()
-        .and_then(|mut links| links.remove(&name))
-        .context(|| format!("cannot remove interface `{name}`"))
+        .and_then(|mut links| links.unplug(&name))
+        .context(|| format!("cannot unplug interface `{name}`"))
 }
 
 /// Returns the name of a container's interface on the host.

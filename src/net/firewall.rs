@@ -138,31 +138,32 @@ fn serve(transaction: &mut Transaction<'_>, network: &Network<'_>) {
     transaction.add_rule("leaving", out.network(End::Source, subnet).masquerade());
 }
 
-/// Opens a container's ports; `false` if the table is not there.
-///
-/// Who publishes holds the ports by sockets, so what the maps may still have for them is a leftover
-/// and is replaced.
-pub(super) fn publish(table: &str, publication: &Publication<'_>) -> Result<bool> {
+/// What came of opening a container's ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// They are open.
+    Done,
+    /// The table is not there.
+    NoTable,
+    /// One of them leads to somebody else.
+    Taken,
+}
+
+/// Opens a container's ports, all or none.
+pub(super) fn publish(table: &str, publication: &Publication<'_>) -> Result<Published> {
     let (at, anywhere) = elements(publication);
-    let add = || {
-        let mut transaction = Transaction::on(table);
-        transaction.add_elements(PUBLISHED_AT, &at);
-        transaction.add_elements(PUBLISHED, &anywhere);
-        commit(transaction)
-    };
-    let mut added = add();
-    if let Err(refused) = &added
-        && matches!(refused.error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
-    {
-        withdraw(table, publication)?;
-        added = add();
-    }
-    match added {
-        Ok(()) => Ok(true),
-        Err(refused) if is_missing(&refused) => Ok(false),
-        Err(refused) => Err(refused.error).context(|| {
-            format!("cannot publish ports of container {}", publication.holder.short())
-        }),
+    let mut transaction = Transaction::on(table);
+    transaction.add_elements(PUBLISHED_AT, &at);
+    transaction.add_elements(PUBLISHED, &anywhere);
+    match commit(transaction) {
+        Ok(()) => Ok(Published::Done),
+        Err(refused) => match refused.error.raw_os_error() {
+            Some(libc::ENOENT) => Ok(Published::NoTable),
+            Some(libc::EBUSY | libc::EEXIST) => Ok(Published::Taken),
+            _ => Err(refused.error).context(|| {
+                format!("cannot publish ports of container {}", publication.holder.short())
+            }),
+        },
     }
 }
 

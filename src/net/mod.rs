@@ -8,7 +8,9 @@
 //! Nothing here runs `ip`, `nft` or any other program but pasta.
 
 mod bridge;
+mod check;
 mod cidr;
+mod files;
 mod firewall;
 mod link;
 mod nft;
@@ -25,7 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use self::bridge::Bridge;
 pub use self::bridge::DEFAULT_NETWORK;
+pub use self::check::checks;
 pub use self::cidr::Cidr;
+pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};
 use self::link::Links;
 pub use self::pasta::Helper;
 use self::ports::Listener;
@@ -137,6 +141,8 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::Host => Ok(Prepared { id, way: Way::Host, endpoint, held: Vec::new() }),
         NetworkMode::None => Ok(Prepared { id, way: Way::Loopback, endpoint, held: Vec::new() }),
         NetworkMode::Bridge(name) if name == DEFAULT_NETWORK && !request.rootless => {
+            // The last run may have ended without giving back what it held.
+            detach(store, &id)?;
             let (ports, held) = ports::reserve(request.ports, Listener::Firewall)?;
             if let Some(port) = ports.iter().find(|port| port.host_ip.is_ipv6()) {
                 return Err(Error::new(
@@ -235,7 +241,6 @@ fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'
         // Older versions refuse to work where there is nothing to be connected to.
         Err(error) if endpoint.ports.is_empty() && is_offline() => {
             endpoint.name_server = None;
-            endpoint.host = None;
             let text = format!("the machine is offline, the container has no network: {error}");
             attached.warnings.push(text);
             return loopback_up(netns);
@@ -271,7 +276,7 @@ fn describe(endpoint: &mut Endpoint, netns: BorrowedFd<'_>) -> std::io::Result<(
 /// Goes on after a failure and returns the first one.
 pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
     let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
-    let mut result = bridge::withdraw(store, id, &endpoint).and(bridge::disconnect(id));
+    let mut result = bridge::withdraw(store, id).and(bridge::disconnect(id));
     let network = store.network(&endpoint.network);
     let addresses = match endpoint.addresses.as_slice() {
         // Whoever prepared it was killed before it could record the address.

@@ -84,7 +84,8 @@ pub(super) fn plan(ports: &[PublishedPort], host: bool) -> Result<Plan> {
     Ok(Plan { program, ports: ports.to_vec(), host })
 }
 
-fn device_error(error: io::Error) -> Error {
+/// Says why there is no tunnel device for us.
+pub(super) fn device_error(error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "let all users use it: chmod 666 /dev/net/tun",
         _ => "load the module tun",
@@ -94,10 +95,8 @@ fn device_error(error: io::Error) -> Error {
 
 /// Returns where pasta is installed.
 pub(super) fn find() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     env::split_paths(&path)
-        .chain(usual)
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join("pasta"))
         .find(|program| rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok())

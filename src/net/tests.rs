@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
@@ -119,16 +119,19 @@ fn reach(
     listener: &TcpListener,
 ) -> Option<IpAddr> {
     let to = to.into();
-    within(from, || {
-        let mut client = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
-        let (mut served, peer) = listener.accept().unwrap();
-        served.write_all(b"hello").unwrap();
-        drop(served);
-        let mut text = String::new();
-        client.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "hello");
-        Some(peer.ip())
-    })
+    within(from, || call(to, listener))
+}
+
+/// Does the same from the namespace where we are.
+fn call(to: SocketAddr, listener: &TcpListener) -> Option<IpAddr> {
+    let mut client = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
+    let (mut served, peer) = listener.accept().unwrap();
+    served.write_all(b"hello").unwrap();
+    drop(served);
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "hello");
+    Some(peer.ip())
 }
 
 #[test]
@@ -187,20 +190,13 @@ fn a_second_start_replaces_what_the_first_one_left() {
         let place = place();
         let one = Container::start(&place, 1, &[]).unwrap();
         // As after a kill of the monitor: nothing was given back, the old namespace is still there.
-        store_forgets(&place, &one.id);
         let again = Container::start(&place, 1, &[]).unwrap();
         let listener = again.listen(80);
         let host = own_namespace();
         assert!(reach(host.as_fd(), (again.address(), 80), &listener).is_some());
+        assert_eq!(place.store.network(DEFAULT_NETWORK).leases().unwrap().len(), 1);
+        drop(one);
     });
-}
-
-/// Frees a container's lease and leaves its interface.
-fn store_forgets(place: &Place, id: &ContainerId) {
-    let endpoint = place.store.endpoint::<Endpoint>(id).unwrap().unwrap();
-    let IpAddr::V4(address) = endpoint.addresses[0].address() else { panic!("not IPv4") };
-    place.store.network(DEFAULT_NETWORK).release(address, id).unwrap();
-    place.store.remove_endpoint(id).unwrap();
 }
 
 #[test]
@@ -293,6 +289,21 @@ fn published_ports_are_reached_from_everywhere() {
             let listener = &listeners[0];
             assert_eq!(reach(from.as_fd(), (ip(to), port), listener), None, "{to}:{port}");
         }
+        // Bridged packets skip the firewall, or do not, as the machine's owner wants.
+        for setting in ["0", "1"] {
+            if link::set("net/bridge/bridge-nf-call-iptables", setting).is_err() {
+                continue;
+            }
+            for netns in [&one.netns, &two.netns] {
+                for (to, port) in [("10.88.0.1", 8080), ("192.0.2.2", 8081)] {
+                    let listener = &listeners[usize::from(port - 8080_u16)];
+                    let got = reach(netns.as_fd(), (ip(to), port), listener);
+                    assert_eq!(got, Some(gateway), "{setting} {to}:{port}");
+                }
+                let to = (two.address(), 80);
+                assert!(reach(netns.as_fd(), to, &listeners[2]).is_some(), "{setting}");
+            }
+        }
         detach(&place.store, &one.id).unwrap();
         detach(&place.store, &two.id).unwrap();
         assert!(!ruleset().contains("0101010101"), "{}", ruleset());
@@ -300,6 +311,92 @@ fn published_ports_are_reached_from_everywhere() {
         remove_networks(&place.store).unwrap();
         assert_eq!(ruleset(), "");
         assert_eq!(Links::open().unwrap().find("barge0").unwrap(), None);
+    });
+}
+
+#[test]
+fn udp_ports_are_published_too() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &["127.0.0.1:5353:53/udp"]).unwrap();
+        let server = within(one.netns.as_fd(), || UdpSocket::bind("0.0.0.0:53").unwrap());
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        }
+        client.send_to(b"question", "127.0.0.1:5353").unwrap();
+        let mut buffer = [0; 16];
+        let (length, from) = server.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"question");
+        server.send_to(b"answer", from).unwrap();
+        let (length, from) = client.recv_from(&mut buffer).unwrap();
+        assert_eq!(
+            (&buffer[..length], from.to_string().as_str()),
+            (&b"answer"[..], "127.0.0.1:5353")
+        );
+    });
+}
+
+#[test]
+fn firewall_rules_come_back() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &["127.0.0.1:8080:80"]).unwrap();
+        let flush = || {
+            let status = std::process::Command::new("nft").args(["flush", "ruleset"]).status();
+            assert!(status.unwrap().success());
+            assert_eq!(ruleset(), "");
+        };
+        let before = ruleset();
+        flush();
+        reload(&place.store).unwrap();
+        assert_eq!(ruleset(), before);
+        // The next start repairs what it finds missing.
+        flush();
+        let two = Container::start(&place, 2, &["127.0.0.1:8081:80"]).unwrap();
+        for (container, port) in [(&one, 8080), (&two, 8081)] {
+            let listener = container.listen(80);
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            assert!(call(to, &listener).is_some(), "{}", ruleset());
+        }
+        // To give back what is gone already is fine.
+        flush();
+        detach(&place.store, &one.id).unwrap();
+        assert_eq!(place.store.network(DEFAULT_NETWORK).leases().unwrap().len(), 1);
+        let error = remove_networks(&place.store).unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict);
+    });
+}
+
+#[test]
+fn a_port_that_a_dead_container_left_open_is_taken_over() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &["127.0.0.1:8080:80", "9090:90"]).unwrap();
+        let Container { attached, .. } = one;
+        drop(attached);
+        let two = Container::start(&place, 2, &["127.0.0.1:8080:81", "9090:91"]).unwrap();
+        for (port, inner) in [(8080, 81), (9090, 91)] {
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            assert!(call(to, &two.listen(inner)).is_some(), "{}", ruleset());
+        }
+        // The dead one is cleaned up later: that must not close what is no longer its own.
+        detach(&place.store, &id(1)).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        assert!(call(to, &two.listen(81)).is_some(), "{}", ruleset());
+    });
+}
+
+#[test]
+fn a_thousand_ports_come_and_go() {
+    machine(|| {
+        let place = place();
+        let one = Container::start(&place, 1, &["127.0.0.1:20000-20999:20000-20999"]).unwrap();
+        assert_eq!(one.attached.held.len(), 1000);
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 20999));
+        assert!(call(to, &one.listen(20999)).is_some());
+        detach(&place.store, &one.id).unwrap();
+        assert!(!ruleset().contains("elements"), "{}", ruleset());
     });
 }
 
@@ -312,5 +409,83 @@ fn containers_go_out_under_our_address() {
         let listener = within(outside.as_fd(), || TcpListener::bind("192.0.2.1:80").unwrap());
         let to: SocketAddr = "192.0.2.1:80".parse().unwrap();
         assert_eq!(reach(one.netns.as_fd(), to, &listener), Some("192.0.2.2".parse().unwrap()));
+    });
+}
+
+/// Tells whether we are what a monitor without root is: root of a user namespace of its own.
+fn in_user_namespace() -> bool {
+    let yes = rustix::process::geteuid().is_root() && !crate::sys::userns::is_initial();
+    if !yes {
+        println!("left out, not in a user namespace; run me by `unshare --user --map-root-user`");
+    }
+    yes
+}
+
+fn start_with_pasta(place: &Place, number: u8, ports: &[&str]) -> Result<(File, Attached)> {
+    let ports: Vec<PortMapping> = ports.iter().map(|port| port.parse().unwrap()).collect();
+    let request = Request {
+        id: &id(number),
+        name: "test",
+        hostname: "test",
+        mode: &default_mode(true),
+        ports: &ports,
+        names: &NameResolution::default(),
+        rootless: true,
+    };
+    let prepared = prepare(&place.store, &request)?;
+    let netns = namespace();
+    let attached = attach(&place.store, prepared, netns.as_fd())?;
+    Ok((netns, attached))
+}
+
+#[test]
+fn pasta_publishes_ports_without_root() {
+    if !in_user_namespace() {
+        return;
+    }
+    let place = place();
+    let (netns, mut attached) =
+        start_with_pasta(&place, 1, &["127.0.0.1::80", "0:81", "127.0.0.1::53/udp"]).unwrap();
+    let endpoint = &attached.endpoint;
+    assert_eq!(endpoint.addresses.len(), 1, "{endpoint:?}");
+    assert!(endpoint.interface.is_some() && endpoint.mac.is_some(), "{endpoint:?}");
+    for (port, container) in endpoint.ports.iter().zip([80, 81]) {
+        let listener = within(netns.as_fd(), || {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, container)).unwrap()
+        });
+        let to = (Ipv4Addr::LOCALHOST, port.host_port);
+        assert!(call(to.into(), &listener).is_some(), "{port:?}");
+        // A second container cannot have it.
+        let error = start_with_pasta(&place, 2, &[&format!("{}:80", port.host_port)]).unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict, "{error}");
+    }
+    let server = within(netns.as_fd(), || UdpSocket::bind("0.0.0.0:53").unwrap());
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"hello", (Ipv4Addr::LOCALHOST, endpoint.ports[2].host_port)).unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(server.recv(&mut buffer).unwrap(), 5);
+    attached.helper.take().unwrap().end();
+    // The port is free again, whatever connections have left behind.
+    let again = format!("{}:80", attached.endpoint.ports[1].host_port);
+    let (_netns, second) = start_with_pasta(&place, 2, &[&again]).unwrap();
+    second.helper.unwrap().end();
+}
+
+#[test]
+fn an_offline_machine_runs_containers_without_root() {
+    if !in_user_namespace() {
+        return;
+    }
+    machine(|| {
+        let (netns, attached) = start_with_pasta(&place(), 1, &[]).unwrap();
+        let listener = within(netns.as_fd(), || TcpListener::bind("127.0.0.1:80").unwrap());
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+        assert!(reach(netns.as_fd(), to, &listener).is_some());
+        // Some versions work all the same, the others are left out and the user is told.
+        assert_eq!(attached.helper.is_none(), attached.warnings.len() == 1, "{attached:?}");
+        if let Some(helper) = attached.helper {
+            helper.end();
+        }
     });
 }

@@ -10,20 +10,8 @@ use rustix::process::PidfdFlags;
 
 use super::cgroup::{Hierarchies, Mode};
 use super::kernel::KernelVersion;
+use crate::sys::check::Check;
 use crate::sys::{bpf, userns};
-
-/// One finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What was looked at, as in `user namespaces`.
-    pub name: &'static str,
-    /// Whether all is well.
-    pub ok: bool,
-    /// What was found.
-    pub detail: String,
-    /// The way out, if something is missing.
-    pub hint: Option<String>,
-}
 
 /// The oldest kernel that has all that containers need, rootless overlays among it.
 const OLDEST: KernelVersion = KernelVersion { major: 5, minor: 11 };

@@ -21,7 +21,7 @@ mod rootfs;
 pub mod seccomp;
 mod user;
 
-pub use doctor::{Check, doctor};
+pub use doctor::doctor;
 pub use enter::Entry;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};

@@ -142,7 +142,7 @@ impl Store {
         file::remove_file(&self.endpoint_path(id))
     }
 
-    /// Returns how containers are connected, all that are.
+    /// Returns how containers are connected, all that are, the one that was recorded last at the end.
     pub fn endpoints<T: DeserializeOwned>(&self) -> Result<Vec<(ContainerId, T)>> {
         let directory = self.runroot().join("endpoints");
         let context = || format!("cannot read {}", directory.display());
@@ -153,13 +153,17 @@ impl Store {
         };
         let mut endpoints = Vec::new();
         for entry in entries {
-            let name = entry.context(context)?.file_name();
+            let entry = entry.context(context)?;
+            let name = entry.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
             let Some(id) = id else { continue };
             // One that went away meanwhile is none.
-            endpoints.extend(self.endpoint(&id)?.map(|endpoint| (id, endpoint)));
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let Ok(modified) = modified else { continue };
+            endpoints.extend(self.endpoint(&id)?.map(|endpoint| (modified, id, endpoint)));
         }
-        Ok(endpoints)
+        endpoints.sort_by_key(|(modified, _, _)| *modified);
+        Ok(endpoints.into_iter().map(|(_, id, endpoint)| (id, endpoint)).collect())
     }
 
     fn endpoint_path(&self, id: &ContainerId) -> PathBuf {

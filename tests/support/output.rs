@@ -46,7 +46,7 @@ impl Output {
     }
 
     /// Checks that it failed in the way every failure must: the status, nothing on standard output,
-    /// one `Error:` line and at most one `Hint:` line on standard error.
+    /// one `Error:` line and at most one line with the way out on standard error.
     #[track_caller]
     pub(crate) fn fails(self, status: i32) -> Self {
         let output = self.exits(status);
@@ -54,7 +54,7 @@ impl Output {
         output.one_error()
     }
 
-    /// Checks that standard error is one `Error:` line and at most one `Hint:` line.
+    /// Checks that standard error is one `Error:` line and at most one `Hint:` or `See` line.
     #[track_caller]
     pub(crate) fn one_error(self) -> Self {
         let errors = self.errors();
@@ -63,7 +63,8 @@ impl Output {
         let second = lines.next();
         assert!(
             first.starts_with("Error: ")
-                && second.is_none_or(|line| line.starts_with("Hint: "))
+                && second
+                    .is_none_or(|line| line.starts_with("Hint: ") || line.starts_with("See '"))
                 && lines.next().is_none(),
             "`{}` did not fail with one error line\n{}",
             self.command,

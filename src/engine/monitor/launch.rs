@@ -206,8 +206,6 @@ fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
 enum Network {
     /// Made by us once there is a namespace.
     Own(net::Prepared),
-    /// A namespace with loopback alone.
-    Loopback,
     /// One that is there already: the host's (none to join), or another container's.
     Existing(Vec<(OwnedFd, i32)>),
 }
@@ -215,27 +213,32 @@ enum Network {
 impl Network {
     fn prepare(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Self> {
         let settings = &config.settings;
-        let mode = match &settings.network {
-            NetworkMode::Default => net::default_mode(engine.host.rootless),
-            other => other.clone(),
-        };
-        let network = match &mode {
-            NetworkMode::Host => Self::Existing(Vec::new()),
-            NetworkMode::None => Self::Loopback,
+        let containers = engine.store.containers();
+        let (network, endpoint) = match &settings.network {
+            NetworkMode::Host => (Self::Existing(Vec::new()), host_endpoint()),
+            NetworkMode::Ns(path) => (Self::existing(path)?, host_endpoint()),
             NetworkMode::Container(other) => {
-                let id = engine.store.containers().lookup(other)?;
+                let id = containers.lookup(other)?;
                 let container = engine.repaired(&id)?;
                 let run = container.state.run().ok_or_else(|| {
                     Error::new(Kind::Conflict, format!("container {other} is not running"))
                         .hint("its network exists only while it runs")
                 })?;
-                Self::existing(Path::new(&format!("/proc/{}/ns/net", run.pid)))?
+                let network = Self::existing(Path::new(&format!("/proc/{}/ns/net", run.pid)))?;
+                copy_names(&containers.run_dir(&id), facts)?;
+                return Ok(network);
             }
-            NetworkMode::Ns(path) => Self::existing(path)?,
-            NetworkMode::Default | NetworkMode::Bridge(_) | NetworkMode::Pasta => {
-                let state = engine.store.containers().get(&config.id)?;
+            NetworkMode::Default
+            | NetworkMode::None
+            | NetworkMode::Bridge(_)
+            | NetworkMode::Pasta => {
+                let mode = match &settings.network {
+                    NetworkMode::Default => net::default_mode(engine.host.rootless),
+                    other => other.clone(),
+                };
+                let state = containers.get(&config.id)?;
                 let name = state.map(|container| container.state.name).unwrap_or_default();
-                Self::Own(net::prepare(
+                let prepared = net::prepare(
                     &engine.store,
                     &net::Request {
                         id: &config.id,
@@ -246,10 +249,12 @@ impl Network {
                         names: &settings.names,
                         rootless: engine.host.rootless,
                     },
-                )?)
+                )?;
+                let endpoint = prepared.endpoint().clone();
+                (Self::Own(prepared), endpoint)
             }
         };
-        if let Err(error) = network.write_files(config, facts, &mode) {
+        if let Err(error) = write_names(engine, config, facts, &endpoint) {
             network.undo(engine, config);
             return Err(error);
         }
@@ -263,48 +268,16 @@ impl Network {
         Ok(Self::Existing(vec![(namespace, libc::CLONE_NEWNET)]))
     }
 
-    /// Writes the container's resolv.conf, hosts and hostname.
-    fn write_files(
-        &self,
-        config: &ContainerConfig,
-        facts: &Facts,
-        mode: &NetworkMode,
-    ) -> Result<()> {
-        let hostname = if config.settings.share.uts {
-            rustix::system::uname().nodename().to_string_lossy().into_owned()
-        } else {
-            config.hostname().to_owned()
-        };
-        let prepared = match self {
-            Self::Own(prepared) => Some(prepared),
-            _ => None,
-        };
-        let write = |name: &str, text: &str| {
-            let path = bundle::own_file(&facts.run_dir, name);
-            // The container changes it in place, so it is not replaced by another file.
-            fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
-            file::set_mode(&path, 0o644)
-        };
-        write("containerenv", "")?;
-        write("hostname", &format!("{hostname}\n"))?;
-        write("hosts", &shim_hosts(&hostname, prepared))?;
-        write("resolv.conf", &shim_resolv())
-    }
-
     fn joined(&self) -> &[(OwnedFd, i32)] {
         match self {
             Self::Existing(namespaces) => namespaces,
-            Self::Own(_) | Self::Loopback => &[],
+            Self::Own(_) => &[],
         }
     }
 
     fn attach(self, engine: &Engine, starting: &Starting) -> Result<Option<Attached>> {
         match self {
             Self::Existing(_) => Ok(None),
-            Self::Loopback => {
-                net::loopback_up(starting.network_namespace()?.as_fd())?;
-                Ok(None)
-            }
             Self::Own(prepared) => {
                 let namespace = starting.network_namespace()?;
                 net::attach(&engine.store, prepared, namespace.as_fd()).map(Some)
@@ -319,6 +292,53 @@ impl Network {
             drop(net::detach(&engine.store, &config.id));
         }
     }
+}
+
+/// What a container on the host's own network sees of it.
+fn host_endpoint() -> net::Endpoint {
+    net::Endpoint { network: "host".to_owned(), ..net::Endpoint::default() }
+}
+
+/// Writes the container's resolv.conf, hosts, hostname and .containerenv.
+fn write_names(
+    engine: &Engine,
+    config: &ContainerConfig,
+    facts: &Facts,
+    endpoint: &net::Endpoint,
+) -> Result<()> {
+    let names = &config.settings.names;
+    let hostname = if config.settings.share.uts {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        config.hostname().to_owned()
+    };
+    let state = engine.store.containers().get(&config.id)?;
+    let name = state.map(|container| container.state.name).unwrap_or_default();
+    let host_hosts = net::host_hosts(endpoint)?;
+    let hosts = net::hosts_file(&host_hosts, names, endpoint, &hostname, &name)?;
+    let resolv_conf = net::resolv_conf(&net::host_resolv_conf(endpoint)?, names, endpoint);
+    write_name_file(facts, "containerenv", "")?;
+    write_name_file(facts, "hostname", &format!("{hostname}\n"))?;
+    write_name_file(facts, "hosts", &hosts)?;
+    write_name_file(facts, "resolv.conf", &resolv_conf)
+}
+
+/// Gives a container that shares another's network the names that the other has.
+fn copy_names(other: &Path, facts: &Facts) -> Result<()> {
+    for (name, _) in bundle::OWN_FILES {
+        let path = bundle::own_file(other, name);
+        let text =
+            fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+        write_name_file(facts, name, &text)?;
+    }
+    Ok(())
+}
+
+fn write_name_file(facts: &Facts, name: &str, text: &str) -> Result<()> {
+    let path = bundle::own_file(&facts.run_dir, name);
+    // The container changes it in place, so it is not replaced by another file.
+    fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
+    file::set_mode(&path, 0o644)
 }
 
 fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
@@ -387,16 +407,10 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     Ok(Rootfs::Overlay(Overlay {
         layers,
         upper,
+        // Some directory; of this one nobody needs to see anything by its path any more.
+        mount_point: work.clone(),
         work,
         volatile: config.settings.remove,
         user_xattr: engine.host.rootless,
-        mount_point: dir,
     }))
-}
-
-fn shim_hosts(hostname: &str, _prepared: Option<&net::Prepared>) -> String {
-    format!("127.0.0.1 localhost\n127.0.0.1 {hostname}\n")
-}
-fn shim_resolv() -> String {
-    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }

@@ -64,7 +64,7 @@ pub(super) fn load(
         let names = names.iter().map(|name| name.parse()).collect::<Result<_>>()?;
         images.push(Pending { config, names });
     }
-    parallel::layers(store, &jobs, |(diff_id, member)| {
+    let take_in = |(diff_id, member): &(DiffId, String)| {
         let expected = Expected { blob: None, diff_id: Some(diff_id) };
         let ingested = layer(store, members.member(member)?, &expected, |_| {})
             .context(|| format!("cannot load layer `{member}`"))?;
@@ -73,7 +73,8 @@ pub(super) fn load(
         }
         progress.update(ProgressEvent::LayerDone(&diff_id.0));
         Ok(ingested)
-    })?;
+    };
+    parallel::layers(store, &jobs, take_in, || {})?;
     progress.update(ProgressEvent::Recording);
     let mut loaded = Vec::new();
     for Pending { config, names } in images {

@@ -82,7 +82,7 @@ pub(super) fn load(
         images.push(Pending { config, manifest: digest, blobs, names });
     }
     let jobs: Vec<(DiffId, Blob)> = jobs.into_iter().collect();
-    parallel::layers(store, &jobs, |(diff_id, blob)| {
+    let take_in = |(diff_id, blob): &(DiffId, Blob)| {
         let expected = Expected { blob: Some((&blob.digest, blob.size)), diff_id: Some(diff_id) };
         let input = members.member(&blob_name(&blob.digest))?;
         let ingested = layer(store, input, &expected, |_| {})
@@ -92,7 +92,8 @@ pub(super) fn load(
         }
         progress.update(ProgressEvent::LayerDone(&blob.digest));
         Ok(ingested)
-    })?;
+    };
+    parallel::layers(store, &jobs, take_in, || {})?;
     progress.update(ProgressEvent::Recording);
     let mut loaded = Vec::new();
     for image in images {
@@ -114,7 +115,7 @@ fn manifest(
     for _ in 0..MAX_DEPTH {
         let data = members.blob(&digest)?;
         match Document::parse(&data)? {
-            Document::Manifest(manifest) => return Ok((digest, data, *manifest)),
+            Document::Manifest(manifest) => return Ok((digest, data, manifest)),
             Document::Index(index) => digest = choose(&index, platform)?.digest,
         }
     }

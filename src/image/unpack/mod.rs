@@ -5,6 +5,10 @@
 //! component is never followed. What is there already gives way, except that directories merge.
 //! Whiteouts become overlay's own marks: a layer knows nothing of those below it.
 
+mod path;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +20,8 @@ use rustix::fs::{
     openat, statat, symlinkat, utimensat,
 };
 use rustix::io::{Errno, pwrite, write};
+
+use path::{clean, split};
 
 use super::tarball::{Entry, EntryKind, Reader};
 use crate::error::{Context, Error, Kind, Result};
@@ -493,45 +499,6 @@ fn is_errno(error: &io::Error, errnos: &[Errno]) -> bool {
 
 fn is_whiteout(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
-}
-
-/// Cleans a path of an archive: relative to the root, without `.`, `..` and doubled slashes.
-fn clean(path: &[u8]) -> Result<Vec<u8>> {
-    if path.contains(&0) {
-        return Err(Error::new(Kind::Invalid, "its name contains a zero byte"));
-    }
-    let mut cleaned = Vec::with_capacity(path.len());
-    for component in path.split(|byte| *byte == b'/') {
-        match component {
-            b"" | b"." => {}
-            b".." => {
-                if cleaned.is_empty() {
-                    return Err(Error::new(Kind::Invalid, "its path leads out of the image")
-                        .hint("the archive is malicious or damaged; nothing of it was kept"));
-                }
-                let end = cleaned.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-                cleaned.truncate(end);
-            }
-            name => {
-                if !cleaned.is_empty() {
-                    cleaned.push(b'/');
-                }
-                cleaned.extend_from_slice(name);
-            }
-        }
-    }
-    Ok(cleaned)
-}
-
-/// Splits a cleaned path into directory and name; `None` for the root.
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    if path.is_empty() {
-        return None;
-    }
-    Some(match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    })
 }
 
 fn copy<R: BufRead>(file: &OwnedFd, reader: &mut Reader<R>) -> Result<()> {

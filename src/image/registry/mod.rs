@@ -1,0 +1,374 @@
+//! A client for registries: Docker's HTTP API v2, OCI's distribution specification.
+//!
+//! Asynchronous inside, on a runtime of one thread that ends with the pull. Secrets go to the registry
+//! that they are for and to the token server that it names, never along a redirect to another host.
+
+mod challenge;
+mod credentials;
+mod download;
+mod endpoint;
+mod failure;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::RwLock;
+use tokio::time::sleep;
+
+use challenge::Challenge;
+use credentials::Credentials;
+pub(crate) use download::{Download, deliver};
+use endpoint::{Endpoint, is_loopback};
+
+use super::manifest::{Blob, MEDIA_TYPES};
+use crate::error::{Error, Kind, Result};
+use crate::spec::digest::Digest;
+use crate::spec::reference::Reference;
+use crate::store::blob::{MAX_DOCUMENT, digest_of};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long nothing may come.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+const ATTEMPTS: u32 = 4;
+const MAX_WAIT: Duration = Duration::from_secs(20);
+
+/// How to talk to a registry.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// Whether its certificate must be good; if nothing is said, unless it is on this machine.
+    pub tls_verify: Option<bool>,
+    /// User name and password; those that `podman login` or `docker login` left otherwise.
+    pub credentials: Option<(String, String)>,
+    /// File with credentials, instead of the usual ones.
+    pub authfile: Option<PathBuf>,
+}
+
+/// A repository of a registry.
+pub(crate) struct Repository {
+    client: Client,
+    endpoint: Endpoint,
+    /// Address of the API, chosen by the first request.
+    base: RwLock<Option<Url>>,
+    path: String,
+    credentials: Option<Credentials>,
+    authorization: RwLock<Authorization>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Authorization {
+    None,
+    Basic,
+    Bearer(String),
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+impl Repository {
+    /// Gets ready to talk to a repository; sends nothing yet.
+    pub(crate) fn new(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
+        let registry = reference.registry();
+        let insecure = endpoint::insecure_registries();
+        let endpoint = Endpoint::new(registry, options.tls_verify, &insecure);
+        let credentials = match &options.credentials {
+            Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
+            None => credentials::find(reference, options.authfile.as_deref())?,
+        };
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(tls::config(registry, endpoint.verify)?)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(IDLE_TIMEOUT)
+            .redirect(Policy::custom(|attempt| {
+                let was_encrypted =
+                    attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+                if was_encrypted && attempt.url().scheme() != "https" {
+                    attempt.error("it redirects to an address without encryption")
+                } else if attempt.previous().len() > 10 {
+                    attempt.error("too many redirects")
+                } else {
+                    attempt.follow()
+                }
+            }))
+            .referer(false)
+            .user_agent(concat!("barge/", env!("CARGO_PKG_VERSION")));
+        if endpoint.loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|error| {
+            Error::new(Kind::Internal, "cannot set up the HTTP client").caused_by(error)
+        })?;
+        Ok(Self {
+            client,
+            endpoint,
+            base: RwLock::new(None),
+            path: reference.path().to_owned(),
+            credentials,
+            authorization: RwLock::new(Authorization::None),
+        })
+    }
+
+    /// Fetches a manifest or an index by tag or digest, and its digest.
+    pub(crate) async fn manifest(&self, reference: &str) -> Result<(Vec<u8>, Digest)> {
+        let path = format!("manifests/{reference}");
+        let accept = MEDIA_TYPES.join(", ");
+        let response = self.get(&path, |request| request.header(ACCEPT, accept.as_str())).await?;
+        let said = response
+            .headers()
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse::<Digest>().ok());
+        let data = self.body(response).await?;
+        let digest = digest_of(&data);
+        let wanted = reference.parse::<Digest>().ok().or(said);
+        match wanted {
+            Some(wanted) if wanted != digest => Err(Error::new(
+                Kind::Invalid,
+                format!("the manifest is damaged: its digest should be {wanted} and is {digest}"),
+            )),
+            _ => Ok((data, digest)),
+        }
+    }
+
+    /// Fetches a small blob whole, and checks it.
+    pub(crate) async fn document(&self, blob: &Blob) -> Result<Vec<u8>> {
+        if blob.size > MAX_DOCUMENT {
+            return Err(Error::new(Kind::Invalid, format!("blob {} is too large", blob.digest)));
+        }
+        let response = self.get(&format!("blobs/{}", blob.digest), |request| request).await?;
+        let data = self.body(response).await?;
+        let digest = digest_of(&data);
+        if data.len() as u64 != blob.size || digest != blob.digest {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("blob {} is damaged: its digest is {digest}", blob.digest),
+            ));
+        }
+        Ok(data)
+    }
+
+    /// Begins to fetch a blob from an offset on.
+    async fn blob(&self, digest: &Digest, offset: u64) -> Result<Response> {
+        self.get(&format!("blobs/{digest}"), |request| match offset {
+            0 => request,
+            offset => request.header(RANGE, format!("bytes={offset}-")),
+        })
+        .await
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>> {
+        let mut data = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| failure::broken(&self.endpoint.host, &error))?
+        {
+            data.extend_from_slice(&chunk);
+            if data.len() as u64 > MAX_DOCUMENT {
+                return Err(Error::new(Kind::Invalid, "the registry's answer is too large"));
+            }
+        }
+        Ok(data)
+    }
+
+    /// Asks for something below the repository; proves who we are if that is wanted, and tries again
+    /// what may go better the next time.
+    async fn get(
+        &self,
+        path: &str,
+        prepare: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response> {
+        let mut attempt = 1;
+        let mut proven = false;
+        loop {
+            let used = self.authorization.read().await.clone();
+            let response = match self.send(path, &prepare, &used).await {
+                Err(error) if attempt < ATTEMPTS && failure::may_pass(&error) => {
+                    sleep(Duration::from_millis(100 << attempt)).await;
+                    attempt += 1;
+                    continue;
+                }
+                Err(error) => return Err(failure::unreachable(&self.endpoint.host, &error)),
+                Ok(response) => response,
+            };
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if status == StatusCode::UNAUTHORIZED && !proven {
+                proven = true;
+                if self.prove(&response, &used).await? {
+                    continue;
+                }
+            }
+            let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+            if passes && attempt < ATTEMPTS {
+                let said = response
+                    .headers()
+                    .get(RETRY_AFTER)
+                    .and_then(|value| value.to_str().ok()?.parse().ok())
+                    .map(Duration::from_secs);
+                // A long wait is the user's decision.
+                if said.is_none_or(|wait| wait <= MAX_WAIT) {
+                    sleep(said.unwrap_or(Duration::from_millis(200 << attempt))).await;
+                    attempt += 1;
+                    continue;
+                }
+            }
+            let logged_in = self.credentials.is_some();
+            return Err(failure::refused(&self.endpoint.host, response, logged_in).await);
+        }
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        prepare: &impl Fn(RequestBuilder) -> RequestBuilder,
+        authorization: &Authorization,
+    ) -> reqwest::Result<Response> {
+        let known = self.base.read().await.clone();
+        let schemes: &[&str] = match (&known, self.endpoint.plain) {
+            (Some(_), _) => &[""],
+            (None, true) => &["https", "http"],
+            (None, false) => &["https"],
+        };
+        let mut first_failure = None;
+        for scheme in schemes {
+            let base = match &known {
+                Some(base) => base.to_string(),
+                None => format!("{scheme}://{}/", self.endpoint.host),
+            };
+            let url = format!("{base}v2/{}/{path}", self.path);
+            let mut request = prepare(self.client.get(url));
+            match authorization {
+                Authorization::None => {}
+                Authorization::Basic => {
+                    if let Some(Credentials::Password(user, password)) = &self.credentials {
+                        request = request.basic_auth(user, Some(password));
+                    }
+                }
+                Authorization::Bearer(token) => request = request.bearer_auth(token),
+            }
+            match request.send().await {
+                Ok(response) => {
+                    if known.is_none()
+                        && let Ok(base) = Url::parse(&base)
+                    {
+                        *self.base.write().await = Some(base);
+                    }
+                    return Ok(response);
+                }
+                // Not even a connection, or one without TLS: the next way may work.
+                Err(error) if error.is_connect() || error.is_request() => {
+                    first_failure.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match first_failure {
+            Some(error) => Err(error),
+            // There is always at least one scheme.
+            None => self.client.get(&self.endpoint.host).send().await,
+        }
+    }
+
+    /// Does what a refusal asks for; `false` if nothing new can be shown.
+    async fn prove(&self, refusal: &Response, used: &Authorization) -> Result<bool> {
+        let mut authorization = self.authorization.write().await;
+        if *authorization != *used {
+            // Another request has done it meanwhile.
+            return Ok(true);
+        }
+        let challenges: Vec<Challenge> = refusal
+            .headers()
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(challenge::parse)
+            .collect();
+        for challenge in &challenges {
+            if let Challenge::Bearer { realm, service, scope } = challenge {
+                let token = self.token(realm, service.as_deref(), scope.as_deref()).await?;
+                *authorization = Authorization::Bearer(token);
+                return Ok(true);
+            }
+        }
+        let has_password = matches!(self.credentials, Some(Credentials::Password(..)));
+        if challenges.contains(&Challenge::Basic) && has_password && *used != Authorization::Basic {
+            *authorization = Authorization::Basic;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+    ) -> Result<String> {
+        let invalid = || {
+            let host = &self.endpoint.host;
+            Error::new(
+                Kind::Invalid,
+                format!("registry `{host}` names a bad token server `{realm}`"),
+            )
+        };
+        let mut url = Url::parse(realm).map_err(|_| invalid())?;
+        let host = url.host_str().ok_or_else(invalid)?.to_owned();
+        let encrypted = url.scheme() == "https";
+        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(&host) {
+            return Err(invalid().hint("it would get your password without encryption"));
+        }
+        let own_scope = format!("repository:{}:pull", self.path);
+        let scope = scope.unwrap_or(&own_scope);
+        let request = if let Some(Credentials::Identity(token)) = &self.credentials {
+            // The encoding of a form is that of a query.
+            let mut form = url.clone();
+            form.query_pairs_mut()
+                .clear()
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("client_id", "barge")
+                .append_pair("refresh_token", token)
+                .append_pair("service", service.unwrap_or_default())
+                .append_pair("scope", scope);
+            self.client
+                .post(url)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.query().unwrap_or_default().to_owned())
+        } else {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = service {
+                query.append_pair("service", service);
+            }
+            query.append_pair("scope", scope);
+            if let Some(Credentials::Password(user, password)) = &self.credentials {
+                query.append_pair("account", user);
+                drop(query);
+                self.client.get(url).basic_auth(user, Some(password))
+            } else {
+                drop(query);
+                self.client.get(url)
+            }
+        };
+        let response = request.send().await.map_err(|error| failure::unreachable(&host, &error))?;
+        if !response.status().is_success() {
+            return Err(failure::refused(&host, response, self.credentials.is_some()).await);
+        }
+        let data = self.body(response).await?;
+        let token: Option<Token> = serde_json::from_slice(&data).ok();
+        token
+            .and_then(|token| token.token.or(token.access_token))
+            .filter(|token| !token.is_empty())
+            .ok_or_else(|| {
+                Error::new(Kind::Unavailable, format!("token server `{host}` gave no token"))
+            })
+    }
+}

@@ -1,0 +1,132 @@
+//! Whom we trust: the system's certificate authorities, and those given for one registry.
+//!
+//! Own roots instead of a platform verifier: a machine without any certificates must still reach a
+//! registry without TLS, and the directories of Docker and Podman count.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// Makes the TLS settings for a registry.
+pub(super) fn config(registry: &str, verify: bool) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(Kind::Internal, "cannot set up TLS").caused_by(error))?;
+    let mut identity = None;
+    let mut roots = RootCertStore::empty();
+    for dir in certificate_dirs(registry) {
+        for (name, path) in entries(&dir) {
+            if name.ends_with(".crt") {
+                for certificate in certificates(&path)? {
+                    roots.add(certificate).map_err(|error| {
+                        Error::new(Kind::Invalid, format!("cannot use {}", path.display()))
+                            .caused_by(error)
+                    })?;
+                }
+            } else if name.ends_with(".cert") {
+                let key = path.with_extension("key");
+                let read = PrivateKeyDer::from_pem_file(&key).map_err(|error| {
+                    Error::new(Kind::Invalid, format!("cannot use {}", key.display()))
+                        .caused_by(error)
+                })?;
+                identity = Some((certificates(&path)?, read));
+            }
+        }
+    }
+    let builder = if verify {
+        // Single certificates that are damaged do not spoil the others.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        builder.with_root_certificates(roots)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    };
+    let mut config = match identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
+            Error::new(Kind::Invalid, format!("cannot use the client certificate for `{registry}`"))
+                .caused_by(error)
+        })?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Returns where certificates for a registry may be.
+fn certificate_dirs(registry: &str) -> Vec<PathBuf> {
+    let mut bases =
+        vec![PathBuf::from("/etc/containers/certs.d"), PathBuf::from("/etc/docker/certs.d")];
+    if let Some(home) = std::env::var_os("HOME") {
+        bases.push(Path::new(&home).join(".config/containers/certs.d"));
+        bases.push(Path::new(&home).join(".config/docker/certs.d"));
+    }
+    bases.into_iter().map(|base| base.join(registry)).collect()
+}
+
+fn entries(dir: &Path) -> Vec<(String, PathBuf)> {
+    // Missing as a rule.
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut found: Vec<(String, PathBuf)> = entries
+        .flatten()
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let data = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+    CertificateDer::pem_slice_iter(&data).collect::<std::result::Result<_, _>>().map_err(|error| {
+        Error::new(Kind::Invalid, format!("cannot use {}", path.display())).caused_by(error)
+    })
+}
+
+/// Believes everyone, as the user asked for. Signatures are still checked, so that what is encrypted
+/// is encrypted for whoever it is.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,286 @@
+//! What a container finds in `/etc/resolv.conf` and `/etc/hosts`.
+//!
+//! Pure, but for [`host_resolv_conf`] and [`host_hosts`], which read this machine's own files.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{Endpoint, HOST_GATEWAY};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::network::NameResolution;
+
+/// Where this machine's name servers are listed.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd's own resolver, which only this machine can reach, lists those that it asks.
+const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+/// Whom to ask if this machine's name servers are in reach of nobody else; the choice of Docker.
+const PUBLIC_SERVERS: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)), IpAddr::V4(Ipv4Addr::new(8, 8, 4, 4))];
+/// The beginning of `/etc/hosts`.
+const LOCAL_HOSTS: &str = "127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+/// What a file of name servers says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Resolver<'a> {
+    servers: Vec<&'a str>,
+    search: Vec<&'a str>,
+    options: Vec<&'a str>,
+}
+
+impl<'a> Resolver<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut resolver = Self::default();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => resolver.servers.extend(words.next()),
+                // The last one counts, by either name.
+                Some("search" | "domain") => resolver.search = words.collect(),
+                Some("options") => resolver.options.extend(words),
+                _ => {}
+            }
+        }
+        resolver
+    }
+
+    /// Returns the servers that an IPv4 network with a way out reaches.
+    ///
+    /// One that cannot be reached costs five seconds at each query.
+    fn in_reach(&self) -> Vec<IpAddr> {
+        let addresses = self.servers.iter().filter_map(|text| text.parse::<Ipv4Addr>().ok());
+        let others = addresses.filter(|address| !address.is_loopback());
+        others.filter(|address| !address.is_unspecified()).map(IpAddr::V4).collect()
+    }
+}
+
+/// Reads this machine's name servers for a container; empty if it has none.
+///
+/// What comes of it for the container is decided by [`resolv_conf`].
+pub fn host_resolv_conf(endpoint: &Endpoint) -> Result<String> {
+    let text = read(RESOLV_CONF)?;
+    if shares_host(endpoint) || !Resolver::parse(&text).in_reach().is_empty() {
+        return Ok(text);
+    }
+    let resolved = read(RESOLVED_CONF)?;
+    if Resolver::parse(&resolved).in_reach().is_empty() { Ok(text) } else { Ok(resolved) }
+}
+
+/// Reads this machine's `/etc/hosts` for a container that shares its network; others have no use
+/// for it.
+pub fn host_hosts(endpoint: &Endpoint) -> Result<String> {
+    if shares_host(endpoint) { read("/etc/hosts") } else { Ok(String::new()) }
+}
+
+fn read(path: &str) -> Result<String> {
+    match fs::read(path) {
+        Ok(data) => Ok(String::from_utf8_lossy(&data).into_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error).context(|| format!("cannot read {path}")),
+    }
+}
+
+fn shares_host(endpoint: &Endpoint) -> bool {
+    endpoint.network == "host"
+}
+
+/// Writes a container's `/etc/resolv.conf`, given this machine's.
+pub fn resolv_conf(host_text: &str, names: &NameResolution, endpoint: &Endpoint) -> String {
+    let asked = names.servers.len() + names.search.len() + names.options.len() > 0;
+    if shares_host(endpoint) && !asked {
+        return host_text.to_owned();
+    }
+    let host = Resolver::parse(host_text);
+    let texts = |addresses: Vec<IpAddr>| addresses.iter().map(IpAddr::to_string).collect();
+    let servers: Vec<String> = if !names.servers.is_empty() {
+        texts(names.servers.clone())
+    } else if shares_host(endpoint) {
+        host.servers.iter().map(|&server| server.to_owned()).collect()
+    } else if let Some(server) = endpoint.name_server {
+        vec![server.to_string()]
+    } else if endpoint.gateway.is_none() {
+        // Nobody is in reach, and nobody is to be waited for.
+        Vec::new()
+    } else {
+        let found = host.in_reach();
+        texts(if found.is_empty() { PUBLIC_SERVERS.to_vec() } else { found })
+    };
+    let mut text = String::new();
+    for server in servers {
+        text += &format!("nameserver {server}\n");
+    }
+    let or_host = |own: &[String], host: &[&str]| {
+        if own.is_empty() { host.join(" ") } else { own.join(" ") }
+    };
+    // A single dot stands for none at all.
+    let search = or_host(&names.search, &host.search);
+    if !search.is_empty() && search != "." {
+        text += &format!("search {search}\n");
+    }
+    let options = or_host(&names.options, &host.options);
+    if !options.is_empty() {
+        text += &format!("options {options}\n");
+    }
+    text
+}
+
+/// Writes a container's `/etc/hosts`, given this machine's (see [`host_hosts`]).
+pub fn hosts_file(
+    host_text: &str,
+    names: &NameResolution,
+    endpoint: &Endpoint,
+    hostname: &str,
+    name: &str,
+) -> Result<String> {
+    let mut text = if shares_host(endpoint) {
+        let mut text = host_text.to_owned();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text
+    } else {
+        LOCAL_HOSTS.to_owned()
+    };
+    for (host, address) in &names.hosts {
+        let address = host_address(address, endpoint)?;
+        // Several names of one address, as Podman takes them.
+        let aliases: Vec<_> = host.split(';').collect();
+        if aliases.iter().any(|alias| alias.is_empty() || alias.contains(char::is_whitespace)) {
+            return Err(Error::new(Kind::Invalid, format!("invalid host name `{host}`")));
+        }
+        text += &format!("{address}\t{}\n", aliases.join(" "));
+    }
+    if !shares_host(endpoint) {
+        let mut own = vec![hostname];
+        own.extend(hostname.split_once('.').map(|(short, _)| short));
+        own.push(name);
+        let mut known = Vec::new();
+        own.retain(|name| {
+            let new = !name.is_empty() && !known.contains(name);
+            known.push(*name);
+            new
+        });
+        let addresses = endpoint.addresses.iter().map(|cidr| cidr.address());
+        // A program that looks for its own host name must find something.
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let nowhere = endpoint.addresses.is_empty();
+        for address in addresses.chain(loopback.into_iter().filter(|_| nowhere)) {
+            text += &format!("{address}\t{}\n", own.join(" "));
+        }
+    }
+    Ok(text)
+}
+
+fn host_address(text: &str, endpoint: &Endpoint) -> Result<IpAddr> {
+    if text != HOST_GATEWAY {
+        let brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        return brackets.unwrap_or(text).parse().map_err(|_| {
+            Error::new(Kind::Invalid, format!("invalid address `{text}` of a host name"))
+                .hint("write NAME:ADDRESS, as in db:10.0.0.5, or NAME:host-gateway")
+        });
+    }
+    let own = shares_host(endpoint).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    endpoint.host.or(own).ok_or_else(|| {
+        let network = &endpoint.network;
+        Error::new(Kind::Invalid, format!("network `{network}` has no address of the host"))
+            .hint("leave out `host-gateway`, or choose another network")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(network: &str) -> Endpoint {
+        let base = Endpoint { network: network.to_owned(), ..Endpoint::default() };
+        match network {
+            "bridge" => Endpoint {
+                addresses: vec!["10.88.0.2/16".parse().unwrap()],
+                gateway: Some("10.88.0.1".parse().unwrap()),
+                host: Some("10.88.0.1".parse().unwrap()),
+                ..base
+            },
+            "pasta" => Endpoint {
+                addresses: vec!["192.0.2.2/24".parse().unwrap()],
+                name_server: Some("169.254.1.1".parse().unwrap()),
+                ..base
+            },
+            _ => base,
+        }
+    }
+
+    #[test]
+    fn writes_name_servers() {
+        let plain =
+            "# comment\nnameserver 192.0.2.53\nsearch a.example b.example\noptions ndots:2\n";
+        let local = "nameserver 127.0.0.53\nnameserver fe80::1%eth0\ndomain a.example\n";
+        let none = NameResolution::default();
+        let own = NameResolution {
+            servers: vec!["192.0.2.1".parse().unwrap()],
+            search: vec![".".to_owned()],
+            options: vec!["timeout:1".to_owned()],
+            ..none.clone()
+        };
+        let plain_copy = "nameserver 192.0.2.53\nsearch a.example b.example\noptions ndots:2\n";
+        let replaced = "nameserver 192.0.2.1\noptions timeout:1\n";
+        for (network, host, names, want) in [
+            ("host", plain, &none, plain),
+            ("host", local, &none, local),
+            ("host", plain, &own, replaced),
+            ("bridge", plain, &none, plain_copy),
+            ("bridge", plain, &own, replaced),
+            ("bridge", local, &none, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch a.example\n"),
+            ("pasta", local, &none, "nameserver 169.254.1.1\nsearch a.example\n"),
+            ("pasta", plain, &own, replaced),
+            ("none", local, &none, "search a.example\n"),
+        ] {
+            assert_eq!(resolv_conf(host, names, &endpoint(network)), want, "{network} {host}");
+        }
+    }
+
+    #[test]
+    fn writes_hosts() {
+        let names = NameResolution {
+            hosts: vec![
+                ("db;database".to_owned(), "10.0.0.5".to_owned()),
+                ("up".to_owned(), "host-gateway".to_owned()),
+            ],
+            ..NameResolution::default()
+        };
+        let write = |network, names: &NameResolution| {
+            hosts_file("10.0.0.9\tbox", names, &endpoint(network), "web.example", "web")
+                .map(|text| text.replace(LOCAL_HOSTS, "LOCAL\n"))
+        };
+        assert_eq!(
+            write("bridge", &names).unwrap(),
+            "LOCAL\n10.0.0.5\tdb database\n10.88.0.1\tup\n10.88.0.2\tweb.example web\n"
+        );
+        assert_eq!(
+            write("host", &names).unwrap(),
+            "10.0.0.9\tbox\n10.0.0.5\tdb database\n127.0.0.1\tup\n"
+        );
+        let none = NameResolution::default();
+        assert_eq!(write("none", &none).unwrap(), "LOCAL\n127.0.0.1\tweb.example web\n");
+        assert_eq!(write("none", &names).unwrap_err().kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn refuses_lines_that_would_say_more() {
+        for (host, address) in
+            [("a\nb", "10.0.0.1"), ("", "10.0.0.1"), ("a", "10.0.0"), ("a;", "::1")]
+        {
+            let names = NameResolution {
+                hosts: vec![(host.to_owned(), address.to_owned())],
+                ..NameResolution::default()
+            };
+            let error = hosts_file("", &names, &endpoint("bridge"), "h", "n").unwrap_err();
+            assert_eq!(error.kind(), Kind::Invalid, "{host} {address}");
+        }
+    }
+}
