@@ -90,10 +90,7 @@ impl Engine {
             return Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave --network out to use pasta, or use --network host or none"));
         }
-        let own_network = !matches!(
-            settings.network,
-            NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Ns(_)
-        );
+        let own_network = settings.network.is_own();
         if let Some(name) = settings.sysctls.keys().find(|name| {
             !is_of_namespace(name, !settings.share.ipc, own_network, !settings.share.uts)
         }) {
