@@ -407,9 +407,10 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     Ok(Rootfs::Overlay(Overlay {
         layers,
         upper,
+        // Some directory; of this one nobody needs to see anything by its path any more.
+        mount_point: work.clone(),
         work,
         volatile: config.settings.remove,
         user_xattr: engine.host.rootless,
-        mount_point: dir,
     }))
 }

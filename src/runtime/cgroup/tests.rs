@@ -198,6 +198,7 @@ fn refuses_bad_values_and_leaves_nothing() {
     let path = format!("/barge-test-{}-bad", std::process::id());
     let wrong = resources("{'cpu': {'cpus': '9999'}}");
     let error = Cgroup::create(&hierarchies, &path, &wrong, false).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.to_string().contains("cannot apply the CPU set"), "{error}");
     assert!(Cgroup::open(&hierarchies, &path).unwrap().is_none());
     for path in ["relative", "/", "/a/../b", "/.."] {
