@@ -49,7 +49,9 @@ impl Act for Stop {
                         signal.unwrap_or_default()
                     ));
                 }
-                other => drop(other?),
+                other => {
+                    other?;
+                }
             }
             world.out.line(name)
         })
