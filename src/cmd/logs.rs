@@ -23,13 +23,13 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     latest: bool,
     /// Show names before the lines of several containers
-    #[arg(short, long)]
+    #[arg(long)]
     names: bool,
     /// Nothing before this time, as in 10m
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Only so many lines from the end, or all
-    #[arg(long, value_name = "NUMBER", value_parser = lines)]
+    #[arg(short = 'n', long, value_name = "NUMBER", value_parser = lines)]
     tail: Option<Tail>,
     /// Show when each line was written
     #[arg(short, long)]

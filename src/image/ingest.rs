@@ -82,15 +82,17 @@ pub(crate) fn layer<R: BufRead>(
 
     // Bytes that are not those that were asked for explain every other failure.
     if let Some((digest, size)) = expected.blob
-        && !matches!(first, Err(Stopped::Receive(_)))
+        && !matches!(first, Err(Stopped::Receive(_) | Stopped::Keep(_)))
         && !(matches!(first, Err(Stopped::Downstream)) && is_about_this_machine(&second))
     {
         stream.verify(digest, size)?;
     }
     match first {
         Err(Stopped::Receive(error)) => return Err(error).context(|| "cannot receive the layer"),
+        Err(Stopped::Keep(error)) => return Err(error).context(|| "cannot write the layer"),
         Err(Stopped::Decompress(error)) => {
-            return Err(error).context(|| "cannot decompress the layer");
+            let outer = Error::new(Kind::Invalid, "cannot decompress the layer").caused_by(error);
+            return Err(outer.hint("it is damaged or cut off"));
         }
         Err(Stopped::Other(error)) => return Err(error),
         Err(Stopped::Downstream) | Ok(()) => {}
@@ -122,6 +124,8 @@ fn is_about_this_machine<T>(result: &Result<T>) -> bool {
 enum Stopped {
     /// The stream broke off.
     Receive(io::Error),
+    /// What came could not be written.
+    Keep(io::Error),
     /// What came is not what it seems to be.
     Decompress(io::Error),
     /// The second half failed, and says why.
@@ -134,13 +138,9 @@ fn pass_on<R: BufRead, F: FnMut(u64)>(
     full: &SyncSender<Message>,
     empty: &Receiver<Vec<u8>>,
 ) -> Result<(), Stopped> {
-    let mut peeked = Peeked::new(&mut *stream).map_err(Stopped::Receive)?;
+    let mut peeked = Peeked::new(&mut *stream)?;
     let compression = Compression::detect(peeked.beginning()).map_err(Stopped::Other)?;
-    let broken = |error: io::Error| match error.get_ref() {
-        Some(cause) if cause.is::<Broken>() => Stopped::Receive(error),
-        _ => Stopped::Decompress(error),
-    };
-    let mut tar = compression.reader(&mut peeked).map_err(broken)?;
+    let mut tar = compression.reader(&mut peeked)?;
     let mut made = 0;
     loop {
         let mut buffer = match empty.try_recv() {
@@ -158,7 +158,7 @@ fn pass_on<R: BufRead, F: FnMut(u64)>(
                 Ok(0) => break,
                 Ok(length) => filled += length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         if filled == 0 {
@@ -169,7 +169,7 @@ fn pass_on<R: BufRead, F: FnMut(u64)>(
     }
     drop(tar);
     // What follows the compressed stream counts for the digest.
-    io::copy(&mut peeked, &mut io::sink()).map_err(broken)?;
+    io::copy(&mut peeked, &mut io::sink())?;
     full.send(Message::End).map_err(|_| Stopped::Downstream)
 }
 
@@ -180,15 +180,42 @@ enum Message {
 
 /// A failure of the stream itself, among those of its decoder.
 #[derive(Debug)]
-struct Broken(io::Error);
+enum Broken {
+    /// It did not come.
+    Receive(io::Error),
+    /// It could not be kept.
+    Keep(io::Error),
+}
+
+impl Broken {
+    fn receive(error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self::Receive(error))
+    }
+
+    fn keep(error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self::Keep(error))
+    }
+}
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        match self {
+            Self::Receive(error) | Self::Keep(error) => error.fmt(f),
+        }
     }
 }
 
 impl std::error::Error for Broken {}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        match error.downcast() {
+            Ok(Broken::Receive(error)) => Self::Receive(error),
+            Ok(Broken::Keep(error)) => Self::Keep(error),
+            Err(error) => Self::Decompress(error),
+        }
+    }
+}
 
 /// The stream as it comes: counts, hashes and keeps what passes.
 struct Incoming<'a, R, F> {
@@ -225,18 +252,17 @@ impl<R: BufRead, F: FnMut(u64)> Incoming<'_, R, F> {
 
 impl<R: BufRead, F: FnMut(u64)> BufRead for Incoming<'_, R, F> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let broken = |error: io::Error| io::Error::new(error.kind(), Broken(error));
-        let buffer = self.input.fill_buf().map_err(broken)?;
+        let buffer = self.input.fill_buf().map_err(Broken::receive)?;
         if buffer.len() > self.seen {
             let fresh = &buffer[self.seen..];
             if let Some(blob) = &mut self.blob {
-                blob.write_all(fresh).map_err(broken)?;
+                blob.write_all(fresh).map_err(Broken::keep)?;
             }
             self.count += fresh.len() as u64;
             self.seen = buffer.len();
             (self.received)(self.count);
             if self.limit.is_some_and(|limit| self.count > limit) {
-                return Err(broken(io::Error::new(
+                return Err(Broken::receive(io::Error::new(
                     ErrorKind::InvalidData,
                     "it is larger than the manifest says",
                 )));

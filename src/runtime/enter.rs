@@ -100,6 +100,8 @@ impl Entry<'_> {
     }
 
     fn prepare(&self, flags: CloneFlags, channel: &Channel) -> Result<()> {
+        // The container's processes see this one already, with the host's descriptors.
+        process::hide().context(|| "cannot hide the new process")?;
         if let Some(cgroup) = self.cgroup {
             cgroup.join().context(|| "cannot enter the container's cgroups")?;
         }

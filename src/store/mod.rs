@@ -86,6 +86,8 @@ impl Store {
         for name in ["blobs/sha256", "layers", "images", "refs", "containers", "names", "tmp"] {
             file::create_dirs(&self.root.join(name), 0o700)?;
         }
+        // Several commands may come first at once.
+        let _one_at_a_time = self.exclusive()?;
         // A container's user other than root passes through the root directory to its files.
         file::set_mode(&self.root, 0o711)?;
         file::set_mode(&self.root.join("containers"), 0o711)?;
@@ -131,5 +133,23 @@ impl Store {
     /// Waits until nobody makes objects, and keeps it so: for removal of what nobody refers to.
     pub fn exclusive(&self) -> Result<lock::Lock> {
         lock::Lock::exclusive(&self.root.join("lock"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_commands_may_come_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(&dir.path().join("root"), &dir.path().join("run")).map(drop);
+        let results: Vec<Result<()>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for result in results {
+            result.unwrap();
+        }
     }
 }

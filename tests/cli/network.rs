@@ -190,8 +190,16 @@ fn udp_ports_are_published() {
     let port = free_port(barge.place());
     let publish = format!("{port}:53/udp");
     let line = [
-        "run", "-d", "--name", "echo", "-p", &publish, "busybox", "nc", "-u", "-l", "-p", "53",
-        "-e", "cat",
+        "run",
+        "-d",
+        "--name",
+        "echo",
+        "-p",
+        &publish,
+        "builtin/host",
+        "socat",
+        "UDP4-LISTEN:53,fork",
+        "EXEC:cat",
     ];
     barge.run(line).ok();
     let answered = |socket: &UdpSocket| {

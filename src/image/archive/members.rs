@@ -94,7 +94,12 @@ impl Members {
             let filled = match input.read(&mut buffer) {
                 Ok(0) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                filled => filled.context(context)?,
+                Err(error) => {
+                    return Err(Error::new(Kind::Invalid, context())
+                        .caused_by(error)
+                        .hint("it is damaged or cut off"));
+                }
+                Ok(filled) => filled,
             };
             temporary
                 .file()
