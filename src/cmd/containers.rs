@@ -80,7 +80,7 @@ impl Selection {
         if !self.all && !self.latest && self.filter.is_empty() {
             return Err(Error::new(Kind::Invalid, "you must provide at least one name or id"));
         }
-        let all = engine.list()?;
+        let all = listed(engine)?;
         let latest = self.latest.then(|| all.iter().map(|one| one.config.created).max()).flatten();
         let mut chosen = Vec::new();
         for container in &all {
@@ -94,6 +94,13 @@ impl Selection {
         }
         Ok(chosen)
     }
+}
+
+/// Reads all containers, the oldest first, as Podman lists them.
+pub(crate) fn listed(engine: &Engine) -> Result<Vec<Container>> {
+    let mut all = engine.list()?;
+    all.reverse();
+    Ok(all)
 }
 
 /// Does something to each of several objects; reports what fails and goes on.

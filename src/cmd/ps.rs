@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::World;
-use super::containers::matches;
+use super::containers::{listed, matches};
 use super::exit::Status;
 use super::listing::{self, Columns, Row};
 use super::tree::Act;
@@ -56,7 +56,7 @@ pub(crate) struct Ps {
 enum Sort {
     /// What is run.
     Command,
-    /// When it was created, the newest first.
+    /// When it was created.
     Created,
     /// ID.
     Id,
@@ -86,7 +86,7 @@ const COLUMNS: Columns = Columns {
 impl Act for Ps {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
-        let all = engine.list()?;
+        let all = listed(&engine)?;
         let by_status =
             self.filter.iter().any(|filter| matches!(&*filter.key, "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last.filter(|count| *count > 0) };
@@ -99,7 +99,8 @@ impl Act for Ps {
             }
         }
         if let Some(last) = last {
-            chosen.truncate(usize::try_from(last).unwrap_or(usize::MAX));
+            let surplus = chosen.len().saturating_sub(usize::try_from(last).unwrap_or(usize::MAX));
+            chosen.drain(..surplus);
         }
         sort(&mut chosen, self.sort);
         if self.quiet {
@@ -118,7 +119,7 @@ impl Act for Ps {
 
 fn sort(containers: &mut [&Container], by: Sort) {
     match by {
-        // They come so, the newest first.
+        // They come so.
         Sort::Created => {}
         Sort::Command => containers.sort_by_key(|it| command(&it.config).join(" ")),
         Sort::Id => containers.sort_by_key(|it| it.id().clone()),

@@ -30,7 +30,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
         "LogPath": dir.join("log").display().to_string(),
-        "Name": format!("/{}", state.name),
+        "Name": state.name,
         "RestartCount": state.restarts,
         "Driver": "overlay",
         "Platform": "linux",
