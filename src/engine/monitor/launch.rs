@@ -205,7 +205,7 @@ fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
 /// The container's network before its process exists.
 enum Network {
     /// Made by us once there is a namespace.
-    Own(net::Prepared),
+    Own(Box<net::Prepared>),
     /// One that is there already: the host's (none to join), or another container's.
     Existing(Vec<(OwnedFd, i32)>),
 }
@@ -251,7 +251,7 @@ impl Network {
                     },
                 )?;
                 let endpoint = prepared.endpoint().clone();
-                (Self::Own(prepared), endpoint)
+                (Self::Own(Box::new(prepared)), endpoint)
             }
         };
         if let Err(error) = write_names(engine, config, facts, &endpoint) {
@@ -280,7 +280,7 @@ impl Network {
             Self::Existing(_) => Ok(None),
             Self::Own(prepared) => {
                 let namespace = starting.network_namespace()?;
-                net::attach(&engine.store, prepared, namespace.as_fd()).map(Some)
+                net::attach(&engine.store, *prepared, namespace.as_fd()).map(Some)
             }
         }
     }
@@ -345,9 +345,7 @@ fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
     let containers = engine.store.containers();
     let changes = containers.dir(&config.id).join("host");
     let host_tree = match config.builtin {
-        Some(Builtin::Host) => {
-            bundle::tree_of_host(engine.store.root(), &changes, |dir| directories(dir))
-        }
+        Some(Builtin::Host) => bundle::tree_of_host(engine.store.root(), &changes, directories),
         _ => Vec::new(),
     };
     Facts {
