@@ -59,7 +59,7 @@ pub(crate) fn record(
         blobs,
         builtin: origin.builtin,
     };
-    Ok(store.images().put(&image, names, &kept)?.then_some(image))
+    store.images().put(&image, names, &kept)
 }
 
 /// The error for an image of which something was removed as it was made, again and again.
