@@ -96,12 +96,10 @@ impl Selection {
     }
 }
 
-/// Reads all containers, the oldest first.
+/// Reads all containers, the oldest first, as Podman lists them.
 pub(crate) fn listed(engine: &Engine) -> Result<Vec<Container>> {
     let mut all = engine.list()?;
-    all.sort_by(|one, other| {
-        (one.config.created, one.id()).cmp(&(other.config.created, other.id()))
-    });
+    all.reverse();
     Ok(all)
 }
 

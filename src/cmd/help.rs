@@ -66,7 +66,7 @@ fn options(text: &mut String, command: &Command) {
         .get_arguments()
         .filter(|arg| !arg.is_positional() && !arg.is_hide_set() && arg.get_id() != parse::HELP)
         .collect();
-    arguments.sort_by_key(|arg| arg.get_long());
+    arguments.sort_by_key(|arg| arg.get_id().as_str().replace('_', "-"));
     let rows: Vec<(String, String)> = arguments
         .into_iter()
         .map(|arg| (flag(arg), arg.get_help().map(ToString::to_string).unwrap_or_default()))
@@ -83,19 +83,20 @@ fn options(text: &mut String, command: &Command) {
 
 /// Writes a flag as in `-p, --publish PORT`.
 fn flag(arg: &Arg) -> String {
-    let mut text = match arg.get_short() {
-        Some(short) => format!("-{short}, "),
-        None => "    ".to_owned(),
+    let mut text = match (arg.get_short(), arg.get_long()) {
+        (Some(short), Some(long)) => format!("-{short}, --{long}"),
+        (Some(short), None) => format!("-{short}"),
+        (None, long) => format!("    --{}", long.unwrap_or_default()),
     };
-    if let Some(long) = arg.get_long() {
-        text.push_str("--");
-        text.push_str(long);
-    }
     if !matches!(arg.get_action(), ArgAction::SetTrue) {
         let name =
             arg.get_value_names().and_then(<[_]>::first).map_or("VALUE", |name| name.as_str());
         let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
-        let written = if optional { format!("[={name}]") } else { format!(" {name}") };
+        let written = match optional {
+            true if arg.is_require_equals_set() => format!("[={name}]"),
+            true => format!(" [{name}]"),
+            false => format!(" {name}"),
+        };
         text.push_str(&written);
     }
     text

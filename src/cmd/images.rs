@@ -256,7 +256,7 @@ fn name_matches(name: &Reference, wanted: &str) -> bool {
         whole
             .char_indices()
             .filter(|(index, _)| *index == 0 || whole[..*index].ends_with('/'))
-            .any(|(index, _)| glob(wanted.as_bytes(), whole[index..].as_bytes()))
+            .any(|(index, _)| glob(wanted.as_bytes(), &whole.as_bytes()[index..]))
     };
     glob(wanted.as_bytes(), short.as_bytes()) || ends(&long)
 }

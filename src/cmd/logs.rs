@@ -7,7 +7,7 @@ use super::containers::Selection;
 use super::exit::Status;
 use super::output::Output;
 use super::tree::Act;
-use crate::engine::{LogLine, LogOptions, LogStream};
+use crate::engine::{Engine, LogLine, LogOptions, LogStream};
 use crate::error::{Error, Kind, Result};
 use crate::spec::time;
 
@@ -22,8 +22,11 @@ pub(crate) struct Logs {
     /// The container that was created last
     #[arg(short, long)]
     latest: bool,
+    /// With a number as --tail, without one as --names
+    #[arg(short, value_name = "NUMBER")]
+    n: Option<Option<String>>,
     /// Show names before the lines of several containers
-    #[arg(short, long)]
+    #[arg(long)]
     names: bool,
     /// Nothing before this time, as in 10m
     #[arg(long, value_name = "TIME")]
@@ -53,9 +56,32 @@ fn lines(text: &str) -> Result<Tail, &'static str> {
     }
 }
 
+impl Logs {
+    /// Gives `-n` its meaning: Docker's if a number follows, else Podman's.
+    fn settle(mut self) -> Self {
+        match self.n.take() {
+            None => {}
+            Some(Some(word)) if lines(&word).is_ok() => self.tail = lines(&word).ok(),
+            Some(word) => {
+                self.names = true;
+                // It was no value but the first container.
+                self.containers.splice(0..0, word);
+            }
+        }
+        self
+    }
+}
+
 impl Act for Logs {
     fn act(self, world: &mut World) -> Result<Status> {
+        let this = self.settle();
         let engine = world.engine()?;
+        this.show(world, &engine)
+    }
+}
+
+impl Logs {
+    fn show(self, world: &mut World, engine: &Engine) -> Result<Status> {
         let now = super::now();
         let time =
             |text: &Option<String>| text.as_deref().map(|text| time::parse(text, now)).transpose();
@@ -66,7 +92,7 @@ impl Act for Logs {
             until: time(&self.until)?,
         };
         let selection = Selection::named(self.containers, self.latest);
-        let names = selection.chosen(&engine, Vec::new())?;
+        let names = selection.chosen(engine, Vec::new())?;
         if self.follow && names.len() > 1 {
             return Err(Error::new(Kind::Unsupported, "cannot follow several containers at once")
                 .hint("run one `barge logs --follow` for each"));

@@ -20,6 +20,7 @@ mod completion;
 mod exec;
 mod history;
 mod images;
+mod info;
 mod inspect;
 mod load;
 mod logs;
@@ -61,6 +62,7 @@ const COMMANDS: Group = group(
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
         verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<info::Info>(&["info"], ""),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
@@ -73,6 +75,7 @@ const COMMANDS: Group = group(
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
+        Node::Group(SYSTEM),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<version::Version>(&["version"], ""),
@@ -116,6 +119,12 @@ const IMAGE: Group = group(
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
     ],
+);
+
+const SYSTEM: Group = group(
+    &["system"],
+    "Manage barge itself",
+    &[verb::<info::Check>(&["check", "doctor"], ""), verb::<info::Info>(&["info"], "")],
 );
 
 /// What a command works on.

@@ -60,7 +60,10 @@ pub(crate) fn refine(command: Command) -> Command {
                 .default_missing_value("true")
                 .value_parser(truth),
             // What follows such a flag is its value, even if it begins with a hyphen.
-            ArgAction::Set | ArgAction::Append if !arg.is_positional() => {
+            ArgAction::Set | ArgAction::Append
+                if !arg.is_positional()
+                    && arg.get_num_args().is_none_or(|range| range.min_values() > 0) =>
+            {
                 arg.allow_hyphen_values(true)
             }
             _ => arg,

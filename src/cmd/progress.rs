@@ -129,7 +129,7 @@ impl Progress for Display {
             ProgressEvent::Trying(name) => self.line(&format!("Trying to pull {name}...")),
             ProgressEvent::Layers(_) => {}
             ProgressEvent::Present(layer) => {
-                self.line(&format!("Copying blob {layer} skipped: already exists"))
+                self.line(&format!("Copying blob {layer} skipped: already exists"));
             }
             ProgressEvent::Layer { digest, done, total } => {
                 self.layer(digest.as_str(), Layer::Arriving { done, total });

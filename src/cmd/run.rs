@@ -10,7 +10,7 @@ use super::output;
 use super::request::together;
 use super::tree::Act;
 use crate::engine::{Engine, RemoveOptions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 
@@ -83,7 +83,7 @@ impl Act for Run {
         let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
         let session = match engine.start(&id, attach.as_ref()) {
             Ok(session) => session,
-            Err(error) => return Err(forget(&engine, &id, settings.remove, error)),
+            Err(error) => return Err(not_started(forget(&engine, &id, settings.remove, error))),
         };
         if show_id {
             world.out.line(id.as_str())?;
@@ -107,6 +107,16 @@ fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, Contai
     pull.ensure(engine, &spec.image)?;
     let id = engine.create(&spec)?;
     Ok((id, spec))
+}
+
+/// Counts what stood in the way of a start, as a port in use, as a command that cannot be executed.
+///
+/// Docker and Podman exit with 126 then.
+fn not_started(error: Error) -> Error {
+    match error.kind() {
+        Kind::Conflict => error.kind_is(Kind::CommandNotExecutable),
+        _ => error,
+    }
 }
 
 /// Removes a container that could not be started, if it was to be removed anyway.

@@ -40,16 +40,18 @@ impl Act for Stop {
         let engine = world.power()?;
         let names = self.selection.chosen(&engine, self.files.read(self.ignore)?)?;
         for_each(world, &names, Status::of_error, |world, name| {
-            match engine.stop(name, self.time) {
+            let stopped = match engine.stop(name, self.time) {
                 Err(error) if self.ignore && error.kind() == Kind::NotFound => return Ok(()),
-                Ok(Stopped::Killed { seconds }) if seconds > 0 => {
-                    let signal = engine.lookup(name).map(|it| it.config.stop_signal.to_string());
-                    output::warning(&format!(
-                        "StopSignal {} failed to stop container {name} in {seconds} seconds, resorting to SIGKILL",
-                        signal.unwrap_or_default()
-                    ));
-                }
-                other => drop(other?),
+                other => other?,
+            };
+            if let Stopped::Killed { seconds } = stopped
+                && seconds > 0
+            {
+                let signal = engine.lookup(name).map(|it| it.config.stop_signal.to_string());
+                output::warning(&format!(
+                    "StopSignal {} failed to stop container {name} in {seconds} seconds, resorting to SIGKILL",
+                    signal.unwrap_or_default()
+                ));
             }
             world.out.line(name)
         })

@@ -162,11 +162,8 @@ fn functions(template: Template, documents: &Documents) -> Template {
         })
         .func("join", |words| {
             // Docker has the list first, and a pipe puts it last.
-            let (list, separator) = match words {
-                [Value::List(list), separator] | [separator, Value::List(list)] => {
-                    (list, separator)
-                }
-                _ => return Err(wrong("join", "a list and a separator")),
+            let ([Value::List(list), separator] | [separator, Value::List(list)]) = words else {
+                return Err(wrong("join", "a list and a separator"));
             };
             let words: Vec<String> = list.iter().map(ToString::to_string).collect();
             Ok(Value::from(words.join(&separator.to_string())))

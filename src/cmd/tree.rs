@@ -171,7 +171,7 @@ impl Group {
     }
 
     fn unknown(&self, path: &str, name: &str) -> Error {
-        let names = self.nodes.iter().flat_map(|node| node.names());
+        let names = self.nodes.iter().flat_map(Node::names);
         let mut message = format!("unrecognized command `{path} {name}`");
         if let Some(close) = closest(name, names.copied()) {
             message.push_str(&format!("\n\nDid you mean this?\n\t{close}\n"));

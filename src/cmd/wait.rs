@@ -36,6 +36,8 @@ enum Until {
     NextExit,
     /// It is gone.
     Removed,
+    /// It runs.
+    Running,
 }
 
 impl Act for Wait {
@@ -45,6 +47,7 @@ impl Act for Wait {
             Until::Stopped => Condition::NotRunning,
             Until::NextExit => Condition::NextExit,
             Until::Removed => Condition::Removed,
+            Until::Running => Condition::Running,
         };
         let selection = Selection::named(self.containers, self.latest);
         let names = selection.chosen(&engine, Vec::new())?;

@@ -4,6 +4,7 @@ mod devices;
 mod mounts;
 mod security;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
@@ -14,7 +15,6 @@ use oci_spec::runtime::{
 use crate::error::Result;
 use crate::runtime::rlimit;
 use crate::spec::limits::Resources;
-use crate::spec::network::NetworkMode;
 use crate::store::container::ContainerConfig;
 
 pub(super) use mounts::tree_of_host;
@@ -105,25 +105,36 @@ fn linux(config: &ContainerConfig, facts: &Facts) -> Result<Linux> {
         .set_devices(Some(devices::all(config, facts)?))
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(read_only));
-    if !settings.sysctls.is_empty() {
-        linux.set_sysctl(Some(settings.sysctls.clone().into_iter().collect()));
+    let sysctls = sysctls(config);
+    if !sysctls.is_empty() {
+        linux.set_sysctl(Some(sysctls));
     }
     Ok(linux)
 }
 
+/// Kernel parameters: as Docker, users other than root may listen on low ports, and root may ping.
+fn sysctls(config: &ContainerConfig) -> HashMap<String, String> {
+    let mut sysctls = HashMap::new();
+    if config.has_own_network() {
+        for (name, value) in
+            [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 0")]
+        {
+            sysctls.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    sysctls.extend(config.settings.sysctls.clone());
+    sysctls
+}
+
 fn namespaces(config: &ContainerConfig) -> Vec<LinuxNamespace> {
     let share = config.settings.share;
-    let own_network = !matches!(
-        config.settings.network,
-        NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Ns(_)
-    );
     [
         (LinuxNamespaceType::Mount, true),
         (LinuxNamespaceType::Pid, !share.pid),
         (LinuxNamespaceType::Ipc, !share.ipc),
         (LinuxNamespaceType::Uts, !share.uts),
         (LinuxNamespaceType::Cgroup, !share.cgroup),
-        (LinuxNamespaceType::Network, own_network),
+        (LinuxNamespaceType::Network, config.has_own_network()),
     ]
     .into_iter()
     .filter(|(_, own)| *own)

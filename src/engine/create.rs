@@ -12,7 +12,7 @@ use crate::spec::mount::MountSource;
 use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::process::Signal;
-use crate::store::container::ContainerConfig;
+use crate::store::container::{ContainerConfig, Locked};
 use crate::store::image::{Image, not_known};
 
 /// Where programs are looked for in an image that does not say.
@@ -90,6 +90,16 @@ impl Engine {
             return Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave --network out to use pasta, or use --network host or none"));
         }
+        let own_network = settings.network.is_own();
+        if let Some(name) = settings.sysctls.keys().find(|name| {
+            !is_of_namespace(name, !settings.share.ipc, own_network, !settings.share.uts)
+        }) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("sysctl `{name}` cannot be set for one container"),
+            )
+            .hint("only those of the container's own network, IPC and host name namespaces can"));
+        }
         if let NetworkMode::Container(other) = &settings.network {
             self.store.containers().lookup(other)?;
         }
@@ -125,9 +135,29 @@ impl Engine {
             .context(|| format!("cannot write the container ID to {}", path.display()));
         if written.is_err() {
             // The first failure is the one to report.
-            drop(self.store.containers().lock(id).and_then(|locked| locked.remove()));
+            drop(self.store.containers().lock(id).and_then(Locked::remove));
         }
         written
+    }
+}
+
+/// Tells whether a kernel parameter belongs to one of a container's own namespaces, as Docker sees it.
+fn is_of_namespace(name: &str, ipc: bool, network: bool, uts: bool) -> bool {
+    const IPC: [&str; 7] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+    ];
+    match name {
+        "kernel.domainname" | "kernel.hostname" => uts,
+        "kernel.shm_rmid_forced" => ipc,
+        name if name.starts_with("net.") => network,
+        name if name.starts_with("fs.mqueue.") => ipc,
+        name => ipc && IPC.contains(&name),
     }
 }
 
@@ -320,6 +350,21 @@ mod tests {
             };
             let got = command(&spec, &entry.map(words), &cmd.map(words));
             assert_eq!(got, words(want), "{own_entry:?} {own_cmd} {entry:?} {cmd:?}");
+        }
+    }
+
+    #[test]
+    fn knows_whose_parameters_are_whose() {
+        for (name, ipc, network, want) in [
+            ("net.ipv4.ip_forward", true, true, true),
+            ("net.ipv4.ip_forward", true, false, false),
+            ("kernel.sem", true, true, true),
+            ("kernel.sem", false, true, false),
+            ("fs.mqueue.msg_max", true, true, true),
+            ("kernel.panic", true, true, false),
+            ("vm.swappiness", true, true, false),
+        ] {
+            assert_eq!(is_of_namespace(name, ipc, network, true), want, "{name}");
         }
     }
 

@@ -14,6 +14,8 @@ pub enum Condition {
     NextExit,
     /// It is gone.
     Removed,
+    /// It runs; there is no exit code then, and -1 stands for it.
+    Running,
 }
 
 impl Engine {
@@ -28,6 +30,7 @@ impl Engine {
                 other => other?,
             };
             let run = match &container.state.status {
+                Status::Running(_) if condition == Condition::Running => return Ok(-1),
                 Status::Running(run) | Status::Restarting(run) => run,
                 Status::Created | Status::Exited if condition == Condition::NotRunning => {
                     return Ok(container.state.exit_code);
@@ -41,7 +44,7 @@ impl Engine {
             match session.wait(None) {
                 Ok(Some(heard)) => {
                     code = heard;
-                    if condition != Condition::Removed {
+                    if matches!(condition, Condition::NotRunning | Condition::NextExit) {
                         return Ok(code);
                     }
                 }

@@ -1,6 +1,6 @@
 //! The default bridge network.
 //!
-//! One Linux bridge a store, made by the first container that needs it and kept; each container has
+//! One Linux bridge a store, made by the first container that needs it; each container has
 //! a pair of interfaces, one end of it a port of the bridge, and one firewall table of the bridge's
 //! name. Concurrent makers take turns by a lock on the network namespace itself, which holds across
 //! stores: they share interfaces and routes.
@@ -48,7 +48,7 @@ pub(super) struct Bridge {
 }
 
 /// Keeps others from changing the network set-up of this namespace.
-struct SetupLock(#[expect(dead_code, reason = "unlocks when it is closed")] File);
+pub(super) struct SetupLock(#[expect(dead_code, reason = "unlocks when it is closed")] File);
 
 impl SetupLock {
     /// Waits until nobody else is at it, and keeps all others out.
@@ -97,28 +97,36 @@ impl Bridge {
 }
 
 /// Makes sure that the default network is there, and makes it if it is not.
-pub(super) fn ensure(store: &Store) -> Result<Bridge> {
+///
+/// It stays for as long as the lock is held, or a lease that was taken meanwhile.
+pub(super) fn ensure(store: &Store) -> Result<(Bridge, SetupLock)> {
     let record = store.network(DEFAULT_NETWORK);
     let mut links = Links::open().context(|| "cannot open a netlink socket")?;
-    if let Some(bridge) = record.load::<Bridge>()?
-        && is_up(&mut links, &bridge)?
-    {
-        return Ok(bridge);
+    // Between our making it and our locking it, its last container may go and take it along.
+    for _ in 0..100 {
+        let lock = SetupLock::shared()?;
+        let known = record.load::<Bridge>()?;
+        if let Some(bridge) = known
+            && is_up(&mut links, &bridge)?
+        {
+            return Ok((bridge, lock));
+        }
+        drop(lock);
+        let _lock = SetupLock::exclusive()?;
+        // Somebody else may have made it while we waited.
+        let bridge = match record.load::<Bridge>()? {
+            Some(bridge) if is_up(&mut links, &bridge)? => continue,
+            // Containers may have leases: made anew, it is the network that it was.
+            Some(bridge) => bridge,
+            None => choose(&mut links, interface_name(store.runroot()))?,
+        };
+        make(&mut links, &bridge)
+            .and_then(|()| install(store, &bridge))
+            .context(|| format!("cannot make network `{DEFAULT_NETWORK}`"))?;
+        record.save(&bridge)?;
     }
-    let _lock = SetupLock::exclusive()?;
-    // Somebody else may have made it while we waited.
-    let known = record.load::<Bridge>()?;
-    let bridge = match known {
-        Some(bridge) if is_up(&mut links, &bridge)? => return Ok(bridge),
-        // Containers may have leases: made anew, it is the network that it was.
-        Some(bridge) => bridge,
-        None => choose(&mut links, interface_name(store.runroot()))?,
-    };
-    make(&mut links, &bridge)
-        .and_then(|()| install(store, &bridge))
-        .context(|| format!("cannot make network `{DEFAULT_NETWORK}`"))?;
-    record.save(&bridge)?;
-    Ok(bridge)
+    Err(Error::new(Kind::Unavailable, format!("network `{DEFAULT_NETWORK}` does not last"))
+        .hint("something removes its interface or its firewall table; see `ip link`"))
 }
 
 /// Tells whether interface and firewall table are there: others may have removed them.
@@ -153,6 +161,23 @@ pub(super) fn remove(store: &Store) -> Result<()> {
         .and_then(|mut links| links.remove(&bridge.interface))
         .context(|| format!("cannot remove bridge `{}`", bridge.interface))?;
     record.remove()
+}
+
+/// Removes the network of a store in an unusual place behind its last container.
+///
+/// Such a store is often gone a moment later, and nobody would ever remove its bridge. The one of
+/// the usual store stays, which makes the next start quicker.
+pub(super) fn remove_if_temporary(store: &Store) -> Result<()> {
+    let record = store.network(DEFAULT_NETWORK);
+    match record.load::<Bridge>()? {
+        Some(bridge) if bridge.interface != USUAL_INTERFACE && record.leases()?.is_empty() => {}
+        _ => return Ok(()),
+    }
+    match remove(store) {
+        // Somebody has come.
+        Err(error) if error.kind() == Kind::Conflict => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes the firewall table with the published ports of all containers. The caller holds the lock.

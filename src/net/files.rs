@@ -104,7 +104,7 @@ pub fn resolv_conf(host_text: &str, names: &NameResolution, endpoint: &Endpoint)
         host.servers.iter().map(|&server| server.to_owned()).collect()
     } else if let Some(server) = endpoint.name_server {
         vec![server.to_string()]
-    } else if endpoint.gateway.is_none() {
+    } else if endpoint.network == "none" {
         // Nobody is in reach, and nobody is to be waited for.
         Vec::new()
     } else {

@@ -121,6 +121,14 @@ pub struct Attached {
     pub warnings: Vec<String>,
 }
 
+impl Endpoint {
+    /// Returns how a container is connected that has the host's network, none, or somebody else's:
+    /// what it takes to write its files.
+    pub fn plain(mode: &NetworkMode) -> Self {
+        Self { network: mode.to_string(), ..Self::default() }
+    }
+}
+
 impl Prepared {
     /// Returns how the container will be connected.
     pub fn endpoint(&self) -> &Endpoint {
@@ -136,7 +144,7 @@ pub fn default_mode(rootless: bool) -> NetworkMode {
 /// Decides how a container will be connected, and reserves its ports and its address.
 pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
     let id = request.id.clone();
-    let mut endpoint = Endpoint { network: request.mode.to_string(), ..Endpoint::default() };
+    let mut endpoint = Endpoint::plain(request.mode);
     match request.mode {
         NetworkMode::Host => Ok(Prepared { id, way: Way::Host, endpoint, held: Vec::new() }),
         NetworkMode::None => Ok(Prepared { id, way: Way::Loopback, endpoint, held: Vec::new() }),
@@ -151,21 +159,11 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
                 )
                 .hint("publish on an IPv4 address, or use --network host"));
             }
-            let bridge = bridge::ensure(store)?;
-            endpoint.interface = Some(bridge::INTERFACE.to_owned());
-            endpoint.gateway = Some(bridge.gateway_address());
-            endpoint.host = endpoint.gateway;
             endpoint.ports = ports;
-            // On record before the lease is taken: if we are killed in between, it can be found.
-            store.save_endpoint(&id, &endpoint)?;
-            let prepared = bridge.lease(store, &id).and_then(|address| {
-                endpoint.addresses = vec![address];
-                if let IpAddr::V4(address) = address.address() {
-                    endpoint.mac = Some(link::mac_text(link::mac_of(address)));
-                }
-                store.save_endpoint(&id, &endpoint)
-            });
-            if let Err(error) = prepared {
+            let (bridge, lock) = bridge::ensure(store)?;
+            let joined = join_bridge(store, &bridge, &id, &mut endpoint);
+            drop(lock);
+            if let Err(error) = joined {
                 // The first failure is what counts; `detach` can be called again.
                 drop(detach(store, &id));
                 return Err(error);
@@ -186,6 +184,11 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             endpoint.ports = ports;
             endpoint.name_server = Some(pasta::NAME_SERVER);
             endpoint.host = host.then_some(pasta::HOST);
+            // pasta gives the container the host's addresses; what it did is looked up later.
+            Links::open()
+                .and_then(|mut links| describe(&mut endpoint, &mut links))
+                .context(|| "cannot look up this machine's address")?;
+            endpoint.mac = None;
             Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held })
         }
         NetworkMode::Pasta => {
@@ -197,6 +200,26 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             format!("network mode `{}` cannot be set up here", request.mode),
         )),
     }
+}
+
+/// Takes an address on a bridge and puts it on record.
+fn join_bridge(
+    store: &Store,
+    bridge: &Bridge,
+    id: &ContainerId,
+    endpoint: &mut Endpoint,
+) -> Result<()> {
+    endpoint.interface = Some(bridge::INTERFACE.to_owned());
+    endpoint.gateway = Some(bridge.gateway_address());
+    endpoint.host = endpoint.gateway;
+    // On record before the lease is taken: if we are killed in between, it can be found.
+    store.save_endpoint(id, endpoint)?;
+    let address = bridge.lease(store, id)?;
+    endpoint.addresses = vec![address];
+    if let IpAddr::V4(address) = address.address() {
+        endpoint.mac = Some(link::mac_text(link::mac_of(address)));
+    }
+    store.save_endpoint(id, endpoint)
 }
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
@@ -240,7 +263,7 @@ fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'
         Ok(helper) => helper,
         // Older versions refuse to work where there is nothing to be connected to.
         Err(error) if endpoint.ports.is_empty() && is_offline() => {
-            endpoint.name_server = None;
+            *endpoint = Endpoint { network: endpoint.network.clone(), ..Endpoint::default() };
             let text = format!("the machine is offline, the container has no network: {error}");
             attached.warnings.push(text);
             return loopback_up(netns);
@@ -248,7 +271,9 @@ fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'
         Err(error) => return Err(error),
     };
     attached.helper = Some(helper);
-    describe(endpoint, netns).context(|| "cannot see what pasta has set up")
+    Links::open_in(netns)
+        .and_then(|mut links| describe(endpoint, &mut links))
+        .context(|| "cannot see what pasta has set up")
 }
 
 /// Tells whether there is no way from this machine to anywhere.
@@ -257,8 +282,7 @@ fn is_offline() -> bool {
 }
 
 /// Fills in what somebody else has set up.
-fn describe(endpoint: &mut Endpoint, netns: BorrowedFd<'_>) -> std::io::Result<()> {
-    let mut links = Links::open_in(netns)?;
+fn describe(endpoint: &mut Endpoint, links: &mut Links) -> std::io::Result<()> {
     let Some(uplink) = links.uplink()? else { return Ok(()) };
     endpoint.gateway = uplink.gateway;
     let addresses = links.addresses()?;
@@ -296,7 +320,9 @@ pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
         addresses.into_iter().try_for_each(|address| network.release(address, id))
     }));
     // Stays if something is left to be given back.
-    result.and_then(|()| store.remove_endpoint(id))
+    result
+        .and_then(|()| store.remove_endpoint(id))
+        .and_then(|()| bridge::remove_if_temporary(store))
 }
 
 /// Makes interfaces and firewall rules anew, as the records want them: after another program has
@@ -308,6 +334,11 @@ pub fn reload(store: &Store) -> Result<()> {
 /// Removes the networks of a store on which there are no containers any more.
 pub fn remove_networks(store: &Store) -> Result<()> {
     bridge::remove(store)
+}
+
+/// Returns where pasta is installed, if it is.
+pub fn pasta_path() -> Option<String> {
+    pasta::find().map(|program| program.display().to_string())
 }
 
 /// Takes the loopback interface of a network namespace up.

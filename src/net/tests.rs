@@ -160,27 +160,47 @@ fn containers_on_the_bridge_reach_each_other_and_the_host() {
 fn detach_frees_the_address_and_can_be_repeated() {
     machine(|| {
         let place = place();
+        let _other = Container::start(&place, 9, &[]).unwrap();
         let one = Container::start(&place, 1, &[]).unwrap();
         let network = place.store.network(DEFAULT_NETWORK);
-        assert_eq!(network.leases().unwrap().len(), 1);
+        assert_eq!(network.leases().unwrap().len(), 2);
         for _ in 0..2 {
             detach(&place.store, &one.id).unwrap();
-            assert_eq!(network.leases().unwrap(), []);
+            assert_eq!(network.leases().unwrap().len(), 1);
             assert_eq!(place.store.endpoint::<Endpoint>(&one.id).unwrap(), None);
         }
         // Killed between the lease and its record.
-        let network_of = |number| {
-            place.store.network(DEFAULT_NETWORK).lease(
-                Ipv4Addr::new(10, 88, 0, 9),
-                Ipv4Addr::new(10, 88, 0, 9),
-                &id(number),
-            )
-        };
-        network_of(3).unwrap().unwrap();
+        let address = Ipv4Addr::new(10, 88, 0, 9);
+        network.lease(address, address, &id(3)).unwrap().unwrap();
         let intent = Endpoint { network: DEFAULT_NETWORK.to_owned(), ..Endpoint::default() };
         place.store.save_endpoint(&id(3), &intent).unwrap();
         detach(&place.store, &id(3)).unwrap();
-        assert_eq!(network.leases().unwrap(), []);
+        assert_eq!(network.leases().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_temporary_network_goes_with_its_last_container() {
+    machine(|| {
+        let place = place();
+        let host = own_namespace();
+        thread::scope(|scope| {
+            for worker in 1..=6 {
+                let (place, host) = (&place, &host);
+                scope.spawn(move || {
+                    setns(host, CloneFlags::CLONE_NEWNET).unwrap();
+                    for round in 0..10 {
+                        let one = Container::start(place, worker * 16 + round, &[]).unwrap();
+                        detach(&place.store, &one.id).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(ruleset(), "");
+        let names = std::process::Command::new("ip").args(["-br", "link"]).output().unwrap();
+        let names = String::from_utf8(names.stdout).unwrap();
+        assert!(!names.contains("barge"), "{names}");
+        assert!(!place.store.runroot().join("networks/bridge").exists());
     });
 }
 
@@ -306,11 +326,9 @@ fn published_ports_are_reached_from_everywhere() {
         }
         detach(&place.store, &one.id).unwrap();
         detach(&place.store, &two.id).unwrap();
-        assert!(!ruleset().contains("0101010101"), "{}", ruleset());
-        assert_eq!(reach(host.as_fd(), (ip("127.0.0.1"), 8080), &listeners[0]), None);
-        remove_networks(&place.store).unwrap();
         assert_eq!(ruleset(), "");
-        assert_eq!(Links::open().unwrap().find("barge0").unwrap(), None);
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        assert_eq!(call(to, &listeners[0]), None);
     });
 }
 
@@ -395,6 +413,7 @@ fn a_thousand_ports_come_and_go() {
         assert_eq!(one.attached.held.len(), 1000);
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 20999));
         assert!(call(to, &one.listen(20999)).is_some());
+        let _other = Container::start(&place, 2, &[]).unwrap();
         detach(&place.store, &one.id).unwrap();
         assert!(!ruleset().contains("elements"), "{}", ruleset());
     });

@@ -100,6 +100,8 @@ impl Entry<'_> {
     }
 
     fn prepare(&self, flags: CloneFlags, channel: &Channel) -> Result<()> {
+        // The container's processes see this one already, with the host's descriptors.
+        process::hide().context(|| "cannot hide the new process")?;
         if let Some(cgroup) = self.cgroup {
             cgroup.join().context(|| "cannot enter the container's cgroups")?;
         }
@@ -128,7 +130,7 @@ fn open_terminal(channel: &Channel) -> Result<()> {
     // The container may have put something else there.
     const DEVPTS: i64 = 0x1cd1;
     let found = rustix::fs::fstatfs(&master).context(context)?;
-    if i64::from(found.f_type) != DEVPTS {
+    if found.f_type != DEVPTS {
         return Err(
             Error::new(Kind::Denied, "/dev/pts of the container is not its own").within(context())
         );

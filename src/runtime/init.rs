@@ -2,7 +2,8 @@
 //!
 //! The order is security. Read this before moving a line:
 //!
-//! 1. Join the cgroups, while the process is still free to.
+//! 1. Become unreadable for others: until exec this is our own program with the host's descriptors.
+//!    Join the cgroups, while the process is still free to.
 //! 2. Die with the monitor, so that nothing runs unwatched.
 //! 3. Join namespaces that exist, while the host's paths and capabilities are there. Make the cgroup
 //!    namespace only now: its root is the cgroup of this moment.
@@ -48,10 +49,7 @@ pub(super) fn run(launch: &Launch<'_>, channel: Channel) -> Infallible {
     match prepare(launch, &channel) {
         Ok(process) => {
             // The channel moves to its low number; the old one closes with all others.
-            let channel = match keep_channel(&channel) {
-                Ok(channel) => channel,
-                Err(_) => exit_now(125),
-            };
+            let Ok(channel) = keep_channel(&channel) else { exit_now(125) };
             finish(process, launch, channel)
         }
         Err(error) => fail(&channel, &error),
@@ -67,6 +65,7 @@ fn process_of(spec: &Spec) -> Result<&Process> {
 fn prepare<'a>(launch: &'a Launch<'_>, channel: &Channel) -> Result<&'a Process> {
     let spec = launch.spec;
     let process = process_of(spec)?;
+    process::hide().context(|| "cannot hide the container's first process")?;
     if let Some(cgroup) = launch.cgroup {
         cgroup.join().context(|| "cannot enter the container's cgroups")?;
     }

@@ -62,7 +62,6 @@ fn stay(incoming: &Signals, child: BorrowedFd<'_>) -> ! {
     // The monitor's words name paths of the host.
     let _cosmetic = process::set_command_line(b"/sbin/barge-init");
     let _cosmetic = process::set_name(c"barge-init");
-    let _one_line_of_several = process::hide();
     loop {
         let mut files = [rustix::event::PollFd::new(incoming, rustix::event::PollFlags::IN)];
         let _interrupted = rustix::event::poll(&mut files, None);

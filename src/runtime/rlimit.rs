@@ -102,7 +102,7 @@ pub(super) fn apply(limits: &[PosixRlimit]) -> Result<()> {
         };
         let value = |number: u64| (number != u64::MAX).then_some(number);
         let wanted = Rlimit { current: value(limit.soft()), maximum: value(limit.hard()) };
-        match setrlimit(*resource, wanted.clone()) {
+        match setrlimit(*resource, wanted) {
             // Above fs.nr_open, which nobody may exceed, and which the default did not know.
             Err(rustix::io::Errno::PERM) if is_default(name, limit) => {}
             other => other.context(|| {

@@ -31,6 +31,13 @@ pub enum NetworkMode {
     Ns(PathBuf),
 }
 
+impl NetworkMode {
+    /// Tells whether the container gets a network namespace of its own.
+    pub fn is_own(&self) -> bool {
+        !matches!(self, Self::Host | Self::Container(_) | Self::Ns(_))
+    }
+}
+
 /// Transport protocol of a published port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -55,6 +55,11 @@ pub struct ContainerConfig {
 }
 
 impl ContainerConfig {
+    /// Tells whether the container has a network namespace of its own.
+    pub fn has_own_network(&self) -> bool {
+        self.settings.network.is_own()
+    }
+
     /// Returns the host name of a container that does not share the host's.
     pub fn hostname(&self) -> &str {
         self.settings.hostname.as_deref().unwrap_or_else(|| self.id.short())

@@ -38,7 +38,8 @@ fn terminal_runs_a_shell() {
 #[test]
 fn terminal_passes_control_keys_on() {
     let barge = Barge::with_busybox();
-    let script = "trap 'echo caught' INT; echo ready; read line; echo \"<$line>\"; cat; echo ended";
+    let script = "trap 'echo caught' INT; echo ready; while [ -z \"$line\" ]; do read line; done; \
+                  echo \"<$line>\"; cat; echo ended";
     let mut terminal = run(&barge, &["--rm"], &["sh", "-c", script]);
     terminal.expect("ready");
     terminal.send("\u{3}");
@@ -76,15 +77,16 @@ fn terminal_settings_are_restored() {
     quick(&["--rm"], &["true"], 0);
     quick(&["--rm"], &["sh", "-c", "stty raw -echo; exit 3"], 3);
     quick(&["--rm"], &["nosuch"], 127);
-    // A signal must not leave the user's terminal raw.
+    // A signal, which is passed on, must not leave the user's terminal raw.
+    let script = "trap 'exit 0' TERM HUP; echo up; while :; do sleep 0.1; done";
     for signal in [Signal::TERM, Signal::HUP] {
-        let mut terminal = run(&barge, &["--rm"], &["sh", "-c", "echo up; exec sleep 1000"]);
+        let mut terminal = run(&barge, &["--rm"], &["sh", "-c", script]);
         let before = format!("{:?}", terminal.settings());
         terminal.expect("up");
         assert_ne!(format!("{:?}", terminal.settings()), before, "it is raw now");
         terminal.signal(signal);
         wait_until("the terminal is as it was", || format!("{:?}", terminal.settings()) == before);
-        barge.run(["rm", "-f", "-t", "0", "-a"]).ok();
+        terminal.exits(0);
     }
 }
 

@@ -6,7 +6,6 @@ use oci_spec::runtime::Mount as OciMount;
 
 use super::{Facts, OWN_FILES, own_file};
 use crate::spec::mount::{Mount, MountSource};
-use crate::spec::network::NetworkMode;
 use crate::store::container::{Builtin, ContainerConfig};
 
 /// A directory of this machine, shown in `builtin/host` with changes going elsewhere.
@@ -99,11 +98,7 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])
     };
     // Who does not own the network namespace may not mount a sysfs of it.
-    let foreign_network = matches!(
-        settings.network,
-        NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Ns(_)
-    );
-    let sys = if foreign_network && facts.rootless {
+    let sys = if !config.has_own_network() && facts.rootless {
         let options = ["rbind", "rro", "nosuid", "noexec", "nodev", "rslave"];
         bind(Path::new("/sys"), Path::new("/sys"), &options)
     } else {

@@ -89,13 +89,14 @@ impl Cgroup {
         let made = group
             .make(hierarchies, path, &settings, devices.is_some())
             .and_then(|()| group.limit_devices(devices.as_ref()))
+            .context(|| format!("cannot make control group {path}"))
             .and_then(|()| group.apply(&settings));
         match made {
             Ok(warnings) => Ok((group, warnings)),
             Err(error) => {
                 // What failed is the news; directories that stay are taken over by the next try.
                 group.remove_directories().unwrap_or_default();
-                Err(error.within(format!("cannot make control group {path}")))
+                Err(error)
             }
         }
     }
@@ -307,13 +308,17 @@ impl Cgroup {
             }
         }
         for (setting, file) in again {
-            write(&file, &setting.value).context(|| {
-                format!(
-                    "cannot apply the {}: cannot write `{}` to {}",
-                    setting.limit,
-                    setting.value,
-                    file.display()
-                )
+            let Setting { limit, value, .. } = setting;
+            write(&file, value).map_err(|error| {
+                let kind = match error.raw_os_error() {
+                    Some(libc::EINVAL | libc::ERANGE) => Kind::Invalid,
+                    // As memory that is in use already.
+                    Some(libc::EBUSY) => Kind::Conflict,
+                    _ => Kind::Internal,
+                };
+                let file = file.display();
+                let text = format!("cannot apply the {limit}: cannot write `{value}` to {file}");
+                Error::new(kind, text).caused_by(error)
             })?;
         }
         Ok(warnings)
