@@ -1,12 +1,15 @@
 //! Flags before the command: where the store is, how much is logged.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches};
 
 use super::parse;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::process;
 
 /// The levels that `--log-level` knows.
 const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
@@ -29,6 +32,12 @@ pub(crate) struct Global {
     /// The same as --log-level debug
     #[arg(short = 'D', long)]
     debug: bool,
+    /// Drop standard output
+    #[arg(long)]
+    noout: bool,
+    /// Write standard output to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Show the version and do nothing else
     #[arg(short, long)]
     pub(crate) version: bool,
@@ -73,6 +82,22 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Parsed> {
 }
 
 impl Global {
+    /// Sends standard output elsewhere, if that is wanted: that of containers, too.
+    pub(crate) fn redirect(&self) -> Result<()> {
+        let file = match &self.out {
+            Some(path) => path.as_path(),
+            None if self.noout => Path::new("/dev/null"),
+            None => return Ok(()),
+        };
+        let context = || format!("cannot write standard output to {}", file.display());
+        let opened = if self.out.is_some() {
+            File::create(file)
+        } else {
+            File::options().write(true).open(file)
+        };
+        process::redirect(opened.context(context)?.as_fd(), 1).context(context)
+    }
+
     /// Returns what is wrong with the wish for logging, in the words that scripts know.
     pub(crate) fn bad_level(&self) -> Option<String> {
         match &self.log_level {
