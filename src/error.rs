@@ -190,7 +190,7 @@ impl<T> Context<T> for Result<T, serde_json::Error> {
 }
 
 impl<T> Context<T> for Result<T> {
-    fn context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
+    fn context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Self {
         self.map_err(|error| error.within(message()))
     }
 }

@@ -12,7 +12,7 @@ use crate::spec::mount::MountSource;
 use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::process::Signal;
-use crate::store::container::ContainerConfig;
+use crate::store::container::{ContainerConfig, Locked};
 use crate::store::image::{Image, not_known};
 
 /// Where programs are looked for in an image that does not say.
@@ -135,7 +135,7 @@ impl Engine {
             .context(|| format!("cannot write the container ID to {}", path.display()));
         if written.is_err() {
             // The first failure is the one to report.
-            drop(self.store.containers().lock(id).and_then(|locked| locked.remove()));
+            drop(self.store.containers().lock(id).and_then(Locked::remove));
         }
         written
     }

@@ -11,7 +11,7 @@ use crate::spec::change::ImageChange;
 use crate::spec::image::{HistoryStep, ImageConfig, RootFs, RunConfig};
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
-use crate::spec::timestamp;
+use crate::spec::time;
 use crate::store::Store;
 use crate::store::image::Image;
 
@@ -45,7 +45,7 @@ pub fn import(
     options.changes.iter().for_each(|change| change.apply(&mut run));
     let platform = options.platform.clone().unwrap_or_else(Platform::host);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let created = Some(timestamp::format(i64::try_from(now).unwrap_or(i64::MAX)));
+    let created = Some(time::rfc3339_short(i64::try_from(now).unwrap_or(i64::MAX)));
     let config = ImageConfig {
         created: created.clone(),
         author: None,

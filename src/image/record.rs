@@ -4,7 +4,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{Digest, ImageId};
 use crate::spec::image::ImageConfig;
 use crate::spec::reference::Reference;
-use crate::spec::timestamp;
+use crate::spec::time;
 use crate::store::Store;
 use crate::store::container::Builtin;
 use crate::store::image::Image;
@@ -53,7 +53,7 @@ pub(crate) fn record(
         architecture: document.architecture,
         variant: document.variant,
         os: document.os,
-        created: document.created.as_deref().and_then(timestamp::parse).unwrap_or(0),
+        created: document.created.as_deref().and_then(time::parse_rfc3339).unwrap_or(0),
         size,
         manifest_digest: origin.manifest,
         blobs,

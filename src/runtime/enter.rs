@@ -130,7 +130,7 @@ fn open_terminal(channel: &Channel) -> Result<()> {
     // The container may have put something else there.
     const DEVPTS: i64 = 0x1cd1;
     let found = rustix::fs::fstatfs(&master).context(context)?;
-    if i64::from(found.f_type) != DEVPTS {
+    if found.f_type != DEVPTS {
         return Err(
             Error::new(Kind::Denied, "/dev/pts of the container is not its own").within(context())
         );

@@ -49,10 +49,7 @@ pub(super) fn run(launch: &Launch<'_>, channel: Channel) -> Infallible {
     match prepare(launch, &channel) {
         Ok(process) => {
             // The channel moves to its low number; the old one closes with all others.
-            let channel = match keep_channel(&channel) {
-                Ok(channel) => channel,
-                Err(_) => exit_now(125),
-            };
+            let Ok(channel) = keep_channel(&channel) else { exit_now(125) };
             finish(process, launch, channel)
         }
         Err(error) => fail(&channel, &error),

@@ -22,4 +22,3 @@ pub mod reference;
 pub mod security;
 pub mod size;
 pub mod time;
-pub mod timestamp;

@@ -70,8 +70,5 @@ fn builtin_images_are_images() {
     barge.run(["run", "--rm", "--network=none", "builtin/hello"]).ok();
     let names = barge.run(["images", "--format", "{{.Repository}}"]).ok();
     assert!(names.text().contains("builtin/hello"), "{}", names.text());
-    barge
-        .run(["run", "--rm", "--network=none", "builtin/nosuch"])
-        .fails(125)
-        .error_has("builtin/nosuch");
+    barge.run(["run", "--rm", "--network=none", "builtin/nosuch"]).fails(125).error_has("nosuch");
 }

@@ -40,7 +40,7 @@ impl Case {
     #[track_caller]
     fn fails(&self) -> Output {
         let output = self.barge.run(["pull", "-q", &self.server.reference("evil:1")]).fails(125);
-        assert_eq!(self.barge.files(), self.before, "{}", output.story());
+        self.barge.has_files(&self.before, &output.story());
         self.barge.run(["image", "exists", &self.server.reference("evil:1")]).exits(1);
         output
     }
@@ -56,7 +56,7 @@ fn an_honest_server_is_pulled_from() {
     let case = Case::new();
     case.server.image("evil", &[layer(1), layer(2)]);
     case.succeeds();
-    assert!(case.server.asked().iter().any(|path| path == "/v2/"));
+    assert!(case.server.asked().iter().any(|path| path == "/v2/evil/manifests/1"));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_manifest_with_another_digest_is_refused() {
     case.server.answer(&format!("/v2/evil/manifests/{wanted}"), answer);
     let name = case.server.reference(&format!("evil@{wanted}"));
     case.barge.run(["pull", "-q", &name]).fails(125).error_has("digest");
-    assert_eq!(case.barge.files(), case.before);
+    case.barge.has_files(&case.before, "");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_corrupt_layer_with_the_right_digest_is_refused() {
         serve_packed(&case, &bytes);
         let output = case.barge.run(["pull", "-q", &case.server.reference("evil:1")]);
         assert_eq!(output.status, 125, "{what}: {}", output.story());
-        assert_eq!(case.barge.files(), case.before, "{what}");
+        case.barge.has_files(&case.before, what);
         output.fails(125);
     }
 }
@@ -314,7 +314,7 @@ fn answers_that_make_no_sense_are_reported() {
         case.server.answer(manifest, answer);
         let output = case.barge.run(["pull", "-q", &case.server.reference("evil:1")]);
         assert_eq!(output.status, 125, "{what}: {}", output.story());
-        assert_eq!(case.barge.files(), case.before, "{what}");
+        case.barge.has_files(&case.before, what);
         output.fails(125);
     }
 }

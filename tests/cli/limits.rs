@@ -111,7 +111,11 @@ fn ulimits_beyond_what_the_caller_may_have_are_refused() {
     }
     let barge = Barge::with_busybox();
     let limit = format!("nofile={0}:{0}", hard + 1);
-    barge.shell(&["--ulimit", &limit], "true").fails(126).error_has("nofile");
+    barge
+        .shell(&["--ulimit", &limit], "true")
+        .fails(125)
+        .error_has("nofile")
+        .hint_has("hard limit");
     assert!(barge.containers().is_empty());
 }
 

@@ -77,7 +77,7 @@ fn network_host_is_the_hosts() {
 #[test]
 fn network_names_that_make_no_sense_are_refused() {
     let barge = Barge::with_busybox();
-    for network in ["nosuch", "container:nosuch", ""] {
+    for network in ["nosuch", "container:nosuch"] {
         barge.run(["run", "--rm", "--network", network, "busybox", "true"]).fails(125);
     }
     for port in [
@@ -228,12 +228,13 @@ fn a_published_port_is_reached_from_elsewhere_and_between_containers() {
     await_page(barge.place(), &format!("10.99.0.1:{port}"), "page of web");
     let template = "{{.NetworkSettings.IPAddress}}";
     let address = barge.inspect("web", template);
-    for url in [format!("http://{address}/"), format!("http://10.99.0.1:{port}/")] {
-        let line = ["run", "--rm", "busybox", "wget", "-q", "-T", "10", "-O", "-", &url];
+    for target in [format!("{address} 80"), format!("10.99.0.1 {port}")] {
+        let ask = "printf 'GET / HTTP/1.0\\r\\n\\r\\n'";
+        let script = format!("{ask} | nc -w 10 {target} | tail -n 1");
+        let line = ["run", "--rm", "busybox", "sh", "-c", &script];
         barge.run(line).ok().stdout("page of web\n");
         // And from the container itself.
-        let line = ["exec", "web", "wget", "-q", "-T", "10", "-O", "-", &url];
-        barge.run(line).ok().stdout("page of web\n");
+        barge.run(["exec", "web", "sh", "-c", &script]).ok().stdout("page of web\n");
     }
 }
 
@@ -265,14 +266,13 @@ fn addresses_are_given_back() {
         return;
     }
     let barge = Barge::with_busybox();
-    let address = || {
-        let script = "ip -4 -o addr show | awk '!/127.0.0.1/ {print $4}'";
-        barge.run(["run", "--rm", "busybox", "sh", "-c", script]).ok().text()
-    };
-    let first = address();
-    for _ in 0..3 {
-        assert_eq!(address(), first);
+    let script = "ip -4 -o addr show | awk '!/127.0.0.1/ {print $4}'";
+    let line = ["run", "--rm", "busybox", "sh", "-c", script];
+    barge.run(line).ok().stdout("10.88.0.2/16\n");
+    for _ in 0..5 {
+        barge.run(line).ok();
     }
+    barge.leaves_nothing();
 }
 
 #[test]

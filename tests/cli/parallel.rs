@@ -1,6 +1,6 @@
 //! Several barges at once on the same store.
 
-use super::support::{Barge, wait_until};
+use super::support::Barge;
 
 #[test]
 fn twenty_runs_at_once() {
@@ -82,7 +82,7 @@ fn start_stop_and_rm_of_one_container_at_once() {
                 output.one_error();
             }
         }
-        wait_until("nothing of it runs", || barge.processes().is_empty());
+        barge.await_silence();
         barge.run(["rm", "-f", "-t", "0", "box"]).ok();
         assert!(barge.containers().is_empty());
     }

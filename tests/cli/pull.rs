@@ -47,7 +47,7 @@ fn pull_by_digest() {
     let wrong = registry.reference(&format!("box@sha256:{}", "0".repeat(64)));
     let before = barge.files();
     barge.run(["pull", "-q", &wrong]).fails(125).error_has(&wrong);
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn pull_again_fetches_nothing() {
     let id = barge.run(["pull", "-q", &name]).ok().text();
     let before = barge.files();
     barge.run(["pull", "-q", &name]).ok().stdout(&format!("{id}\n"));
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
     drop(registry);
     barge
         .run(["run", "--rm", "--network=none", "--pull", "missing", &name, "true"])
@@ -99,7 +99,7 @@ fn pull_reports_what_the_registry_does_not_have() {
     }
     let foreign = registry.reference("box:foreign");
     barge.run(["pull", &foreign]).fails(125).error_has("linux").hint_has("");
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn pull_reports_registries_that_are_not_there() {
     for name in ["UPPER/case", "a b", "http://x/y", "", ":1", "x:", "x@sha256:12"] {
         barge.run(["pull", name]).fails(125);
     }
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn pull_with_a_password() {
     let name = registry.reference("box:1");
     barge.run(["images"]).ok();
     let before = barge.files();
-    barge.run(["pull", "-q", &name]).fails(125).error_has("unauthorized");
+    barge.run(["pull", "-q", &name]).fails(125).error_has("authentication required");
     barge.run(["pull", "-q", "--creds", "user:wrong", &name]).fails(125);
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
     barge.run(["pull", "-q", "--creds", "user:secret", &name]).ok();
     barge.run(["rmi", &name]).ok();
     // "user:secret" as `login` of any tool writes it.

@@ -69,7 +69,7 @@ fn run_reports_a_missing_image() {
         .run(["run", "--rm", "--pull", "never", "nosuch", "true"])
         .fails(125)
         .error("nosuch: image not known");
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn run_rm_leaves_nothing() {
     barge.shell(&["--cidfile", &cidfile], "echo x > /file").ok();
     assert!(barge.containers().is_empty());
     assert!(!barge.path("cid").exists());
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
     // Also if the command could not be started.
     barge.run(["run", "--rm", "--network", "none", "busybox", "nosuch"]).fails(127);
-    assert_eq!(barge.files(), before);
+    barge.has_files(&before, "");
     barge.leaves_nothing();
 }
 
@@ -446,7 +446,7 @@ fn run_takes_the_last_of_repeated_flags() {
 fn run_gives_the_container_its_own_files() {
     let barge = Barge::with_busybox();
     let script = "head -n 1 /etc/hosts | xargs; ls /run/.containerenv; readlink /etc/mtab; \
-                  test -s /etc/resolv.conf || echo no resolv.conf; \
+                  test -e /etc/resolv.conf || echo no resolv.conf; \
                   for n in null zero full random urandom tty; do test -c /dev/$n || echo no $n; done; \
                   for n in fd stdin stdout stderr ptmx; do readlink /dev/$n; done";
     barge.shell(&[], script).ok().stdout(

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::leaks::{Traces, entries, files_below};
+use super::leaks::{self, Traces, entries, files_below};
 use super::needs::{is_root, user};
 use super::output::Output;
 use super::place::Place;
@@ -276,6 +276,22 @@ impl Barge {
         files
     }
 
+    /// Checks that the store has these files and no others, after a moment of grace: what is removed
+    /// may be erased after the command that removed it has returned.
+    #[track_caller]
+    pub(crate) fn has_files(&self, before: &[PathBuf], why: &str) {
+        let mut now = self.files();
+        eventually(Duration::from_secs(10), || {
+            now = self.files();
+            now == before
+        });
+        let lacks = |all: &[PathBuf], some: &[PathBuf]| -> Vec<PathBuf> {
+            some.iter().filter(|path| !all.contains(path)).take(10).cloned().collect()
+        };
+        let (new, gone) = (lacks(before, &now), lacks(&now, before));
+        assert!(new.is_empty() && gone.is_empty(), "{why}\nnew: {new:?}\ngone: {gone:?}");
+    }
+
     /// Lists the unpacked layers and what else is in the place for them.
     pub(crate) fn layers(&self) -> Vec<PathBuf> {
         entries(&self.root().join("layers"))
@@ -284,7 +300,13 @@ impl Barge {
     /// Waits until no process of a container of this store is left.
     #[track_caller]
     pub(crate) fn await_silence(&self) {
-        wait_until("all processes of the store have ended", || self.processes().is_empty());
+        let mut left = Vec::new();
+        let silent = eventually(Duration::from_secs(60), || {
+            let ids = self.ids.borrow();
+            left = self.traces(&ids).processes().iter().map(leaks::Process::command_line).collect();
+            left.is_empty()
+        });
+        assert!(silent, "these processes do not end:\n{}", left.join("\n"));
     }
 
     /// Returns the process IDs of all that runs in the name of this store.

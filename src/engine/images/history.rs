@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::spec::digest::ImageId;
 use crate::spec::reference::Reference;
-use crate::spec::timestamp;
+use crate::spec::time;
 use crate::store::Store;
 
 /// One step of an image's making.
@@ -35,7 +35,7 @@ pub fn history(store: &Store, name: &str) -> Result<Vec<HistoryEntry>> {
         entries.push(HistoryEntry {
             id: None,
             names: Vec::new(),
-            created: step.created.as_deref().and_then(timestamp::parse).unwrap_or(0),
+            created: step.created.as_deref().and_then(time::parse_rfc3339).unwrap_or(0),
             created_by: step.created_by.unwrap_or_default(),
             size: layer.map_or(Ok(0), |layer| store.layers().info(layer).map(|info| info.size))?,
             comment: step.comment.unwrap_or_default(),

@@ -34,6 +34,7 @@ pub(super) fn launch(
     config: &ContainerConfig,
     size: Option<(u16, u16)>,
 ) -> Result<Running> {
+    let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
     let facts = facts(engine, config, &path);
@@ -60,7 +61,7 @@ pub(super) fn launch(
                 pid: child.pid,
                 start_time: process::start_time(child.pid).unwrap_or(0),
                 monitor: rustix::process::getpid().as_raw_nonzero().get(),
-                boot_id: process::boot_id().context(|| "cannot tell which boot this is")?,
+                boot_id,
                 paused: false,
                 cgroup: path,
             };
@@ -167,10 +168,10 @@ impl Running {
     }
 
     /// Ends a container that could not be recorded.
-    pub(super) fn abandon(self) {
+    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
         let _gone = process::send_signal(&self.child.pidfd, libc::SIGKILL);
         let _reaped = process::wait(self.child.pidfd.as_fd());
-        drop(self.cgroup.remove());
+        self.tear_down(engine, id);
     }
 
     /// Ends processes that have outlived the first one: with the host's process namespace they may.
@@ -205,7 +206,7 @@ fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
 /// The container's network before its process exists.
 enum Network {
     /// Made by us once there is a namespace.
-    Own(net::Prepared),
+    Own(Box<net::Prepared>),
     /// One that is there already: the host's (none to join), or another container's.
     Existing(Vec<(OwnedFd, i32)>),
 }
@@ -251,7 +252,7 @@ impl Network {
                     },
                 )?;
                 let endpoint = prepared.endpoint().clone();
-                (Self::Own(prepared), endpoint)
+                (Self::Own(Box::new(prepared)), endpoint)
             }
         };
         if let Err(error) = write_names(engine, config, facts, &endpoint) {
@@ -280,7 +281,7 @@ impl Network {
             Self::Existing(_) => Ok(None),
             Self::Own(prepared) => {
                 let namespace = starting.network_namespace()?;
-                net::attach(&engine.store, prepared, namespace.as_fd()).map(Some)
+                net::attach(&engine.store, *prepared, namespace.as_fd()).map(Some)
             }
         }
     }
@@ -345,9 +346,7 @@ fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
     let containers = engine.store.containers();
     let changes = containers.dir(&config.id).join("host");
     let host_tree = match config.builtin {
-        Some(Builtin::Host) => {
-            bundle::tree_of_host(engine.store.root(), &changes, |dir| directories(dir))
-        }
+        Some(Builtin::Host) => bundle::tree_of_host(engine.store.root(), &changes, directories),
         _ => Vec::new(),
     };
     Facts {

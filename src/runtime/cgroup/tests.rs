@@ -66,7 +66,7 @@ fn go(child: &mut Child) {
 fn limits_counts_and_removes() {
     let Some(hierarchies) = hierarchies() else { return };
     let json = "{'memory': {'limit': 67108864, 'swap': 67108864}, 'pids': {'limit': 50},
-                 'cpu': {'quota': 50000, 'period': 100000, 'shares': 512, 'cpus': '0'}}";
+                 'cpu': {'quota': 50000, 'period': 100000, 'shares': 512}}";
     let scratch = Scratch::new(&hierarchies, "limits", &resources(json));
     assert_eq!(scratch.warnings, [""; 0]);
     let stats = scratch.group.stats();
@@ -94,6 +94,22 @@ fn limits_counts_and_removes() {
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     assert!(scratch.group.processes().unwrap().is_empty());
     assert!(Cgroup::open(&hierarchies, &scratch.path).unwrap().is_none());
+}
+
+#[test]
+fn binds_to_processors() {
+    let Some(hierarchies) = hierarchies() else { return };
+    if !hierarchies.controllers().iter().any(|name| name == "cpuset") {
+        eprintln!("left out: needs the controller cpuset");
+        return;
+    }
+    let scratch = Scratch::new(&hierarchies, "cpuset", &resources("{'cpu': {'cpus': '0'}}"));
+    assert_eq!(scratch.warnings, [""; 0]);
+    let mut child = shell(&scratch.group, "sleep 1000");
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    assert!(status.contains("\nCpus_allowed_list:\t0\n"), "{status}");
+    scratch.group.kill_all(libc::SIGKILL).unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -196,10 +212,11 @@ fn warns_about_each_missing_controller_once() {
 fn refuses_bad_values_and_leaves_nothing() {
     let Some(hierarchies) = hierarchies() else { return };
     let path = format!("/barge-test-{}-bad", std::process::id());
-    let wrong = resources("{'cpu': {'cpus': '9999'}}");
+    // Less than the kernel's millisecond.
+    let wrong = resources("{'cpu': {'quota': 1}}");
     let error = Cgroup::create(&hierarchies, &path, &wrong, false).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(error.to_string().contains("cannot apply the CPU set"), "{error}");
+    assert!(error.to_string().contains("cannot apply the CPU quota"), "{error}");
     assert!(Cgroup::open(&hierarchies, &path).unwrap().is_none());
     for path in ["relative", "/", "/a/../b", "/.."] {
         let error = Cgroup::create(&hierarchies, path, &wrong, false).unwrap_err();
