@@ -50,8 +50,8 @@ impl ConnectFlags {
         Attach { tty, size: size.filter(|_| tty), proxy_signals: self.sig_proxy }
     }
 
-    /// Copies between our streams and the container's until it ends or the user leaves.
-    pub(crate) fn follow(self, session: Session, wanted: Wanted) -> Result<Status> {
+    /// Copies between our streams and the container's until it ends, or until the user leaves: `None`.
+    pub(crate) fn follow(self, session: Session, wanted: Wanted) -> Result<Option<Status>> {
         for warning in session.warnings() {
             output::warning(warning);
         }
@@ -64,8 +64,8 @@ impl ConnectFlags {
             detach_keys: &keys.0,
         };
         Ok(match session.run(&streams)? {
-            Ended::Exited(code) => Status::of_container(code),
-            Ended::Detached => Status::SUCCESS,
+            Ended::Exited(code) => Some(Status::of_container(code)),
+            Ended::Detached => None,
         })
     }
 }

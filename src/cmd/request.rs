@@ -37,6 +37,13 @@ impl ContainerFlags {
             let other = if self.cpu_period.is_some() { "cpu-period" } else { "cpu-quota" };
             return Err(together("cpus", other));
         }
+        if let Some(dir) = self.workdir.as_deref().filter(|dir| !dir.is_absolute()) {
+            let text = format!(
+                "the working directory \"{}\" is invalid, it needs to be an absolute path",
+                dir.display()
+            );
+            return Err(Error::new(Kind::Invalid, text));
+        }
         let restart = self.restart.unwrap_or_default();
         if self.rm && restart != RestartPolicy::No {
             return Err(Error::new(
