@@ -91,7 +91,7 @@ impl Act for Run {
         }
         match session {
             Some(session) if !self.detach => {
-                let ended = self.connect.follow(session, wanted)?;
+                let ended = self.connect.follow(session, settings.tty, wanted)?;
                 if ended.is_some() && settings.remove {
                     remove_cidfile(&spec)?;
                 }

@@ -83,7 +83,7 @@ impl Act for Start {
             // It runs already: its output is heard from now on.
             None => engine.attach(container.id(), &attach)?,
         };
-        let ended = self.connect.follow(session, wanted(&container, self.interactive))?;
+        let ended = self.connect.follow(session, tty, wanted(&container, self.interactive))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }
@@ -136,9 +136,9 @@ impl Act for Attach {
                 .hint("start it with `barge start --attach`"));
             }
         }
-        let attach = self.connect.attach(container.config.settings.tty);
-        let session = engine.attach(container.id(), &attach)?;
-        let ended = self.connect.follow(session, wanted(&container, !self.no_stdin))?;
+        let tty = container.config.settings.tty;
+        let session = engine.attach(container.id(), &self.connect.attach(tty))?;
+        let ended = self.connect.follow(session, tty, wanted(&container, !self.no_stdin))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }
