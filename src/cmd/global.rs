@@ -23,9 +23,9 @@ pub(crate) struct Global {
     /// Directory of what a reboot voids
     #[arg(long, value_name = "PATH")]
     pub(crate) runroot: Option<PathBuf>,
-    /// How root file systems are made: overlay or vfs
-    #[arg(long, value_name = "NAME")]
-    pub(crate) storage_driver: Option<String>,
+    /// How root file systems are made: overlay
+    #[arg(long, value_name = "NAME", value_parser = storage_driver)]
+    storage_driver: Option<String>,
     /// Log messages from this level on
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -41,6 +41,14 @@ pub(crate) struct Global {
     /// Show the version and do nothing else
     #[arg(short, long)]
     pub(crate) version: bool,
+}
+
+fn storage_driver(text: &str) -> Result<String> {
+    match text {
+        "overlay" | "overlay2" => Ok(text.to_owned()),
+        _ => Err(Error::new(Kind::Unsupported, format!("unsupported storage driver `{text}`"))
+            .hint("the only one is overlay")),
+    }
 }
 
 /// Adds the flags to the definition of the whole.
