@@ -61,7 +61,9 @@ pub fn main(arguments: Vec<OsString>) -> Result<i32> {
         process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
     let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
         .context(|| "cannot read what to run")?;
-    engine.exec_here(&request.0, &request.1)
+    let ended = engine.exec_here(&request.0, &request.1);
+    // Of a command in the background nobody is told but that barge failed, as with Podman.
+    if request.1.detach { ended.map_err(|error| error.kind_is(Kind::Internal)) } else { ended }
 }
 
 impl Engine {
