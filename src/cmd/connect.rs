@@ -50,22 +50,30 @@ impl ConnectFlags {
         Attach { tty, size: size.filter(|_| tty), proxy_signals: self.sig_proxy }
     }
 
-    /// Copies between our streams and the container's until it ends or the user leaves.
-    pub(crate) fn follow(self, session: Session, wanted: Wanted) -> Result<Status> {
+    /// Copies between our streams and the container's until it ends, or until the user leaves: `None`.
+    ///
+    /// Only what is typed at a container's terminal can be keys; other input is passed on as it is.
+    pub(crate) fn follow(
+        self,
+        session: Session,
+        tty: bool,
+        wanted: Wanted,
+    ) -> Result<Option<Status>> {
         for warning in session.warnings() {
             output::warning(warning);
         }
         let keys = self.detach_keys.unwrap_or_default();
+        let keys: &[u8] = if tty { &keys.0 } else { &[] };
         let only = |wanted: bool, stream: BorrowedFd<'static>| wanted.then_some(stream);
         let streams = Streams {
             stdin: only(wanted.stdin, rustix::stdio::stdin()),
             stdout: only(wanted.stdout, rustix::stdio::stdout()),
             stderr: only(wanted.stderr, rustix::stdio::stderr()),
-            detach_keys: &keys.0,
+            detach_keys: keys,
         };
         Ok(match session.run(&streams)? {
-            Ended::Exited(code) => Status::of_container(code),
-            Ended::Detached => Status::SUCCESS,
+            Ended::Exited(code) => Some(Status::of_container(code)),
+            Ended::Detached => None,
         })
     }
 }

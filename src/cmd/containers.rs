@@ -80,6 +80,7 @@ impl Selection {
         if !self.all && !self.latest && self.filter.is_empty() {
             return Err(Error::new(Kind::Invalid, "you must provide at least one name or id"));
         }
+        check(&self.filter)?;
         let all = listed(engine)?;
         let latest = self.latest.then(|| all.iter().map(|one| one.config.created).max()).flatten();
         let mut chosen = Vec::new();
@@ -125,6 +126,39 @@ pub(crate) fn for_each(
         }
     }
     Ok(worst)
+}
+
+/// What containers can be filtered by.
+const KEYS: [&str; 16] = [
+    "ancestor",
+    "before",
+    "command",
+    "exited",
+    "health",
+    "id",
+    "label",
+    "name",
+    "network",
+    "pod",
+    "restart-policy",
+    "since",
+    "status",
+    "stop-signal",
+    "until",
+    "volume",
+];
+
+/// Refuses filters that are not known; they would go unnoticed where there is no container.
+pub(crate) fn check(filters: &[Filter]) -> Result<()> {
+    match filters.iter().find(|filter| !KEYS.contains(&&*filter.key)) {
+        Some(filter) => Err(unknown(&filter.key)),
+        None => Ok(()),
+    }
+}
+
+fn unknown(key: &str) -> Error {
+    Error::new(Kind::Invalid, format!("{key} is an invalid filter"))
+        .hint(format!("known are {}", KEYS.join(", ")))
 }
 
 /// Tells whether a container passes the filters.
@@ -184,7 +218,7 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         }
         // No container has them.
         "pod" | "health" => value == "none",
-        _ => return Err(Error::new(Kind::Invalid, format!("{key} is an invalid filter"))),
+        _ => return Err(unknown(key)),
     })
 }
 

@@ -1,12 +1,15 @@
 //! Flags before the command: where the store is, how much is logged.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches};
 
 use super::parse;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::process;
 
 /// The levels that `--log-level` knows.
 const LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
@@ -20,18 +23,32 @@ pub(crate) struct Global {
     /// Directory of what a reboot voids
     #[arg(long, value_name = "PATH")]
     pub(crate) runroot: Option<PathBuf>,
-    /// How root file systems are made: overlay or vfs
-    #[arg(long, value_name = "NAME")]
-    pub(crate) storage_driver: Option<String>,
+    /// How root file systems are made: overlay
+    #[arg(long, value_name = "NAME", value_parser = storage_driver)]
+    storage_driver: Option<String>,
     /// Log messages from this level on
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// The same as --log-level debug
     #[arg(short = 'D', long)]
     debug: bool,
+    /// Drop standard output
+    #[arg(long)]
+    noout: bool,
+    /// Write standard output to this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Show the version and do nothing else
     #[arg(short, long)]
     pub(crate) version: bool,
+}
+
+fn storage_driver(text: &str) -> Result<String> {
+    match text {
+        "overlay" | "overlay2" => Ok(text.to_owned()),
+        _ => Err(Error::new(Kind::Unsupported, format!("unsupported storage driver `{text}`"))
+            .hint("the only one is overlay")),
+    }
 }
 
 /// Adds the flags to the definition of the whole.
@@ -73,6 +90,22 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Parsed> {
 }
 
 impl Global {
+    /// Sends standard output elsewhere, if that is wanted: that of containers, too.
+    pub(crate) fn redirect(&self) -> Result<()> {
+        let file = match &self.out {
+            Some(path) => path.as_path(),
+            None if self.noout => Path::new("/dev/null"),
+            None => return Ok(()),
+        };
+        let context = || format!("cannot write standard output to {}", file.display());
+        let opened = if self.out.is_some() {
+            File::create(file)
+        } else {
+            File::options().write(true).open(file)
+        };
+        process::redirect(opened.context(context)?.as_fd(), 1).context(context)
+    }
+
     /// Returns what is wrong with the wish for logging, in the words that scripts know.
     pub(crate) fn bad_level(&self) -> Option<String> {
         match &self.log_level {

@@ -26,7 +26,7 @@ pub(crate) struct Images {
     #[arg(long)]
     digests: bool,
     /// Show those of which this is true
-    #[arg(short, long, value_name = "KEY=VALUE")]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = image_filter)]
     filter: Vec<Filter>,
     /// Print each with a Go template, or all as json
     #[arg(long, value_name = "TEMPLATE")]
@@ -85,6 +85,35 @@ const WITH_DIGESTS: Columns = Columns {
     ],
     ..PLAIN
 };
+
+/// What images can be filtered by.
+const KEYS: [&str; 11] = [
+    "after",
+    "before",
+    "dangling",
+    "id",
+    "intermediate",
+    "label",
+    "manifest",
+    "readonly",
+    "reference",
+    "since",
+    "until",
+];
+
+fn image_filter(text: &str) -> Result<Filter> {
+    let invalid =
+        |why: &str| Error::new(Kind::Invalid, format!("invalid image filter \"{text}\": {why}"));
+    let filter: Filter = text
+        .parse()
+        .map_err(|_| invalid("must be in the format \"filter=value or filter!=value\""))?;
+    match KEYS.contains(&&*filter.key) {
+        true => Ok(filter),
+        false => {
+            Err(invalid("there is no such filter").hint(format!("known are {}", KEYS.join(", "))))
+        }
+    }
+}
 
 /// One name of an image, or an image without one.
 struct Entry<'a> {

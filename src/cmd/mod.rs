@@ -206,6 +206,7 @@ fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {
         output::note(&text);
         return Ok(Status::NO);
     }
+    world.global.redirect()?;
     if world.global.version {
         world.out.line(&format!("barge version {}", env!("CARGO_PKG_VERSION")))?;
         return Ok(Status::SUCCESS);

@@ -146,7 +146,10 @@ pub(crate) fn explain(command: &Command, words: &[OsString], error: clap::Error)
                 }
                 _ => String::new(),
             };
-            format!("invalid argument \"{value}\" for \"{name}\" flag{known}\n{see}")
+            match flag.starts_with('-') {
+                true => format!("invalid argument \"{value}\" for \"{name}\" flag{known}\n{see}"),
+                false => format!("invalid argument \"{value}\" for \"{path}\"{known}\n{see}"),
+            }
         }
         ErrorKind::ArgumentConflict => {
             let other = text(ContextKind::PriorArg);

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::World;
-use super::containers::{listed, matches};
+use super::containers::{check, listed, matches};
 use super::exit::Status;
 use super::listing::{self, Columns, Row};
 use super::tree::Act;
@@ -85,6 +85,7 @@ const COLUMNS: Columns = Columns {
 
 impl Act for Ps {
     fn act(self, world: &mut World) -> Result<Status> {
+        check(&self.filter)?;
         let engine = world.engine()?;
         let all = listed(&engine)?;
         let by_status =

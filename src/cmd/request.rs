@@ -9,7 +9,7 @@ use super::output;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::{ContainerSpec, LogSettings, Settings, SharedNamespaces};
 use crate::spec::env::{parse, parse_file, parse_label};
-use crate::spec::limits::Resources;
+use crate::spec::limits::{Resources, RestartPolicy};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::network::{NameResolution, NetworkMode};
 use crate::spec::security::Security;
@@ -36,6 +36,26 @@ impl ContainerFlags {
         if self.cpus.is_some() && (self.cpu_period.is_some() || self.cpu_quota.is_some()) {
             let other = if self.cpu_period.is_some() { "cpu-period" } else { "cpu-quota" };
             return Err(together("cpus", other));
+        }
+        if let Some(dir) = self.workdir.as_deref().filter(|dir| !dir.is_absolute()) {
+            let text = format!(
+                "the working directory \"{}\" is invalid, it needs to be an absolute path",
+                dir.display()
+            );
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        let restart = self.restart.unwrap_or_default();
+        if self.rm && restart != RestartPolicy::No {
+            return Err(Error::new(
+                Kind::Invalid,
+                "the --rm option conflicts with --restart, when the restartPolicy is not \"\" and \"no\"",
+            ));
+        }
+        if self.replace && self.name.is_none() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "cannot replace container without --name being set",
+            ));
         }
         let network = self.network.unwrap_or_default();
         let mut ports = self.publish;
@@ -106,7 +126,7 @@ impl ContainerFlags {
                     cgroup: host(self.cgroupns),
                 },
                 stop_timeout: self.stop_timeout,
-                restart: self.restart.unwrap_or_default(),
+                restart,
                 log,
                 umask: self.umask,
                 pidfile: self.pidfile,

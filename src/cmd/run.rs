@@ -10,7 +10,7 @@ use super::output;
 use super::request::together;
 use super::tree::Act;
 use crate::engine::{Engine, RemoveOptions};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 
@@ -83,14 +83,20 @@ impl Act for Run {
         let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
         let session = match engine.start(&id, attach.as_ref()) {
             Ok(session) => session,
-            Err(error) => return Err(not_started(forget(&engine, &id, settings.remove, error))),
+            Err(error) => return Err(not_started(forget(&engine, &id, &spec, error))),
         };
         if show_id {
             world.out.line(id.as_str())?;
             world.out.flush()?;
         }
         match session {
-            Some(session) if !self.detach => self.connect.follow(session, wanted),
+            Some(session) if !self.detach => {
+                let ended = self.connect.follow(session, settings.tty, wanted)?;
+                if ended.is_some() && settings.remove {
+                    remove_cidfile(&spec)?;
+                }
+                Ok(ended.unwrap_or(Status::SUCCESS))
+            }
             Some(session) => {
                 session.warnings().iter().for_each(|warning| output::warning(warning));
                 Ok(Status::SUCCESS)
@@ -109,21 +115,32 @@ fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, Contai
     Ok((id, spec))
 }
 
-/// Counts what stood in the way of a start, as a port in use, as a command that cannot be executed.
+/// Counts what stood in the way of a start, as a port in use, as if the command could not be executed.
 ///
 /// Docker and Podman exit with 126 then.
 fn not_started(error: Error) -> Error {
     match error.kind() {
-        Kind::Conflict => error.kind_is(Kind::CommandNotExecutable),
+        Kind::Conflict | Kind::Denied => error.kind_is(Kind::CommandNotExecutable),
         _ => error,
     }
 }
 
 /// Removes a container that could not be started, if it was to be removed anyway.
-fn forget(engine: &Engine, id: &ContainerId, remove: bool, error: Error) -> Error {
-    if remove {
+fn forget(engine: &Engine, id: &ContainerId, spec: &ContainerSpec, error: Error) -> Error {
+    if spec.settings.remove {
         // It may be gone already. The failure to report is the first one.
         drop(engine.remove(id.as_str(), RemoveOptions { force: true, ..RemoveOptions::default() }));
+        drop(remove_cidfile(spec));
     }
     error
+}
+
+/// Removes the file with the ID of a container that is gone.
+fn remove_cidfile(spec: &ContainerSpec) -> Result<()> {
+    match spec.cidfile.as_ref().map(|path| (path, std::fs::remove_file(path))) {
+        Some((path, Err(error))) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -78,14 +78,13 @@ impl Act for Start {
         let container = engine.lookup(name)?;
         let tty = container.config.settings.tty;
         let attach = self.connect.attach(tty);
-        match engine.start(container.id(), Some(&attach))? {
-            Some(session) => self.connect.follow(session, wanted(&container, self.interactive)),
+        let session = match engine.start(container.id(), Some(&attach))? {
+            Some(session) => session,
             // It runs already: its output is heard from now on.
-            None => {
-                let session = engine.attach(container.id(), &attach)?;
-                self.connect.follow(session, wanted(&container, self.interactive))
-            }
-        }
+            None => engine.attach(container.id(), &attach)?,
+        };
+        let ended = self.connect.follow(session, tty, wanted(&container, self.interactive))?;
+        Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }
 
@@ -137,8 +136,9 @@ impl Act for Attach {
                 .hint("start it with `barge start --attach`"));
             }
         }
-        let attach = self.connect.attach(container.config.settings.tty);
-        let session = engine.attach(container.id(), &attach)?;
-        self.connect.follow(session, wanted(&container, !self.no_stdin))
+        let tty = container.config.settings.tty;
+        let session = engine.attach(container.id(), &self.connect.attach(tty))?;
+        let ended = self.connect.follow(session, tty, wanted(&container, !self.no_stdin))?;
+        Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }

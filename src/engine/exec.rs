@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::bundle;
+use super::outgoing::Outgoing;
 use super::session::{self, Input, Typed};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
@@ -19,7 +20,7 @@ use crate::runtime::{Entry, Stdio};
 use crate::store::container::Container;
 use crate::sys::clone::{exit_now, fork};
 use crate::sys::process::{self, Words};
-use crate::sys::{exe, spawn, terminal};
+use crate::sys::{exe, socket, spawn, terminal};
 
 /// A process to run in a container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -60,7 +61,9 @@ pub fn main(arguments: Vec<OsString>) -> Result<i32> {
         process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
     let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
         .context(|| "cannot read what to run")?;
-    engine.exec_here(&request.0, &request.1)
+    let ended = engine.exec_here(&request.0, &request.1);
+    // Of a command in the background nobody is told but that barge failed, as with Podman.
+    if request.1.detach { ended.map_err(|error| error.kind_is(Kind::Internal)) } else { ended }
 }
 
 impl Engine {
@@ -203,16 +206,23 @@ fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
         Some(stdin) => Some(terminal::Raw::new(stdin).context(|| "cannot use the terminal")?),
         None => None,
     };
+    // What is typed may not be taken while output waits to be read.
+    socket::set_nonblocking(master).context(|| "cannot use the container's terminal")?;
     let mut input = Input::new(wanted, &spec.detach_keys);
+    let mut outgoing = Outgoing::default();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let mut files =
-            vec![PollFd::new(master, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        if let Some(stdin) = input.stdin {
+        // A terminal without users takes nothing; reading from it tells of their end.
+        let _gone = outgoing.flush(master);
+        let full = !outgoing.is_empty();
+        let wanted = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut files = vec![PollFd::new(master, wanted), PollFd::new(&signals, PollFlags::IN)];
+        if let Some(stdin) = input.stdin.filter(|_| !full) {
             files.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
         let _interrupted = poll(&mut files, None);
-        let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
+        let ready: Vec<bool> =
+            files.iter().map(|file| !(file.revents() & !PollFlags::OUT).is_empty()).collect();
         drop(files);
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             if signal == libc::SIGWINCH {
@@ -237,11 +247,11 @@ fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
         }
         if ready.get(2) == Some(&true) {
             let (data, typed) = input.read()?;
-            session::write_all(Some(master.as_fd()), &data)?;
+            outgoing.buffer().extend_from_slice(&data);
             match typed {
                 Typed::More => {}
                 // What a terminal sends at the end of input.
-                Typed::End => session::write_all(Some(master.as_fd()), b"\x04")?,
+                Typed::End => outgoing.buffer().push(4),
                 Typed::DetachKeys => return leave(master),
             }
         }

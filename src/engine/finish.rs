@@ -98,8 +98,11 @@ impl Engine {
         let run = run.clone();
         let same_boot = process::boot_id().is_ok_and(|boot| boot == run.boot_id);
         if same_boot {
-            end_leftovers(&run);
-            net::detach(&self.store, id)?;
+            // The kernel has killed it with its monitor, or is about to.
+            if let Ok(Some(process)) = process::open(run.pid, run.start_time) {
+                let _gone = process::send_signal(&process, libc::SIGKILL);
+            }
+            self.free(id, &run.cgroup)?;
         }
         if locked.config().settings.remove {
             return locked.remove();
@@ -119,22 +122,21 @@ impl Engine {
             state.network = None;
         })
     }
-}
 
-/// Kills what is left of a run and removes its cgroup.
-fn end_leftovers(run: &Run) {
-    // The kernel has killed it with its monitor; this is for a kernel that has not got there yet.
-    if let Ok(Some(process)) = process::open(run.pid, run.start_time) {
-        let _gone = process::send_signal(&process, libc::SIGKILL);
+    /// Frees what a container that does not run may still hold: a monitor that was killed between
+    /// two steps has left it.
+    pub(super) fn free_leftovers(&self, id: &ContainerId) -> Result<()> {
+        let path = Hierarchies::detect()?.path_for(id.as_str(), self.host.rootless);
+        self.free(id, &path)
     }
-    if run.cgroup.is_empty() {
-        return;
-    }
-    let opened =
-        Hierarchies::detect().and_then(|hierarchies| Cgroup::open(&hierarchies, &run.cgroup));
-    if let Ok(cgroup) = opened {
-        let _none_left = cgroup.kill_all(libc::SIGKILL);
-        // An empty directory that cannot be removed now is used again by the next start.
-        drop(cgroup.remove());
+
+    fn free(&self, id: &ContainerId, cgroup: &str) -> Result<()> {
+        let opened = Hierarchies::detect().and_then(|found| Cgroup::open(&found, cgroup));
+        if let Ok(cgroup) = opened {
+            let _none_left = cgroup.kill_all(libc::SIGKILL);
+            // An empty directory that cannot be removed now is used again by the next start.
+            drop(cgroup.remove());
+        }
+        net::detach(&self.store, id)
     }
 }

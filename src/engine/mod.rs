@@ -17,6 +17,7 @@ mod kill;
 mod list;
 mod logs;
 pub mod monitor;
+mod outgoing;
 mod remove;
 mod session;
 mod start;

@@ -41,6 +41,7 @@ impl Engine {
         if matches!(locked.state().status, Status::Running(_) | Status::Restarting(_)) {
             return Err(improper(&id, locked.state().word()));
         }
+        self.free_leftovers(&id)?;
         locked.remove().context(|| format!("cannot remove container {name}"))?;
         Ok(id)
     }

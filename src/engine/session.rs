@@ -7,11 +7,12 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::Engine;
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
+use super::outgoing::Outgoing;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::store::container::Run;
 use crate::sys::signal::Signals;
-use crate::sys::{process, terminal};
+use crate::sys::{process, socket, terminal};
 
 /// How a command wants to be connected.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,7 @@ pub struct Session {
     process: Option<OwnedFd>,
     tty: bool,
     signals: Option<Signals>,
+    outgoing: Outgoing,
 }
 
 /// Signals that have their own meaning here or cannot be caught; all others are passed on.
@@ -93,7 +95,7 @@ impl Session {
     ) -> Result<Self> {
         let process = process::open(started.pid, started.start_time)
             .context(|| "cannot watch the container's process")?;
-        Ok(Self { socket, decoder, started, process, tty, signals })
+        Ok(Self { socket, decoder, started, process, tty, signals, outgoing: Outgoing::default() })
     }
 
     /// Returns what did not go as asked when the container was started.
@@ -113,7 +115,9 @@ impl Session {
             Some(stdin) => Some(terminal::Raw::new(stdin).context(|| "cannot use the terminal")?),
             None => None,
         };
-        self.send_size(streams)?;
+        // Neither side may wait for the other to take something while it has something to give.
+        socket::set_nonblocking(&self.socket).context(|| "cannot use the monitor's socket")?;
+        self.queue_size(streams);
         let mut input = Input::new(streams.stdin, streams.detach_keys);
         loop {
             while let Some(ended) = self.next_frame(streams)? {
@@ -121,18 +125,21 @@ impl Session {
                     return Ok(Ended::Exited(code));
                 }
             }
-            let mut files = vec![
-                PollFd::new(&self.socket, PollFlags::IN),
-                PollFd::new(&signals, PollFlags::IN),
-            ];
-            if let Some(stdin) = &input.stdin {
-                files.push(PollFd::from_borrowed_fd(*stdin, PollFlags::IN));
+            // A monitor that has gone takes nothing; its end of file is what counts.
+            let _gone = self.outgoing.flush(&self.socket);
+            let full = !self.outgoing.is_empty();
+            let wanted = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            let mut files =
+                vec![PollFd::new(&self.socket, wanted), PollFd::new(&signals, PollFlags::IN)];
+            if let Some(stdin) = input.stdin.filter(|_| !full) {
+                files.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
             }
             match poll(&mut files, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error).context(|| "cannot wait for the container"),
             }
-            let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
+            let ready: Vec<bool> =
+                files.iter().map(|file| !(file.revents() & !PollFlags::OUT).is_empty()).collect();
             drop(files);
             if ready[1] {
                 self.take_signals(&signals, streams)?;
@@ -194,23 +201,22 @@ impl Session {
         Ok(Some(None))
     }
 
-    /// Passes on what the user has typed. A container that has ended takes nothing: its exit code
-    /// is on the way.
-    fn pass_on(&self, input: &mut Input<'_>) -> Result<Typed> {
+    /// Queues what the user has typed.
+    fn pass_on(&mut self, input: &mut Input<'_>) -> Result<Typed> {
         let (data, typed) = input.read()?;
         if !data.is_empty() {
-            let _gone = frame::send(self.socket.as_fd(), FrameKind::Stdin, &data);
+            frame::append(self.outgoing.buffer(), FrameKind::Stdin, &data);
         }
         if typed == Typed::End {
-            let _gone = frame::send(self.socket.as_fd(), FrameKind::StdinEnd, b"");
+            frame::append(self.outgoing.buffer(), FrameKind::StdinEnd, b"");
         }
         Ok(typed)
     }
 
-    fn take_signals(&self, signals: &Signals, streams: &Streams<'_>) -> Result<()> {
+    fn take_signals(&mut self, signals: &Signals, streams: &Streams<'_>) -> Result<()> {
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             if signal == libc::SIGWINCH {
-                self.send_size(streams)?;
+                self.queue_size(streams);
             } else if let Some(process) = &self.process {
                 // It may have ended meanwhile.
                 let _gone = process::send_signal(process, signal);
@@ -219,15 +225,11 @@ impl Session {
         Ok(())
     }
 
-    fn send_size(&self, streams: &Streams<'_>) -> Result<()> {
+    fn queue_size(&mut self, streams: &Streams<'_>) {
         let size = [streams.stdin, streams.stdout].into_iter().flatten().find_map(terminal::size);
         if let (true, Some(size)) = (self.tty, size) {
-            let mut frame = Vec::new();
-            frame::append_json(&mut frame, FrameKind::Resize, &size);
-            // A monitor that has ended says so by its end of file.
-            let _gone = rustix::net::send(&self.socket, &frame, rustix::net::SendFlags::NOSIGNAL);
+            frame::append_json(self.outgoing.buffer(), FrameKind::Resize, &size);
         }
-        Ok(())
     }
 }
 

@@ -15,5 +15,6 @@ pub mod progress;
 pub mod pull;
 mod record;
 pub mod registry;
+mod sparse;
 mod tarball;
 mod unpack;

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::tarball::{Entry, Sparse, malformed};
+use super::sparse::Sparse;
+use super::tarball::{Entry, malformed};
 
 /// The records of one extended header.
 ///

@@ -94,15 +94,13 @@ pub fn pull(
         let missing = missing(store, &described, progress);
         fetch(store, &runtime, &repository, missing, progress).context(context)?;
         progress.update(ProgressEvent::Recording);
-        let mut blobs = Vec::new();
-        for document in &described.documents {
-            blobs.push(store.blobs().write(document)?);
-        }
-        // Of layers that were here already there may be no blobs.
-        let layers = described.manifest.layers.iter().map(|blob| &blob.digest);
-        blobs.extend(layers.filter(|digest| store.blobs().exists(digest)).cloned());
-        let manifest = described.digests.first().cloned();
-        let origin = Origin { manifest, blobs, ..Origin::default() };
+        let layers = described.manifest.layers.iter().map(|blob| blob.digest.clone());
+        let origin = Origin {
+            manifest: described.digests.first().cloned(),
+            documents: described.documents.clone(),
+            blobs: layers.collect(),
+            builtin: None,
+        };
         if let Some(image) = record(store, &described.config_bytes, origin, &names)? {
             return Ok(image);
         }

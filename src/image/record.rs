@@ -14,7 +14,9 @@ use crate::store::image::Image;
 pub(crate) struct Origin {
     /// Digest of its manifest.
     pub(crate) manifest: Option<Digest>,
-    /// Blobs that belong to it and are here: manifests and compressed layers.
+    /// Manifest and index, byte for byte.
+    pub(crate) documents: Vec<Vec<u8>>,
+    /// Its compressed layers; those that are not here are left out.
     pub(crate) blobs: Vec<Digest>,
     /// What it is made of besides layers.
     pub(crate) builtin: Option<Builtin>,
@@ -45,6 +47,10 @@ pub(crate) fn record(
         }
     }
     let mut blobs = origin.blobs;
+    blobs.retain(|blob| store.blobs().exists(blob));
+    for document in &origin.documents {
+        blobs.push(store.blobs().write(document)?);
+    }
     blobs.push(id.0.clone());
     let image = Image {
         id,
@@ -59,7 +65,7 @@ pub(crate) fn record(
         blobs,
         builtin: origin.builtin,
     };
-    Ok(store.images().put(&image, names, &kept)?.then_some(image))
+    store.images().put(&image, names, &kept)
 }
 
 /// The error for an image of which something was removed as it was made, again and again.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::name;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// The network that a container is on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ impl FromStr for NetworkMode {
             None => (text, None),
         };
         match (word, rest) {
-            ("" | "default" | "private", None) => Ok(Self::Default),
+            ("default" | "private", None) => Ok(Self::Default),
             ("none", None) => Ok(Self::None),
             ("host", None) => Ok(Self::Host),
             ("pasta", None) => Ok(Self::Pasta),
@@ -169,7 +169,10 @@ impl FromStr for PortMapping {
             )
         };
         let (ports, protocol) = match text.split_once('/') {
-            Some((ports, protocol)) => (ports, protocol.parse()?),
+            Some((ports, protocol)) => {
+                let protocol: Result<Protocol> = protocol.parse();
+                (ports, protocol.context(|| format!("invalid port mapping `{text}`"))?)
+            }
             None => (text, Protocol::Tcp),
         };
         let (left, container) = match ports.rsplit_once(':') {
@@ -353,6 +356,7 @@ mod tests {
             ("ns:relative", None),
             ("pasta:-T,5201", None),
             ("slirp4netns", None),
+            ("", None),
             ("host:x", None),
             ("a/b", None),
         ] {

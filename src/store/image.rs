@@ -251,20 +251,20 @@ impl<'a> Images<'a> {
 
     /// Records an image and gives it names; it takes them over from other images.
     ///
-    /// The caller holds [`Store::shared`]. `false` if a layer or blob of it was removed in the meantime:
-    /// nothing is recorded then, and the caller begins anew.
+    /// The caller holds [`Store::shared`]. Returns what is on record now; `None` if a layer or blob of it
+    /// was removed in the meantime: nothing is recorded then, and the caller begins anew.
     pub fn put(
         &self,
         image: &Image,
         names: &[Reference],
         _collector_kept_away: &Lock,
-    ) -> Result<bool> {
+    ) -> Result<Option<Image>> {
         let _lock = self.lock()?;
         let blobs = self.store.blobs();
         if !image.layers.iter().all(|layer| self.store.layers().exists(layer))
             || !image.blobs.iter().all(|blob| blobs.exists(blob))
         {
-            return Ok(false);
+            return Ok(None);
         }
         let mut record = image.clone();
         if let Some(old) = self.get(&image.id)? {
@@ -278,7 +278,7 @@ impl<'a> Images<'a> {
         for name in names {
             self.set_link(name, &image.id)?;
         }
-        Ok(true)
+        Ok(Some(record))
     }
 
     /// Gives an image another name, taking it over from another image.
@@ -416,7 +416,7 @@ mod tests {
 
     fn put(store: &Store, image: &Image, names: &[&str]) {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
-        assert!(store.images().put(image, &names, &store.shared().unwrap()).unwrap());
+        assert!(store.images().put(image, &names, &store.shared().unwrap()).unwrap().is_some());
     }
 
     #[test]
@@ -476,7 +476,7 @@ mod tests {
         assert!(fs::read_dir(store.root.join("tmp")).unwrap().next().is_none());
         // An image whose layer is gone is not recorded.
         let late = store.images().put(&one, &[], &store.shared().unwrap()).unwrap();
-        assert!(!late);
+        assert!(late.is_none());
         assert!(store.images().untag(&"y".parse().unwrap()).unwrap());
         assert!(!store.images().untag(&"y".parse().unwrap()).unwrap());
         assert_eq!(store.images().list().unwrap()[0].names.len(), 0);

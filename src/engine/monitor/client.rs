@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::engine::frame::{self, Decoder, Filled, FrameKind, Hello};
+use crate::engine::outgoing::Outgoing;
 use crate::error::Result;
 use crate::sys::socket;
 
@@ -15,8 +16,7 @@ const MOST_PENDING: usize = 256 << 10;
 pub(super) struct Client {
     socket: OwnedFd,
     decoder: Decoder,
-    pending: Vec<u8>,
-    sent: usize,
+    pending: Outgoing,
     hello: Hello,
     gone: bool,
 }
@@ -41,8 +41,7 @@ impl Client {
         Ok(Self {
             socket,
             decoder: Decoder::default(),
-            pending: Vec::new(),
-            sent: 0,
+            pending: Outgoing::default(),
             hello: Hello::default(),
             gone: false,
         })
@@ -60,18 +59,18 @@ impl Client {
 
     /// Tells whether something waits to be sent.
     pub(super) fn has_pending(&self) -> bool {
-        self.sent < self.pending.len()
+        !self.pending.is_empty()
     }
 
     /// Tells whether the container has to wait for it.
     pub(super) fn is_slow(&self) -> bool {
-        !self.gone && self.pending.len() - self.sent > MOST_PENDING
+        !self.gone && self.pending.len() > MOST_PENDING
     }
 
     /// Queues a frame of the container's output, if it wants that.
     pub(super) fn output(&mut self, kind: FrameKind, data: &[u8]) {
         if self.hello.output && !self.gone {
-            frame::append(&mut self.pending, kind, data);
+            frame::append(self.pending.buffer(), kind, data);
             self.flush();
         }
     }
@@ -79,28 +78,15 @@ impl Client {
     /// Queues a frame with a value.
     pub(super) fn tell<T: serde::Serialize>(&mut self, kind: FrameKind, value: &T) {
         if !self.gone {
-            frame::append_json(&mut self.pending, kind, value);
+            frame::append_json(self.pending.buffer(), kind, value);
             self.flush();
         }
     }
 
     /// Sends what it takes.
     pub(super) fn flush(&mut self) {
-        while self.has_pending() {
-            let rest = &self.pending[self.sent..];
-            match rustix::net::send(&self.socket, rest, rustix::net::SendFlags::NOSIGNAL) {
-                Ok(length) => self.sent += length,
-                Err(rustix::io::Errno::AGAIN) => return,
-                Err(rustix::io::Errno::INTR) => {}
-                // It has hung up; nobody is left to tell.
-                Err(_) => {
-                    self.gone = true;
-                    return;
-                }
-            }
-        }
-        self.pending.clear();
-        self.sent = 0;
+        // An error means that it has hung up: nobody is left to tell.
+        self.gone |= self.pending.flush(&self.socket).is_err();
     }
 
     /// Reads what it has to say. Nonsense is answered by hanging up.

@@ -34,6 +34,7 @@ pub(super) fn launch(
     config: &ContainerConfig,
     size: Option<(u16, u16)>,
 ) -> Result<Running> {
+    let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
     let facts = facts(engine, config, &path);
@@ -60,7 +61,7 @@ pub(super) fn launch(
                 pid: child.pid,
                 start_time: process::start_time(child.pid).unwrap_or(0),
                 monitor: rustix::process::getpid().as_raw_nonzero().get(),
-                boot_id: process::boot_id().context(|| "cannot tell which boot this is")?,
+                boot_id,
                 paused: false,
                 cgroup: path,
             };
@@ -167,10 +168,10 @@ impl Running {
     }
 
     /// Ends a container that could not be recorded.
-    pub(super) fn abandon(self) {
+    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
         let _gone = process::send_signal(&self.child.pidfd, libc::SIGKILL);
         let _reaped = process::wait(self.child.pidfd.as_fd());
-        drop(self.cgroup.remove());
+        self.tear_down(engine, id);
     }
 
     /// Ends processes that have outlived the first one: with the host's process namespace they may.

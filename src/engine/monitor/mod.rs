@@ -172,7 +172,7 @@ impl Monitor {
                 file::write_volatile(path, started.run.pid.to_string().as_bytes())
             });
             if let Err(error) = recorded.and(pidfile) {
-                started.abandon();
+                started.abandon(&self.engine, &self.id);
                 return Err(error);
             }
             locked.release();
@@ -374,6 +374,9 @@ impl Monitor {
                 return locked.remove();
             }
             locked.update(|state| {
+                if state.run().is_some() {
+                    state.status = Status::Exited;
+                }
                 state.error = Some(text);
                 state.exit_code = exit_code;
             })

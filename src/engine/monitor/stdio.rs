@@ -1,6 +1,5 @@
 //! The container's standard streams, as the monitor holds them: pipes or a terminal.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,6 +8,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::log::Stream;
+use crate::engine::outgoing::Outgoing;
 use crate::runtime::Stdio;
 use crate::sys::{socket, terminal};
 
@@ -19,7 +19,7 @@ const MOST_PENDING: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Streams {
     input: Option<OwnedFd>,
-    pending: VecDeque<u8>,
+    pending: Outgoing,
     end_after_pending: bool,
     outputs: Vec<(Stream, OwnedFd)>,
     terminal: bool,
@@ -62,7 +62,7 @@ impl Streams {
         }
         let streams = Self {
             input: stdin,
-            pending: VecDeque::new(),
+            pending: Outgoing::default(),
             end_after_pending: false,
             outputs: vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
             terminal: false,
@@ -77,7 +77,7 @@ impl Streams {
         let input = master.try_clone()?;
         Ok(Self {
             input: Some(input),
-            pending: VecDeque::new(),
+            pending: Outgoing::default(),
             end_after_pending: false,
             outputs: vec![(Stream::Stdout, master)],
             terminal: true,
@@ -119,7 +119,7 @@ impl Streams {
     /// Takes input for the container.
     pub(super) fn input(&mut self, data: &[u8]) {
         if self.input.is_some() {
-            self.pending.extend(data);
+            self.pending.buffer().extend_from_slice(data);
             self.flush();
         }
     }
@@ -134,22 +134,10 @@ impl Streams {
 
     /// Writes what the container takes.
     pub(super) fn flush(&mut self) {
-        while let Some(input) = &self.input
-            && !self.pending.is_empty()
-        {
-            let (first, _) = self.pending.as_slices();
-            match rustix::io::write(input, first) {
-                Ok(length) => drop(self.pending.drain(..length)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // Nobody reads it any more.
-                Err(_) => {
-                    self.pending.clear();
-                    self.input = None;
-                }
-            }
-        }
-        if self.end_after_pending {
+        let Some(input) = &self.input else { return };
+        // An error means that nobody reads it any more.
+        let refused = self.pending.flush(input).is_err();
+        if refused || (self.end_after_pending && self.pending.is_empty()) {
             self.input = None;
         }
     }

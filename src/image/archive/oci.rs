@@ -27,6 +27,7 @@ const MAX_DEPTH: usize = 4;
 struct Pending {
     config: Vec<u8>,
     manifest: Digest,
+    document: Vec<u8>,
     blobs: Vec<Digest>,
     names: Vec<Reference>,
 }
@@ -67,19 +68,17 @@ pub(super) fn load(
             ));
         }
         progress.update(ProgressEvent::Layers(diff_ids.len()));
-        let mut blobs = vec![store.blobs().write(&data)?];
+        let mut blobs = Vec::new();
         for (diff_id, blob) in diff_ids.into_iter().zip(manifest.layers) {
             if store.layers().exists(&diff_id) {
                 progress.update(ProgressEvent::Present(&diff_id));
-                if store.blobs().exists(&blob.digest) {
-                    blobs.push(blob.digest);
-                }
+                blobs.push(blob.digest);
             } else {
                 blobs.push(blob.digest.clone());
                 jobs.insert(diff_id, blob);
             }
         }
-        images.push(Pending { config, manifest: digest, blobs, names });
+        images.push(Pending { config, manifest: digest, document: data, blobs, names });
     }
     let jobs: Vec<(DiffId, Blob)> = jobs.into_iter().collect();
     let take_in = |(diff_id, blob): &(DiffId, Blob)| {
@@ -97,8 +96,12 @@ pub(super) fn load(
     progress.update(ProgressEvent::Recording);
     let mut loaded = Vec::new();
     for image in images {
-        let origin =
-            Origin { manifest: Some(image.manifest), blobs: image.blobs, ..Origin::default() };
+        let origin = Origin {
+            manifest: Some(image.manifest),
+            documents: vec![image.document],
+            blobs: image.blobs,
+            ..Origin::default()
+        };
         let recorded = record(store, &image.config, origin, &image.names)?.ok_or_else(disturbed)?;
         loaded.push(NamedImage { image: recorded, names: image.names, digests: Vec::new() });
     }

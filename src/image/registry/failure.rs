@@ -82,6 +82,10 @@ fn cause(error: &reqwest::Error) -> String {
         innermost = source;
     }
     let text = innermost.to_string();
+    // What the resolver says is for those who debug it.
+    if text.starts_with("no records found") {
+        return "there is no host of this name".to_owned();
+    }
     let text = text.split(" (os error ").next().unwrap_or(&text);
     let mut letters = text.chars();
     match (letters.next(), letters.next()) {

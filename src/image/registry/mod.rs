@@ -12,6 +12,7 @@ mod failure;
 mod tests;
 mod tls;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ const ATTEMPTS: u32 = 4;
 const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// How to talk to a registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct RegistryOptions {
     /// Whether its certificate must be good; if nothing is said, unless it is on this machine.
     pub tls_verify: Option<bool>,
@@ -48,6 +49,17 @@ pub struct RegistryOptions {
     pub credentials: Option<(String, String)>,
     /// File with credentials, instead of the usual ones.
     pub authfile: Option<PathBuf>,
+}
+
+impl fmt::Debug for RegistryOptions {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryOptions")
+            .field("tls_verify", &self.tls_verify)
+            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("authfile", &self.authfile)
+            .finish()
+    }
 }
 
 /// A repository of a registry.

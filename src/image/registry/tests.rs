@@ -220,6 +220,39 @@ fn pulls_without_encryption_from_this_machine() {
 }
 
 #[test]
+fn follows_an_index_to_this_platform() {
+    let fixture = Fixture::new();
+    let manifest = digest_of(&fixture.manifest);
+    let item = |digest: &Digest, architecture: &str| {
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":1,
+                "platform":{{"os":"linux","architecture":"{architecture}"}}}}"#
+        )
+    };
+    let other = digest_of(b"other");
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{},{}]}}"#,
+        item(&other, "arm64"),
+        item(&manifest, "amd64")
+    );
+    let index_digest = digest_of(index.as_bytes());
+    let by_digest = format!("/v2/app/manifests/{manifest}");
+    let server = Server::new(move |request| match request.path.as_str() {
+        "/v2/app/manifests/latest" => Answer::ok(index.as_bytes()),
+        path if path == by_digest => Answer::ok(&fixture.manifest),
+        path => fixture.answer(path),
+    });
+    let pulled = pull_from(&server, &RegistryOptions::default());
+    pulled.succeeded();
+    let image = pulled.result.as_ref().unwrap();
+    assert_eq!(image.manifest_digest.as_ref(), Some(&manifest));
+    for digest in [&manifest, &index_digest] {
+        let name = format!("{}/app@{digest}", server.address);
+        assert_eq!(pulled.store.images().find(&name).unwrap().as_ref(), Some(image), "{name}");
+    }
+}
+
+#[test]
 fn goes_on_where_a_connection_broke() {
     let fixture = Fixture::new();
     let server = Server::new(move |request| {

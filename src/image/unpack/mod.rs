@@ -8,6 +8,7 @@
 mod path;
 #[cfg(test)]
 mod tests;
+mod whiteout;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead};
@@ -22,6 +23,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pwrite, write};
 
 use path::{clean, split};
+use whiteout::{WHITEOUT, is_whiteout};
 
 use super::tarball::{Entry, EntryKind, Reader};
 use crate::error::{Context, Error, Kind, Result};
@@ -29,10 +31,6 @@ use crate::store::layer::LayerInfo;
 use crate::sys::root::{Root, remove_all};
 use crate::sys::userns;
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Files of AUFS itself, of no meaning to others.
-const AUFS: &[u8] = b".wh..wh.";
 /// Overlay's own attributes: an archive that could set them would choose what overlay shows.
 const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 const MAX_WARNINGS: usize = 10;
@@ -320,49 +318,6 @@ impl Unpacker {
         }
     }
 
-    fn whiteout(&mut self, name: &[u8], hidden: &[u8]) -> Result<()> {
-        if name == OPAQUE {
-            let path = self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
-            return self.hide_lower(&path);
-        }
-        if name.starts_with(AUFS) {
-            return Ok(());
-        }
-        if matches!(hidden, b"" | b"." | b"..") {
-            return Err(Error::new(Kind::Invalid, "a whiteout names no file"));
-        }
-        match mknodat(self.here()?, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
-            // What this layer itself has hides the same name below, but a directory would merge.
-            Err(Errno::EXIST) => {
-                let is_directory = self.found(hidden)?.is_some_and(|found| {
-                    FileType::from_raw_mode(found.st_mode) == FileType::Directory
-                });
-                if is_directory {
-                    let mut path =
-                        self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
-                    if !path.is_empty() {
-                        path.push(b'/');
-                    }
-                    path.extend_from_slice(hidden);
-                    self.hide_lower(&path)?;
-                }
-                Ok(())
-            }
-            other => other.context(|| "cannot create the whiteout"),
-        }
-    }
-
-    /// Marks a directory: overlay shows nothing of the same directory in the layers below.
-    fn hide_lower(&self, path: &[u8]) -> Result<()> {
-        let name =
-            if self.initial_namespace { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        self.root
-            .file(path, flags, Mode::empty())
-            .and_then(|directory| Ok(fsetxattr(&directory, name, b"y", XattrFlags::empty())?))
-            .context(|| "cannot mark the directory as opaque")
-    }
-
     fn owner(&self, entry: &Entry) -> Result<(u32, u32)> {
         // The highest number means "do not change" to the kernel.
         let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
@@ -495,10 +450,6 @@ impl Unpacker {
 
 fn is_errno(error: &io::Error, errnos: &[Errno]) -> bool {
     errnos.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-fn is_whiteout(found: &Stat) -> bool {
-    FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
 }
 
 fn copy<R: BufRead>(file: &OwnedFd, reader: &mut Reader<R>) -> Result<()> {

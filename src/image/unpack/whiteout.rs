@@ -1,0 +1,64 @@
+//! Whiteouts: `.wh.NAME` in an archive, a device that is none in overlay's lower directories.
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, XattrFlags, fsetxattr, mknodat};
+use rustix::io::Errno;
+
+use super::Unpacker;
+use crate::error::{Context, Error, Kind, Result};
+
+/// What the name of a mark begins with.
+pub(super) const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Files of AUFS itself, of no meaning to others.
+const AUFS: &[u8] = b".wh..wh.";
+
+impl Unpacker {
+    /// Makes overlay's mark for `hidden`; `name` is how the archive calls it.
+    pub(super) fn whiteout(&mut self, name: &[u8], hidden: &[u8]) -> Result<()> {
+        if name == OPAQUE {
+            let path = self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+            return self.hide_lower(&path);
+        }
+        if name.starts_with(AUFS) {
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Error::new(Kind::Invalid, "a whiteout names no file"));
+        }
+        match mknodat(self.here()?, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
+            // What this layer itself has hides the same name below, but a directory would merge.
+            Err(Errno::EXIST) => {
+                let is_directory = self.found(hidden)?.is_some_and(|found| {
+                    FileType::from_raw_mode(found.st_mode) == FileType::Directory
+                });
+                if is_directory {
+                    let mut path =
+                        self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+                    if !path.is_empty() {
+                        path.push(b'/');
+                    }
+                    path.extend_from_slice(hidden);
+                    self.hide_lower(&path)?;
+                }
+                Ok(())
+            }
+            other => other.context(|| "cannot create the whiteout"),
+        }
+    }
+
+    /// Marks a directory: overlay shows nothing of the same directory in the layers below.
+    pub(super) fn hide_lower(&self, path: &[u8]) -> Result<()> {
+        let name =
+            if self.initial_namespace { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        self.root
+            .file(path, flags, Mode::empty())
+            .and_then(|directory| Ok(fsetxattr(&directory, name, b"y", XattrFlags::empty())?))
+            .context(|| "cannot mark the directory as opaque")
+    }
+}
+
+/// Tells overlay's mark from a device.
+pub(super) fn is_whiteout(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && found.st_rdev == 0
+}
