@@ -1,6 +1,7 @@
 //! Limits: memory, processors, processes, rlimits.
 
 use super::support::needs::has_controller;
+use super::support::process::KNOWN_WARNING;
 use super::support::{Barge, Need, needs};
 
 #[test]
@@ -146,6 +147,22 @@ fn oom_score_and_shm_size_are_set() {
         )
         .ok()
         .stdout("500\n8\n");
+}
+
+#[test]
+fn a_default_limit_without_a_controller_is_one_warning() {
+    if has_controller("pids") {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let line = format!(
+        "{} --root {} --runroot {} run --rm --network none busybox echo ran 2>&1",
+        super::support::fixture::barge().display(),
+        barge.root().display(),
+        barge.runroot().display()
+    );
+    let want = format!("{KNOWN_WARNING}ran\n");
+    barge.other_command("sh", ["-c", &line]).run().exits(0).stdout(&want);
 }
 
 #[test]

@@ -331,7 +331,7 @@ impl Barge {
     #[track_caller]
     pub(crate) fn leaves_nothing(&self) {
         let left = self.left();
-        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+        assert!(left.is_empty(), "{}", listing(&left));
     }
 
     fn left(&self) -> Vec<String> {
@@ -393,9 +393,19 @@ impl Drop for Barge {
                 let _ended = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
+        let ids = self.ids.borrow().clone();
+        for group in self.traces(&ids).cgroups() {
+            // In use only if a process survived its KILL.
+            drop(fs::remove_dir(group));
+        }
         self.remove_files();
-        assert!(wrong.is_empty(), "left behind:\n{}", wrong.join("\n"));
+        assert!(wrong.is_empty(), "{}", listing(&wrong));
     }
+}
+
+/// Lists what was left behind, not all of it if that is much.
+fn listing(left: &[String]) -> String {
+    format!("{} things left behind:\n{}", left.len(), left[..left.len().min(12)].join("\n"))
 }
 
 /// Tells whether `text` is a container's or image's whole ID.

@@ -109,7 +109,8 @@ impl Traces<'_> {
         left
     }
 
-    fn cgroups(&self) -> Vec<PathBuf> {
+    /// Lists the control groups of its containers.
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         cgroup_mounts()
             .iter()
             .flat_map(|mount| self.ids.iter().map(move |id| mount.join("barge").join(id)))

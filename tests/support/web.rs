@@ -46,7 +46,9 @@ pub(super) fn layout(debian: &Path, directory: &Path) {
     let own = Tar::new()
         .directory("srv/", 0o755)
         .file("srv/start", 0o755, START)
-        .file("var/www/html/index.html", 0o644, PAGE)
+        .file("etc/nginx/conf.d/page.conf", 0o644, "server { listen 80; root /srv/page; }\n")
+        .directory("srv/page/", 0o755)
+        .file("srv/page/index.html", 0o644, PAGE)
         .file("usr/share/.wh.doc", 0o644, "")
         .bytes();
     layers.push(layout.layer(&own, Packing::Gzip));
