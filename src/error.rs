@@ -203,7 +203,9 @@ fn kind_of(error: &std::io::Error) -> Kind {
         ErrorKind::AlreadyExists | ErrorKind::AddrInUse => Kind::Conflict,
         ErrorKind::InvalidInput | ErrorKind::InvalidData => Kind::Invalid,
         ErrorKind::Unsupported => Kind::Unsupported,
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::Unavailable,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WouldBlock => {
+            Kind::Unavailable
+        }
         _ => Kind::Internal,
     }
 }

@@ -9,8 +9,8 @@ use super::flags::ContainerFlags;
 use super::output;
 use super::request::together;
 use super::tree::Act;
-use crate::engine::{Engine, RemoveOptions};
-use crate::error::{Context, Error, Kind, Result};
+use crate::engine::{Engine, RemoveOptions, hold_signals};
+use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 
@@ -92,9 +92,6 @@ impl Act for Run {
         match session {
             Some(session) if !self.detach => {
                 let ended = self.connect.follow(session, settings.tty, wanted)?;
-                if ended.is_some() && settings.remove {
-                    remove_cidfile(&spec)?;
-                }
                 Ok(ended.unwrap_or(Status::SUCCESS))
             }
             Some(session) => {
@@ -111,6 +108,7 @@ fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, Contai
     let pull = flags.pull.clone();
     let spec = flags.request()?;
     pull.ensure(engine, &spec.image)?;
+    hold_signals()?;
     let id = engine.create(&spec)?;
     Ok((id, spec))
 }
@@ -130,17 +128,6 @@ fn forget(engine: &Engine, id: &ContainerId, spec: &ContainerSpec, error: Error)
     if spec.settings.remove {
         // It may be gone already. The failure to report is the first one.
         drop(engine.remove(id.as_str(), RemoveOptions { force: true, ..RemoveOptions::default() }));
-        drop(remove_cidfile(spec));
     }
     error
-}
-
-/// Removes the file with the ID of a container that is gone.
-fn remove_cidfile(spec: &ContainerSpec) -> Result<()> {
-    match spec.cidfile.as_ref().map(|path| (path, std::fs::remove_file(path))) {
-        Some((path, Err(error))) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }

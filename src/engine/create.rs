@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, bundle, now};
+use super::{Engine, bundle, host, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
 use crate::spec::container::ContainerSpec;
@@ -41,7 +41,11 @@ impl Engine {
         if containers.unfinished()?.is_empty() {
             return Ok(false);
         }
-        containers.sweep(&self.store.exclusive()?).map(|()| true)
+        match self.store.try_exclusive()? {
+            Some(lock) => containers.sweep(&lock).map(|()| true),
+            // What is being made right now is not to be swept.
+            None => Ok(false),
+        }
     }
 
     fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
@@ -58,7 +62,7 @@ impl Engine {
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    if let Some(path) = &spec.cidfile {
+                    if let Some(path) = &spec.settings.cidfile {
                         self.write_cidfile(path, &config.id)?;
                     }
                     return Ok(config.id);
@@ -71,6 +75,11 @@ impl Engine {
     fn validate(&self, spec: &ContainerSpec) -> Result<()> {
         let settings = &spec.settings;
         bundle::capabilities(&settings.security)?;
+        if let Some(dir) = spec.working_dir.as_ref().filter(|dir| !dir.is_absolute()) {
+            let message =
+                format!("the working directory `{}` is not an absolute path", dir.display());
+            return Err(Error::new(Kind::Invalid, message));
+        }
         rlimit::resolve(&settings.ulimits)?;
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {
@@ -202,6 +211,10 @@ fn decide(
     let mut settings = spec.settings.clone();
     if spec.publish_all {
         publish_all(&mut settings.ports, from_image.exposed_ports.keys());
+    }
+    // The monitor has another working directory.
+    for path in [&mut settings.cidfile, &mut settings.pidfile].into_iter().flatten() {
+        *path = host::absolute(path)?;
     }
     for mount in &mut settings.mounts {
         if let MountSource::Bind { path, create: true } = &mount.source

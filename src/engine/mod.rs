@@ -33,6 +33,7 @@ pub use info::{Counts, Info};
 pub use logs::{LogLine, LogOptions, LogStream};
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, Session, Streams};
+pub use start::hold_signals;
 pub use stop::Stopped;
 pub use wait::Condition;
 

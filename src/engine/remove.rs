@@ -31,6 +31,11 @@ impl Engine {
             }
             self.stop_container(&container, options.seconds)
                 .context(|| format!("cannot stop container {name}"))?;
+            // Its monitor may have been killed: then its end is not on record yet.
+            match self.repaired(&id) {
+                Err(error) if error.kind() == Kind::NotFound => return Ok(id),
+                other => drop(other?),
+            }
         }
         let locked = match self.store.containers().lock(&id) {
             // It was removed when it ended.
@@ -43,6 +48,8 @@ impl Engine {
         }
         self.free_leftovers(&id)?;
         locked.remove().context(|| format!("cannot remove container {name}"))?;
+        // Removals that were cut off are finished by the next. They are no part of this one.
+        drop(self.store.containers().finish_removals());
         Ok(id)
     }
 }

@@ -10,7 +10,17 @@ use crate::spec::id::ContainerId;
 use crate::store::container::Status;
 use crate::store::file;
 use crate::sys::process::Words;
-use crate::sys::{exe, socket, spawn};
+use crate::sys::{exe, signal, socket, spawn};
+
+/// Signals that end a command.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// Holds signals back while a container is made and started, so that none is left half made.
+///
+/// One that comes before the start makes it fail; later ones are for the container.
+pub fn hold_signals() -> Result<()> {
+    signal::hold(&ENDING).context(|| "cannot hold signals back")
+}
 
 impl Engine {
     /// Starts a container; `None` if it runs already.
@@ -22,6 +32,12 @@ impl Engine {
         match locked.state().status {
             Status::Created | Status::Exited => {}
             Status::Running(_) | Status::Restarting(_) => return Ok(None),
+        }
+        if let Some(signal) = signal::take_held(&ENDING) {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("interrupted by signal {signal} before the container was started"),
+            ));
         }
         locked.update(|state| {
             state.stopped_by_user = false;

@@ -93,6 +93,20 @@ impl Channel {
         }
     }
 
+    /// Returns what the child has failed with so far, without waiting.
+    pub(super) fn reported(&self) -> Option<Error> {
+        socket::set_nonblocking(&self.0).ok()?;
+        loop {
+            match self.receive() {
+                // Its terminal came first.
+                Ok(Message::Terminal(_)) => {}
+                Ok(Message::Running) => return None,
+                Err(error) if error.kind() == Kind::Unavailable => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
     /// The descriptor, to keep it where others are closed.
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -92,7 +92,13 @@ impl Entry<'_> {
             if !channel.wait().context(|| "cannot wait for the launcher")? {
                 crate::sys::clone::exit_now(125);
             }
-            let program = Program { process: self.process, identity, env, filter: self.filter };
+            let program = Program {
+                process: self.process,
+                identity,
+                env,
+                filter: self.filter,
+                own_stdio: self.stdio.is_none(),
+            };
             program.exec()
         };
         let Err(error) = program();

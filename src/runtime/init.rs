@@ -119,6 +119,7 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel) -> Result<()> {
     } else if let Some(stdio) = &launch.stdio {
         stdio.install().context(|| "cannot pass on the standard descriptors")?;
     }
+    rootfs::link_mtab(root.as_fd());
     mount::pivot_root(root.as_fd()).context(|| "cannot change the root directory")?;
     set_parameters(spec)?;
     // The root's descriptor still names the mount that is now "/".
@@ -183,7 +184,8 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel) -> Infallibl
             // It has given up, and knows why.
             exit_now(125);
         }
-        Ok(Program { process, identity, env, filter: launch.filter })
+        user::add_to_passwd(&identity, process.cwd());
+        Ok(Program { process, identity, env, filter: launch.filter, own_stdio: true })
     };
     let program = match ready() {
         Ok(program) => program,
@@ -249,6 +251,8 @@ pub(super) struct Program<'a> {
     pub(super) env: Vec<String>,
     /// Its system call filter.
     pub(super) filter: Option<&'a Filter>,
+    /// Whether its standard descriptors were made for it.
+    pub(super) own_stdio: bool,
 }
 
 impl Program<'_> {
@@ -277,9 +281,28 @@ impl Program<'_> {
         Capabilities::for_user(bounding, self.identity.uid, ambient)
     }
 
+    /// Gives the user what was made for it, so that it can open /dev/stdout and its terminal.
+    fn hand_over_stdio(&self) {
+        let null = rustix::fs::makedev(1, 3);
+        for file in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            let foreign = rustix::fs::fstat(file).is_ok_and(|it| it.st_rdev != null);
+            if foreign {
+                // Where that cannot be, the descriptors themselves still work.
+                let _kept = rustix::fs::fchown(
+                    file,
+                    Some(rustix::fs::Uid::from_raw(self.identity.uid)),
+                    None,
+                );
+            }
+        }
+    }
+
     fn give_up(&self) -> Result<()> {
         let process = self.process;
         let ids = &self.identity;
+        if self.own_stdio && ids.uid != 0 {
+            self.hand_over_stdio();
+        }
         if let Some(score) = process.oom_score_adj() {
             std::fs::write("/proc/self/oom_score_adj", score.to_string())
                 .context(|| format!("cannot set the oom score to {score}"))?;
@@ -315,19 +338,24 @@ fn become_user(ids: &Identity) -> Result<()> {
         // A namespace with a single ID allows no groups; there is none to leave either.
         Err(error)
             if error.raw_os_error() == Some(libc::EPERM)
-                && ids.groups.is_empty()
+                && ids.groups.iter().all(|group| *group == ids.gid)
                 && std::fs::read_to_string("/proc/self/setgroups")
                     .is_ok_and(|text| text.trim() == "deny") =>
         {
-            process::become_user(ids.uid, ids.gid, None).context(context)
+            process::become_user(ids.uid, ids.gid, None).map_err(|error| not_mapped(ids, error))
         }
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            Err(Error::new(Kind::CommandNotExecutable, context())
-                .hint("this user or group ID is not mapped here; see /etc/subuid and /etc/subgid")
-                .caused_by(error))
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) => {
+            Err(not_mapped(ids, error))
         }
         other => other.context(context),
     }
+}
+
+fn not_mapped(ids: &Identity, error: std::io::Error) -> Error {
+    let message = format!("cannot become user {}:{}", ids.uid, ids.gid);
+    Error::new(Kind::CommandNotExecutable, message)
+        .hint("this user or group ID is not mapped here; see /etc/subuid and /etc/subgid")
+        .caused_by(error)
 }
 
 fn enter_directory(path: &Path) -> Result<()> {

@@ -146,6 +146,18 @@ impl Starting {
         }
     }
 
+    /// Ends a process whose network could not be made; returns the reason.
+    ///
+    /// If the process itself had failed before, that is the reason, and the rest its consequence.
+    pub fn fail(self, error: Error) -> Error {
+        let reported = match self.channel.reported() {
+            Some(reported) => reported,
+            None => error,
+        };
+        self.abandon();
+        reported
+    }
+
     /// Ends a process that has not become the user's program.
     pub fn abandon(self) {
         // It may be gone already; then there is nothing to signal, but still a child to reap.

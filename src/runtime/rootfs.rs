@@ -62,11 +62,7 @@ impl Rootfs {
 
 impl Overlay {
     fn make(&self) -> Result<OwnedFd> {
-        let path = |path: &Path| Some(path.display().to_string());
-        let mut options = vec![
-            ("upperdir".to_owned(), path(&self.upper)),
-            ("workdir".to_owned(), path(&self.work)),
-        ];
+        let mut options = Vec::new();
         if self.volatile {
             options.push(("volatile".to_owned(), None));
         }
@@ -74,7 +70,7 @@ impl Overlay {
             options.push(("userxattr".to_owned(), None));
         }
         let layers: Vec<&Path> = self.layers.iter().map(PathBuf::as_path).collect();
-        mount::overlay(&layers, &options, 0)
+        mount::overlay(&layers, Some((&self.upper, &self.work)), &options, 0)
             .context(|| format!("cannot mount an overlay of {} layers", layers.len()))
     }
 }
@@ -274,6 +270,14 @@ fn add_device(root: BorrowedFd<'_>, device: &LinuxDevice, nodes: bool) -> Result
         AtFlags::SYMLINK_NOFOLLOW,
     )
     .context(context)
+}
+
+/// Makes /etc/mtab, which old programs read, where the image has none.
+pub(super) fn link_mtab(root: BorrowedFd<'_>) {
+    if let Ok(etc) = open_in(root, Path::new("/etc"), OFlags::PATH | OFlags::DIRECTORY) {
+        // There is one already, or nothing can be made there: so be it.
+        let _as_it_is = rustix::fs::symlinkat("/proc/mounts", etc, "mtab");
+    }
 }
 
 /// Hides paths: a file behind /dev/null, a directory behind an empty one.

@@ -1,6 +1,8 @@
 //! Users and groups by the container's own /etc/passwd and /etc/group.
 
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -40,6 +42,21 @@ pub(super) fn read(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&data).into_owned())
 }
 
+/// Adds a line for a user that the container's /etc/passwd does not know: many programs want one.
+pub(super) fn add_to_passwd(identity: &Identity, home: &Path) {
+    let known = |text: &str| lines(text, 3).any(|it| it[2].parse() == Ok(identity.uid));
+    let Ok(text) = read("/etc/passwd") else { return };
+    if text.is_empty() || known(&text) {
+        return;
+    }
+    let (uid, gid, home) = (identity.uid, identity.gid, home.display());
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let line = format!("{end}{uid}:*:{uid}:{gid}:container user:{home}:/bin/sh\n");
+    // A read-only root keeps its file as it is.
+    let file = OpenOptions::new().append(true).open("/etc/passwd");
+    drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
+}
+
 /// Finds out who `USER[:GROUP]` is; both may be names or numbers.
 ///
 /// A number that the files do not know is taken as it is. Without a group, the user's own is taken,
@@ -73,6 +90,11 @@ pub(super) fn resolve(asked: &str, more: &[String], passwd: &str, group: &str) -
         if !identity.groups.contains(&gid) {
             identity.groups.push(gid);
         }
+    }
+    // A process without its own group among the others could get at files that are closed to that
+    // group and open to all (CVE-2022-2989).
+    if !identity.groups.contains(&identity.gid) {
+        identity.groups.insert(0, identity.gid);
     }
     if identity.home.is_empty() {
         "/".clone_into(&mut identity.home);
@@ -137,15 +159,15 @@ mod tests {
     #[test]
     fn resolves_users() {
         for (asked, want) in [
-            ("", identity(0, 0, &[], "/root")),
-            ("root", identity(0, 0, &[], "/root")),
-            ("www", identity(33, 34, &[4, 26], "/var/www")),
-            ("33", identity(33, 34, &[4, 26], "/var/www")),
-            ("www:adm", identity(33, 4, &[], "/var/www")),
-            ("www:77", identity(33, 77, &[], "/var/www")),
-            (":adm", identity(0, 4, &[], "/root")),
-            ("1234", identity(1234, 0, &[], "/")),
-            ("1234:5", identity(1234, 5, &[], "/")),
+            ("", identity(0, 0, &[0], "/root")),
+            ("root", identity(0, 0, &[0], "/root")),
+            ("www", identity(33, 34, &[34, 4, 26], "/var/www")),
+            ("33", identity(33, 34, &[34, 4, 26], "/var/www")),
+            ("www:adm", identity(33, 4, &[4], "/var/www")),
+            ("www:77", identity(33, 77, &[77], "/var/www")),
+            (":adm", identity(0, 4, &[4], "/root")),
+            ("1234", identity(1234, 0, &[0], "/")),
+            ("1234:5", identity(1234, 5, &[5], "/")),
             ("nobody", None),
             ("www:nobody", None),
             ("evil", None),
@@ -160,6 +182,6 @@ mod tests {
     fn adds_groups() {
         let more = ["tape".to_owned(), "9".to_owned()];
         let found = resolve("www", &more, PASSWD, GROUP).unwrap();
-        assert_eq!(found.groups, [4, 26, 9]);
+        assert_eq!(found.groups, [34, 4, 26, 9]);
     }
 }

@@ -44,8 +44,6 @@ pub struct ContainerSpec {
     pub exposed_ports: Vec<String>,
     /// Whether all ports that are declared are published (`-P`).
     pub publish_all: bool,
-    /// File that receives the ID.
-    pub cidfile: Option<PathBuf>,
     /// Whether a container that holds the name is removed first.
     pub replace: bool,
     /// What is recorded as it is.
@@ -98,6 +96,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Permission bits that new files do not get; 0022 if there is none.
     pub umask: Option<u32>,
+    /// File that receives the ID; removed with the container.
+    pub cidfile: Option<PathBuf>,
     /// File that receives the process ID.
     pub pidfile: Option<PathBuf>,
     /// Annotations of the OCI runtime.

@@ -239,11 +239,28 @@ impl<'a> Containers<'a> {
     /// still being made.
     pub fn sweep(&self, _makers_kept_away: &Lock) -> Result<()> {
         for path in self.unfinished()? {
-            let name = path.file_stem().unwrap_or_default();
-            file::remove_tree(&self.store.runroot.join("containers").join(name))?;
-            file::remove_tree(&path)?;
+            self.erase(&path)?;
         }
         Ok(())
+    }
+
+    /// Erases what removals that were cut off have left. Others may be at it, too.
+    pub fn finish_removals(&self) -> Result<()> {
+        let dir = self.store.root.join("containers");
+        let context = || format!("cannot list {}", dir.display());
+        for entry in fs::read_dir(&dir).context(context)? {
+            let path = entry.context(context)?.path();
+            if path.extension().is_some() {
+                self.erase(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn erase(&self, path: &Path) -> Result<()> {
+        let name = path.file_stem().unwrap_or_default();
+        file::remove_tree(&self.store.runroot.join("containers").join(name))?;
+        file::remove_tree(path)
     }
 
     /// Returns the directories that are no containers, or not yet, or not any more.
@@ -450,6 +467,9 @@ impl Locked<'_> {
         let gone = dir.with_extension("gone");
         // First, while the name is surely ours: a container without a name is still found by its ID.
         file::remove_file(&self.containers.name_path(&self.container.state.name))?;
+        if let Some(cidfile) = &self.container.config.settings.cidfile {
+            file::remove_file(cidfile)?;
+        }
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
         Ok(Retired { files: [self.containers.run_dir(id), gone] })
     }

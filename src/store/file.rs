@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use serde::Serialize;
@@ -31,9 +31,27 @@ fn replace(path: &Path, data: &[u8], durable: bool) -> std::io::Result<()> {
     if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
         // The first failure is what counts; a leftover is overwritten by the next writer.
         drop(fs::remove_file(&temporary));
-        return Err(error);
+        if durable || error.kind() != ErrorKind::StorageFull || !overwrite(path, data) {
+            return Err(error);
+        }
     }
     if durable { sync_parent(path) } else { Ok(()) }
+}
+
+/// Writes into the space that a file has already: on a full disk there is no other.
+///
+/// It is padded with line feeds, which all our formats ignore, and written at once, so that readers
+/// see the old or the new content. `false` if it does not fit.
+fn overwrite(path: &Path, data: &[u8]) -> bool {
+    let Ok(mut file) = File::options().write(true).open(path) else { return false };
+    let space = file.metadata().map_or(0, |it| it.blocks() * 512);
+    let Ok(length) = file.metadata().map(|it| it.len() as usize) else { return false };
+    if data.len() as u64 > space {
+        return false;
+    }
+    let mut padded = data.to_vec();
+    padded.resize(data.len().max(length), b'\n');
+    file.write_all(&padded).is_ok()
 }
 
 /// Makes the creation or renaming of `path` itself durable.

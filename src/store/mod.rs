@@ -130,6 +130,11 @@ impl Store {
         lock::Lock::shared(&self.root.join("lock"))
     }
 
+    /// As [`Store::exclusive`]; `None` if objects are being made right now.
+    pub fn try_exclusive(&self) -> Result<Option<lock::Lock>> {
+        lock::Lock::try_exclusive(&self.root.join("lock"))
+    }
+
     /// Waits until nobody makes objects, and keeps it so: for removal of what nobody refers to.
     pub fn exclusive(&self) -> Result<lock::Lock> {
         lock::Lock::exclusive(&self.root.join("lock"))

@@ -53,7 +53,7 @@ fn overlaid(path: &Path, empty: &Path) -> io::Result<OwnedFd> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let tree = mount::overlay(&[dir, empty], &[], mount::READ_ONLY | mount::NO_SUID)?;
+    let tree = mount::overlay(&[dir, empty], None, &[], mount::READ_ONLY | mount::NO_SUID)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(&tree, name, flags, Mode::empty())?;
     // The file may have been replaced by another version since we were started.

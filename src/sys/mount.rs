@@ -7,8 +7,9 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
@@ -128,11 +129,7 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
 
 /// Sets the propagation of all mounts of this mount namespace.
 pub fn set_propagation_of_all(propagation: u64) -> io::Result<()> {
-    let root = rustix::fs::open(
-        "/",
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     set_attributes(&root, Attributes { propagation, ..Attributes::default() }, true)
 }
 
@@ -159,14 +156,39 @@ pub fn lower_options(layers: &[&Path], one_by_one: bool) -> Vec<(String, Option<
     vec![("lowerdir".to_owned(), Some(escaped.join(":")))]
 }
 
-/// Makes an overlay, detached.
+/// The longest value that fsconfig(2) takes.
+const LONGEST_VALUE: usize = 255;
+
+/// Makes an overlay, detached. `upper` is its upper and its work directory.
 pub fn overlay(
     layers: &[&Path],
+    upper: Option<(&Path, &Path)>,
     rest: &[(String, Option<String>)],
     attributes: u64,
 ) -> io::Result<OwnedFd> {
+    // Paths that are too long are named by descriptors, which have short ones.
+    let mut held = Vec::new();
+    let mut shorten = |path: &Path| -> io::Result<PathBuf> {
+        if path.as_os_str().len() <= LONGEST_VALUE {
+            return Ok(path.to_owned());
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())?;
+        let short = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        held.push(dir);
+        Ok(short)
+    };
+    let layers: Vec<PathBuf> = layers.iter().map(|path| shorten(path)).collect::<Result<_, _>>()?;
+    let layers: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+    let mut own = Vec::new();
+    if let Some((upper, work)) = upper {
+        for (name, path) in [("upperdir", upper), ("workdir", work)] {
+            own.push((name.to_owned(), Some(shorten(path)?.display().to_string())));
+        }
+    }
     let make = |one_by_one| {
-        let mut options = lower_options(layers, one_by_one);
+        let mut options = lower_options(&layers, one_by_one);
+        options.extend_from_slice(&own);
         options.extend_from_slice(rest);
         filesystem(c"overlay", Some("overlay"), &options, attributes)
     };

@@ -39,6 +39,21 @@ impl AsFd for Signals {
     }
 }
 
+/// Holds signals back: they wait until somebody takes them.
+pub fn hold(signals: &[i32]) -> io::Result<()> {
+    mask(libc::SIG_BLOCK, &set_of(signals))
+}
+
+/// Takes one of these signals that was held back, if one has come.
+pub fn take_held(signals: &[i32]) -> Option<i32> {
+    let set = set_of(signals);
+    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both structures are whole and outlive the call; a null pointer means: no facts wanted.
+    let signal =
+        unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const none) };
+    (signal > 0).then_some(signal)
+}
+
 /// Gives all signals their default action and blocks none: what a new program expects.
 pub fn reset_all() -> io::Result<()> {
     for signal in 1..=64 {

@@ -34,9 +34,17 @@ pub fn receive(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<(usize, Op
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let message = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(data)], &mut ancillary, flags)
-    })?;
+    let mut receive = || {
+        rustix::io::retry_on_intr(|| {
+            rustix::net::recvmsg(socket, &mut [IoSliceMut::new(data)], &mut ancillary, flags)
+        })
+    };
+    let message = match receive() {
+        // The other side has closed with something unread. That is reported once, and before what
+        // it sent.
+        Err(rustix::io::Errno::CONNRESET) => receive()?,
+        other => other?,
+    };
     let mut file = None;
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(mut files) = part {

@@ -102,7 +102,7 @@ fn start(
     let attached = match network.attach(engine, &starting) {
         Ok(attached) => attached,
         Err(error) => {
-            starting.abandon();
+            let error = starting.fail(error);
             drop(net::detach(&engine.store, &config.id));
             return Err(error);
         }
