@@ -73,7 +73,6 @@ fn limits_that_make_no_sense_are_refused() {
     let table = [
         ["-m", "lots"],
         ["-m", "-5"],
-        ["-m", "1k"],
         ["--cpus", "-1"],
         ["--cpus", "many"],
         ["--pids-limit", "x"],
@@ -161,8 +160,9 @@ fn a_default_limit_without_a_controller_is_one_warning() {
         barge.root().display(),
         barge.runroot().display()
     );
-    let want = format!("{KNOWN_WARNING}ran\n");
-    barge.other_command("sh", ["-c", &line]).run().exits(0).stdout(&want);
+    let run = || barge.other_command("sh", ["-c", &line]).run().exits(0);
+    run().stdout(&format!("{KNOWN_WARNING}ran\n"));
+    run().stdout("ran\n");
 }
 
 #[test]

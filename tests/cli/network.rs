@@ -186,6 +186,9 @@ fn published_ports_survive_a_restart_of_the_container() {
 
 #[test]
 fn udp_ports_are_published() {
+    if !needs(&[Need::UdpAnswers]) {
+        return;
+    }
     let barge = Barge::with_busybox();
     let port = free_port(barge.place());
     let publish = format!("{port}:53/udp");

@@ -1,14 +1,19 @@
 //! What a container may not do.
 
-use super::support::{Barge, Need, needs};
+use super::support::{Barge, Need, is_root, needs};
 
 /// The capabilities that Docker leaves to a container.
 const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
 
-fn host_bounding_set() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
-    u64::from_str_radix(line.trim(), 16).unwrap()
+/// Returns what a container can have at most: what root has, or everything in a user namespace.
+fn bounding_set() -> u64 {
+    if is_root() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+        return u64::from_str_radix(line.trim(), 16).unwrap();
+    }
+    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
+    (2 << last.trim().parse::<u32>().unwrap()) - 1
 }
 
 /// Returns the sets of the container's process: inheritable, permitted, effective, bounding, ambient.
@@ -22,14 +27,14 @@ fn capabilities(barge: &Barge, flags: &[&str]) -> Vec<u64> {
 #[test]
 fn capabilities_are_dockers_by_default() {
     let barge = Barge::with_busybox();
-    let want = DEFAULT_CAPABILITIES & host_bounding_set();
+    let want = DEFAULT_CAPABILITIES & bounding_set();
     assert_eq!(capabilities(&barge, &[]), [0, want, want, want, 0]);
 }
 
 #[test]
 fn capabilities_can_be_added_and_dropped() {
     let barge = Barge::with_busybox();
-    let want = DEFAULT_CAPABILITIES & host_bounding_set();
+    let want = DEFAULT_CAPABILITIES & bounding_set();
     let effective = |flags: &[&str]| capabilities(&barge, flags)[2];
     assert_eq!(effective(&["--cap-drop", "ALL"]), 0);
     assert_eq!(effective(&["--cap-drop", "all", "--cap-add", "CAP_CHOWN"]), 1);
@@ -42,7 +47,7 @@ fn capabilities_can_be_added_and_dropped() {
 #[test]
 fn users_other_than_root_have_no_capabilities() {
     let barge = Barge::with_busybox();
-    let bounding = DEFAULT_CAPABILITIES & host_bounding_set();
+    let bounding = DEFAULT_CAPABILITIES & bounding_set();
     assert_eq!(capabilities(&barge, &["-u", "app"]), [0, 0, 0, bounding, 0]);
 }
 
@@ -57,10 +62,10 @@ fn dropped_capabilities_are_gone() {
 }
 
 #[test]
-fn privileged_has_everything_the_host_has() {
+fn privileged_has_every_capability() {
     let barge = Barge::with_busybox();
     let sets = capabilities(&barge, &["--privileged"]);
-    assert_eq!(sets[2], host_bounding_set());
+    assert_eq!(sets[2], bounding_set());
     let script = "grep ^Seccomp: /proc/self/status | tr -d '\\t'; mount -t tmpfs none /mnt 2>&1 || mkdir /mnt && mount -t tmpfs none /mnt && echo mounted";
     barge.shell(&["--privileged"], script).exits(0).stdout_has("Seccomp:0").stdout_has("mounted");
 }

@@ -271,7 +271,8 @@ impl Barge {
         files.extend(files_below(&self.runroot()));
         files.retain(|path| {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            !matches!(name, "events" | "format") && !name.ends_with("lock")
+            let grows_only = matches!(name, "events" | "format") || name.ends_with("lock");
+            !grows_only && !name.starts_with("warned-")
         });
         files
     }

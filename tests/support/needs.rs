@@ -18,6 +18,9 @@ pub(crate) enum Need {
     PidsLimit,
     /// A cpu controller that containers of this user can have.
     CpuLimit,
+    /// Published UDP ports that answer. The pasta of Debian 12 loses the answers to the host itself,
+    /// also when it runs alone.
+    UdpAnswers,
     /// A further user of this name.
     User(&'static str),
     /// A Debian root file system and what is made from it.
@@ -58,6 +61,7 @@ impl Need {
             Self::MemoryLimit => has_controller("memory"),
             Self::PidsLimit => has_controller("pids"),
             Self::CpuLimit => has_controller("cpu"),
+            Self::UdpAnswers => is_root() || pasta_date() >= 20_240_101,
             Self::User(name) => user(name).is_some(),
             Self::Debian => super::fixture::has_debian(),
             Self::Sources => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").is_dir(),
@@ -71,6 +75,7 @@ impl Need {
             Self::MemoryLimit => "it needs a memory controller".to_owned(),
             Self::PidsLimit => "it needs a pids controller".to_owned(),
             Self::CpuLimit => "it needs a cpu controller".to_owned(),
+            Self::UdpAnswers => "it needs a pasta of 2024 or later".to_owned(),
             Self::User(name) => format!("it needs the user {name}"),
             Self::Debian => "it needs what root makes with debootstrap".to_owned(),
             Self::Sources => "it needs the sources".to_owned(),
@@ -92,6 +97,15 @@ pub(crate) fn has_controller(name: &str) -> bool {
         .is_ok_and(|text| text.split_whitespace().any(|controller| controller == name));
     let writable = rustix::fs::access(&below, rustix::fs::Access::WRITE_OK).is_ok();
     has && writable
+}
+
+/// Returns the date in the version of pasta, as in 20230309; 0 if there is none.
+fn pasta_date() -> u32 {
+    let output = std::process::Command::new("pasta").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let runs = text.split(|letter: char| !letter.is_ascii_digit());
+    runs.filter(|run| run.len() == 8).find_map(|run| run.parse().ok()).unwrap_or(0)
 }
 
 /// Returns the user and group ID of a user of this machine.

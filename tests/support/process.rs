@@ -399,7 +399,7 @@ impl Drop for Running {
     }
 }
 
-/// What a user whose containers cannot have the default limit is told of each of them.
+/// What a user whose containers cannot have the default limit is told once.
 ///
 /// That is as it must be, has a test of its own, and would be in the way of all others.
 pub(crate) const KNOWN_WARNING: &str =
