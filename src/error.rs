@@ -93,6 +93,18 @@ impl Error {
         self.0.kind
     }
 
+    /// Tells whether this happened because a disk is full.
+    pub fn is_full_disk(&self) -> bool {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return error.kind() == std::io::ErrorKind::StorageFull;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Returns the way out, where one is known.
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()

@@ -15,6 +15,9 @@ use crate::spec::process::Signal;
 use crate::store::container::{ContainerConfig, Locked};
 use crate::store::image::{Image, not_known};
 
+/// The smallest memory limit that Docker allows, in bytes.
+const LEAST_MEMORY: u64 = 6 << 20;
+
 /// Where programs are looked for in an image that does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -81,6 +84,10 @@ impl Engine {
             return Err(Error::new(Kind::Invalid, message));
         }
         rlimit::resolve(&settings.ulimits)?;
+        if settings.resources.memory.is_some_and(|bytes| bytes > 0 && bytes < LEAST_MEMORY) {
+            return Err(Error::new(Kind::Invalid, "minimum memory limit allowed is 6MB")
+                .hint("with less, not even the container's first process could start"));
+        }
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {
                 std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;

@@ -20,6 +20,7 @@ use crate::runtime::{Entry, Stdio};
 use crate::store::container::Container;
 use crate::sys::clone::{exit_now, fork};
 use crate::sys::process::{self, Words};
+use crate::sys::signal::Signals;
 use crate::sys::{exe, socket, spawn, terminal};
 
 /// A process to run in a container.
@@ -143,11 +144,13 @@ impl Engine {
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
         };
+        // Before there is a process that they could be for.
+        let signals = session::catch_signals(true)?;
         let (child, master) = entry.start()?.run(user_size())?;
         match (spec.detach, master) {
             (true, _) => Ok(0),
-            (false, Some(master)) => converse(&child.pidfd, &master, spec),
-            (false, None) => wait_with_signals(&child.pidfd),
+            (false, Some(master)) => converse(&child.pidfd, &master, &signals, spec),
+            (false, None) => wait_with_signals(&child.pidfd, &signals),
         }
     }
 }
@@ -180,10 +183,9 @@ fn exec_process(container: &Container, spec: &ExecSpec) -> Result<oci_spec::runt
 }
 
 /// Waits for a process that has our own standard descriptors, and passes signals on to it.
-fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
-    let signals = session::catch_signals(true)?;
+fn wait_with_signals(child: &OwnedFd, signals: &Signals) -> Result<i32> {
     loop {
-        let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         let _interrupted = poll(&mut files, None);
         let ended = !files[0].revents().is_empty();
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
@@ -198,8 +200,7 @@ fn wait_with_signals(child: &OwnedFd) -> Result<i32> {
 }
 
 /// Copies between the user's terminal and one of the container until the process ends.
-fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
-    let signals = session::catch_signals(true)?;
+fn converse(child: &OwnedFd, master: &OwnedFd, signals: &Signals, spec: &ExecSpec) -> Result<i32> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let wanted = spec.interactive.then_some(stdin.as_fd());
     let _raw = match wanted.filter(|stdin| rustix::termios::isatty(stdin)) {
@@ -216,7 +217,7 @@ fn converse(child: &OwnedFd, master: &OwnedFd, spec: &ExecSpec) -> Result<i32> {
         let _gone = outgoing.flush(master);
         let full = !outgoing.is_empty();
         let wanted = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut files = vec![PollFd::new(master, wanted), PollFd::new(&signals, PollFlags::IN)];
+        let mut files = vec![PollFd::new(master, wanted), PollFd::new(signals, PollFlags::IN)];
         if let Some(stdin) = input.stdin.filter(|_| !full) {
             files.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }

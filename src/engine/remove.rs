@@ -24,34 +24,39 @@ impl Engine {
             ),
             _ => error,
         })?;
-        let container = self.repaired(&id)?;
-        if matches!(container.state.status, Status::Running(_) | Status::Restarting(_)) {
-            if !options.force {
-                return Err(improper(&id, container.state.word()));
-            }
-            self.stop_container(&container, options.seconds)
-                .context(|| format!("cannot stop container {name}"))?;
-            // Its monitor may have been killed: then its end is not on record yet.
-            match self.repaired(&id) {
+        let locked = loop {
+            // Removed by somebody else, or because it was to be when it ended.
+            let container = match self.repaired(&id) {
                 Err(error) if error.kind() == Kind::NotFound => return Ok(id),
-                other => drop(other?),
+                other => other?,
+            };
+            if is_running(&container.state.status) {
+                if !options.force {
+                    return Err(improper(&id, container.state.word()));
+                }
+                self.stop_container(&container, options.seconds)
+                    .context(|| format!("cannot stop container {name}"))?;
+                continue;
             }
-        }
-        let locked = match self.store.containers().lock(&id) {
-            // It was removed when it ended.
-            Err(error) if error.kind() == Kind::NotFound => return Ok(id),
-            other => other?,
+            let locked = match self.store.containers().lock(&id) {
+                Err(error) if error.kind() == Kind::NotFound => return Ok(id),
+                other => other?,
+            };
+            // While we waited for the lock, somebody may have started it.
+            if !is_running(&locked.state().status) {
+                break locked;
+            }
         };
-        // Somebody may have started it again.
-        if matches!(locked.state().status, Status::Running(_) | Status::Restarting(_)) {
-            return Err(improper(&id, locked.state().word()));
-        }
         self.free_leftovers(&id)?;
         locked.remove().context(|| format!("cannot remove container {name}"))?;
         // Removals that were cut off are finished by the next. They are no part of this one.
         drop(self.store.containers().finish_removals());
         Ok(id)
     }
+}
+
+fn is_running(status: &Status) -> bool {
+    matches!(status, Status::Running(_) | Status::Restarting(_))
 }
 
 fn improper(id: &ContainerId, word: &str) -> Error {

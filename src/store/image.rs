@@ -164,6 +164,39 @@ impl<'a> Images<'a> {
         }
     }
 
+    /// Removes layers and blobs that no image refers to: pulls that failed have left them for the next.
+    pub fn collect_garbage(&self, _makers_kept_away: &Lock) -> Result<()> {
+        let mut layers = BTreeSet::new();
+        let mut blobs = BTreeSet::new();
+        for id in self.ids()? {
+            if let Some(image) = self.get(&id)? {
+                layers.extend(image.layers);
+                blobs.extend(image.blobs);
+            }
+            blobs.insert(id.0);
+        }
+        let hexes = |dir: PathBuf| -> Result<Vec<Digest>> {
+            let context = || format!("cannot list {}", dir.display());
+            let mut found = Vec::new();
+            for entry in fs::read_dir(&dir).context(context)? {
+                let name = entry.context(context)?.file_name();
+                found.extend(name.to_str().and_then(|name| Digest::from_hex(name).ok()));
+            }
+            Ok(found)
+        };
+        for layer in hexes(self.store.root.join("layers"))?.into_iter().map(DiffId) {
+            if !layers.contains(&layer) {
+                self.store.layers().remove(&layer)?;
+            }
+        }
+        for blob in hexes(self.store.root.join("blobs/sha256"))? {
+            if !blobs.contains(&blob) {
+                self.store.blobs().remove(&blob)?;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`find`](Self::find); a missing image is an error.
     pub fn lookup(&self, text: &str) -> Result<Image> {
         self.find(text)?.ok_or_else(|| not_known(text))

@@ -213,6 +213,36 @@ pub fn set_command_line(text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives back the memory of our own program's code; what is needed of it again is read again.
+///
+/// For a process that has done most of what it will ever do, and stays for long.
+pub fn forget_code() -> io::Result<()> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(range), Some("r-xp"), Some(_), Some(device)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let Some((start, end)) = range.split_once('-') else { continue };
+        let number = |text| usize::from_str_radix(text, 16);
+        let (Ok(start), Ok(end)) = (number(start), number(end)) else { continue };
+        // The kernel's own page of code has no file.
+        if device == "00:00" {
+            continue;
+        }
+        // SAFETY: the range is code of a file, which nothing has written to (it is not writable):
+        // its pages are mapped anew from the file, with the same content, when they are used.
+        let result =
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Replaces user and groups of this process: all of real, effective and saved.
 ///
 /// The kernel interface is per thread; the only thread is ours (see `sys::clone`).

@@ -1,6 +1,6 @@
 //! `load`: images from an archive.
 
-use super::{ArchiveSource, Progress};
+use super::{ArchiveSource, Progress, free_space};
 use crate::error::Result;
 use crate::spec::platform::Platform;
 use crate::store::Store;
@@ -15,4 +15,5 @@ pub fn load(
 ) -> Result<Vec<NamedImage>> {
     let host = Platform::host();
     crate::image::archive::load(store, source, platform.unwrap_or(&host), progress)
+        .inspect_err(|error| free_space(store, error))
 }

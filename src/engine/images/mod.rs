@@ -22,3 +22,14 @@ pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::registry::RegistryOptions;
+
+/// Frees what a pull or load that has failed on a full disk leaves for the next try.
+///
+/// After any other failure it stays, and the next try goes on from there.
+fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
+    if error.is_full_disk() {
+        let lock = store.try_exclusive();
+        // The failure to report is the first one.
+        drop(lock.map(|lock| lock.map(|lock| store.images().collect_garbage(&lock))));
+    }
+}

@@ -1,6 +1,6 @@
 //! `pull`, and the look-up before `run`: an image from here, or from its registry.
 
-use super::Progress;
+use super::{Progress, free_space};
 use crate::error::{Error, Kind, Result};
 use crate::image::progress::ProgressEvent;
 use crate::image::registry::RegistryOptions;
@@ -129,6 +129,7 @@ fn fetch(
     progress: &dyn Progress,
 ) -> Result<(Image, String)> {
     let platform = options.platform.as_ref();
-    let image = crate::image::pull::pull(store, reference, platform, &options.registry, progress)?;
+    let image = crate::image::pull::pull(store, reference, platform, &options.registry, progress)
+        .inspect_err(|error| free_space(store, error))?;
     Ok((image, reference.to_string()))
 }

@@ -51,6 +51,10 @@ pub(super) fn launch(
             return Err(error);
         }
     };
+    if config.settings.resources.memory_swap.is_none() {
+        // It follows from the memory limit; what is said of that is enough.
+        warnings.retain(|warning| !warning.contains("swap"));
+    }
     if config.settings.resources.pids.is_none() {
         warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
     }

@@ -125,6 +125,8 @@ impl Monitor {
             let begun = Instant::now();
             let exit = match self.start(restarts) {
                 Ok(mut running) => {
+                    // From here on, it mostly waits.
+                    let _as_it_is = process::forget_code();
                     self.serve(&mut running);
                     self.collect(running)
                 }
