@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// Tells whether it has ended and only waits for its parent to notice.
-    fn is_zombie(&self) -> bool {
+    pub(crate) fn is_zombie(&self) -> bool {
         self.file("stat").rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
     }
 
