@@ -76,7 +76,7 @@ median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }
 interleave() {
     local entry name round t0 c0 base_wall= base_cpu= wall spent
     for entry in "$@"; do
-        "${entry#*=}" >/dev/null
+        "${entry#*=}" >/dev/null 2>&1
     done
     for ((round = 0; round < rounds; round++)); do
         for entry in "$@"; do
@@ -105,7 +105,7 @@ mkdir -p "$work/bb/bin" "$work/bb/etc" "$work/bb/proc" "$work/bb/sys" "$work/bb/
 cp /bin/busybox "$work/bb/bin/"
 for name in sh true sleep cat; do ln -s busybox "$work/bb/bin/$name"; done
 tar -C "$work/bb" -cf "$work/bb.tar" .
-"${barge[@]}" import "$work/bb.tar" bb >/dev/null
+"${barge[@]}" import "$work/bb.tar" bb >/dev/null 2>&1
 
 nothing() { /bin/true; }
 floor() { "$work/floor" "$work/bb" "$work/scratch" /bin/true; }
@@ -119,7 +119,7 @@ if id barge-test >/dev/null 2>&1; then
     as_user=(setpriv --reuid=barge-test --regid=barge-test --init-groups
         env HOME="$work/u" XDG_RUNTIME_DIR="$work/u/x")
     user_barge=("${as_user[@]}" "$work/barge" --root "$work/u/s" --runroot "$work/u/r")
-    "${user_barge[@]}" import "$work/bb.tar" bb >/dev/null
+    "${user_barge[@]}" import "$work/bb.tar" bb >/dev/null 2>&1
     user_floor() { "${as_user[@]}" "$work/floor" -u "$work/bb" "$work/u/scratch" /bin/true; }
     user_run() { "${user_barge[@]}" run --rm --network none bb true; }
     user_nothing() { "${as_user[@]}" /bin/true; }
@@ -142,9 +142,9 @@ interleave nothing=nothing version=version ps=list inspect=inspect
 
 # --- the monitor
 title "memory of a monitor, KiB"
-monitor=$(grep -la "^barge: monitor" /proc/[0-9]*/cmdline 2>/dev/null | while read -r file; do
-    process=${file#/proc/} process=${process%/cmdline}
-    [ "$(readlink "/proc/$process/exe")" != "$work/barge" ] || echo "$process"
+monitor=$(for file in /proc/[0-9]*/cmdline; do
+    line=$(tr '\0' ' ' 2>/dev/null <"$file") || continue
+    case $line in "barge: monitor "*" $work/s "*) process=${file#/proc/} && echo "${process%/cmdline}" ;; esac
 done | head -n 1)
 awk '/^(Rss|Pss|Private_Dirty):/ { printf "%-34s %10d\n", $1, $2 }' "/proc/$monitor/smaps_rollup"
 "${barge[@]}" rm -f -t 0 box >/dev/null
@@ -153,7 +153,7 @@ awk '/^(Rss|Pss|Private_Dirty):/ { printf "%-34s %10d\n", $1, $2 }' "/proc/$moni
 title "pull of eight gzip layers from a registry on loopback"
 mkdir -p "$work/oci/blobs/sha256" "$work/storage"
 find /usr -xdev -type f -size -4M -printf '%s %p\n' 2>/dev/null | sort -k2 |
-    awk -v d="$work" '{ total += $1; if (total > 500e6) exit; print substr($0, index($0, " ") + 1) > (d "/list." (NR % 8)) }'
+    awk -v d="$work" '{ total += $1; if (total < 500e6) print substr($0, index($0, " ") + 1) > (d "/list." (NR % 8)) }'
 printf '{"imageLayoutVersion":"1.0.0"}' >"$work/oci/oci-layout"
 blob() { # blob FILE: moves it into the layout, prints digest and size
     local hash size
