@@ -1,4 +1,4 @@
-//! What is on disk: records, blobs, layers, locks, names, events.
+//! What is on disk: records, blobs, layers, locks, names.
 //!
 //! ```text
 //! ROOT                             durable; /var/lib/barge, rootless $XDG_DATA_HOME/barge
@@ -15,19 +15,21 @@
 //! │   ├── config.json              what was decided at create; never changes
 //! │   ├── state.json               what is so
 //! │   ├── lock                     held by who changes it
-//! │   ├── log                      its output
-//! │   └── upper/ work/             its own files, overlay's scratch space
+//! │   ├── log, log.1, …            its output, the newest first
+//! │   ├── upper/ work/             its own files, overlay's scratch space
+//! │   └── host/                    for `builtin/host`: the same for each directory of the machine
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
-//! ├── events                       what happened, one JSON object a line
 //! └── tmp/NAME/                    things being made; dead if their lock can be taken
 //! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
-//! │   └── hosts, hostname, resolv.conf
+//! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
-//! └── endpoints/HEX.json           how a container is connected
+//! ├── endpoints/HEX.json           how a container is connected
+//! ├── userns/PID                   without root: a process that is in the user namespace of all
+//! └── userns.lock                  held while it is entered
 //! ```
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
