@@ -147,6 +147,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_store_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("s"), &dir.path().join("r")).unwrap();
+        let mode = store.root().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), &dir.path().join("r"));
+        open().unwrap();
+        std::fs::write(dir.path().join("format"), "99\n").unwrap();
+        assert_eq!(open().unwrap_err().kind(), Kind::Unsupported);
+    }
+
+    #[test]
     fn several_commands_may_come_first() {
         let dir = tempfile::tempdir().unwrap();
         let open = || Store::open(&dir.path().join("root"), &dir.path().join("run")).map(drop);
