@@ -265,14 +265,16 @@ impl Barge {
         self.run(["ps", "-a", "-q", "--no-trunc"]).ok().lines()
     }
 
-    /// Lists the files of the store, without those that only grow or only lock.
+    /// Lists the files of the store, without those that only grow or only lock, and without the marks
+    /// of live user namespaces.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = files_below(&self.root());
         files.extend(files_below(&self.runroot()));
         files.retain(|path| {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             let grows_only = matches!(name, "events" | "format") || name.ends_with("lock");
-            !grows_only && !name.starts_with("warned-")
+            let of_namespace = path.parent().is_some_and(|parent| parent.ends_with("userns"));
+            !grows_only && !of_namespace && !name.starts_with("warned-")
         });
         files
     }
