@@ -25,6 +25,13 @@
 //! changed. The OCI runtime `Spec` is a pure function of it and of facts about the host
 //! (`engine::bundle`). [`store::container::ContainerState`] is what is so, and all that changes.
 //!
+//! # On disk
+//!
+//! The disk is the truth; nothing outlives a command but what is there. [`store`] draws all of it. One
+//! directory or file an object, replaced whole and read without locks; one `flock` an object for who
+//! changes it, which ends with the process that holds it. There is no database and no lock that all
+//! must take, save one that keeps the collection of garbage away while objects are made.
+//!
 //! # Processes
 //!
 //! There is no daemon. A command does its work and exits. Each running container has one

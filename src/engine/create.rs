@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
+use crate::spec::limits::Resources;
 use crate::spec::mount::MountSource;
 use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
@@ -84,10 +85,7 @@ impl Engine {
             return Err(Error::new(Kind::Invalid, message));
         }
         rlimit::resolve(&settings.ulimits)?;
-        if settings.resources.memory.is_some_and(|bytes| bytes > 0 && bytes < LEAST_MEMORY) {
-            return Err(Error::new(Kind::Invalid, "minimum memory limit allowed is 6MB")
-                .hint("with less, not even the container's first process could start"));
-        }
+        check_memory(&settings.resources)?;
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {
                 std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
@@ -154,6 +152,26 @@ impl Engine {
             drop(self.store.containers().lock(id).and_then(Locked::remove));
         }
         written
+    }
+}
+
+/// Refuses limits of memory that make no sense, as Docker does.
+fn check_memory(resources: &Resources) -> Result<()> {
+    let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
+    let memory = resources.memory.filter(|bytes| *bytes > 0);
+    if memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+        return invalid("minimum memory limit allowed is 6MB");
+    }
+    // -1 is no limit of swap, 0 none asked for.
+    match (resources.memory_swap.and_then(|bytes| u64::try_from(bytes).ok()), memory) {
+        (None | Some(0), _) => Ok(()),
+        (Some(_), None) => {
+            invalid("you should always set the memory limit when using the memory-swap limit")
+        }
+        (Some(swap), Some(memory)) if swap < memory => invalid(
+            "minimum memory-swap limit should be larger than the memory limit: it is memory and swap together",
+        ),
+        _ => Ok(()),
     }
 }
 
@@ -370,6 +388,24 @@ mod tests {
             };
             let got = command(&spec, &entry.map(words), &cmd.map(words));
             assert_eq!(got, words(want), "{own_entry:?} {own_cmd} {entry:?} {cmd:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_memory_that_makes_no_sense() {
+        const MIB: u64 = 1 << 20;
+        for (memory, memory_swap, good) in [
+            (None, None, true),
+            (Some(64 * MIB), None, true),
+            (Some(MIB), None, false),
+            (Some(64 * MIB), Some(128 << 20), true),
+            (Some(64 * MIB), Some(32 << 20), false),
+            (Some(64 * MIB), Some(-1), true),
+            (None, Some(64 << 20), false),
+            (None, Some(-1), true),
+        ] {
+            let resources = Resources { memory, memory_swap, ..Resources::default() };
+            assert_eq!(check_memory(&resources).is_ok(), good, "{memory:?} {memory_swap:?}");
         }
     }
 

@@ -104,7 +104,7 @@ fn seccomp() -> Check {
 }
 
 fn cgroups(root: bool) -> Check {
-    let name = "control groups";
+    let name = "cgroups";
     let hierarchies = match Hierarchies::detect() {
         Ok(hierarchies) => hierarchies,
         Err(error) => return bad(name, error.to_string(), "mount /proc"),

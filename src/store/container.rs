@@ -220,7 +220,7 @@ impl<'a> Containers<'a> {
     /// A container that is removed when it exits needs not survive a power loss: nothing is synced.
     pub fn create(&self, config: &ContainerConfig, name: &str) -> Result<()> {
         let dir = self.dir(&config.id);
-        file::create_dir(&dir, 0o711)?;
+        file::create_dir(&dir, 0o700)?;
         let made = self.reserve_name(name, &config.id).and_then(|()| {
             self.fill(config, name, &dir).inspect_err(|_| {
                 // The failure to report is the first one.

@@ -69,7 +69,7 @@ impl<'a> Layers<'a> {
         file::create_dir(&diff, 0o755)?;
         // Whatever the umask is, and without a set-group-ID bit that the store's directory may pass on.
         file::set_mode(&diff, 0o755)?;
-        file::set_mode(draft.path(), 0o711)?;
+        file::set_mode(draft.path(), 0o700)?;
         Ok(LayerDraft { layers: *self, draft, diff })
     }
 

@@ -1,4 +1,4 @@
-//! What is on disk: records, blobs, layers, locks, names, events.
+//! What is on disk: records, blobs, layers, locks, names.
 //!
 //! ```text
 //! ROOT                             durable; /var/lib/barge, rootless $XDG_DATA_HOME/barge
@@ -15,19 +15,21 @@
 //! │   ├── config.json              what was decided at create; never changes
 //! │   ├── state.json               what is so
 //! │   ├── lock                     held by who changes it
-//! │   ├── log                      its output
-//! │   └── upper/ work/             its own files, overlay's scratch space
+//! │   ├── log, log.1, …            its output, the newest first
+//! │   ├── upper/ work/             its own files, overlay's scratch space
+//! │   └── host/                    for `builtin/host`: the same for each directory of the machine
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
-//! ├── events                       what happened, one JSON object a line
 //! └── tmp/NAME/                    things being made; dead if their lock can be taken
 //! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
-//! │   └── hosts, hostname, resolv.conf
+//! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
-//! └── endpoints/HEX.json           how a container is connected
+//! ├── endpoints/HEX.json           how a container is connected
+//! ├── userns/PID                   without root: a process that is in the user namespace of all
+//! └── userns.lock                  held while it is entered
 //! ```
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
@@ -88,10 +90,9 @@ impl Store {
         }
         // Several commands may come first at once.
         let _one_at_a_time = self.exclusive()?;
-        // A container's user other than root passes through the root directory to its files.
-        file::set_mode(&self.root, 0o711)?;
-        file::set_mode(&self.root.join("containers"), 0o711)?;
-        file::set_mode(&self.root.join("layers"), 0o711)?;
+        // Whoever could pass here could run the set-user-ID programs of images, on the host. The
+        // containers' own users need not: overlay reaches the layers with the rights of who mounts.
+        file::set_mode(&self.root, 0o700)?;
         file::write_atomic(format, FORMAT.as_bytes())
     }
 
@@ -144,6 +145,24 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_is_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("s"), &dir.path().join("r")).unwrap();
+        let mode = store.root().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), &dir.path().join("r"));
+        open().unwrap();
+        std::fs::write(dir.path().join("format"), "99\n").unwrap();
+        assert_eq!(open().unwrap_err().kind(), Kind::Unsupported);
+    }
 
     #[test]
     fn several_commands_may_come_first() {

@@ -35,7 +35,7 @@ fn system_check_names_each_matter() {
     let output = barge.run(["system", "check"]);
     assert!([0, 1].contains(&output.status), "{}", output.story());
     let text = output.text().to_lowercase();
-    for matter in ["overlay", "control groups", "seccomp"] {
+    for matter in ["overlay", "cgroups", "seccomp"] {
         assert!(text.contains(matter), "{matter}: {}", output.text());
     }
     if !is_root() {
