@@ -268,6 +268,18 @@ impl Barge {
     /// Lists the files of the store, without those that only grow or only lock, and without the marks
     /// of live user namespaces.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = self.files_now();
+        // What was removed last may still be on its way out.
+        let leaving =
+            |path: &PathBuf| path.iter().any(|name| name.to_string_lossy().ends_with(".gone"));
+        eventually(Duration::from_secs(10), || {
+            files = self.files_now();
+            !files.iter().any(leaving)
+        });
+        files
+    }
+
+    fn files_now(&self) -> Vec<PathBuf> {
         let mut files = files_below(&self.root());
         files.extend(files_below(&self.runroot()));
         files.retain(|path| {
@@ -283,9 +295,9 @@ impl Barge {
     /// may be erased after the command that removed it has returned.
     #[track_caller]
     pub(crate) fn has_files(&self, before: &[PathBuf], why: &str) {
-        let mut now = self.files();
+        let mut now = self.files_now();
         eventually(Duration::from_secs(10), || {
-            now = self.files();
+            now = self.files_now();
             now == before
         });
         let lacks = |all: &[PathBuf], some: &[PathBuf]| -> Vec<PathBuf> {
