@@ -52,6 +52,11 @@ pub fn enter_mapped(uids: &[IdRange], gids: &[IdRange]) -> io::Result<()> {
     let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)?;
     let parent = std::process::id();
     let child = clone::fork(|| {
+        // It has copies of all that the parent holds, locks among them: it must not outlive it.
+        let tied = process::die_with_parent();
+        if tied.is_err() || std::os::unix::process::parent_id() != parent {
+            clone::exit_now(1);
+        }
         let mut ours = fs::File::from(theirs);
         let mut go = [0];
         let told = ours.read_exact(&mut go).and_then(|()| {
