@@ -83,8 +83,7 @@ impl Engine {
         file.write_all(&request)
             .and_then(|()| file.rewind())
             .context(|| "cannot pass on what to run")?;
-        let run_dir = self.store.containers().run_dir(container.id());
-        let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
+        let executable = exe::sealed().context(|| "cannot protect our own executable")?;
         let args = Words::new(self.arguments(NAME, container.id()))
             .context(|| "cannot name the process")?;
         let Err(error) = spawn::become_program(executable.as_fd(), &args, &[file.as_fd()]);

@@ -73,7 +73,7 @@ impl Engine {
     ) -> Result<()> {
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o700)?;
-        let executable = exe::sealed(&run_dir).context(|| "cannot protect our own executable")?;
+        let executable = exe::sealed().context(|| "cannot protect our own executable")?;
         let name = format!("{}{}", monitor::NAME, id.short());
         let words = Words::new(self.arguments(&name, id)).context(|| "cannot name the monitor")?;
         let files = [control.as_fd(), locked.lock().as_fd()];

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
@@ -47,11 +48,17 @@ impl Channel {
         let _reported_by_the_child = socket::send(self.0.as_fd(), &[GO], None);
     }
 
-    /// Waits until the launcher lets us go on; `false` if it gave up.
+    /// Waits until the launcher lets us go on; `false` if it gave up, or has died.
+    ///
+    /// It may have died before this process was tied to it, with its word already on the way. From
+    /// here on, the kernel sees to it.
     pub(super) fn wait(&self) -> io::Result<bool> {
         let mut data = [0; 1];
         let (length, _) = socket::receive(self.0.as_fd(), &mut data)?;
-        Ok(length == 1 && data[0] == GO)
+        let mut end = [PollFd::new(&self.0, PollFlags::empty())];
+        poll(&mut end, Some(&Timespec::default()))?;
+        let is_alive = !end[0].revents().contains(PollFlags::HUP);
+        Ok(length == 1 && data[0] == GO && is_alive)
     }
 
     /// Hands the terminal to the launcher.

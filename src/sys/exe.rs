@@ -18,27 +18,26 @@ use rustix::net::SocketType;
 use super::clone::{clone3, exit_now};
 use super::{mount, process, socket};
 
+/// The kernel wants two lower directories, and refuses one that lies within the other: this one is
+/// on a file system where nobody has an executable.
+const OTHER: &str = "/sys";
+
 /// Opens our own executable in a form that cannot be written through.
-///
-/// `empty` is some directory with nothing in it that has the executable's name: the kernel wants
-/// at least two lower directories.
-pub fn sealed(empty: &Path) -> io::Result<OwnedFd> {
+pub fn sealed() -> io::Result<OwnedFd> {
     let path = std::fs::read_link("/proc/self/exe")?;
-    let file = match overlaid(&path, empty) {
+    let file = match overlaid(&path) {
         // In a user namespace, mounts can be made in a mount namespace of it only.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            overlaid_elsewhere(&path, empty)
-        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => overlaid_elsewhere(&path),
         other => other,
     };
     file.or_else(|_| copied())
 }
 
 /// Has a child make the overlay in a mount namespace of its own. The open file outlives both.
-fn overlaid_elsewhere(path: &Path, empty: &Path) -> io::Result<OwnedFd> {
+fn overlaid_elsewhere(path: &Path) -> io::Result<OwnedFd> {
     let (ours, theirs) = socket::pair(SocketType::SEQPACKET)?;
     let child = clone3(libc::CLONE_NEWNS, None, || {
-        if let Ok(file) = overlaid(path, empty) {
+        if let Ok(file) = overlaid(path) {
             let _nobody_listens = socket::send(theirs.as_fd(), b"f", Some(file.as_fd()));
         }
         exit_now(0)
@@ -49,11 +48,12 @@ fn overlaid_elsewhere(path: &Path, empty: &Path) -> io::Result<OwnedFd> {
     received?.1.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-fn overlaid(path: &Path, empty: &Path) -> io::Result<OwnedFd> {
+fn overlaid(path: &Path) -> io::Result<OwnedFd> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let tree = mount::overlay(&[dir, empty], None, &[], mount::READ_ONLY | mount::NO_SUID)?;
+    let tree =
+        mount::overlay(&[dir, Path::new(OTHER)], None, &[], mount::READ_ONLY | mount::NO_SUID)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(&tree, name, flags, Mode::empty())?;
     // The file may have been replaced by another version since we were started.
