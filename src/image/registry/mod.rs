@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::RwLock;
 use tokio::time::sleep;
@@ -78,6 +78,18 @@ enum Authorization {
     None,
     Basic,
     Bearer(String),
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy)]
+#[expect(dead_code, reason = "uploads and logins follow")]
+enum Target<'a> {
+    /// To a path of the API.
+    Api(&'a str),
+    /// To a path below the repository.
+    Repository(&'a str),
+    /// Where an answer sent us; only the registry's own host is shown who we are.
+    Url(&'a Url),
 }
 
 #[derive(Deserialize)]
@@ -190,18 +202,43 @@ impl Repository {
         Ok(data)
     }
 
-    /// Asks for something below the repository; proves who we are if that is wanted, and tries again
-    /// what may go better the next time.
+    /// Asks for something below the repository.
     async fn get(
         &self,
         path: &str,
+        prepare: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response> {
+        self.request(Method::GET, Target::Repository(path), prepare).await
+    }
+
+    /// Sends a request that must succeed.
+    async fn request(
+        &self,
+        method: Method,
+        target: Target<'_>,
+        prepare: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response> {
+        let response = self.exchange(method, target, prepare).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let logged_in = self.credentials.is_some();
+        Err(failure::refused(&self.endpoint.host, response, logged_in).await)
+    }
+
+    /// Sends a request and returns the answer, also a refusal; proves who we are if that is wanted, and
+    /// tries again what may go better the next time. `prepare` makes the request anew each time.
+    async fn exchange(
+        &self,
+        method: Method,
+        target: Target<'_>,
         prepare: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response> {
         let mut attempt = 1;
         let mut proven = false;
         loop {
             let used = self.authorization.read().await.clone();
-            let response = match self.send(path, &prepare, &used).await {
+            let response = match self.send(&method, target, &prepare, &used).await {
                 Err(error) if attempt < ATTEMPTS && failure::may_pass(&error) => {
                     sleep(Duration::from_millis(100 << attempt)).await;
                     attempt += 1;
@@ -211,9 +248,6 @@ impl Repository {
                 Ok(response) => response,
             };
             let status = response.status();
-            if status.is_success() {
-                return Ok(response);
-            }
             if status == StatusCode::UNAUTHORIZED && !proven {
                 proven = true;
                 if self.prove(&response, &used).await? {
@@ -234,14 +268,15 @@ impl Repository {
                     continue;
                 }
             }
-            let logged_in = self.credentials.is_some();
-            return Err(failure::refused(&self.endpoint.host, response, logged_in).await);
+            return Ok(response);
         }
     }
 
+    /// Sends a request once, to the first address of the API that answers.
     async fn send(
         &self,
-        path: &str,
+        method: &Method,
+        target: Target<'_>,
         prepare: &impl Fn(RequestBuilder) -> RequestBuilder,
         authorization: &Authorization,
     ) -> reqwest::Result<Response> {
@@ -257,16 +292,23 @@ impl Repository {
                 Some(base) => base.to_string(),
                 None => format!("{scheme}://{}/", self.endpoint.host),
             };
-            let url = format!("{base}v2/{}/{path}", self.path);
-            let mut request = prepare(self.client.get(url));
+            let (url, trusted) = match target {
+                Target::Api(path) => (format!("{base}v2/{path}"), true),
+                Target::Repository(path) => (format!("{base}v2/{}/{path}", self.path), true),
+                Target::Url(url) => (
+                    url.to_string(),
+                    known.as_ref().is_some_and(|base| base.origin() == url.origin()),
+                ),
+            };
+            let mut request = prepare(self.client.request(method.clone(), url));
             match authorization {
-                Authorization::None => {}
-                Authorization::Basic => {
+                Authorization::Basic if trusted => {
                     if let Some(Credentials::Password(user, password)) = &self.credentials {
                         request = request.basic_auth(user, Some(password));
                     }
                 }
-                Authorization::Bearer(token) => request = request.bearer_auth(token),
+                Authorization::Bearer(token) if trusted => request = request.bearer_auth(token),
+                _ => {}
             }
             match request.send().await {
                 Ok(response) => {
