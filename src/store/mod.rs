@@ -42,6 +42,7 @@ pub mod image;
 pub mod layer;
 pub mod lease;
 pub mod lock;
+pub mod registries;
 
 use std::path::{Path, PathBuf};
 
