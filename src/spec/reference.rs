@@ -109,6 +109,11 @@ impl Reference {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 
+    /// Returns the name of the same repository's image with this tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self> {
+        format!("{}:{tag}", self.repository()).parse()
+    }
+
     /// Returns what a registry is asked for, or a record is filed under: the digest, else the tag.
     pub fn tag_or_digest(&self) -> &str {
         match &self.digest {
