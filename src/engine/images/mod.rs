@@ -15,7 +15,7 @@ pub use import::import;
 pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
-pub use pull::{PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
+pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
 pub use tag::{tag, untag};
