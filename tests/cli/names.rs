@@ -90,6 +90,29 @@ fn mirrors_are_tried_in_order() {
 }
 
 #[test]
+fn mirrors_are_not_shown_what_is_for_the_registry() {
+    let case = Case::new();
+    case.configure(
+        "[[registry]]\nlocation = \"TWO\"\n[[registry.mirror]]\nlocation = \"ONE/nothing\"\n",
+    );
+    let asks =
+        || Answer::new("text/plain", "").status(401).header("WWW-Authenticate", "Basic realm=x");
+    case.one.answer("/v2/nothing/team/app/manifests/1", asks());
+    case.two.answer_once("/v2/team/app/manifests/1", asks());
+    let name = case.two.reference("team/app:1");
+    case.command(["pull", "-q", "--creds", "user:secret", &name]).run().ok();
+    let shown = |server: &Server| {
+        server
+            .requests()
+            .iter()
+            .filter(|request| !request.header("authorization").is_empty())
+            .count()
+    };
+    assert_eq!(shown(&case.one), 0);
+    assert!(shown(&case.two) > 0);
+}
+
+#[test]
 fn mirrors_may_be_for_tags_or_digests_only() {
     let case = Case::new();
     let mirror = |usage: &str| {

@@ -120,7 +120,12 @@ struct Pull<'a> {
 impl Pull<'_> {
     fn run(&self, options: &RegistryOptions) -> Result<Image> {
         let Self { store, runtime, reference, progress, .. } = *self;
-        let repository = Arc::new(Repository::at(self.place, options)?);
+        let mut options = options.clone();
+        if self.place.reference.registry() != reference.registry() {
+            // They were given for the registry that was named, not for who stands in for it.
+            options.credentials = None;
+        }
+        let repository = Arc::new(Repository::at(self.place, &options)?);
         if let Some(image) = runtime.block_on(self.unchanged(&repository))? {
             return Ok(image);
         }
