@@ -258,12 +258,7 @@ fn a_layer_of_no_bytes_is_no_problem() {
     manifest["layers"][0]["digest"] = digest(b"").into();
     manifest["layers"][0]["size"] = 0.into();
     case.server.serve_manifest("odd", &manifest);
-    let output = case.pull([]);
-    assert!(matches!(output.status, 0 | 125), "{}", output.story());
-    if output.status == 125 {
-        case.barge.has_files(&case.before, &output.story());
-        output.fails(125);
-    }
+    case.pull([]).ok();
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -58,9 +58,9 @@ pub fn pull(
     }
     store.gc_tmp()?;
     store.remove_old_partials()?;
-    progress.update(ProgressEvent::Trying(reference));
     let context = || format!("cannot pull {reference}");
     let places = registries::read()?.places(reference).context(context)?;
+    progress.update(ProgressEvent::Trying(reference));
     let runtime = runtime()?;
     let mut failed_mirrors = String::new();
     let mut last_failure = None;
