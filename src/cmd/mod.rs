@@ -24,6 +24,7 @@ mod info;
 mod inspect;
 mod load;
 mod logs;
+mod manifest;
 mod ps;
 mod pull;
 mod rm;
@@ -67,6 +68,7 @@ const COMMANDS: Group = group(
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
@@ -118,6 +120,20 @@ const IMAGE: Group = group(
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+    ],
+);
+
+const MANIFEST: Group = group(
+    &["manifest"],
+    "Manage manifest lists: one image for several platforms",
+    &[
+        verb::<manifest::Add>(&["add"], "LIST IMAGE [IMAGE...]"),
+        verb::<manifest::Annotate>(&["annotate"], "LIST [IMAGE]"),
+        verb::<manifest::Create>(&["create"], "LIST [IMAGE...]"),
+        verb::<manifest::Exists>(&["exists"], "LIST"),
+        verb::<manifest::Inspect>(&["inspect"], "LIST|IMAGE"),
+        verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
+        verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
     ],
 );
 

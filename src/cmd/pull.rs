@@ -63,6 +63,11 @@ impl RegistryFlags {
 }
 
 impl PullFlags {
+    /// Returns which platform the image shall be for.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        self.registry.platform.clone()
+    }
+
     /// Gets an image if the policy says so.
     pub(crate) fn ensure(&self, engine: &Engine, name: &str) -> Result<()> {
         let display = Display::new(self.registry.quiet);

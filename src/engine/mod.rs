@@ -15,6 +15,7 @@ pub mod images;
 mod info;
 mod kill;
 mod list;
+pub mod lists;
 mod logs;
 pub mod monitor;
 mod outgoing;

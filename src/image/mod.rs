@@ -8,6 +8,7 @@ pub mod builtin;
 mod compression;
 pub mod import;
 mod ingest;
+pub mod list;
 mod manifest;
 mod parallel;
 mod pax;

@@ -16,6 +16,7 @@ pub use list::{exists, list};
 pub use load::load;
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
 pub use remove::{remove, users};
+pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
 
 pub use crate::image::archive::ArchiveSource;
