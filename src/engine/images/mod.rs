@@ -6,6 +6,7 @@ mod inspect;
 mod list;
 mod load;
 mod pull;
+mod push;
 mod remove;
 mod tag;
 
@@ -15,6 +16,7 @@ pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub use push::push;
 pub use remove::{remove, users};
 pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
@@ -22,6 +24,7 @@ pub use tag::{tag, untag};
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
+pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
 
 /// Frees what a pull or load that has failed on a full disk leaves for the next try.
