@@ -1,5 +1,6 @@
 //! The command line: parse flags, make one engine call, print.
 
+mod access;
 mod connect;
 mod containers;
 mod exit;
@@ -16,6 +17,7 @@ mod table;
 mod template;
 mod tree;
 
+mod artifact;
 mod completion;
 mod exec;
 mod history;
@@ -55,6 +57,7 @@ const COMMANDS: Group = group(
     &["barge"],
     "Run containers without a daemon",
     &[
+        Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -84,6 +87,20 @@ const COMMANDS: Group = group(
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<version::Version>(&["version"], ""),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const ARTIFACT: Group = group(
+    &["artifact"],
+    "Manage artifacts: files in registries",
+    &[
+        verb::<artifact::Add>(&["add"], "ARTIFACT FILE [FILE...]"),
+        verb::<artifact::Extract>(&["extract"], "ARTIFACT PATH"),
+        verb::<artifact::Inspect>(&["inspect"], "ARTIFACT"),
+        verb::<artifact::Ls>(&["ls", "list"], ""),
+        verb::<artifact::Pull>(&["pull"], "ARTIFACT"),
+        verb::<artifact::Push>(&["push"], "ARTIFACT [DESTINATION]"),
+        verb::<artifact::Rm>(&["rm", "remove"], "ARTIFACT [ARTIFACT...]"),
     ],
 );
 

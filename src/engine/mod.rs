@@ -5,6 +5,7 @@
 //! they learn from the store.
 
 mod anew;
+pub mod artifacts;
 mod bundle;
 mod create;
 pub mod exec;

@@ -4,6 +4,7 @@
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
 
 pub mod archive;
+pub mod artifact;
 pub mod builtin;
 mod compression;
 pub mod import;
@@ -19,4 +20,5 @@ mod record;
 pub mod registry;
 mod sparse;
 mod tarball;
+mod transfer;
 mod unpack;

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::AccessFlags;
 use crate::cmd::World;
+use crate::cmd::access::AccessFlags;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
 use crate::engine::lists::{self, AddOptions, AnnotateOptions};

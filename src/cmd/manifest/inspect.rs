@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::Value as Json;
 
-use super::AccessFlags;
 use crate::cmd::World;
+use crate::cmd::access::AccessFlags;
 use crate::cmd::exit::Status;
 use crate::cmd::listing::print_json;
 use crate::cmd::output;
