@@ -152,6 +152,7 @@ const MANIFEST: Group = group(
         verb::<manifest::Create>(&["create"], "LIST [IMAGE...]"),
         verb::<manifest::Exists>(&["exists"], "LIST"),
         verb::<manifest::Inspect>(&["inspect"], "LIST|IMAGE"),
+        verb::<manifest::Push>(&["push"], "LIST [DESTINATION]"),
         verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
         verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
     ],

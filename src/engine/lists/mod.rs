@@ -5,6 +5,7 @@ mod annotate;
 mod create;
 mod inspect;
 mod instance;
+mod push;
 mod remove;
 
 pub use add::{AddOptions, add};
@@ -12,5 +13,8 @@ pub use annotate::{AnnotateOptions, annotate};
 pub use create::{CreateOptions, create};
 pub use inspect::{Inspection, inspect};
 pub(super) use instance::{ensure, here};
+pub use push::push;
 pub(super) use remove::remove_name;
 pub use remove::{exists, remove, remove_member};
+
+pub use crate::image::list::{ListPushOptions, Words};

@@ -1,12 +1,12 @@
 //! Manifests and lists that are in registries.
 
 use serde::Deserialize;
-use tokio::runtime::{Builder, Runtime};
 
 use super::local::{Described, media_type, platform};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::manifest::Blob;
 use crate::image::registry::{RegistryOptions, Repository};
+use crate::image::transfer;
 use crate::spec::digest::Digest;
 use crate::spec::oci::{Annotations, Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::spec::platform::Platform;
@@ -53,7 +53,7 @@ struct Shape {
 pub fn fetch(reference: &Reference, options: &RegistryOptions) -> Result<Fetched> {
     let context = || format!("cannot fetch the manifest of {reference}");
     let repository = Repository::new(reference, options).context(context)?;
-    runtime()?.block_on(document(&repository, reference.tag_or_digest())).context(context)
+    transfer::runtime()?.block_on(document(&repository, reference.tag_or_digest())).context(context)
 }
 
 /// Fetches what a list says of an image, or of the members of another list.
@@ -64,7 +64,7 @@ pub fn members(
 ) -> Result<Vec<Described>> {
     let context = || format!("cannot fetch the manifest of {reference}");
     let repository = Repository::new(reference, options).context(context)?;
-    runtime()?.block_on(describe(&repository, reference, wanted)).context(context)
+    transfer::runtime()?.block_on(describe(&repository, reference, wanted)).context(context)
 }
 
 async fn describe(
@@ -182,12 +182,4 @@ pub fn parse(data: Vec<u8>, digest: Digest) -> Result<Fetched> {
         false => shape.media_type,
     };
     Ok(Fetched { data, digest, is_list, media_type })
-}
-
-fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")
 }
