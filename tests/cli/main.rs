@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod artifact;
 mod builtin;
 mod crash;
 mod debian;
@@ -15,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod listing;
 mod logs;
+mod manifest;
 mod manifests;
 mod mounts;
 mod names;
