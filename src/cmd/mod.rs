@@ -23,6 +23,8 @@ mod images;
 mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod ps;
 mod pull;
@@ -66,6 +68,8 @@ const COMMANDS: Group = group(
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
+        verb::<login::Login>(&["login"], "[REGISTRY]"),
+        verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),

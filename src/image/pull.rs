@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -14,7 +14,7 @@ use super::manifest::{Blob, Document, Manifest, choose};
 use super::parallel;
 use super::progress::{Progress, ProgressEvent};
 use super::record::{Origin, disturbed, parse_config, record};
-use super::registry::{Download, RegistryOptions, Repository, deliver};
+use super::registry::{self, Download, RegistryOptions, Repository, deliver};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest};
 use crate::spec::image::ImageConfig;
@@ -55,11 +55,7 @@ pub fn pull(
     store.gc_tmp()?;
     progress.update(ProgressEvent::Trying(reference));
     let context = || format!("cannot pull {reference}");
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")?;
+    let runtime = registry::runtime()?;
     let repository = Arc::new(Repository::new(reference, options).context(context)?);
     let described =
         runtime.block_on(describe(store, &repository, reference, platform)).context(context)?;

@@ -14,6 +14,7 @@ mod info;
 mod lifecycle;
 mod limits;
 mod listing;
+mod login;
 mod logs;
 mod mounts;
 mod network;

@@ -5,6 +5,7 @@ mod import;
 mod inspect;
 mod list;
 mod load;
+mod login;
 mod pull;
 mod remove;
 mod tag;
@@ -14,6 +15,10 @@ pub use import::import;
 pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
 pub use remove::{remove, users};
 pub use tag::{tag, untag};

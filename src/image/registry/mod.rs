@@ -8,6 +8,7 @@ mod credentials;
 mod download;
 mod endpoint;
 mod failure;
+mod login;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -20,6 +21,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
@@ -27,9 +29,13 @@ use challenge::Challenge;
 use credentials::Credentials;
 pub(crate) use download::{Download, deliver};
 use endpoint::{Endpoint, is_loopback};
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
 
 use super::manifest::{Blob, MEDIA_TYPES};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
 use crate::store::blob::{MAX_DOCUMENT, digest_of};
@@ -92,22 +98,33 @@ enum Target<'a> {
     Url(&'a Url),
 }
 
-#[derive(Deserialize)]
+/// What a token server answers.
 struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
+    /// What the registry is shown.
+    text: String,
+    /// With what further ones can be got, in place of the password.
+    refresh: Option<String>,
 }
 
 impl Repository {
     /// Gets ready to talk to a repository; sends nothing yet.
     pub(crate) fn new(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
-        let registry = reference.registry();
-        let insecure = endpoint::insecure_registries();
-        let endpoint = Endpoint::new(registry, options.tls_verify, &insecure);
         let credentials = match &options.credentials {
             Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
             None => credentials::find(reference, options.authfile.as_deref())?,
         };
+        Self::with_credentials(reference.registry(), reference.path(), credentials, options)
+    }
+
+    /// As [`Repository::new`], as somebody or nobody. An empty path stands for the registry as a whole.
+    fn with_credentials(
+        registry: &str,
+        path: &str,
+        credentials: Option<Credentials>,
+        options: &RegistryOptions,
+    ) -> Result<Self> {
+        let insecure = endpoint::insecure_registries();
+        let endpoint = Endpoint::new(registry, options.tls_verify, &insecure);
         let mut builder = Client::builder()
             .tls_backend_preconfigured(tls::config(registry, endpoint.verify)?)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -135,7 +152,7 @@ impl Repository {
             client,
             endpoint,
             base: RwLock::new(None),
-            path: reference.path().to_owned(),
+            path: path.to_owned(),
             credentials,
             authorization: RwLock::new(Authorization::None),
         })
@@ -349,8 +366,8 @@ impl Repository {
             .collect();
         for challenge in &challenges {
             if let Challenge::Bearer { realm, service, scope } = challenge {
-                let token = self.token(realm, service.as_deref(), scope.as_deref()).await?;
-                *authorization = Authorization::Bearer(token);
+                let token = self.token(realm, service.as_deref(), scope.as_deref(), false).await?;
+                *authorization = Authorization::Bearer(token.text);
                 return Ok(true);
             }
         }
@@ -362,12 +379,8 @@ impl Repository {
         Ok(false)
     }
 
-    async fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: Option<&str>,
-    ) -> Result<String> {
+    /// Returns the address of a token server that may be told who we are.
+    fn token_server(&self, realm: &str) -> Result<Url> {
         let invalid = || {
             let host = &self.endpoint.host;
             Error::new(
@@ -375,15 +388,31 @@ impl Repository {
                 format!("registry `{host}` names a bad token server `{realm}`"),
             )
         };
-        let mut url = Url::parse(realm).map_err(|_| invalid())?;
-        let host = url.host_str().ok_or_else(invalid)?.to_owned();
+        let url = Url::parse(realm).map_err(|_| invalid())?;
+        let host = url.host_str().ok_or_else(invalid)?;
         let encrypted = url.scheme() == "https";
-        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(&host) {
+        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(host) {
             return Err(invalid().hint("it would get your password without encryption"));
         }
-        let own_scope = format!("repository:{}:pull", self.path);
+        Ok(url)
+    }
+
+    /// Gets a token; `lasting` asks for one with which further ones can be got, too.
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+        lasting: bool,
+    ) -> Result<Token> {
+        let mut url = self.token_server(realm)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let own_scope = match self.path.as_str() {
+            "" => String::new(),
+            path => format!("repository:{path}:pull"),
+        };
         let scope = scope.unwrap_or(&own_scope);
-        let request = if let Some(Credentials::Identity(token)) = &self.credentials {
+        let request = if let Some(Credentials::Identity(_, token)) = &self.credentials {
             // The encoding of a form is that of a query.
             let mut form = url.clone();
             form.query_pairs_mut()
@@ -402,9 +431,14 @@ impl Repository {
             if let Some(service) = service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", scope);
+            if !scope.is_empty() {
+                query.append_pair("scope", scope);
+            }
             if let Some(Credentials::Password(user, password)) = &self.credentials {
                 query.append_pair("account", user);
+                if lasting {
+                    query.append_pair("client_id", "barge").append_pair("offline_token", "true");
+                }
                 drop(query);
                 self.client.get(url).basic_auth(user, Some(password))
             } else {
@@ -417,12 +451,30 @@ impl Repository {
             return Err(failure::refused(&host, response, self.credentials.is_some()).await);
         }
         let data = self.body(response).await?;
-        let token: Option<Token> = serde_json::from_slice(&data).ok();
-        token
-            .and_then(|token| token.token.or(token.access_token))
-            .filter(|token| !token.is_empty())
-            .ok_or_else(|| {
-                Error::new(Kind::Unavailable, format!("token server `{host}` gave no token"))
-            })
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            refresh_token: Option<String>,
+        }
+        let answer: Answer = serde_json::from_slice(&data).unwrap_or_default();
+        let given = |text: &String| !text.is_empty();
+        let refresh = answer.refresh_token.filter(given);
+        match answer.token.filter(given).or(answer.access_token.filter(given)) {
+            Some(text) => Ok(Token { text, refresh }),
+            None => {
+                Err(Error::new(Kind::Unavailable, format!("token server `{host}` gave no token")))
+            }
+        }
     }
+}
+
+/// Makes what the network side runs on; it ends with the command.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context(|| "cannot set up the network")
 }
