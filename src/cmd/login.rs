@@ -162,27 +162,37 @@ impl LoginDialog for Dialog<'_> {
     }
 
     fn password(&mut self) -> Result<String> {
-        let stdin = std::io::stdin();
-        if !rustix::termios::isatty(&stdin) {
+        if !can_ask() {
             return Err(Error::new(
                 Kind::Invalid,
                 "cannot ask for the password: standard input is not a terminal",
             )
             .hint("pass --username and --password-stdin"));
         }
-        output::complain("Password: ");
-        // Without echo; keys that would kill us come as bytes, so that it is always undone.
-        let raw = Raw::new(stdin.as_fd()).context(|| "cannot set up the terminal")?;
-        let typed = type_in(|| {
-            let mut byte = [0];
-            let length = rustix::io::retry_on_intr(|| rustix::io::read(&stdin, &mut byte))
-                .context(|| "cannot read the password")?;
-            Ok((length == 1).then_some(byte[0]))
-        });
-        drop(raw);
-        output::complain("\n");
-        typed
+        ask_secret("Password: ")
     }
+}
+
+/// Tells whether there is somebody to ask.
+pub(super) fn can_ask() -> bool {
+    rustix::termios::isatty(rustix::stdio::stdin())
+}
+
+/// Asks for something on the terminal without showing what is typed.
+pub(super) fn ask_secret(question: &str) -> Result<String> {
+    output::complain(question);
+    let stdin = std::io::stdin();
+    // Keys that would kill us come as bytes, so that the echo is always there again.
+    let raw = Raw::new(stdin.as_fd()).context(|| "cannot set up the terminal")?;
+    let typed = type_in(|| {
+        let mut byte = [0];
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&stdin, &mut byte))
+            .context(|| "cannot read what is typed")?;
+        Ok((length == 1).then_some(byte[0]))
+    });
+    drop(raw);
+    output::complain("\n");
+    typed
 }
 
 /// Collects what is typed up to the end of the line.
@@ -198,7 +208,7 @@ fn type_in(mut next: impl FnMut() -> Result<Option<u8>>) -> Result<String> {
             Some(b'\r' | b'\n') => break,
             None | Some(END) if !typed.is_empty() => break,
             None | Some(END | INTERRUPT) => {
-                return Err(Error::new(Kind::Invalid, "no password was given"));
+                return Err(Error::new(Kind::Invalid, "the question was not answered"));
             }
             Some(BACKSPACE | DELETE) => {
                 // A letter may be several bytes.
@@ -209,7 +219,7 @@ fn type_in(mut next: impl FnMut() -> Result<Option<u8>>) -> Result<String> {
         }
     }
     String::from_utf8(typed)
-        .map_err(|_| Error::new(Kind::Invalid, "the password is not valid UTF-8"))
+        .map_err(|_| Error::new(Kind::Invalid, "what was typed is not valid UTF-8"))
 }
 
 #[cfg(test)]

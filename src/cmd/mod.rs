@@ -12,6 +12,7 @@ mod output;
 mod parse;
 mod progress;
 mod request;
+mod signing;
 mod table;
 mod template;
 mod tree;
@@ -28,6 +29,7 @@ mod logout;
 mod logs;
 mod ps;
 mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;
@@ -74,6 +76,7 @@ const COMMANDS: Group = group(
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
+        verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
@@ -119,6 +122,7 @@ const IMAGE: Group = group(
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
+        verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),

@@ -29,6 +29,9 @@ pub(crate) struct RegistryFlags {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
+    /// File that says whose signatures images must have
+    #[arg(long, value_name = "FILE")]
+    signature_policy: Option<PathBuf>,
     /// Insist on HTTPS with a valid certificate
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
     tls_verify: Option<bool>,
@@ -57,6 +60,7 @@ impl RegistryFlags {
                 tls_verify: self.tls_verify,
                 credentials,
                 authfile: self.authfile.clone(),
+                signature_policy: self.signature_policy.clone(),
             },
         }
     }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::ingest::{Expected, layer};
 use super::manifest::{Blob, Document, Manifest, choose};
 use super::parallel;
+use super::policy::{Candidate, Policy};
 use super::progress::{Progress, ProgressEvent};
 use super::record::{Origin, disturbed, parse_config, record};
 use super::registry::{self, Download, RegistryOptions, Repository, deliver};
@@ -57,8 +58,9 @@ pub fn pull(
     let context = || format!("cannot pull {reference}");
     let runtime = registry::runtime()?;
     let repository = Arc::new(Repository::new(reference, options).context(context)?);
-    let described =
-        runtime.block_on(describe(store, &repository, reference, platform)).context(context)?;
+    let policy = Policy::load(options.signature_policy.as_deref()).context(context)?;
+    let described = describe(store, &repository, reference, platform, &policy);
+    let described = runtime.block_on(described).context(context)?;
     let host = Platform::host();
     let offered = &described.config;
     if platform
@@ -110,6 +112,7 @@ async fn describe(
     repository: &Repository,
     reference: &Reference,
     platform: Option<&Platform>,
+    policy: &Policy,
 ) -> Result<Description> {
     let (data, digest) = repository.manifest(reference.tag_or_digest()).await?;
     let (mut documents, mut digests) = (vec![data], vec![digest]);
@@ -127,6 +130,8 @@ async fn describe(
             manifest
         }
     };
+    let candidate = Candidate { name: reference, at: reference, manifest: &documents[0] };
+    policy.check(store, candidate, repository).await?;
     let config_bytes = match store.blobs().read(&manifest.config.digest) {
         Ok(Some(known)) => known,
         // A damaged one is replaced.

@@ -190,7 +190,7 @@ fn login_asks_on_a_terminal_without_echo() {
     let mut terminal = barge.command(["login", "-u", "user", &host]).terminal();
     terminal.expect("Password: ");
     terminal.send("sec\u{3}");
-    terminal.expect("no password was given");
+    terminal.expect("the question was not answered");
     terminal.exits(125);
     assert_eq!(terminal.settings().local_modes, before.local_modes);
 }

@@ -20,6 +20,7 @@ mod mounts;
 mod network;
 mod parallel;
 mod pull;
+mod push;
 mod refusals;
 mod restart;
 mod run;

@@ -7,6 +7,7 @@ mod list;
 mod load;
 mod login;
 mod pull;
+mod push;
 mod remove;
 mod tag;
 
@@ -20,12 +21,15 @@ pub use login::{
     logout_all,
 };
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub use push::push;
 pub use remove::{remove, users};
 pub use tag::{tag, untag};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
+pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
+pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
 
 /// Frees what a pull or load that has failed on a full disk leaves for the next try.
