@@ -41,9 +41,12 @@ impl FileFlags {
 /// Log in to a registry
 ///
 /// User and password are tried before they are kept. The registry may be a part of one, as in
-/// quay.io/team; without any it is docker.io.
+/// quay.io/team; without any it is the first in which short names are searched, or docker.io.
 #[derive(Args, Debug)]
 pub(crate) struct Login {
+    /// Directory with certificates for the registry
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
     #[command(flatten)]
     files: FileFlags,
     /// Print who is logged in, and do nothing else
@@ -99,8 +102,11 @@ impl Act for Login {
             }
             password = Some(read_password()?);
         }
-        let connection =
-            RegistryOptions { tls_verify: self.tls_verify, ..RegistryOptions::default() };
+        let connection = RegistryOptions {
+            tls_verify: self.tls_verify,
+            cert_dir: self.cert_dir,
+            ..RegistryOptions::default()
+        };
         let options = LoginOptions { registry: self.registry, user, password, files, connection };
         match images::login(&options, &mut Dialog { world })? {
             Outcome::Already(registry) => world.out.line(&format!(

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Log out of a registry
 ///
-/// The credentials that login has kept are forgotten; without a registry those for docker.io.
+/// The credentials that login has kept are forgotten.
 #[derive(Args, Debug)]
 pub(crate) struct Logout {
     /// Log out of all registries

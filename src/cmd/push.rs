@@ -53,7 +53,7 @@ impl Act for Push {
                 tls_verify: self.tls_verify,
                 credentials,
                 authfile: self.authfile,
-                signature_policy: None,
+                ..RegistryOptions::default()
             },
             signing: self.signing.options()?,
         };

@@ -6,6 +6,8 @@
 pub mod archive;
 pub mod builtin;
 mod compression;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod import;
 mod ingest;
 mod manifest;

@@ -19,6 +19,7 @@ pub mod network;
 pub mod platform;
 pub mod process;
 pub mod reference;
+pub mod registries;
 pub mod security;
 pub mod size;
 pub mod time;

@@ -20,7 +20,7 @@ pub use login::{
     CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
     logout_all,
 };
-pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
 pub use tag::{tag, untag};
@@ -39,6 +39,7 @@ fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
     if error.is_full_disk() {
         let lock = store.try_exclusive();
         // The failure to report is the first one.
+        drop(store.remove_partials());
         drop(lock.map(|lock| lock.map(|lock| store.images().collect_garbage(&lock))));
     }
 }

@@ -113,6 +113,15 @@ impl Policy {
         checked.await.map_err(|error| self.refusal(error, &scope))
     }
 
+    /// Tells whether an image of a registry is accepted whoever has signed it.
+    pub(crate) fn accepts_all(&self, name: &Reference) -> bool {
+        let requirements = self.requirements("docker", scope::of_reference(name));
+        requirements.is_none_or(|(_, requirements)| {
+            let accepts = |one: &Requirement| matches!(one, Requirement::InsecureAcceptAnything {});
+            requirements.iter().all(accepts)
+        })
+    }
+
     /// Checks images of this machine; no signatures come with them.
     pub(crate) fn check_local(&self, store: &Store, source: LocalSource<'_>) -> Result<()> {
         let (transport, path) = match source {

@@ -10,6 +10,7 @@ use super::credentials::{AuthFile, Credentials, Key};
 use super::{Authorization, RegistryOptions, Repository, Target, failure, runtime};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::reference::DEFAULT_REGISTRY;
+use crate::store::registries;
 
 /// Which file keeps the credentials; the usual one if nothing is said.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +23,7 @@ pub struct CredentialFiles {
 
 /// Who logs in, and where.
 pub struct LoginOptions {
-    /// The registry, or a part of it; docker.io if nothing is said.
+    /// The registry, or a part of it; the first in which short names are searched if nothing is said.
     pub registry: Option<String>,
     /// The user; asked for if nothing is said.
     pub user: Option<String>,
@@ -136,7 +137,14 @@ pub fn logout_all(files: &CredentialFiles) -> Result<()> {
 }
 
 fn key(registry: Option<&str>) -> Result<Key> {
-    registry.unwrap_or(DEFAULT_REGISTRY).parse()
+    match registry {
+        Some(registry) => registry.parse(),
+        // The first in which names without a registry are searched.
+        None => match registries::read()?.search().and_then(<[String]>::first) {
+            Some(registry) => registry.parse(),
+            None => DEFAULT_REGISTRY.parse(),
+        },
+    }
 }
 
 fn choose(files: &CredentialFiles) -> Result<AuthFile> {
@@ -149,8 +157,7 @@ fn not_logged_in(key: &Key) -> Error {
 
 /// Tries credentials, and returns what is to be kept: a token for them if the registry gives one.
 fn verify(key: &Key, credentials: Credentials, options: &RegistryOptions) -> Result<Credentials> {
-    let repository =
-        Repository::with_credentials(key.registry(), "", Some(credentials.clone()), options)?;
+    let repository = Repository::of_registry(key.registry(), Some(credentials.clone()), options)?;
     let refresh = runtime()?.block_on(repository.introduce()).map_err(|error| {
         if error.kind() == Kind::Unauthorized {
             let message = format!("logging into \"{key}\": invalid username/password");

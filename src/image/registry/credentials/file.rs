@@ -88,17 +88,44 @@ impl AuthFile {
 
     /// Finds the credentials that are in effect: from this file if it was named, else from any.
     pub(crate) fn find(&self, key: &Key) -> Result<Option<Credentials>> {
-        if !self.is_named {
-            return super::find_in_usual_files(key);
-        }
-        match self.read()? {
-            Some(data) => look_up(key, &self.path, &data),
-            None => Ok(None),
+        super::find_with_helpers(key, || match self.is_named {
+            false => super::find_in_usual_files(key),
+            true => match self.read()? {
+                Some(data) => look_up(key, &self.path, &data),
+                None => Ok(None),
+            },
+        })
+    }
+
+    /// Returns who keeps credentials in this file's stead, and this file in its place among them.
+    fn keepers(&self) -> Result<Vec<String>> {
+        match self.is_docker {
+            true => Ok(vec![super::FILES.to_owned()]),
+            false => super::keepers(),
         }
     }
 
     /// Keeps credentials in place of those that were there; returns where they are now.
     pub(crate) fn store(&self, key: &Key, credentials: &Credentials) -> Result<String> {
+        let mut failure = None;
+        for keeper in self.keepers()? {
+            let kept = match keeper.as_str() {
+                super::FILES => self.store_in_file(key, credentials),
+                program if key.is_part() => Err(no_parts(program)),
+                program => Helper(program)
+                    .store(key.registry(), credentials)
+                    .map(|()| format!("credential helper: {program}")),
+            };
+            match kept {
+                Ok(place) => return Ok(place),
+                // The next one may do it.
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::new(Kind::Internal, "nobody keeps credentials")))
+    }
+
+    fn store_in_file(&self, key: &Key, credentials: &Credentials) -> Result<String> {
         if self.is_docker && key.is_part() {
             return Err(Error::new(
                 Kind::Invalid,
@@ -112,10 +139,7 @@ impl AuthFile {
             let mut kept_in = self.path.display().to_string();
             let entry = match helper(document, key) {
                 Some((program, _)) if key.is_part() => {
-                    return Err(Error::new(
-                        Kind::Unsupported,
-                        format!("namespaced key is not supported for credential helper {program}"),
-                    ));
+                    return Err(no_parts(&program));
                 }
                 Some((program, server)) => {
                     Helper(&program).store(&server, credentials)?;
@@ -138,6 +162,18 @@ impl AuthFile {
 
     /// Forgets the credentials under a key; `false` if there are none.
     pub(crate) fn remove(&self, key: &Key) -> Result<bool> {
+        let mut found = false;
+        for keeper in self.keepers()? {
+            found |= match keeper.as_str() {
+                super::FILES => self.remove_from_file(key)?,
+                _ if key.is_part() => false,
+                program => Helper(program).erase(key.registry())?,
+            };
+        }
+        Ok(found)
+    }
+
+    fn remove_from_file(&self, key: &Key) -> Result<bool> {
         if self.read()?.is_none() {
             return Ok(false);
         }
@@ -159,6 +195,13 @@ impl AuthFile {
 
     /// Forgets all credentials.
     pub(crate) fn remove_all(&self) -> Result<()> {
+        self.keepers()?.iter().try_for_each(|keeper| match keeper.as_str() {
+            super::FILES => self.empty_file(),
+            program => Helper(program).erase_all(),
+        })
+    }
+
+    fn empty_file(&self) -> Result<()> {
         if self.read()?.is_none() {
             return Ok(());
         }
@@ -239,6 +282,14 @@ fn helper(document: &Map<String, Value>, key: &Key) -> Option<(String, String)> 
         let program = creds_store.filter(|program| !program.is_empty())?;
         Some((program, key.for_docker().to_owned()))
     })
+}
+
+/// The error for a program that knows whole registries only.
+fn no_parts(program: &str) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!("namespaced key is not supported for credential helper {program}"),
+    )
 }
 
 fn entry(credentials: &Credentials) -> Value {

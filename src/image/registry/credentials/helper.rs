@@ -1,7 +1,8 @@
-//! Programs that keep credentials: `docker-credential-NAME` with `get`, `store` and `erase`.
+//! Programs that keep credentials: `docker-credential-NAME` with `get`, `store`, `erase` and `list`.
 //!
 //! They read from standard input and answer on standard output, errors too; the status says which.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -69,6 +70,14 @@ impl Helper<'_> {
         // Some say yes to everything.
         let known = self.run("get", server.as_bytes()).context(context)?.is_some();
         Ok(self.run("erase", server.as_bytes()).context(context)?.is_some() && known)
+    }
+
+    /// Lets all credentials be forgotten.
+    pub(super) fn erase_all(&self) -> Result<()> {
+        let context = || format!("cannot list the credentials of {}", self.program());
+        let Some(answer) = self.run("list", b"").context(context)? else { return Ok(()) };
+        let users: BTreeMap<String, String> = serde_json::from_slice(&answer).context(context)?;
+        users.keys().try_for_each(|server| self.erase(server).map(drop))
     }
 
     fn program(&self) -> String {

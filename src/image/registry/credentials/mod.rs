@@ -8,10 +8,12 @@ mod key;
 use std::path::{Path, PathBuf};
 
 pub(crate) use file::AuthFile;
+use helper::Helper;
 pub(crate) use key::Key;
 
 use crate::error::{Context, Result};
 use crate::spec::reference::Reference;
+use crate::store::registries;
 
 /// What proves who we are.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,11 +43,43 @@ pub(crate) fn find(reference: &Reference, explicit: Option<&Path>) -> Result<Opt
 /// As [`find`], for a registry or a part of it.
 pub(crate) fn find_by_key(key: &Key, explicit: Option<&Path>) -> Result<Option<Credentials>> {
     let named = explicit.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE"));
-    if let Some(path) = named {
-        let data = std::fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
-        return file::look_up(key, &path, &data);
+    find_with_helpers(key, || match &named {
+        Some(path) => {
+            let data = std::fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+            file::look_up(key, path, &data)
+        }
+        None => find_in_usual_files(key),
+    })
+}
+
+/// Asks the files and the programs that `registries.conf` lists, in its order.
+fn find_with_helpers(
+    key: &Key,
+    in_files: impl Fn() -> Result<Option<Credentials>>,
+) -> Result<Option<Credentials>> {
+    let mut failure = None;
+    for keeper in keepers()? {
+        let found = match keeper.as_str() {
+            FILES => in_files(),
+            program => Helper(program).get(key.registry()),
+        };
+        match found {
+            Ok(Some(found)) => return Ok(Some(found)),
+            Ok(None) => {}
+            // The next one may have what is wanted.
+            Err(error) => drop(failure.get_or_insert(error)),
+        }
     }
-    find_in_usual_files(key)
+    failure.map_or(Ok(None), Err)
+}
+
+/// What stands for the files among the programs that keep credentials.
+const FILES: &str = "containers-auth.json";
+
+/// Returns who keeps credentials: programs, and files.
+fn keepers() -> Result<Vec<String>> {
+    let configured = registries::read()?.credential_helpers().map(<[String]>::to_vec);
+    Ok(configured.filter(|list| !list.is_empty()).unwrap_or_else(|| vec![FILES.to_owned()]))
 }
 
 fn find_in_usual_files(key: &Key) -> Result<Option<Credentials>> {
