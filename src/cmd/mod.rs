@@ -13,6 +13,7 @@ mod output;
 mod parse;
 mod progress;
 mod request;
+mod signing;
 mod table;
 mod template;
 mod tree;
@@ -25,6 +26,8 @@ mod images;
 mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod manifest;
 mod ps;
@@ -71,6 +74,8 @@ const COMMANDS: Group = group(
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
+        verb::<login::Login>(&["login"], "[REGISTRY]"),
+        verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),

@@ -8,6 +8,7 @@ use super::World;
 use super::access::AccessFlags;
 use super::exit::Status;
 use super::progress::Display;
+use super::signing::SigningFlags;
 use super::tree::Act;
 use crate::engine::images::{self, PushOptions};
 use crate::error::{Context, Result};
@@ -25,6 +26,8 @@ pub(crate) struct Push {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
@@ -35,7 +38,8 @@ pub(crate) struct Push {
 
 impl Act for Push {
     fn act(self, world: &mut World) -> Result<Status> {
-        let options = PushOptions { registry: self.access.options()? };
+        let options =
+            PushOptions { registry: self.access.options()?, signing: self.signing.options()? };
         let engine = world.power()?;
         let display = Display::new(self.quiet);
         let destination = self.destination.as_deref();

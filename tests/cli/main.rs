@@ -15,6 +15,7 @@ mod info;
 mod lifecycle;
 mod limits;
 mod listing;
+mod login;
 mod logs;
 mod manifest;
 mod manifests;
