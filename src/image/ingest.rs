@@ -52,6 +52,7 @@ pub(crate) fn layer<R: BufRead>(
         Some(_) => Some(store.blobs().begin()?),
         None => None,
     };
+    let squash = store.ignores_chown_errors();
     let mut stream = Incoming {
         input,
         blob,
@@ -67,7 +68,7 @@ pub(crate) fn layer<R: BufRead>(
         let diff = draft.diff();
         let unpacker = scope.spawn(move || {
             let mut tar = Tar::new(arriving, returned);
-            let info = unpack(&mut tar, diff)?;
+            let info = unpack(&mut tar, diff, squash)?;
             // What follows the archive's end counts for the digest.
             io::copy(&mut tar, &mut io::sink()).context(|| "cannot read the layer")?;
             Ok((info, DiffId(Digest::from_sha256(&tar.hash.finalize().into()))))

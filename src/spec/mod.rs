@@ -21,4 +21,5 @@ pub mod process;
 pub mod reference;
 pub mod security;
 pub mod size;
+pub mod storage;
 pub mod time;

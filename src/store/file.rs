@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::driver;
 use crate::error::{Context, Result};
 
 /// Replaces `path` by `data`; readers see the old file or the new one, never a part.
@@ -123,6 +124,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 ///
 /// Symbolic links are removed, never followed; directories without permissions are opened up.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    driver::discard(path);
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

@@ -165,7 +165,7 @@ impl<'a> Images<'a> {
     }
 
     /// Removes layers and blobs that no image refers to: pulls that failed have left them for the next.
-    pub fn collect_garbage(&self, _makers_kept_away: &Lock) -> Result<()> {
+    pub fn collect_garbage(&self, makers_kept_away: &Lock) -> Result<()> {
         let mut layers = BTreeSet::new();
         let mut blobs = BTreeSet::new();
         for id in self.ids()? {
@@ -194,7 +194,16 @@ impl<'a> Images<'a> {
                 self.store.blobs().remove(&blob)?;
             }
         }
-        Ok(())
+        self.collect_chains(makers_kept_away)
+    }
+
+    /// Removes the trees that drivers made of layers of images that are gone.
+    pub fn collect_chains(&self, makers_kept_away: &Lock) -> Result<()> {
+        let mut images = Vec::new();
+        for id in self.ids()? {
+            images.extend(self.get(&id)?.map(|image| image.layers));
+        }
+        self.store.collect_chains(images.iter().map(Vec::as_slice), makers_kept_away)
     }
 
     /// As [`find`](Self::find); a missing image is an error.
@@ -367,7 +376,7 @@ impl<'a> Images<'a> {
     /// Removes an image, its names, and the layers and blobs that no other image has.
     ///
     /// The caller holds [`Store::exclusive`] and has made sure that no container uses the image.
-    pub fn remove(&self, id: &ImageId, _makers_kept_away: &Lock) -> Result<Vec<Removal>> {
+    pub fn remove(&self, id: &ImageId, makers_kept_away: &Lock) -> Result<Vec<Removal>> {
         let lock = self.lock()?;
         let named = self.with_names(self.get(id)?.ok_or_else(|| not_known(id.hex()))?)?;
         let mut done = Vec::new();
@@ -396,6 +405,7 @@ impl<'a> Images<'a> {
         for blob in &blobs {
             self.store.blobs().remove(blob)?;
         }
+        self.collect_chains(makers_kept_away)?;
         Ok(done)
     }
 }

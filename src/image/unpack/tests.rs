@@ -73,7 +73,7 @@ impl Archive {
         fs::create_dir(&root).unwrap();
         fs::create_dir(top.path().join("etc")).unwrap();
         fs::write(top.path().join("etc/witness"), "untouched").unwrap();
-        let result = unpack(self.0.as_slice(), &root);
+        let result = unpack(self.0.as_slice(), &root, false);
         assert_eq!(fs::read_to_string(top.path().join("etc/witness")).unwrap(), "untouched");
         assert_eq!(fs::read_dir(top.path()).unwrap().count(), 2);
         assert_eq!(fs::read_dir(top.path().join("etc")).unwrap().count(), 1);
