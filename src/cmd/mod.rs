@@ -11,6 +11,7 @@ mod listing;
 mod output;
 mod parse;
 mod progress;
+mod prompt;
 mod request;
 mod table;
 mod template;
@@ -19,11 +20,14 @@ mod tree;
 mod completion;
 mod exec;
 mod history;
+mod image_mount;
+mod image_tree;
 mod images;
 mod info;
 mod inspect;
 mod load;
 mod logs;
+mod prune;
 mod ps;
 mod pull;
 mod rm;
@@ -31,6 +35,7 @@ mod rmi;
 mod run;
 mod start;
 mod stop;
+mod system_df;
 mod version;
 mod wait;
 
@@ -114,9 +119,13 @@ const IMAGE: Group = group(
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<image_mount::ImageMount>(&["mount"], "[IMAGE...]"),
+        verb::<prune::ImagePrune>(&["prune"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
+        verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
     ],
 );
@@ -124,7 +133,12 @@ const IMAGE: Group = group(
 const SYSTEM: Group = group(
     &["system"],
     "Manage barge itself",
-    &[verb::<info::Check>(&["check", "doctor"], ""), verb::<info::Info>(&["info"], "")],
+    &[
+        verb::<info::Check>(&["check", "doctor"], ""),
+        verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<info::Info>(&["info"], ""),
+        verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
 );
 
 /// What a command works on.

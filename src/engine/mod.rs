@@ -7,6 +7,7 @@
 mod anew;
 mod bundle;
 mod create;
+mod disk;
 pub mod exec;
 mod finish;
 mod frame;
@@ -18,6 +19,7 @@ mod list;
 mod logs;
 pub mod monitor;
 mod outgoing;
+mod prune;
 mod remove;
 mod session;
 mod start;
@@ -27,10 +29,12 @@ mod wait;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use disk::{DiskUsage, Total};
 pub use exec::ExecSpec;
 pub use host::Host;
 pub use info::{Counts, Info};
 pub use logs::{LogLine, LogOptions, LogStream};
+pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, Session, Streams};
 pub use start::hold_signals;

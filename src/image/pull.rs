@@ -21,6 +21,7 @@ use crate::spec::image::ImageConfig;
 use crate::spec::platform::Platform;
 use crate::spec::reference::{BUILTIN_REGISTRY, Reference};
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 
 /// How often layers that others remove under our hands are fetched again.
@@ -35,6 +36,15 @@ struct Description {
     digests: Vec<Digest>,
     config_bytes: Vec<u8>,
     config: ImageConfig,
+}
+
+impl Description {
+    /// Returns all that the image will consist of.
+    fn parts(&self) -> Parts {
+        let blobs = self.manifest.layers.iter().map(|blob| &blob.digest);
+        let blobs = blobs.chain(&self.digests).chain([&self.manifest.config.digest]);
+        Parts::of(&self.config.rootfs.diff_ids, blobs)
+    }
 }
 
 /// Pulls an image and names it.
@@ -90,6 +100,7 @@ pub fn pull(
     if reference.digest().is_none() {
         names.push(reference.clone());
     }
+    let _pin = store.pin(&described.parts())?;
     for _ in 0..ROUNDS {
         let missing = missing(store, &described, progress);
         fetch(store, &runtime, &repository, missing, progress).context(context)?;

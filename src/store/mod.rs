@@ -20,7 +20,8 @@
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
-//! └── tmp/NAME/                    things being made; dead if their lock can be taken
+//! └── tmp/NAME/                    things being made or erased; dead if their lock can be taken
+//!     └── NAME.pin                 what somebody makes an image of
 //! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
@@ -38,6 +39,7 @@ pub mod blob;
 pub mod container;
 pub mod draft;
 pub mod file;
+pub mod garbage;
 pub mod image;
 pub mod layer;
 pub mod lease;

@@ -1,22 +1,30 @@
 //! What users do with images: one verb a file.
 
+mod filter;
 mod history;
 mod import;
 mod inspect;
 mod list;
 mod load;
+mod mount;
+mod prune;
 mod pull;
 mod remove;
 mod tag;
+mod tree;
 
 pub use history::{HistoryEntry, history};
 pub use import::import;
 pub use inspect::{Inspection, inspect};
-pub use list::{exists, list};
+pub(super) use list::usage;
+pub use list::{ListOptions, Listing, Usage, exists, list};
 pub use load::load;
+pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
+pub use prune::{PruneOptions, prune};
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
-pub use remove::{remove, users};
+pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use tag::{tag, untag};
+pub use tree::{LayerNode, Tree, tree};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
@@ -28,8 +36,16 @@ pub use crate::image::registry::RegistryOptions;
 /// After any other failure it stays, and the next try goes on from there.
 fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
     if error.is_full_disk() {
-        let lock = store.try_exclusive();
+        let freed = store.try_exclusive().and_then(|lock| match lock {
+            Some(lock) => {
+                let garbage = store.collect_garbage(&lock)?;
+                drop(lock);
+                garbage.erase()
+            }
+            // Others are making something; it is not to be waited for.
+            None => Ok(0),
+        });
         // The failure to report is the first one.
-        drop(lock.map(|lock| lock.map(|lock| store.images().collect_garbage(&lock))));
+        drop(freed);
     }
 }
