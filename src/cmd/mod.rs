@@ -30,6 +30,7 @@ mod logs;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;
@@ -75,6 +76,7 @@ const COMMANDS: Group = group(
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
+        verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
@@ -122,6 +124,7 @@ const IMAGE: Group = group(
         verb::<image_mount::ImageMount>(&["mount"], "[IMAGE...]"),
         verb::<prune::ImagePrune>(&["prune"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
+        verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),

@@ -131,6 +131,9 @@ impl Progress for Display {
             ProgressEvent::Present(layer) => {
                 self.line(&format!("Copying blob {layer} skipped: already exists"));
             }
+            ProgressEvent::Skipped(digest) => {
+                self.line(&format!("Copying blob {digest} skipped: already exists"));
+            }
             ProgressEvent::Layer { digest, done, total } => {
                 self.layer(digest.as_str(), Layer::Arriving { done, total });
             }

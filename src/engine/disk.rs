@@ -43,7 +43,7 @@ pub struct Total {
 impl Engine {
     /// Finds out what takes how much space.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
-        let (images, _) = self.store().images().list()?;
+        let images = self.store().images().list()?;
         let mut usage = images::usage(self.store(), &images)?;
         let mut containers = Total::default();
         let mut each_container = Vec::new();

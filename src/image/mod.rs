@@ -13,6 +13,7 @@ mod parallel;
 mod pax;
 pub mod progress;
 pub mod pull;
+pub mod push;
 mod record;
 pub mod registry;
 mod sparse;

@@ -123,6 +123,13 @@ impl Store {
         }
     }
 
+    /// Sends to the disk what was written until now.
+    pub fn flush(&self) -> Result<()> {
+        let context = || format!("cannot write {} to the disk", self.root.display());
+        let root = File::open(&self.root).context(context)?;
+        syncfs(&root).context(context)
+    }
+
     /// Makes drafts durable and moves them to their places, all of them with one flush.
     ///
     /// A layer or blob that somebody else published meanwhile is the same one; ours is dropped.

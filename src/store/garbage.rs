@@ -219,7 +219,7 @@ mod tests {
         assert!(late.is_none());
         assert!(store.images().untag(&"y".parse().unwrap()).unwrap());
         assert!(!store.images().untag(&"y".parse().unwrap()).unwrap());
-        assert_eq!(store.images().list().unwrap().0[0].names.len(), 0);
+        assert_eq!(store.images().list().unwrap()[0].names.len(), 0);
     }
 
     #[test]

@@ -256,8 +256,13 @@ impl<'a> Images<'a> {
         Ok(self.ids()?.len())
     }
 
-    /// Reads all images with their names, the newest first; see [`read_all`](Self::read_all).
-    pub fn list(&self) -> Result<(Vec<NamedImage>, Vec<Damaged>)> {
+    /// Reads all images with their names, the newest first; those that are damaged are left out.
+    pub fn list(&self) -> Result<Vec<NamedImage>> {
+        Ok(self.list_all()?.0)
+    }
+
+    /// As [`list`](Self::list); also returns what is wrong with records that are damaged.
+    pub fn list_all(&self) -> Result<(Vec<NamedImage>, Vec<Damaged>)> {
         let (images, damaged) = self.read_all()?;
         let mut names = self.all_names()?;
         let named = |image: Image| {
@@ -479,6 +484,6 @@ pub(super) mod tests {
         let named = store.images().with_names(two).unwrap();
         let names: Vec<_> = named.names.iter().map(Reference::familiar).collect();
         assert_eq!(names, ["x:latest", "localhost/x:2", "localhost/y:latest"]);
-        assert_eq!(store.images().list().unwrap().0.len(), 2);
+        assert_eq!(store.images().list().unwrap().len(), 2);
     }
 }

@@ -19,6 +19,7 @@ mod mounts;
 mod network;
 mod parallel;
 mod pull;
+mod push;
 mod refusals;
 mod restart;
 mod run;

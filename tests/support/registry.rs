@@ -37,6 +37,13 @@ impl Registry {
         Self::serve(storage, &Place::host(), "delete: {enabled: true}")
     }
 
+    /// Starts an empty registry where `place` can reach it.
+    pub(crate) fn empty(place: &Place) -> Self {
+        let settings = tempfile::tempdir().expect("there is space");
+        let storage = settings.path().join("storage");
+        Self::serve_with(&storage, place, "delete: {enabled: true}", settings)
+    }
+
     /// Starts a registry that asks for a name and a password: `user` and `secret`.
     pub(crate) fn with_password(place: &Place) -> Self {
         // The password in the form of `htpasswd -B`.

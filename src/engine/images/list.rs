@@ -46,7 +46,7 @@ pub struct Usage {
 pub fn list(store: &Store, options: &ListOptions) -> Result<Listing> {
     check_filters(&options.filters, &LIST_KEYS)?;
     let filters = Filters::new(store, &options.filters, now())?;
-    let (all, damaged) = store.images().list()?;
+    let (all, damaged) = store.images().list_all()?;
     let usage = if options.usage { usage(store, &all)? } else { HashMap::new() };
     let mut images = Vec::new();
     for mut named in all {

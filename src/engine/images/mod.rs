@@ -9,6 +9,7 @@ mod load;
 mod mount;
 mod prune;
 mod pull;
+mod push;
 mod remove;
 mod tag;
 mod tree;
@@ -22,6 +23,7 @@ pub use load::load;
 pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub use push::push;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use tag::{tag, untag};
 pub use tree::{LayerNode, Tree, tree};
@@ -29,6 +31,7 @@ pub use tree::{LayerNode, Tree, tree};
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
+pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
 
 /// Frees what a pull or load that has failed on a full disk leaves for the next try.

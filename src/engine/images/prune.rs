@@ -29,8 +29,7 @@ pub fn prune(engine: &Engine, options: &PruneOptions) -> Result<Removals> {
             .any(|filter| filter.key == "dangling" && parse_bool(&filter.value) == Some(false));
     let mut removals = Removals::default();
     let mut batch = Batch::begin(store)?;
-    let (images, _) = store.images().list()?;
-    for named in images {
+    for named in store.images().list()? {
         if !filters.pass(&named)? || !(all || named.names.is_empty()) {
             continue;
         }

@@ -62,7 +62,7 @@ pub fn remove(engine: &Engine, names: &[String], options: RemoveOptions) -> Resu
 
 /// Removes all images, as [`remove`] does.
 pub fn remove_all(engine: &Engine, options: RemoveOptions) -> Result<Removals> {
-    let (images, damaged) = engine.store().images().list()?;
+    let (images, damaged) = engine.store().images().list_all()?;
     let ids = images.into_iter().map(|named| named.image.id);
     let ids = ids.chain(damaged.into_iter().map(|damaged| damaged.id));
     let options = RemoveOptions { ignore: true, ..options };

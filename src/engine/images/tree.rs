@@ -45,7 +45,7 @@ pub fn tree(store: &Store, name: &str, requiring: bool) -> Result<Tree> {
     let images = store.images();
     let named = images.with_names(images.lookup(name)?)?;
     let mut forest = Forest::default();
-    for other in images.list()?.0 {
+    for other in images.list()? {
         forest.add(&other);
     }
     let chains = chains(&named.image.layers);

@@ -11,6 +11,7 @@ mod failure;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use challenge::Challenge;
 use credentials::Credentials;
 pub(crate) use download::{Download, deliver};
 use endpoint::{Endpoint, is_loopback};
+pub(crate) use upload::Content;
 
 use super::manifest::{Blob, MEDIA_TYPES};
 use crate::error::{Error, Kind, Result};
@@ -65,12 +67,16 @@ impl fmt::Debug for RegistryOptions {
 /// A repository of a registry.
 pub(crate) struct Repository {
     client: Client,
+    /// For uploads, which take as long as they take before an answer comes.
+    patient: Option<Client>,
     endpoint: Endpoint,
     /// Address of the API, chosen by the first request.
     base: RwLock<Option<Url>>,
     path: String,
     credentials: Option<Credentials>,
     authorization: RwLock<Authorization>,
+    /// What a token must be good for; if nothing is said, what the registry asks for.
+    scopes: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -82,7 +88,7 @@ enum Authorization {
 
 /// Where a request goes.
 #[derive(Clone, Copy)]
-#[expect(dead_code, reason = "uploads and logins follow")]
+#[expect(dead_code, reason = "logins follow")]
 enum Target<'a> {
     /// To a path of the API.
     Api(&'a str),
@@ -108,37 +114,31 @@ impl Repository {
             Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
             None => credentials::find(reference, options.authfile.as_deref())?,
         };
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls::config(registry, endpoint.verify)?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(IDLE_TIMEOUT)
-            .redirect(Policy::custom(|attempt| {
-                let was_encrypted =
-                    attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-                if was_encrypted && attempt.url().scheme() != "https" {
-                    attempt.error("it redirects to an address without encryption")
-                } else if attempt.previous().len() > 10 {
-                    attempt.error("too many redirects")
-                } else {
-                    attempt.follow()
-                }
-            }))
-            .referer(false)
-            .user_agent(concat!("barge/", env!("CARGO_PKG_VERSION")));
-        if endpoint.loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| {
-            Error::new(Kind::Internal, "cannot set up the HTTP client").caused_by(error)
-        })?;
+        let client = client(registry, &endpoint, Some(IDLE_TIMEOUT))?;
         Ok(Self {
             client,
+            patient: None,
             endpoint,
             base: RwLock::new(None),
             path: reference.path().to_owned(),
             credentials,
             authorization: RwLock::new(Authorization::None),
+            scopes: Vec::new(),
         })
+    }
+
+    /// As [`new`](Self::new), for uploads: also to take blobs over from other repositories of the registry.
+    pub(crate) fn for_push(
+        reference: &Reference,
+        options: &RegistryOptions,
+        mounted: &[String],
+    ) -> Result<Self> {
+        let mut repository = Self::new(reference, options)?;
+        repository.patient = Some(client(reference.registry(), &repository.endpoint, None)?);
+        let own = format!("repository:{}:pull,push", repository.path);
+        let others = mounted.iter().map(|path| format!("repository:{path}:pull"));
+        repository.scopes = std::iter::once(own).chain(others).collect();
+        Ok(repository)
     }
 
     /// Fetches a manifest or an index by tag or digest, and its digest.
@@ -300,7 +300,11 @@ impl Repository {
                     known.as_ref().is_some_and(|base| base.origin() == url.origin()),
                 ),
             };
-            let mut request = prepare(self.client.request(method.clone(), url));
+            let client = match &self.patient {
+                Some(patient) if matches!(*method, Method::PATCH | Method::PUT) => patient,
+                _ => &self.client,
+            };
+            let mut request = prepare(client.request(method.clone(), url));
             match authorization {
                 Authorization::Basic if trusted => {
                     if let Some(Credentials::Password(user, password)) = &self.credentials {
@@ -382,7 +386,10 @@ impl Repository {
             return Err(invalid().hint("it would get your password without encryption"));
         }
         let own_scope = format!("repository:{}:pull", self.path);
-        let scope = scope.unwrap_or(&own_scope);
+        let scopes: Vec<&str> = match self.scopes.as_slice() {
+            [] => vec![scope.unwrap_or(&own_scope)],
+            scopes => scopes.iter().map(String::as_str).collect(),
+        };
         let request = if let Some(Credentials::Identity(token)) = &self.credentials {
             // The encoding of a form is that of a query.
             let mut form = url.clone();
@@ -392,7 +399,7 @@ impl Repository {
                 .append_pair("client_id", "barge")
                 .append_pair("refresh_token", token)
                 .append_pair("service", service.unwrap_or_default())
-                .append_pair("scope", scope);
+                .append_pair("scope", &scopes.join(" "));
             self.client
                 .post(url)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -402,7 +409,9 @@ impl Repository {
             if let Some(service) = service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", scope);
+            for scope in scopes {
+                query.append_pair("scope", scope);
+            }
             if let Some(Credentials::Password(user, password)) = &self.credentials {
                 query.append_pair("account", user);
                 drop(query);
@@ -425,4 +434,33 @@ impl Repository {
                 Error::new(Kind::Unavailable, format!("token server `{host}` gave no token"))
             })
     }
+}
+
+/// Makes the HTTP client; an answer may keep nothing waiting for longer than `idle`.
+fn client(registry: &str, endpoint: &Endpoint, idle: Option<Duration>) -> Result<Client> {
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls::config(registry, endpoint.verify)?)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(Policy::custom(|attempt| {
+            let was_encrypted =
+                attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+            if was_encrypted && attempt.url().scheme() != "https" {
+                attempt.error("it redirects to an address without encryption")
+            } else if attempt.previous().len() > 10 {
+                attempt.error("too many redirects")
+            } else {
+                attempt.follow()
+            }
+        }))
+        .referer(false)
+        .user_agent(concat!("barge/", env!("CARGO_PKG_VERSION")));
+    if let Some(idle) = idle {
+        builder = builder.read_timeout(idle);
+    }
+    if endpoint.loopback {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| {
+        Error::new(Kind::Internal, "cannot set up the HTTP client").caused_by(error)
+    })
 }

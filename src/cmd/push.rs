@@ -1,0 +1,71 @@
+//! `barge push`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::World;
+use super::exit::Status;
+use super::progress::Display;
+use super::tree::Act;
+use crate::engine::images::{self, PushOptions, RegistryOptions};
+use crate::error::{Context, Result};
+
+/// Push an image to a registry
+///
+/// Without a destination it goes where its name says. The digest of its manifest is printed.
+#[derive(Args, Debug)]
+pub(crate) struct Push {
+    /// File with credentials of registries
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Credentials of the registry
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    /// Write the digest of the manifest to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+    /// Do not show progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// Insist on HTTPS with a valid certificate
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
+    tls_verify: Option<bool>,
+    /// Image, by name or ID
+    #[arg(value_name = "IMAGE", required = true)]
+    image: String,
+    /// Where to push it, as in quay.io/user/name:tag
+    #[arg(value_name = "DESTINATION")]
+    destination: Option<String>,
+}
+
+impl Act for Push {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
+            Some((user, password)) => (user.to_owned(), password.to_owned()),
+            None => (text.clone(), String::new()),
+        });
+        let options = PushOptions {
+            registry: RegistryOptions {
+                tls_verify: self.tls_verify,
+                credentials,
+                authfile: self.authfile,
+            },
+        };
+        let engine = world.power()?;
+        let display = Display::new(self.quiet);
+        let destination = self.destination.as_deref();
+        let pushed = images::push(engine.store(), &self.image, destination, &options, &display);
+        display.finish();
+        let (name, pushed) = pushed?;
+        if let Some(path) = &self.digestfile {
+            std::fs::write(path, pushed.digest.as_str())
+                .context(|| format!("cannot write {}", path.display()))?;
+        }
+        if !self.quiet {
+            let tag = name.tag_or_digest();
+            world.out.line(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
