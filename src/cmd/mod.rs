@@ -20,9 +20,12 @@ mod tree;
 mod completion;
 mod exec;
 mod history;
+mod image_diff;
 mod image_mount;
+mod image_scp;
 mod image_tree;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod load;
@@ -67,7 +70,7 @@ const COMMANDS: Group = group(
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<info::Info>(&["info"], ""),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
@@ -115,9 +118,10 @@ const IMAGE: Group = group(
     &["image"],
     "Manage images",
     &[
+        verb::<image_diff::ImageDiff>(&["diff"], "IMAGE [OTHER]"),
         verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
         verb::<history::History>(&["history"], "IMAGE"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
@@ -126,6 +130,7 @@ const IMAGE: Group = group(
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
         verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),

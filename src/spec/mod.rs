@@ -16,6 +16,7 @@ pub mod limits;
 pub mod mount;
 pub mod name;
 pub mod network;
+pub mod place;
 pub mod platform;
 pub mod process;
 pub mod reference;

@@ -1,21 +1,25 @@
 //! What users do with images: one verb a file.
 
+mod diff;
 mod filter;
 mod history;
 mod import;
 mod inspect;
 mod list;
 mod load;
+mod merged;
 mod mount;
 mod prune;
 mod pull;
 mod push;
 mod remove;
+mod scp;
 mod tag;
 mod tree;
 
+pub use diff::{Change, ChangeKind, diff};
 pub use history::{HistoryEntry, history};
-pub use import::import;
+pub use import::{ImportSource, import};
 pub use inspect::{Inspection, inspect};
 pub(super) use list::usage;
 pub use list::{ListOptions, Listing, Usage, exists, list};
@@ -25,6 +29,7 @@ pub use prune::{PruneOptions, prune};
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
 pub use push::push;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
+pub use scp::scp;
 pub use tag::{tag, untag};
 pub use tree::{LayerNode, Tree, tree};
 

@@ -12,6 +12,7 @@ mod failure;
 mod tests;
 mod tls;
 mod upload;
+mod web;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ use credentials::Credentials;
 pub(crate) use download::{Download, deliver};
 use endpoint::{Endpoint, is_loopback};
 pub(crate) use upload::Content;
+pub(crate) use web::WebFile;
 
 use super::manifest::{Blob, MEDIA_TYPES};
 use crate::error::{Error, Kind, Result};
