@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 
 use super::World;
 use super::exit::Status;
@@ -13,6 +13,7 @@ use super::ps::elapsed;
 use super::tree::Act;
 use crate::engine::images::{self, ListOptions, Listing};
 use crate::error::{Error, Kind, Result};
+use crate::spec::digest::Digest;
 use crate::spec::filter::Filter;
 use crate::spec::reference::Reference;
 use crate::spec::size::HumanSize;
@@ -144,7 +145,10 @@ impl Act for Images {
                 .is_some_and(|text| text == "json" || USAGE.iter().any(|it| text.contains(it))),
         };
         let listing = images::list(engine.store(), &options)?;
-        listing.damaged.iter().for_each(|error| output::warning(&error.to_string()));
+        for error in &listing.damaged {
+            let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+            output::warning(&format!("{error}{hint}"));
+        }
         let mut entries = Vec::new();
         for image in &listing.images {
             entries.extend(image.names.iter().map(|name| Entry { image, name: Some(name) }));
@@ -169,7 +173,13 @@ impl Act for Images {
             // An image with several names is one object.
             entries.dedup_by(|one, other| one.image.image.id == other.image.image.id);
         }
-        let view = View { now: super::now(), whole: self.no_trunc, listing: &listing };
+        let view = View {
+            now: super::now(),
+            whole: self.no_trunc,
+            for_template: format.is_some_and(|text| !matches!(text, "" | "table" | "json")),
+            for_json: format == Some("json"),
+            listing: &listing,
+        };
         let rows = entries.iter().map(|entry| view.row(entry)).collect();
         let columns = match (self.digests, self.history) {
             (false, false) => &PLAIN,
@@ -200,74 +210,100 @@ struct View<'a> {
     now: i64,
     /// Whether nothing is shortened.
     whole: bool,
+    /// Whether a template sees the rows, or JSON is made of them: more is known of an image than a table
+    /// shows, and to tell all of it takes most of the time.
+    for_template: bool,
+    for_json: bool,
     listing: &'a Listing,
 }
 
 impl View<'_> {
     fn row(&self, entry: &Entry<'_>) -> Row {
-        let NamedImage { image, names, digests } = entry.image;
+        let mut fields = self.columns(entry);
+        if self.for_template {
+            self.add_fields(entry.image, &mut fields);
+        }
+        let document = if self.for_json { self.document(entry.image) } else { Json::Null };
+        Row { fields: fields.into(), document }
+    }
+
+    /// Returns what a table shows.
+    fn columns(&self, entry: &Entry<'_>) -> Map<String, Json> {
+        let NamedImage { image, names, .. } = entry.image;
         const NONE: &str = "<none>";
-        let digest = match &image.manifest_digest {
-            Some(digest) => digest.as_str(),
-            None => NONE,
-        };
         let id = if self.whole { image.id.to_string() } else { image.id.short().to_owned() };
         let since = match image.created {
             0 => "N/A".to_owned(),
             created => format!("{} ago", elapsed(created, self.now)),
         };
+        let digest = image.manifest_digest.as_ref().map_or(NONE, Digest::as_str);
+        let history: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let columns: [(&str, Json); 7] = [
+            ("Repository", entry.name.map_or(NONE.to_owned(), Reference::repository).into()),
+            ("Tag", entry.name.and_then(Reference::tag).unwrap_or(NONE).into()),
+            ("ID", id.into()),
+            ("Digest", digest.into()),
+            ("CreatedSince", since.into()),
+            ("Size", HumanSize(image.size).to_string().into()),
+            ("History", history.join(", ").into()),
+        ];
+        columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Adds what only templates ask for.
+    fn add_fields(&self, named: &NamedImage, fields: &mut Map<String, Json>) {
+        let NamedImage { image, names, digests } = named;
         let usage = self.listing.usage.get(&image.id);
         let size = |bytes: Option<u64>| bytes.map_or("N/A".into(), |it| HumanSize(it).to_string());
-        let history: Vec<String> = names.iter().map(Reference::to_string).collect();
-        let seconds = image.created.div_euclid(1_000_000_000);
-        Row {
-            fields: json!({
-                "Repository": entry.name.map_or(NONE.to_owned(), Reference::repository),
-                "Tag": entry.name.and_then(Reference::tag).unwrap_or(NONE),
-                "ID": id,
-                "Id": image.id.hex(),
-                "Digest": digest,
-                "Created": since,
-                "CreatedSince": since,
-                "CreatedAt": time::go_style(image.created),
-                "CreatedTime": time::go_style(image.created),
-                "Size": HumanSize(image.size).to_string(),
-                "VirtualSize": HumanSize(image.size).to_string(),
-                "SharedSize": size(usage.map(|usage| usage.shared)),
-                "UniqueSize": size(usage.map(|usage| image.size.saturating_sub(usage.shared))),
-                "Labels": image.config.labels,
-                "Containers": usage.map(|usage| usage.containers),
-                "Names": names,
-                "RepoTags": names,
-                "RepoDigests": digests,
-                "ReadOnly": false,
-                "Dangling": names.is_empty(),
-                "History": history.join(", "),
-                "ParentId": "",
-                "Arch": image.architecture,
-                "Os": image.os,
-                "IsManifestList": false,
-            }),
-            document: json!({
-                "Id": image.id.hex(),
-                "ParentId": "",
-                "RepoTags": names,
-                "RepoDigests": digests,
-                "Names": names,
-                "Digest": image.manifest_digest,
-                "Created": seconds,
-                "CreatedAt": time::rfc3339_short(seconds * 1_000_000_000),
-                "Size": image.size,
-                "SharedSize": usage.map_or(0, |usage| usage.shared),
-                "VirtualSize": image.size,
-                "Labels": image.config.labels,
-                "Containers": usage.map_or(0, |usage| usage.containers),
-                "Arch": image.architecture,
-                "Os": image.os,
-                "IsManifestList": false,
-                "Dangling": names.is_empty(),
-                "History": names,
-            }),
+        let more = json!({
+            "Id": image.id.hex(),
+            "Created": fields["CreatedSince"],
+            "CreatedAt": time::go_style(image.created),
+            "CreatedTime": time::go_style(image.created),
+            "VirtualSize": fields["Size"],
+            "SharedSize": size(usage.map(|usage| usage.shared)),
+            "UniqueSize": size(usage.map(|usage| image.size.saturating_sub(usage.shared))),
+            "Labels": image.config.labels,
+            "Containers": usage.map(|usage| usage.containers),
+            "Names": names,
+            "RepoTags": names,
+            "RepoDigests": digests,
+            "ReadOnly": false,
+            "Dangling": names.is_empty(),
+            "ParentId": "",
+            "Arch": image.architecture,
+            "Os": image.os,
+            "IsManifestList": false,
+        });
+        if let Json::Object(more) = more {
+            fields.extend(more);
         }
+    }
+
+    /// Makes the document of an image.
+    fn document(&self, named: &NamedImage) -> Json {
+        let NamedImage { image, names, digests } = named;
+        let usage = self.listing.usage.get(&image.id).copied().unwrap_or_default();
+        let seconds = image.created.div_euclid(1_000_000_000);
+        json!({
+            "Id": image.id.hex(),
+            "ParentId": "",
+            "RepoTags": names,
+            "RepoDigests": digests,
+            "Names": names,
+            "Digest": image.manifest_digest,
+            "Created": seconds,
+            "CreatedAt": time::rfc3339_short(seconds * 1_000_000_000),
+            "Size": image.size,
+            "SharedSize": usage.shared,
+            "VirtualSize": image.size,
+            "Labels": image.config.labels,
+            "Containers": usage.containers,
+            "Arch": image.architecture,
+            "Os": image.os,
+            "IsManifestList": false,
+            "Dangling": names.is_empty(),
+            "History": names,
+        })
     }
 }

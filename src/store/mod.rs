@@ -29,6 +29,8 @@
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
 //! ├── endpoints/HEX.json           how a container is connected
+//! ├── mounts/HEX/                  an image whose files are seen; `engine::images::mount` draws it
+//! ├── mounts.lock                  held while images are mounted or unmounted
 //! ├── userns/PID                   without root: a process that is in the user namespace of all
 //! └── userns.lock                  held while it is entered
 //! ```

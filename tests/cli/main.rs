@@ -15,14 +15,17 @@ mod lifecycle;
 mod limits;
 mod listing;
 mod logs;
+mod mount;
 mod mounts;
 mod network;
 mod parallel;
+mod prune;
 mod pull;
 mod push;
 mod refusals;
 mod restart;
 mod run;
+mod scp;
 mod security;
 mod terminal;
 

@@ -20,7 +20,7 @@ mod tree;
 pub use diff::{Change, ChangeKind, diff};
 pub use history::{HistoryEntry, history};
 pub use import::{ImportSource, import};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, ManifestFacts, inspect};
 pub(super) use list::usage;
 pub use list::{ListOptions, Listing, Usage, exists, list};
 pub use load::load;

@@ -99,8 +99,10 @@ fn remove_targets(
         // Without any lock: containers take their time to end.
         for container in in_the_way {
             let options = RemoveContainer { force: true, ..RemoveContainer::default() };
-            if let Err(error) = engine.remove(container.id().as_str(), options) {
-                removals.failures.push(error);
+            match engine.remove(container.id().as_str(), options) {
+                Err(error) if error.kind() != Kind::NotFound => removals.failures.push(error),
+                // It is gone, whoever has removed it.
+                _ => {}
             }
         }
         targets = again;
@@ -211,8 +213,10 @@ impl<'a> Batch<'a> {
 
     /// As [`finish`](Self::finish), and frees what others have left behind, too.
     pub(super) fn finish_with_all_garbage(self) -> Result<u64> {
-        self.store.gc_tmp()?;
-        self.free(true)
+        let store = self.store;
+        let bytes = self.free(true)?;
+        store.gc_tmp()?;
+        Ok(bytes)
     }
 
     fn free(self, all: bool) -> Result<u64> {

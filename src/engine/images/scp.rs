@@ -6,7 +6,9 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
@@ -37,8 +39,13 @@ pub fn scp(engine: &Engine, from: &ImagePlace, to: &ImagePlace) -> Result<String
     let mut saving = Side::new(engine, &from.store, &["save", "--format", "oci-archive", image])?;
     let mut loading = Side::new(engine, &to.store, &["load"])?;
     let mut source = saving.start(Stdio::null(), Stdio::piped())?;
-    let pipe = source.stdout.take().map_or_else(Stdio::null, Stdio::from);
-    let mut sink = match loading.start(pipe, Stdio::piped()) {
+    let Some(pipe) = source.stdout.take().filter(has_begun) else {
+        // There is nothing to load, and who was to save has said why.
+        let ended = saving.wait(&mut source)?;
+        saving.check(ended, image)?;
+        return Err(Error::new(Kind::Internal, format!("{} has saved nothing", saving.name)));
+    };
+    let mut sink = match loading.start(pipe.into(), Stdio::piped()) {
         Ok(sink) => sink,
         Err(error) => {
             // Its pipe is closed, so it ends; it has nothing to tell.
@@ -58,6 +65,14 @@ pub fn scp(engine: &Engine, from: &ImagePlace, to: &ImagePlace) -> Result<String
     saving.check(saving_ended, image)?;
     read.context(|| "cannot read what the destination says")?;
     Ok(loaded)
+}
+
+/// Waits until something comes out of a pipe; `false` if its other end is closed before that.
+fn has_begun(pipe: &ChildStdout) -> bool {
+    let mut waiting = [PollFd::new(pipe, PollFlags::IN)];
+    let ended = rustix::io::retry_on_intr(|| poll(&mut waiting, None));
+    // If that cannot be told, the other side will.
+    ended.is_err() || waiting[0].revents().contains(PollFlags::IN)
 }
 
 /// One end of the copy.

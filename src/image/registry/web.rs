@@ -41,7 +41,7 @@ impl WebFile {
             .build()
             .context(|| "cannot set up the network")?;
         let response = runtime
-            .block_on(client.get(url).send())
+            .block_on(async { client.get(url).send().await })
             .map_err(|error| failure::unreachable(&host, &error))
             .context(context)?;
         let status = response.status();
