@@ -1,5 +1,6 @@
 //! The command line: parse flags, make one engine call, print.
 
+mod access;
 mod connect;
 mod containers;
 mod exit;
@@ -11,19 +12,31 @@ mod listing;
 mod output;
 mod parse;
 mod progress;
+mod prompt;
 mod request;
+mod signing;
 mod table;
 mod template;
 mod tree;
 
+mod artifact;
 mod completion;
 mod exec;
 mod history;
+mod image_diff;
+mod image_mount;
+mod image_scp;
+mod image_tree;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod logs;
+mod manifest;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -32,6 +45,7 @@ mod rmi;
 mod run;
 mod start;
 mod stop;
+mod system_df;
 mod version;
 mod wait;
 
@@ -54,6 +68,7 @@ const COMMANDS: Group = group(
     &["barge"],
     "Run containers without a daemon",
     &[
+        Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -62,12 +77,15 @@ const COMMANDS: Group = group(
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<info::Info>(&["info"], ""),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
+        verb::<login::Login>(&["login"], "[REGISTRY]"),
+        verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
@@ -82,6 +100,20 @@ const COMMANDS: Group = group(
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<version::Version>(&["version"], ""),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const ARTIFACT: Group = group(
+    &["artifact"],
+    "Manage artifacts: files in registries",
+    &[
+        verb::<artifact::Add>(&["add"], "ARTIFACT FILE [FILE...]"),
+        verb::<artifact::Extract>(&["extract"], "ARTIFACT PATH"),
+        verb::<artifact::Inspect>(&["inspect"], "ARTIFACT"),
+        verb::<artifact::Ls>(&["ls", "list"], ""),
+        verb::<artifact::Pull>(&["pull"], "ARTIFACT"),
+        verb::<artifact::Push>(&["push"], "ARTIFACT [DESTINATION]"),
+        verb::<artifact::Rm>(&["rm", "remove"], "ARTIFACT [ARTIFACT...]"),
     ],
 );
 
@@ -110,24 +142,50 @@ const IMAGE: Group = group(
     &["image"],
     "Manage images",
     &[
+        verb::<image_diff::ImageDiff>(&["diff"], "IMAGE [OTHER]"),
         verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
         verb::<history::History>(&["history"], "IMAGE"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<image_mount::ImageMount>(&["mount"], "[IMAGE...]"),
+        verb::<prune::ImagePrune>(&["prune"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
+        verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+    ],
+);
+
+const MANIFEST: Group = group(
+    &["manifest"],
+    "Manage manifest lists: one image for several platforms",
+    &[
+        verb::<manifest::Add>(&["add"], "LIST IMAGE [IMAGE...]"),
+        verb::<manifest::Annotate>(&["annotate"], "LIST [IMAGE]"),
+        verb::<manifest::Create>(&["create"], "LIST [IMAGE...]"),
+        verb::<manifest::Exists>(&["exists"], "LIST"),
+        verb::<manifest::Inspect>(&["inspect"], "LIST|IMAGE"),
+        verb::<manifest::Push>(&["push"], "LIST [DESTINATION]"),
+        verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
+        verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
     ],
 );
 
 const SYSTEM: Group = group(
     &["system"],
     "Manage barge itself",
-    &[verb::<info::Check>(&["check", "doctor"], ""), verb::<info::Info>(&["info"], "")],
+    &[
+        verb::<info::Check>(&["check", "doctor"], ""),
+        verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<info::Info>(&["info"], ""),
+        verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
 );
 
 /// What a command works on.
@@ -141,18 +199,24 @@ pub(crate) struct World {
 impl World {
     /// Opens the engine on the store that the flags name.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        Engine::open(&self.options())
-    }
-
-    /// As [`World::engine`], with the power to make and change containers and images.
-    pub(crate) fn power(&self) -> Result<Engine> {
-        let engine = Engine::open_with_power(&self.options())?;
+        let engine = Engine::open(&self.options()?)?;
         engine.warnings().iter().for_each(|warning| output::warning(warning));
         Ok(engine)
     }
 
-    fn options(&self) -> EngineOptions {
-        EngineOptions { root: self.global.root.clone(), runroot: self.global.runroot.clone() }
+    /// As [`World::engine`], with the power to make and change containers and images.
+    pub(crate) fn power(&self) -> Result<Engine> {
+        let engine = Engine::open_with_power(&self.options()?)?;
+        engine.warnings().iter().for_each(|warning| output::warning(warning));
+        Ok(engine)
+    }
+
+    fn options(&self) -> Result<EngineOptions> {
+        Ok(EngineOptions {
+            root: self.global.root.clone(),
+            runroot: self.global.runroot.clone(),
+            storage: self.global.storage()?,
+        })
     }
 }
 

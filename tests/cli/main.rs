@@ -4,9 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod artifact;
 mod builtin;
 mod crash;
 mod debian;
+mod drivers;
 mod exec;
 mod hostile;
 mod images;
@@ -14,18 +16,23 @@ mod info;
 mod lifecycle;
 mod limits;
 mod listing;
+mod login;
 mod logs;
+mod manifest;
 mod manifests;
+mod mount;
 mod mounts;
 mod names;
 mod network;
 mod parallel;
+mod prune;
 mod pull;
 mod push;
 mod refusals;
 mod restart;
 mod resume;
 mod run;
+mod scp;
 mod security;
 mod terminal;
 mod transport;

@@ -77,7 +77,17 @@ pub fn pull_named(
     if let Some((image, name)) = crate::image::builtin::ensure(store, name)? {
         return Ok((image, name.to_string()));
     }
-    let here = store.images().find_named(name)?.filter(|(image, _)| is_wanted(image, options));
+    let here = match store.images().find_named(name) {
+        Ok(found) => found.filter(|(image, _)| is_wanted(image, options)),
+        // A record that is damaged is mended by a pull. What is no name is found to be none below.
+        Err(error)
+            if error.kind() == Kind::Invalid
+                && matches!(options.policy, PullPolicy::Always | PullPolicy::Newer) =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let local = |(image, reference): (Image, Option<Reference>)| {
         let name = reference.map_or_else(|| image.id.hex().to_owned(), |name| name.to_string());
         (image, name)
@@ -107,7 +117,15 @@ pub fn pull_named(
                 pulled => pulled,
             };
         }
-        (None, PullPolicy::Never) => return Err(not_known(name)),
+        (None, policy) if policy != PullPolicy::Always => {
+            // A list that was put together here.
+            if let Some(found) = crate::engine::lists::ensure(store, name, options, progress)? {
+                return Ok(local(found));
+            }
+            if policy == PullPolicy::Never {
+                return Err(not_known(name));
+            }
+        }
         (None, _) | (Some(_), PullPolicy::Always) => {}
     }
     fetch_any(store, name, options, progress)
