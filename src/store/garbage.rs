@@ -139,6 +139,9 @@ impl Store {
             return Ok(None);
         }
         images.iter().for_each(|image| live.add_image(image));
+        // Manifest lists and artifacts.
+        self.lists().add_roots(&mut live)?;
+        self.artifacts().add_roots(&mut live)?;
         // Containers: the layers that they were made with.
         for id in self.containers().ids()? {
             if let Some(container) = self.containers().get(&id)? {

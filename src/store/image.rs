@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Builtin;
 use super::lock::Lock;
-use super::{Store, file};
+use super::{Store, file, registries};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::id::is_hex;
@@ -21,7 +21,7 @@ use crate::spec::image::{ImageConfig, RunConfig};
 use crate::spec::reference::Reference;
 
 /// Fewer digits are no ID: `cafe` may be one, `a` is a name that was not found.
-const MIN_PREFIX: usize = 3;
+pub(super) const MIN_PREFIX: usize = 3;
 
 /// An image: what a container needs to know of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,14 @@ pub struct Image {
     /// What the root file system is made of besides layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<Builtin>,
+}
+
+impl Image {
+    /// Tells whether it is a manifest list that is shown as an image: an image has its configuration at
+    /// least.
+    pub fn is_list(&self) -> bool {
+        self.blobs.is_empty()
+    }
 }
 
 /// An image together with its names.
@@ -138,7 +146,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn target(&self, name: &Reference) -> Result<Option<ImageId>> {
+    pub(super) fn target(&self, name: &Reference) -> Result<Option<ImageId>> {
         let path = self.link(name);
         match fs::read_link(&path) {
             Ok(target) => Digest::from_hex(&target.to_string_lossy())
@@ -162,17 +170,26 @@ impl<'a> Images<'a> {
         if let Ok(digest) = Digest::from_hex(hex) {
             return Ok(self.get(&ImageId(digest))?.map(|image| (image, None)));
         }
-        let candidates = Reference::candidates(text);
-        for name in candidates.as_deref().unwrap_or_default() {
-            if let Some(image) = self.named(name)? {
-                return Ok(Some((image, Some(name.clone()))));
+        let short = Reference::short(text);
+        if let Ok(short) = &short {
+            // A name that was given here leads to no registry: their configuration is not read for it.
+            let own = if short.is_some() { Reference::local(text)? } else { text.parse()? };
+            if let Some(image) = self.named(&own)? {
+                return Ok(Some((image, Some(own))));
+            }
+        }
+        if let Ok(Some(_)) = short {
+            for name in registries::read()?.local(text)? {
+                if let Some(image) = self.named(&name)? {
+                    return Ok(Some((image, Some(name))));
+                }
             }
         }
         if is_hex(hex) && hex.len() >= MIN_PREFIX {
             return Ok(self.find_by_prefix(hex)?.map(|image| (image, None)));
         }
         // What cannot be a name is the user's mistake, not a missing image.
-        candidates.map(|_| None)
+        short.map(|_| None)
     }
 
     fn find_by_prefix(&self, hex: &str) -> Result<Option<Image>> {
@@ -334,7 +351,7 @@ impl<'a> Images<'a> {
         self.set_link(name, id)
     }
 
-    fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
+    pub(super) fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
         let path = self.link(name);
         if self.target(name)?.as_ref() == Some(id) {
             return Ok(());
@@ -358,7 +375,7 @@ impl<'a> Images<'a> {
         self.remove_link(name)
     }
 
-    fn remove_link(&self, name: &Reference) -> Result<bool> {
+    pub(super) fn remove_link(&self, name: &Reference) -> Result<bool> {
         let path = self.link(name);
         match fs::remove_file(&path) {
             Ok(()) => {}

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod artifact;
 mod builtin;
 mod crash;
 mod debian;
@@ -14,9 +15,13 @@ mod info;
 mod lifecycle;
 mod limits;
 mod listing;
+mod login;
 mod logs;
+mod manifest;
+mod manifests;
 mod mount;
 mod mounts;
+mod names;
 mod network;
 mod parallel;
 mod prune;
@@ -24,10 +29,12 @@ mod pull;
 mod push;
 mod refusals;
 mod restart;
+mod resume;
 mod run;
 mod scp;
 mod security;
 mod terminal;
+mod transport;
 
 use std::fs;
 use std::path::Path;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::spec::image::ImageConfig;
 use crate::store::Store;
 use crate::store::image::NamedImage;
@@ -35,7 +35,7 @@ pub struct ManifestFacts {
 
 /// Finds an image and reads all of it.
 pub fn inspect(store: &Store, name: &str) -> Result<Inspection> {
-    let image = store.images().lookup(name)?;
+    let image = store.images().lookup(name).map_err(|error| elsewhere(store, name, error))?;
     let config = store.images().config(&image.id)?;
     let document = match &image.manifest_digest {
         Some(digest) => store.blobs().read(digest)?,
@@ -45,4 +45,19 @@ pub fn inspect(store: &Store, name: &str) -> Result<Inspection> {
     let manifest = document.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let layers = image.layers.iter().rev().map(|layer| store.layers().path(layer)).collect();
     Ok(Inspection { named: store.images().with_names(image)?, config, manifest, layers })
+}
+
+/// Says where to look for what is no image.
+fn elsewhere(store: &Store, name: &str, error: Error) -> Error {
+    if error.kind() != Kind::NotFound {
+        return error;
+    }
+    // The failure to report is the first one.
+    if matches!(store.lists().find(name), Ok(Some(_))) {
+        return error.hint(format!("it is a manifest list; see `barge manifest inspect {name}`"));
+    }
+    if matches!(store.artifacts().find(name), Ok(Some(_))) {
+        return error.hint(format!("it is an artifact; see `barge artifact inspect {name}`"));
+    }
+    error
 }

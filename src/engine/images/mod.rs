@@ -7,6 +7,7 @@ mod import;
 mod inspect;
 mod list;
 mod load;
+mod login;
 mod merged;
 mod mount;
 mod prune;
@@ -24,17 +25,23 @@ pub use inspect::{Inspection, ManifestFacts, inspect};
 pub(super) use list::usage;
 pub use list::{ListOptions, Listing, Usage, exists, list};
 pub use load::load;
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
 pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
-pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use scp::scp;
+pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
 pub use tree::{LayerNode, Tree, tree};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
+pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
@@ -54,6 +61,7 @@ fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
             None => Ok(0),
         });
         // The failure to report is the first one.
+        drop(store.remove_partials());
         drop(freed);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::mount;
-use crate::engine::{Engine, RemoveOptions as RemoveContainer};
+use crate::engine::{Engine, RemoveOptions as RemoveContainer, lists};
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::ImageId;
 use crate::spec::reference::Reference;
@@ -64,9 +64,11 @@ pub fn remove(engine: &Engine, names: &[String], options: RemoveOptions) -> Resu
 pub fn remove_all(engine: &Engine, options: RemoveOptions) -> Result<Removals> {
     let (images, damaged) = engine.store().images().list_all()?;
     let ids = images.into_iter().map(|named| named.image.id);
-    let ids = ids.chain(damaged.into_iter().map(|damaged| damaged.id));
+    let ids = ids.chain(damaged.into_iter().map(|damaged| damaged.id)).map(Target::Image);
+    let lists = engine.store().lists().list()?;
+    let lists = lists.into_iter().map(|named| Target::Text(named.image.id.hex().to_owned()));
     let options = RemoveOptions { ignore: true, ..options };
-    remove_targets(engine, ids.map(Target::Image).collect(), options)
+    remove_targets(engine, ids.chain(lists).collect(), options)
 }
 
 fn remove_targets(
@@ -140,6 +142,10 @@ impl<'a> Batch<'a> {
     fn remove(&mut self, target: &Target, force: bool) -> Result<Outcome> {
         let (id, name) = match target {
             Target::Image(id) => return self.forget(id),
+            Target::Text(text) if matches!(self.store.lists().find(text), Ok(Some(_))) => {
+                let done = lists::remove_name(self.store, text, &self.makers_kept_away)?;
+                return Ok(Outcome::Done(done));
+            }
             Target::Text(text) => match self.store.images().find_named(text) {
                 Ok(Some((image, name))) => (image.id, name),
                 Ok(None) => return Err(not_known(text)),
@@ -216,7 +222,8 @@ impl<'a> Batch<'a> {
         let store = self.store;
         let bytes = self.free(true)?;
         store.gc_tmp()?;
-        Ok(bytes)
+        // Downloads that nobody goes on with now.
+        Ok(bytes + store.remove_partials()?)
     }
 
     fn free(self, all: bool) -> Result<u64> {

@@ -3,10 +3,12 @@
 use std::io::{self, BufRead, Read};
 
 use bytes::{Buf, Bytes};
-use reqwest::{Client, Response, Url};
-use tokio::runtime::{Builder, Runtime};
+use reqwest::{Response, Url};
+use tokio::runtime::Runtime;
 
-use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, failure, is_loopback, tls};
+use super::client::client;
+use super::endpoint::Endpoint;
+use super::{IDLE_TIMEOUT, failure};
 use crate::error::{Context, Error, Kind, Result};
 
 /// A file that is being fetched; what comes is not kept.
@@ -24,26 +26,14 @@ impl WebFile {
         let url = Url::parse(address)
             .map_err(|error| Error::new(Kind::Invalid, context()).caused_by(error))?;
         let host = url.host_str().unwrap_or_default().to_owned();
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls::config(&host, true)?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(IDLE_TIMEOUT)
-            .user_agent(concat!("barge/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&host) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| {
-            Error::new(Kind::Internal, "cannot set up the HTTP client").caused_by(error)
-        })?;
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .context(|| "cannot set up the network")?;
-        let response = runtime
-            .block_on(async { client.get(url).send().await })
-            .map_err(|error| failure::unreachable(&host, &error))
-            .context(context)?;
+        let runtime = super::runtime()?;
+        let client = client("", &Endpoint::stranger(&host), Some(IDLE_TIMEOUT))?;
+        let response =
+            runtime.block_on(async { client.get(url).send().await }).map_err(|error| {
+                let cause = failure::cause(&error);
+                Error::new(Kind::Unavailable, format!("{}: {cause}", context()))
+                    .hint("check the address and the network; a file that was fetched otherwise can be imported, too")
+            })?;
         let status = response.status();
         if !status.is_success() {
             let kind = match status.as_u16() {
