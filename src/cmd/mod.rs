@@ -199,18 +199,24 @@ pub(crate) struct World {
 impl World {
     /// Opens the engine on the store that the flags name.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        Engine::open(&self.options())
-    }
-
-    /// As [`World::engine`], with the power to make and change containers and images.
-    pub(crate) fn power(&self) -> Result<Engine> {
-        let engine = Engine::open_with_power(&self.options())?;
+        let engine = Engine::open(&self.options()?)?;
         engine.warnings().iter().for_each(|warning| output::warning(warning));
         Ok(engine)
     }
 
-    fn options(&self) -> EngineOptions {
-        EngineOptions { root: self.global.root.clone(), runroot: self.global.runroot.clone() }
+    /// As [`World::engine`], with the power to make and change containers and images.
+    pub(crate) fn power(&self) -> Result<Engine> {
+        let engine = Engine::open_with_power(&self.options()?)?;
+        engine.warnings().iter().for_each(|warning| output::warning(warning));
+        Ok(engine)
+    }
+
+    fn options(&self) -> Result<EngineOptions> {
+        Ok(EngineOptions {
+            root: self.global.root.clone(),
+            runroot: self.global.runroot.clone(),
+            storage: self.global.storage()?,
+        })
     }
 }
 

@@ -32,6 +32,13 @@ pub struct Artifact {
     pub blobs: Vec<Digest>,
 }
 
+impl Artifact {
+    /// Returns all that it consists of.
+    pub fn parts(&self) -> Parts {
+        Parts::of(&[], &self.blobs)
+    }
+}
+
 /// All artifacts of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Artifacts<'a> {
@@ -149,27 +156,18 @@ impl<'a> Artifacts<'a> {
         Ok((artifact, before))
     }
 
-    /// Removes an artifact's name, and the blobs that nothing else refers to.
+    /// Takes an artifact's name off the record; `false` if it is gone already.
     ///
-    /// The caller holds [`Store::exclusive`]. `false` if it is gone already.
-    pub fn remove(&self, artifact: &Artifact, makers_kept_away: &Lock) -> Result<bool> {
-        let lock = self.lock()?;
+    /// The caller then [frees](Store::free) the [parts](Artifact::parts).
+    pub fn forget(&self, artifact: &Artifact, _makers_kept_away: &Lock) -> Result<bool> {
+        let _lock = self.lock()?;
         if self.named(&artifact.name)?.is_none() {
             return Ok(false);
         }
         let record = self.record(&artifact.name);
         file::remove_file(&record)?;
         file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
-        drop(lock);
-        self.release(artifact, makers_kept_away)?;
         Ok(true)
-    }
-
-    /// Removes those blobs of a former artifact that nothing else refers to.
-    pub fn release(&self, artifact: &Artifact, makers_kept_away: &Lock) -> Result<()> {
-        let blobs = artifact.blobs.iter().cloned().collect();
-        let parts = Parts { blobs, ..Parts::default() };
-        self.store.free(&parts, makers_kept_away)?.erase().map(drop)
     }
 
     /// Adds what artifacts refer to.
@@ -209,11 +207,14 @@ mod tests {
             assert_eq!(artifacts.lookup(text).unwrap_err().kind(), kind, "{text}");
         }
         let exclusive = store.exclusive().unwrap();
-        store.collect_garbage(&exclusive).unwrap().erase().unwrap();
-        assert!(artifacts.remove(&one, &exclusive).unwrap());
-        assert!(!artifacts.remove(&one, &exclusive).unwrap());
+        let collect = || store.collect_garbage(&exclusive).unwrap().erase().unwrap();
+        collect();
+        assert!(artifacts.forget(&one, &exclusive).unwrap());
+        assert!(!artifacts.forget(&one, &exclusive).unwrap());
+        collect();
         assert!(store.blobs().exists(&digest));
-        assert!(artifacts.remove(&two, &exclusive).unwrap());
+        assert!(artifacts.forget(&two, &exclusive).unwrap());
+        collect();
         assert!(!store.blobs().exists(&digest));
         drop(exclusive);
         let late =

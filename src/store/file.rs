@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::driver;
 use crate::error::{Context, Result};
 use crate::spec::digest::Digest;
 
@@ -162,6 +163,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 ///
 /// Symbolic links are removed, never followed; directories without permissions are opened up.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    driver::discard(path);
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

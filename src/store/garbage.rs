@@ -54,10 +54,18 @@ impl Parts {
         self.blobs.insert(image.id.0.clone());
     }
 
-    fn add(&mut self, other: Self) {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
         self.layers.extend(other.layers);
         self.blobs.extend(other.blobs);
     }
+}
+
+/// What is in use.
+struct Live {
+    parts: Parts,
+    /// The layers of each image, the lowest first.
+    images: Vec<Vec<DiffId>>,
 }
 
 /// Garbage that was moved aside. Who drops this without erasing it leaves that to [`Store::gc_tmp`].
@@ -114,8 +122,8 @@ impl Store {
     /// Moves those of some layers and blobs aside that nobody refers to (any more).
     pub fn free(&self, candidates: &Parts, _makers_kept_away: &Lock) -> Result<Garbage> {
         let Some(live) = self.live()? else { return Ok(Garbage::default()) };
-        let mut garbage = Garbage::default();
-        for layer in candidates.layers.difference(&live.layers) {
+        let mut garbage = Garbage { layers: self.take_chains_away(&live.images)?, bytes: 0 };
+        for layer in candidates.layers.difference(&live.parts.layers) {
             // One that is damaged has no size.
             let size = self.layers().info(layer).map_or(0, |info| info.size);
             if let Some(gone) = self.layers().take_away(layer)? {
@@ -123,7 +131,7 @@ impl Store {
                 garbage.bytes += size;
             }
         }
-        for blob in candidates.blobs.difference(&live.blobs) {
+        for blob in candidates.blobs.difference(&live.parts.blobs) {
             garbage.bytes += self.blobs().size(blob);
             self.blobs().remove(blob)?;
         }
@@ -131,7 +139,7 @@ impl Store {
     }
 
     /// Returns all that the roots refer to; `None` if a record is damaged, so that nobody can tell.
-    fn live(&self) -> Result<Option<Parts>> {
+    fn live(&self) -> Result<Option<Live>> {
         let mut live = Parts::default();
         // Images.
         let (images, damaged) = self.images().read_all()?;
@@ -139,7 +147,6 @@ impl Store {
             return Ok(None);
         }
         images.iter().for_each(|image| live.add_image(image));
-        // Manifest lists and artifacts.
         self.lists().add_roots(&mut live)?;
         self.artifacts().add_roots(&mut live)?;
         // Containers: the layers that they were made with.
@@ -157,7 +164,8 @@ impl Store {
                 live.add(parts);
             }
         }
-        Ok(Some(live))
+        let images = images.into_iter().map(|image| image.layers).collect();
+        Ok(Some(Live { parts: live, images }))
     }
 
     fn pins(&self) -> Result<Vec<PathBuf>> {

@@ -8,6 +8,7 @@ mod artifact;
 mod builtin;
 mod crash;
 mod debian;
+mod drivers;
 mod exec;
 mod hostile;
 mod images;

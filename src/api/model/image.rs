@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::engine::images::Inspection;
 use crate::spec::digest::DiffId;
+use crate::spec::storage::DriverName;
 use crate::spec::time;
 
 /// Type of a manifest that does not say its own.
@@ -11,14 +12,14 @@ const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Makes the document that `image inspect` shows.
 pub fn inspect(inspection: &Inspection) -> Value {
-    let Inspection { named, config, manifest, layers } = inspection;
+    let Inspection { named, config, manifest, driver, layers } = inspection;
     let image = &named.image;
     let created = match image.created {
         0 => config.created.clone().unwrap_or_default(),
         created => time::rfc3339_short(created),
     };
     let directories = match layers.split_first() {
-        Some((upper, lower)) => {
+        Some((upper, lower)) if *driver == DriverName::Overlay => {
             let lower: Vec<_> = lower.iter().map(|path| path.to_string_lossy()).collect();
             let mut directories = json!({ "UpperDir": upper });
             if !lower.is_empty() {
@@ -26,7 +27,7 @@ pub fn inspect(inspection: &Inspection) -> Value {
             }
             directories
         }
-        None => Value::Null,
+        _ => Value::Null,
     };
     json!({
         "Id": image.id.hex(),
@@ -44,7 +45,7 @@ pub fn inspect(inspection: &Inspection) -> Value {
         "Os": image.os,
         "Size": image.size,
         "VirtualSize": image.size,
-        "GraphDriver": { "Name": "overlay", "Data": directories },
+        "GraphDriver": { "Name": driver.as_str(), "Data": directories },
         "RootFS": {
             "Type": "layers",
             "Layers": image.layers.iter().map(DiffId::to_string).collect::<Vec<_>>(),

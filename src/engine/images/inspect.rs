@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::spec::image::ImageConfig;
+use crate::spec::storage::DriverName;
 use crate::store::Store;
 use crate::store::image::NamedImage;
 
@@ -19,6 +20,8 @@ pub struct Inspection {
     pub config: ImageConfig,
     /// What its manifest says, if it came with one.
     pub manifest: ManifestFacts,
+    /// How the layers are stored.
+    pub driver: DriverName,
     /// Directories of its layers, the uppermost first.
     pub layers: Vec<PathBuf>,
 }
@@ -44,7 +47,13 @@ pub fn inspect(store: &Store, name: &str) -> Result<Inspection> {
     // It was understood when the image came.
     let manifest = document.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let layers = image.layers.iter().rev().map(|layer| store.layers().path(layer)).collect();
-    Ok(Inspection { named: store.images().with_names(image)?, config, manifest, layers })
+    Ok(Inspection {
+        named: store.images().with_names(image)?,
+        config,
+        manifest,
+        driver: store.driver(),
+        layers,
+    })
 }
 
 /// Says where to look for what is no image.

@@ -33,6 +33,7 @@ pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
+pub(super) use remove::Batch;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use scp::scp;
 pub(super) use tag::check_new_name;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::mount;
-use crate::engine::{Engine, RemoveOptions as RemoveContainer, lists};
+use crate::engine::{Engine, RemoveOptions as RemoveContainer};
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::ImageId;
 use crate::spec::reference::Reference;
@@ -114,7 +114,7 @@ fn remove_targets(
 
 /// Removals that are made together: what must be known for them is looked up once, and so is what
 /// nobody refers to afterwards.
-pub(super) struct Batch<'a> {
+pub(in crate::engine) struct Batch<'a> {
     store: &'a Store,
     /// Nobody makes an image, or a container from one, between a look and a removal.
     makers_kept_away: Lock,
@@ -128,7 +128,7 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn begin(store: &'a Store) -> Result<Self> {
+    pub(in crate::engine) fn begin(store: &'a Store) -> Result<Self> {
         Ok(Self {
             store,
             makers_kept_away: store.exclusive()?,
@@ -142,8 +142,7 @@ impl<'a> Batch<'a> {
     fn remove(&mut self, target: &Target, force: bool) -> Result<Outcome> {
         let (id, name) = match target {
             Target::Image(id) => return self.forget(id),
-            Target::Text(text) if matches!(self.store.lists().find(text), Ok(Some(_))) => {
-                let done = lists::remove_name(self.store, text, &self.makers_kept_away)?;
+            Target::Text(text) if let Some(done) = self.remove_list(text)? => {
                 return Ok(Outcome::Done(done));
             }
             Target::Text(text) => match self.store.images().find_named(text) {
@@ -170,12 +169,33 @@ impl<'a> Batch<'a> {
         if !has_others {
             return self.forget(&id);
         }
-        self.store.images().untag(&name)?;
-        if let Some(names) = self.names.get_mut(&id) {
-            names.tags.retain(|other| *other != name);
-            names.digests.retain(|other| *other != name);
-        }
+        self.untag(&id, &name)?;
         Ok(Outcome::Done(vec![Removal::Untagged(name)]))
+    }
+
+    /// Removes a name of a manifest list, and the list with its last name; `None` if it is none.
+    pub(in crate::engine) fn remove_list(&mut self, text: &str) -> Result<Option<Vec<Removal>>> {
+        // What is wrong with a name that is none of a list, is found by who looks for an image.
+        let Ok(Some((list, name))) = self.store.lists().find(text) else { return Ok(None) };
+        let names = self.names.get(&list.id).cloned().unwrap_or_default();
+        if let Some(name) = name
+            && names.tags.len() > 1
+        {
+            self.untag(&list.id, &name)?;
+            return Ok(Some(vec![Removal::Untagged(name)]));
+        }
+        self.parts.add(list.parts());
+        self.names.remove(&list.id);
+        self.store.lists().forget(&list.id, names, &self.makers_kept_away).map(Some)
+    }
+
+    fn untag(&mut self, id: &ImageId, name: &Reference) -> Result<()> {
+        self.store.images().untag(name)?;
+        if let Some(names) = self.names.get_mut(id) {
+            names.tags.retain(|other| other != name);
+            names.digests.retain(|other| other != name);
+        }
+        Ok(())
     }
 
     /// Takes an image that nobody uses off the record, with all its names.
@@ -212,7 +232,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Frees what nobody refers to any more; returns how many bytes that were.
-    fn finish(self) -> Result<u64> {
+    pub(in crate::engine) fn finish(self) -> Result<u64> {
         let all = self.was_damaged;
         self.free(all)
     }

@@ -43,6 +43,15 @@ struct Description {
     config: ImageConfig,
 }
 
+impl Description {
+    /// Returns all that the image will consist of.
+    fn parts(&self) -> Parts {
+        let blobs = self.manifest.layers.iter().map(|blob| &blob.digest);
+        let blobs = blobs.chain(&self.digests).chain([&self.manifest.config.digest]);
+        Parts::of(&self.config.rootfs.diff_ids, blobs)
+    }
+}
+
 /// Pulls an image and names it.
 pub fn pull(
     store: &Store,
@@ -107,15 +116,6 @@ pub fn tags(reference: &Reference, options: &RegistryOptions) -> Result<Vec<Stri
     let place = places.last().ok_or_else(|| Error::new(Kind::Internal, context()))?;
     let repository = Repository::at(place, options).context(context)?;
     runtime.block_on(repository.tags()).context(context)
-}
-
-impl Description {
-    /// Returns all that the image will consist of.
-    fn parts(&self) -> Parts {
-        let blobs = self.manifest.layers.iter().map(|blob| &blob.digest);
-        let blobs = blobs.chain(&self.digests).chain([&self.manifest.config.digest]);
-        Parts::of(&self.config.rootfs.diff_ids, blobs)
-    }
 }
 
 /// A pull from one place.
