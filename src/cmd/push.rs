@@ -50,6 +50,7 @@ impl Act for Push {
                 tls_verify: self.tls_verify,
                 credentials,
                 authfile: self.authfile,
+                ..RegistryOptions::default()
             },
         };
         let engine = world.power()?;

@@ -7,6 +7,8 @@ pub mod archive;
 pub mod artifact;
 pub mod builtin;
 mod compression;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod import;
 mod ingest;
 pub mod list;

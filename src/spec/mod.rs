@@ -20,6 +20,7 @@ pub mod oci;
 pub mod platform;
 pub mod process;
 pub mod reference;
+pub mod registries;
 pub mod security;
 pub mod size;
 pub mod time;

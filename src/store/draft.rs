@@ -23,6 +23,8 @@ pub struct Draft {
     path: PathBuf,
     /// The file or directory itself; holds the lock.
     file: File,
+    /// Whether it stays for others when it is given up.
+    stays: bool,
 }
 
 /// A draft that is complete, and where it belongs.
@@ -43,6 +45,11 @@ impl Draft {
         &self.file
     }
 
+    /// Makes a draft of a file that is locked already, and stays where it is unless it is published.
+    pub(super) fn of_partial(path: PathBuf, file: File) -> Self {
+        Self { path, file, stays: true }
+    }
+
     /// Declares it complete and names its place.
     pub(super) fn finish(self, place: PathBuf) -> Finished {
         Finished { draft: self, place }
@@ -51,6 +58,9 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // Best effort, and nothing to do after it was moved to its place: what is left behind here is
         // found by the next `gc_tmp`, as the lock goes with this.
         drop(file::remove_tree(&self.path).or_else(|_| file::remove_file(&self.path)));
@@ -93,7 +103,7 @@ impl Store {
                 Err(error) => return Err(error).context(context),
             };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_at(&file, &path) => return Ok(Draft { path, file }),
+                Ok(()) if is_at(&file, &path) => return Ok(Draft { path, file, stays: false }),
                 // A collector was faster than the lock.
                 Ok(()) | Err(Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(error).context(context),
@@ -116,9 +126,10 @@ impl Store {
         syncfs(&first.draft.file)
             .context(|| format!("cannot write {} to the disk", self.root.display()))?;
         let mut parents: Vec<PathBuf> = Vec::new();
-        for Finished { draft, place } in finished {
+        // Locks are held until all is in place: who waits for a blob also wants the layer.
+        for Finished { draft, place } in &finished {
             let context = || format!("cannot move {} into place", place.display());
-            match fs::rename(&draft.path, &place) {
+            match fs::rename(&draft.path, place) {
                 Ok(()) => {}
                 Err(error)
                     if matches!(
@@ -170,7 +181,7 @@ impl Store {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::container::Builtin;
 use super::lock::Lock;
 use super::roots::Roots;
-use super::{Store, file};
+use super::{Store, file, registries};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::id::is_hex;
@@ -139,17 +139,26 @@ impl<'a> Images<'a> {
         if let Ok(digest) = Digest::from_hex(hex) {
             return Ok(self.get(&ImageId(digest))?.map(|image| (image, None)));
         }
-        let candidates = Reference::candidates(text);
-        for name in candidates.as_deref().unwrap_or_default() {
-            if let Some(image) = self.named(name)? {
-                return Ok(Some((image, Some(name.clone()))));
+        let short = Reference::short(text);
+        if let Ok(short) = &short {
+            // A name that was given here leads to no registry: their configuration is not read for it.
+            let own = if short.is_some() { Reference::local(text)? } else { text.parse()? };
+            if let Some(image) = self.named(&own)? {
+                return Ok(Some((image, Some(own))));
+            }
+        }
+        if let Ok(Some(_)) = short {
+            for name in registries::read()?.local(text)? {
+                if let Some(image) = self.named(&name)? {
+                    return Ok(Some((image, Some(name))));
+                }
             }
         }
         if is_hex(hex) && hex.len() >= MIN_PREFIX {
             return Ok(self.find_by_prefix(hex)?.map(|image| (image, None)));
         }
         // What cannot be a name is the user's mistake, not a missing image.
-        candidates.map(|_| None)
+        short.map(|_| None)
     }
 
     fn find_by_prefix(&self, hex: &str) -> Result<Option<Image>> {

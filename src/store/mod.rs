@@ -5,6 +5,7 @@
 //! ├── format                       version of this layout
 //! ├── lock                         shared: objects are being made; exclusive: garbage is collected
 //! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
+//! ├── partial/HEX                  first bytes of a blob; locked by who downloads it
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
 //! │   └── diff/                    its files, ready to be a lower directory
@@ -47,6 +48,8 @@ pub mod layer;
 pub mod lease;
 pub mod list;
 pub mod lock;
+pub mod partial;
+pub mod registries;
 mod roots;
 
 use std::path::{Path, PathBuf};

@@ -15,7 +15,8 @@ pub use import::import;
 pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
-pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub(super) use pull::attempt;
+pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
 pub(super) use tag::check_new_name;
@@ -34,6 +35,7 @@ fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
     if error.is_full_disk() {
         let lock = store.try_exclusive();
         // The failure to report is the first one.
+        drop(store.remove_partials());
         drop(lock.map(|lock| lock.map(|lock| store.images().collect_garbage(&lock))));
     }
 }

@@ -1,13 +1,13 @@
 //! `manifest add`: images into a list.
 
-use crate::engine::images::RegistryOptions;
+use crate::engine::images::{RegistryOptions, attempt};
 use crate::error::{Error, Kind, Result};
 use crate::image::list::{Described, Wanted, choose, local, members};
 use crate::spec::oci::{Annotations, MemberChange};
 use crate::spec::platform::Platform;
-use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::list::List;
+use crate::store::registries;
 
 /// How images are added.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +72,8 @@ pub(super) fn resolve(
         _ => text,
     };
     let wanted = if all { Wanted::All } else { Wanted::For(Platform::host()) };
-    members(&name.parse::<Reference>()?, &wanted, registry).map(Source::There)
+    let names = registries::read()?.resolve(name)?.names;
+    attempt(name, &names, |name| members(name, &wanted, registry)).map(Source::There)
 }
 
 /// Adds what was found to a list, all or nothing.

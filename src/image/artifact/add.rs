@@ -176,5 +176,5 @@ fn ingest<'a>(
         None => media::sniff(&beginning).to_owned(),
     };
     let mut whole = Cursor::new(beginning).chain(file);
-    Ok((transfer::copy(store, &mut whole, None, &|_| ())?, media_type))
+    Ok((transfer::write(&mut whole, store.blobs().begin()?, None, &|_| ())?, media_type))
 }

@@ -16,7 +16,7 @@ use crate::image::manifest::Blob;
 use crate::image::progress::{Progress, ProgressEvent};
 use crate::image::push::Pushed;
 use crate::image::registry::{RegistryOptions, Repository};
-use crate::image::transfer::{self, Upload};
+use crate::image::transfer::{self, Purpose, Upload, Wanted};
 use crate::spec::digest::Digest;
 use crate::spec::oci::{Descriptor, Index, Manifest};
 use crate::spec::reference::Reference;
@@ -169,7 +169,7 @@ impl Push<'_> {
     /// Sees to it that the registry has the blobs of a manifest.
     fn blobs(&self, document: &[u8], source: Option<&Source>) -> Result<()> {
         let manifest: Manifest = serde_json::from_slice(document).context(|| "it is malformed")?;
-        let (mut uploads, mut others): (Vec<Upload>, Vec<Blob>) = (Vec::new(), Vec::new());
+        let (mut uploads, mut others): (Vec<Upload>, Vec<Wanted>) = (Vec::new(), Vec::new());
         let mut known = BTreeSet::new();
         for descriptor in manifest.blobs().filter(|blob| known.insert(&blob.digest)) {
             let blob = Blob { digest: descriptor.digest.clone(), size: descriptor.size };
@@ -178,7 +178,7 @@ impl Push<'_> {
                 Some(file) => uploads.push(Upload { blob, file, from }),
                 // Nobody's to give away: a registry gets the address only.
                 None if !descriptor.urls.is_empty() => {}
-                None => others.push(blob),
+                None => others.push(Wanted::of(descriptor)),
             }
         }
         let absent = self.runtime.block_on(self.absent(others, source))?;
@@ -189,9 +189,10 @@ impl Push<'_> {
                 &self.runtime,
                 &source.repository,
                 &absent,
+                Purpose::PassOn,
                 self.progress,
             )?,
-            (None, Some(blob)) => {
+            (None, Some(Wanted { blob, .. })) => {
                 return Err(Error::new(Kind::NotFound, format!("blob {} is missing", blob.digest))
                     .hint("pull the image again"));
             }
@@ -204,18 +205,20 @@ impl Push<'_> {
     }
 
     /// Returns which of some blobs the registry neither has nor can take over.
-    async fn absent(&self, blobs: Vec<Blob>, source: Option<&Source>) -> Result<Vec<Blob>> {
+    async fn absent(&self, wanted: Vec<Wanted>, source: Option<&Source>) -> Result<Vec<Wanted>> {
         let mut absent = Vec::new();
-        for blob in blobs {
+        for wanted in wanted {
+            let digest = &wanted.blob.digest;
             let path = source.and_then(|source| source.path.as_deref());
-            if self.repository.has_blob(&blob.digest).await? {
-                self.progress.update(ProgressEvent::Skipped(&blob.digest));
-            } else if let Some(path) = path
-                && self.repository.mount_blob(&blob.digest, path).await?
-            {
-                self.progress.update(ProgressEvent::LayerDone(&blob.digest));
+            let is_there = self.repository.has_blob(digest).await?
+                || match path {
+                    Some(path) => self.repository.mount_blob(digest, path).await?,
+                    None => false,
+                };
+            if is_there {
+                self.progress.update(ProgressEvent::Skipped(digest));
             } else {
-                absent.push(blob);
+                absent.push(wanted);
             }
         }
         Ok(absent)

@@ -51,9 +51,11 @@ struct Shape {
 
 /// Fetches the document that a name leads to.
 pub fn fetch(reference: &Reference, options: &RegistryOptions) -> Result<Fetched> {
-    let context = || format!("cannot fetch the manifest of {reference}");
-    let repository = Repository::new(reference, options).context(context)?;
-    transfer::runtime()?.block_on(document(&repository, reference.tag_or_digest())).context(context)
+    let runtime = transfer::runtime()?;
+    transfer::at_places(reference, options, |repository, place| {
+        runtime.block_on(document(repository, place.tag_or_digest()))
+    })
+    .context(|| format!("cannot fetch the manifest of {reference}"))
 }
 
 /// Fetches what a list says of an image, or of the members of another list.
@@ -62,17 +64,20 @@ pub fn members(
     wanted: &Wanted,
     options: &RegistryOptions,
 ) -> Result<Vec<Described>> {
-    let context = || format!("cannot fetch the manifest of {reference}");
-    let repository = Repository::new(reference, options).context(context)?;
-    transfer::runtime()?.block_on(describe(&repository, reference, wanted)).context(context)
+    let runtime = transfer::runtime()?;
+    transfer::at_places(reference, options, |repository, place| {
+        let fetched = runtime.block_on(document(repository, place.tag_or_digest()))?;
+        runtime.block_on(describe(repository, reference, fetched, wanted))
+    })
+    .context(|| format!("cannot fetch the manifest of {reference}"))
 }
 
 async fn describe(
     repository: &Repository,
     reference: &Reference,
+    fetched: Fetched,
     wanted: &Wanted,
 ) -> Result<Vec<Described>> {
-    let fetched = document(repository, reference.tag_or_digest()).await?;
     if !fetched.is_list {
         return Ok(vec![single(repository, reference, &fetched).await?]);
     }
