@@ -183,12 +183,12 @@ fn several_add_at_once_and_nothing_is_lost() {
     let barge = Barge::new();
     let registry = Registry::start(barge.place());
     barge.run(["manifest", "create", "all"]).ok();
-    let tags = ["1", "zstd", "plain", "docker"];
+    let tags = ["1", "zstd", "docker", "foreign"];
     let adding: Vec<_> = tags
         .iter()
         .map(|tag| {
             let name = registry.reference(&format!("box:{tag}"));
-            barge.command(["manifest", "add", "all", &name]).spawn()
+            barge.command(["manifest", "add", "--all", "all", &name]).spawn()
         })
         .collect();
     for running in adding {
