@@ -13,6 +13,7 @@ mod output;
 mod parse;
 mod progress;
 mod request;
+mod signing;
 mod table;
 mod template;
 mod tree;
@@ -25,6 +26,8 @@ mod images;
 mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod manifest;
 mod ps;
@@ -71,6 +74,8 @@ const COMMANDS: Group = group(
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
+        verb::<login::Login>(&["login"], "[REGISTRY]"),
+        verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
@@ -175,18 +180,24 @@ pub(crate) struct World {
 impl World {
     /// Opens the engine on the store that the flags name.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        Engine::open(&self.options())
-    }
-
-    /// As [`World::engine`], with the power to make and change containers and images.
-    pub(crate) fn power(&self) -> Result<Engine> {
-        let engine = Engine::open_with_power(&self.options())?;
+        let engine = Engine::open(&self.options()?)?;
         engine.warnings().iter().for_each(|warning| output::warning(warning));
         Ok(engine)
     }
 
-    fn options(&self) -> EngineOptions {
-        EngineOptions { root: self.global.root.clone(), runroot: self.global.runroot.clone() }
+    /// As [`World::engine`], with the power to make and change containers and images.
+    pub(crate) fn power(&self) -> Result<Engine> {
+        let engine = Engine::open_with_power(&self.options()?)?;
+        engine.warnings().iter().for_each(|warning| output::warning(warning));
+        Ok(engine)
+    }
+
+    fn options(&self) -> Result<EngineOptions> {
+        Ok(EngineOptions {
+            root: self.global.root.clone(),
+            runroot: self.global.runroot.clone(),
+            storage: self.global.storage()?,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ pub mod list;
 mod manifest;
 mod parallel;
 mod pax;
+pub mod policy;
 pub mod progress;
 pub mod pull;
 pub mod push;

@@ -6,14 +6,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::manifest::{Blob, Document, Manifest};
+use super::policy::{Signer, SigningOptions};
 use super::progress::{Progress, ProgressEvent};
-use super::registry::{Content, RegistryOptions, Repository};
+use super::registry::{self, Content, RegistryOptions, Repository};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
@@ -30,6 +30,8 @@ const MAX_SOURCES: usize = 8;
 pub struct PushOptions {
     /// How to talk to the registry.
     pub registry: RegistryOptions,
+    /// How it is signed.
+    pub signing: SigningOptions,
 }
 
 /// What a push made.
@@ -66,6 +68,8 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     let context = || format!("cannot push to {to}");
+    // A key that cannot be used is noticed before anything is sent.
+    let signer = Signer::load(&options.signing).context(context)?;
     let (data, manifest, media_type) = original(store, image).context(context)?;
     progress.update(ProgressEvent::Layers(manifest.layers.len()));
     let mut jobs = Vec::new();
@@ -77,18 +81,16 @@ pub fn push(
         }
     }
     let sources = sources(store, to, &mut jobs)?;
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")?;
+    let runtime = registry::runtime()?;
     let repository =
         Arc::new(Repository::for_push(to, &options.registry, &sources).context(context)?);
     runtime.block_on(async {
         send(store, &repository, jobs, progress).await.context(context)?;
         progress.update(ProgressEvent::Recording);
         let accepted = repository.put_manifest(to.tag_or_digest(), &media_type, &data).await;
-        Ok(Pushed { digest: accepted.context(context)?.digest, size: data.len() as u64 })
+        let digest = accepted.context(context)?.digest;
+        signer.sign(&repository, to, &digest).await.context(context)?;
+        Ok(Pushed { digest, size: data.len() as u64 })
     })
 }
 

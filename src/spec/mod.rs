@@ -23,4 +23,5 @@ pub mod reference;
 pub mod registries;
 pub mod security;
 pub mod size;
+pub mod storage;
 pub mod time;

@@ -109,6 +109,11 @@ impl Reference {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
     }
 
+    /// Returns the name of the same repository's image with this tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self> {
+        format!("{}:{tag}", self.repository()).parse()
+    }
+
     /// Returns the same name with this digest besides its tag.
     #[must_use]
     pub fn pinned(&self, digest: &Digest) -> Self {
@@ -118,11 +123,6 @@ impl Reference {
     /// Returns the same name without a digest, if a tag is left then.
     pub fn without_digest(&self) -> Option<Self> {
         self.tag.as_ref().map(|_| Self { digest: None, ..self.clone() })
-    }
-
-    /// Returns the name of the same repository's image with this tag.
-    pub fn with_tag(&self, tag: &str) -> Result<Self> {
-        format!("{}:{tag}", self.repository()).parse()
     }
 
     /// Returns what a registry is asked for, or a record is filed under: the digest, else the tag.

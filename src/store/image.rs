@@ -175,7 +175,7 @@ impl<'a> Images<'a> {
     }
 
     /// Removes layers and blobs that no image refers to: pulls that failed have left them for the next.
-    pub fn collect_garbage(&self, _makers_kept_away: &Lock) -> Result<()> {
+    pub fn collect_garbage(&self, makers_kept_away: &Lock) -> Result<()> {
         let Roots { layers, blobs } = self.store.roots()?;
         let hexes = |dir: PathBuf| -> Result<Vec<Digest>> {
             let context = || format!("cannot list {}", dir.display());
@@ -196,7 +196,16 @@ impl<'a> Images<'a> {
                 self.store.blobs().remove(&blob)?;
             }
         }
-        Ok(())
+        self.collect_chains(makers_kept_away)
+    }
+
+    /// Removes the trees that drivers made of layers of images that are gone.
+    pub fn collect_chains(&self, makers_kept_away: &Lock) -> Result<()> {
+        let mut images = Vec::new();
+        for id in self.ids()? {
+            images.extend(self.get(&id)?.map(|image| image.layers));
+        }
+        self.store.collect_chains(images.iter().map(Vec::as_slice), makers_kept_away)
     }
 
     /// Adds what images refer to.
@@ -401,6 +410,7 @@ impl<'a> Images<'a> {
         };
         own.blobs.insert(id.0.clone());
         self.store.free(&own, makers_kept_away)?;
+        self.collect_chains(makers_kept_away)?;
         Ok(done)
     }
 }

@@ -5,6 +5,7 @@ mod import;
 mod inspect;
 mod list;
 mod load;
+mod login;
 mod pull;
 mod push;
 mod remove;
@@ -15,6 +16,10 @@ pub use import::import;
 pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
 pub(super) use pull::attempt;
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
@@ -24,6 +29,7 @@ pub use tag::{tag, untag};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
+pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
