@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -27,15 +27,6 @@ use crate::store::registries;
 const CHUNK: usize = 256 << 10;
 /// Blobs that are fetched at once.
 const AT_ONCE: usize = 4;
-
-/// Sets up what talks to registries.
-pub(super) fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")
-}
 
 /// Does something at the first place of a reference where it can be done: mirrors, then the registry.
 pub(super) fn at_places<T>(

@@ -1,8 +1,9 @@
 //! An artifact from a registry.
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::policy::{Candidate, Policy};
 use crate::image::progress::{Progress, ProgressEvent};
-use crate::image::registry::RegistryOptions;
+use crate::image::registry::{self, RegistryOptions};
 use crate::image::transfer::{self, Purpose, Wanted};
 use crate::spec::oci::Manifest;
 use crate::spec::reference::Reference;
@@ -20,10 +21,14 @@ pub fn pull(
     store.gc_tmp()?;
     store.remove_old_partials()?;
     progress.update(ProgressEvent::Trying(name));
-    let runtime = transfer::runtime()?;
+    let context = || format!("cannot pull artifact {name}");
+    let policy = Policy::load(options.signature_policy.as_deref()).context(context)?;
+    let runtime = registry::runtime()?;
     transfer::at_places(name, options, |repository, place| {
         let (document, digest) = runtime.block_on(repository.manifest(place.tag_or_digest()))?;
         let manifest = parse(&document)?;
+        let candidate = Candidate { name, at: place, manifest: &document };
+        runtime.block_on(policy.check(store, candidate, repository))?;
         progress.update(ProgressEvent::Layers(manifest.layers.len()));
         let missing = missing(store, &manifest, progress);
         let drafts =
@@ -42,7 +47,7 @@ pub fn pull(
         let artifact = Artifact { name: name.clone(), digest, blobs };
         store.artifacts().update(name, |_| Ok(artifact), &kept)
     })
-    .context(|| format!("cannot pull artifact {name}"))
+    .context(context)
 }
 
 /// Returns the blobs that are not here.
