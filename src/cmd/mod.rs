@@ -12,6 +12,7 @@ mod listing;
 mod output;
 mod parse;
 mod progress;
+mod prompt;
 mod request;
 mod signing;
 mod table;
@@ -22,7 +23,12 @@ mod artifact;
 mod completion;
 mod exec;
 mod history;
+mod image_diff;
+mod image_mount;
+mod image_scp;
+mod image_tree;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod load;
@@ -30,6 +36,7 @@ mod login;
 mod logout;
 mod logs;
 mod manifest;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -38,6 +45,7 @@ mod rmi;
 mod run;
 mod start;
 mod stop;
+mod system_df;
 mod version;
 mod wait;
 
@@ -69,7 +77,7 @@ const COMMANDS: Group = group(
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<info::Info>(&["info"], ""),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
@@ -134,16 +142,22 @@ const IMAGE: Group = group(
     &["image"],
     "Manage images",
     &[
+        verb::<image_diff::ImageDiff>(&["diff"], "IMAGE [OTHER]"),
         verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
         verb::<history::History>(&["history"], "IMAGE"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<image_mount::ImageMount>(&["mount"], "[IMAGE...]"),
+        verb::<prune::ImagePrune>(&["prune"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
+        verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
     ],
 );
@@ -166,7 +180,12 @@ const MANIFEST: Group = group(
 const SYSTEM: Group = group(
     &["system"],
     "Manage barge itself",
-    &[verb::<info::Check>(&["check", "doctor"], ""), verb::<info::Info>(&["info"], "")],
+    &[
+        verb::<info::Check>(&["check", "doctor"], ""),
+        verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<info::Info>(&["info"], ""),
+        verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
 );
 
 /// What a command works on.

@@ -17,6 +17,7 @@ pub mod mount;
 pub mod name;
 pub mod network;
 pub mod oci;
+pub mod place;
 pub mod platform;
 pub mod process;
 pub mod reference;

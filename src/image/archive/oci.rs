@@ -16,6 +16,7 @@ use crate::spec::digest::{DiffId, Digest};
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::NamedImage;
 
 /// Where tools note an image's name, the most telling first.
@@ -46,6 +47,7 @@ pub(super) fn load(
     }
     let mut images: Vec<Pending> = Vec::new();
     let mut jobs: HashMap<DiffId, Blob> = HashMap::new();
+    let mut pins = Vec::new();
     for descriptor in index.manifests() {
         let first: Digest = descriptor.digest().to_string().parse()?;
         let (digest, data, manifest) = manifest(members, first, platform)?;
@@ -68,6 +70,8 @@ pub(super) fn load(
             ));
         }
         progress.update(ProgressEvent::Layers(diff_ids.len()));
+        let parts = Parts::of(&diff_ids, manifest.layers.iter().map(|blob| &blob.digest));
+        pins.push(store.pin(&parts)?);
         let mut blobs = Vec::new();
         for (diff_id, blob) in diff_ids.into_iter().zip(manifest.layers) {
             if store.layers().exists(&diff_id) {

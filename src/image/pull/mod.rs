@@ -23,6 +23,7 @@ use crate::spec::reference::{BUILTIN_REGISTRY, Reference};
 use crate::spec::registries::Place;
 use crate::store::Store;
 use crate::store::blob::digest_of;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 use crate::store::registries;
 
@@ -40,6 +41,15 @@ struct Description {
     digests: Vec<Digest>,
     config_bytes: Vec<u8>,
     config: ImageConfig,
+}
+
+impl Description {
+    /// Returns all that the image will consist of.
+    fn parts(&self) -> Parts {
+        let blobs = self.manifest.layers.iter().map(|blob| &blob.digest);
+        let blobs = blobs.chain(&self.digests).chain([&self.manifest.config.digest]);
+        Parts::of(&self.config.rootfs.diff_ids, blobs)
+    }
 }
 
 /// Pulls an image and names it.
@@ -137,6 +147,7 @@ impl Pull<'_> {
         if reference.digest().is_none() {
             names.push(reference.clone());
         }
+        let _pin = store.pin(&described.parts())?;
         for _ in 0..ROUNDS {
             let missing = layers::missing(store, &described, progress);
             layers::fetch(store, runtime, &repository, missing, progress)?;

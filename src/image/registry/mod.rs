@@ -18,6 +18,7 @@ mod tags;
 mod tests;
 mod tls;
 mod upload;
+mod web;
 
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub use login::{
 };
 pub use options::RegistryOptions;
 pub(crate) use upload::Content;
+pub(crate) use web::WebFile;
 
 use super::manifest::{Blob, MEDIA_TYPES};
 use crate::error::{Context, Error, Kind, Result};
