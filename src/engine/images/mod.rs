@@ -31,6 +31,7 @@ pub use login::{
 };
 pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
+pub(super) use pull::attempt;
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub(super) use remove::Batch;

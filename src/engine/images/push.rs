@@ -17,8 +17,8 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<(Reference, Pushed)> {
     if store.lists().find(image)?.is_some() {
-        let registry = options.registry.clone();
-        let options = ListPushOptions { members: true, words: None, registry };
+        let PushOptions { registry, signing, .. } = options.clone();
+        let options = ListPushOptions { members: true, words: None, registry, signing };
         return lists::push(store, image, destination, &options, false, progress);
     }
     let found = store.images().lookup(image)?;
