@@ -7,6 +7,7 @@ mod support;
 mod builtin;
 mod crash;
 mod debian;
+mod drivers;
 mod exec;
 mod hostile;
 mod images;

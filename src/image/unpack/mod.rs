@@ -36,11 +36,18 @@ use crate::sys::userns;
 const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 const MAX_WARNINGS: usize = 10;
 
+/// What may be done where it cannot be done as it should.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Leeway {
+    /// Files that cannot be given to their owners stay ours.
+    pub(crate) squash: bool,
+    /// Whiteouts that cannot be overlay's stay files, as they are in the archive.
+    pub(crate) plain_whiteouts: bool,
+}
+
 /// Unpacks an archive below an empty directory. The stream is left where the archive ends.
-///
-/// With `squash`, files that cannot be given to their owners stay ours.
-pub(crate) fn unpack<R: BufRead>(input: R, diff: &Path, squash: bool) -> Result<LayerInfo> {
-    let mut unpacker = Unpacker::new(diff, squash)?;
+pub(crate) fn unpack<R: BufRead>(input: R, diff: &Path, leeway: Leeway) -> Result<LayerInfo> {
+    let mut unpacker = Unpacker::new(diff, leeway)?;
     let mut reader = Reader::new(input);
     let mut entry = Entry::default();
     while reader.next(&mut entry).context(|| "cannot read the layer")? {
@@ -62,8 +69,8 @@ struct Unpacker {
     /// Permission bits that new files do not get.
     umask: RawMode,
     initial_namespace: bool,
-    /// Whether files that cannot be given to their owners stay ours, and whether some did.
-    squash: bool,
+    leeway: Leeway,
+    /// Whether some file could not be given to its owner.
     squashed: Cell<bool>,
     info: LayerInfo,
 }
@@ -77,7 +84,7 @@ struct Attributes {
 }
 
 impl Unpacker {
-    fn new(diff: &Path, squash: bool) -> Result<Self> {
+    fn new(diff: &Path, leeway: Leeway) -> Result<Self> {
         let context = || format!("cannot open {}", diff.display());
         Ok(Self {
             root: Root::open(diff).context(context)?,
@@ -86,7 +93,7 @@ impl Unpacker {
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask: current_umask().context(|| "cannot read /proc/self/status")?,
             initial_namespace: userns::is_initial(),
-            squash,
+            leeway,
             squashed: Cell::new(false),
             info: LayerInfo::default(),
         })
@@ -387,7 +394,7 @@ impl Unpacker {
     }
 
     fn chown_failed(&self, error: Errno, uid: u32, gid: u32) -> Result<()> {
-        if self.squash && matches!(error, Errno::INVAL | Errno::PERM) {
+        if self.leeway.squash && matches!(error, Errno::INVAL | Errno::PERM) {
             self.squashed.set(true);
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Puts a layer on top of a tree: what overlay shows of both becomes the tree's own files.
 //!
-//! A whiteout removes what is below it, an opaque directory all that the tree's had; directories
-//! merge, and the layer's attributes win; everything else replaces what has its name. Data is shared
+//! A whiteout removes what is below it, an opaque directory all that the tree's had (as overlay marks
+//! them, or as archives do); directories merge, and the layer's attributes win; everything else replaces what has its name. Data is shared
 //! with the layer where the file system can (btrfs, xfs), else copied without its holes.
 //!
 //! Directories are looked up by their path below the root whenever they are needed, so the number of
@@ -30,6 +30,10 @@ use crate::sys::root::{Root, remove_all};
 /// Overlay's own attributes, as root and in a user namespace: marks, and nothing of the file.
 const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 const OPAQUE: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
+
+/// What whiteouts begin with, where they could not be made as overlay has them.
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE_FILE: &CStr = c".wh..wh..opq";
 
 /// Bytes that are copied at once where the kernel cannot do it by itself.
 const BUFFER: usize = 128 << 10;
@@ -96,11 +100,22 @@ impl Merger {
         if is_opaque(&from) {
             clear(&to).context(|| "cannot empty it")?;
         }
-        let entries = Dir::read_from(&from).context(|| "cannot list it")?;
+        let mut entries = Dir::read_from(&from).context(|| "cannot list it")?;
+        // They are about what is below, not about what the layer has under the same name.
+        for entry in &mut entries {
+            let entry = entry.context(|| "cannot list it")?;
+            if let Some(hidden) = entry.file_name().to_bytes().strip_prefix(WHITEOUT)
+                && !matches!(hidden, b"" | b"." | b"..")
+            {
+                remove(to.as_fd(), hidden)
+                    .context(|| format!("cannot remove `{}`", hidden.escape_ascii()))?;
+            }
+        }
+        entries.rewind();
         for entry in entries {
             let entry = entry.context(|| "cannot list it")?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
+            if matches!(name, b"." | b"..") || name.starts_with(WHITEOUT) {
                 continue;
             }
             let mut below = path.to_vec();
@@ -130,11 +145,7 @@ impl Merger {
         let found = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(found.st_mode);
         if kind == FileType::CharacterDevice && found.st_rdev == 0 {
-            return match remove_all(to, name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                // There may be nothing to hide.
-                _ => Ok(false),
-            };
+            return remove(to, name).map(|()| false);
         }
         if kind == FileType::Directory {
             directory(to, name)?;
@@ -340,6 +351,14 @@ fn directory(to: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Removes what a whiteout hides. There may be nothing.
+fn remove(to: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    match remove_all(to, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Removes all that is in a directory.
 fn clear(dir: &OwnedFd) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
@@ -353,6 +372,9 @@ fn clear(dir: &OwnedFd) -> io::Result<()> {
 }
 
 fn is_opaque(dir: &OwnedFd) -> bool {
+    if statat(dir, OPAQUE_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return true;
+    }
     let mut value = [0; 4];
     // What cannot be read is not there: only our unpacker sets these.
     OPAQUE.iter().any(|name| fgetxattr(dir, *name, &mut value) == Ok(1) && value[0] == b'y')

@@ -128,6 +128,21 @@ fn what_is_above_wins() {
 }
 
 #[test]
+fn whiteouts_may_be_files() {
+    let mut trial = Trial::new();
+    trial.layer(|layer| {
+        layer.file("gone", "1").file("again/old", "1").file("emptied/old", "1").file("kept", "1");
+    });
+    trial.layer(|layer| {
+        layer.file(".wh.gone", "").file(".wh.again", "").file("again/new", "2");
+        layer.file("emptied/.wh..wh..opq", "").file("emptied/new", "2").file(".wh.none", "");
+    });
+    assert_eq!(trial.list(""), ["again", "emptied", "kept"]);
+    assert_eq!(trial.list("again"), ["new"]);
+    assert_eq!(trial.list("emptied"), ["new"]);
+}
+
+#[test]
 fn attributes_come_along() {
     let mut trial = Trial::new();
     let time = |seconds| Timespec { tv_sec: seconds, tv_nsec: 123_456_789 };
