@@ -100,7 +100,8 @@ impl Stage {
 
 const XFS: &str =
     "truncate -s 600M $S.img; mkfs.xfs -q -m reflink=1 $S.img; mount -o loop $S.img $S";
-const BTRFS: &str = "truncate -s 600M $S.img; mkfs.btrfs -q $S.img; mount -o loop,commit=1 $S.img $S";
+const BTRFS: &str =
+    "truncate -s 600M $S.img; mkfs.btrfs -q $S.img; mount -o loop,commit=1 $S.img $S";
 
 /// Returns commands that mount something where a store will be.
 fn mount_at(barge: &Barge, mount: &str) -> String {
