@@ -30,7 +30,7 @@ pub(crate) struct Global {
     /// Option of the storage driver, as in ignore_chown_errors=true
     #[arg(long, value_name = "NAME=VALUE")]
     storage_opt: Vec<String>,
-    /// Log messages from this level on
+    /// Accepted for scripts; nothing is logged yet
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// The same as --log-level debug

@@ -1,5 +1,6 @@
 //! The command line: parse flags, make one engine call, print.
 
+mod access;
 mod connect;
 mod containers;
 mod exit;
@@ -12,10 +13,12 @@ mod output;
 mod parse;
 mod progress;
 mod request;
+mod signing;
 mod table;
 mod template;
 mod tree;
 
+mod artifact;
 mod completion;
 mod exec;
 mod history;
@@ -23,9 +26,13 @@ mod images;
 mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod logs;
+mod manifest;
 mod ps;
 mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;
@@ -53,6 +60,7 @@ const COMMANDS: Group = group(
     &["barge"],
     "Run containers without a daemon",
     &[
+        Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -66,10 +74,14 @@ const COMMANDS: Group = group(
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
+        verb::<login::Login>(&["login"], "[REGISTRY]"),
+        verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
+        verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
@@ -80,6 +92,20 @@ const COMMANDS: Group = group(
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<version::Version>(&["version"], ""),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const ARTIFACT: Group = group(
+    &["artifact"],
+    "Manage artifacts: files in registries",
+    &[
+        verb::<artifact::Add>(&["add"], "ARTIFACT FILE [FILE...]"),
+        verb::<artifact::Extract>(&["extract"], "ARTIFACT PATH"),
+        verb::<artifact::Inspect>(&["inspect"], "ARTIFACT"),
+        verb::<artifact::Ls>(&["ls", "list"], ""),
+        verb::<artifact::Pull>(&["pull"], "ARTIFACT"),
+        verb::<artifact::Push>(&["push"], "ARTIFACT [DESTINATION]"),
+        verb::<artifact::Rm>(&["rm", "remove"], "ARTIFACT [ARTIFACT...]"),
     ],
 );
 
@@ -115,9 +141,25 @@ const IMAGE: Group = group(
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
+        verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+    ],
+);
+
+const MANIFEST: Group = group(
+    &["manifest"],
+    "Manage manifest lists: one image for several platforms",
+    &[
+        verb::<manifest::Add>(&["add"], "LIST IMAGE [IMAGE...]"),
+        verb::<manifest::Annotate>(&["annotate"], "LIST [IMAGE]"),
+        verb::<manifest::Create>(&["create"], "LIST [IMAGE...]"),
+        verb::<manifest::Exists>(&["exists"], "LIST"),
+        verb::<manifest::Inspect>(&["inspect"], "LIST|IMAGE"),
+        verb::<manifest::Push>(&["push"], "LIST [DESTINATION]"),
+        verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
+        verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
     ],
 );
 

@@ -56,8 +56,11 @@ impl Engine {
     fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
         // Until the container is on record, nobody may remove its image.
         let _no_gc = self.store.shared()?;
-        let (image, reference) =
-            self.store.images().find_named(&spec.image)?.ok_or_else(|| not_known(&spec.image))?;
+        let found = match self.store.images().find_named(&spec.image)? {
+            Some(found) => Some(found),
+            None => super::lists::here(&self.store, &spec.image, spec.platform.as_ref())?,
+        };
+        let (image, reference) = found.ok_or_else(|| not_known(&spec.image))?;
         if image.builtin == Some(Builtin::Host) && self.store.driver() != DriverName::Overlay {
             return Err(no_overlay(self.store.driver()));
         }

@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ingest::{Expected, layer};
+use super::policy::{LocalSource, Policy};
 use super::progress::{Progress, ProgressEvent};
 use super::record::{Origin, disturbed, record};
 use crate::error::{Context, Result};
@@ -36,6 +37,7 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Image> {
     store.gc_tmp()?;
+    Policy::load(None)?.check_local(store, LocalSource::Tarball)?;
     let ingested = layer(store, input, &Expected { blob: None, diff_id: None }, |_| {})
         .context(|| "cannot import the root file system")?;
     for warning in &ingested.info.warnings {

@@ -48,11 +48,22 @@ pub(crate) fn layer<R: BufRead>(
     expected: &Expected<'_>,
     received: impl FnMut(u64),
 ) -> Result<Ingested> {
-    let draft = store.layers().begin()?;
     let blob = match expected.blob {
         Some(_) => Some(store.blobs().begin()?),
         None => None,
     };
+    layer_into(store, input, blob, expected, received)
+}
+
+/// As [`layer`], with the blob that is to keep the stream as it comes.
+pub(crate) fn layer_into<R: BufRead>(
+    store: &Store,
+    input: R,
+    blob: Option<BlobDraft<'_>>,
+    expected: &Expected<'_>,
+    received: impl FnMut(u64),
+) -> Result<Ingested> {
+    let draft = store.layers().begin()?;
     let leeway = Leeway {
         squash: store.ignores_chown_errors(),
         plain_whiteouts: store.driver() != DriverName::Overlay,

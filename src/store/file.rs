@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::driver;
 use crate::error::{Context, Result};
+use crate::spec::digest::Digest;
 
 /// Replaces `path` by `data`; readers see the old file or the new one, never a part.
 ///
@@ -21,6 +22,26 @@ pub fn write_atomic(path: &Path, data: &[u8]) -> Result<()> {
 /// As [`write_atomic`], for what a reboot or a power loss may take back.
 pub fn write_volatile(path: &Path, data: &[u8]) -> Result<()> {
     replace(path, data, false).context(|| format!("cannot write {}", path.display()))
+}
+
+/// As [`write_atomic`], readable for nobody but us at any time; the file need not be one of a store.
+pub fn write_secret(path: &Path, data: &[u8]) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    let temporary = path.with_added_extension("new");
+    // What a crash has left might be readable for others.
+    remove_file(&temporary)?;
+    let mut options = File::options();
+    let created = options.write(true).create_new(true).mode(0o600).open(&temporary);
+    let written = created.and_then(|mut file| {
+        file.write_all(data)?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        // The first failure is what counts.
+        drop(fs::remove_file(&temporary));
+        return Err(error).context(context);
+    }
+    sync_parent(path).context(context)
 }
 
 fn replace(path: &Path, data: &[u8], durable: bool) -> std::io::Result<()> {
@@ -85,6 +106,24 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) => return Err(error).context(|| format!("cannot read {}", path.display())),
     };
     serde_json::from_slice(&data).map(Some).context(|| format!("{} is damaged", path.display()))
+}
+
+/// Lists the records of a directory that are named by a digest, as in `HEX.json`; none if there is no
+/// such directory.
+pub(super) fn record_digests(dir: &Path) -> Result<Vec<Digest>> {
+    let context = || format!("cannot list {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context(context),
+    };
+    let mut digests = Vec::new();
+    for entry in entries {
+        let name = entry.context(context)?.file_name();
+        let hex = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        digests.extend(hex.and_then(|hex| Digest::from_hex(hex).ok()));
+    }
+    Ok(digests)
 }
 
 /// Makes a directory and its parents; those that are there already are left as they are.

@@ -3,12 +3,14 @@
 
 pub(crate) mod barge;
 pub(crate) mod fixture;
+pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod leaks;
 pub(crate) mod needs;
 pub(crate) mod output;
 pub(crate) mod place;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod server;
 pub(crate) mod terminal;

@@ -13,6 +13,7 @@ use std::path::Path;
 
 pub(crate) use members::Members;
 
+use super::policy::{LocalSource, Policy};
 use super::progress::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::spec::platform::Platform;
@@ -35,14 +36,25 @@ pub fn load(
     progress: &dyn Progress,
 ) -> Result<Vec<NamedImage>> {
     store.gc_tmp()?;
+    let policy = Policy::load(None)?;
+    let path = match source {
+        ArchiveSource::Path(path) => Some(path),
+        ArchiveSource::Stream(_) => None,
+    };
     let members = match source {
         ArchiveSource::Path(path) => Members::open(store, path)?,
         ArchiveSource::Stream(stream) => Members::from_stream(store, stream)?,
     };
     // Newer versions of Docker write both lists; its own has the names.
     if members.contains("manifest.json") {
+        policy.check_local(store, LocalSource::DockerArchive)?;
         docker::load(store, &members, progress)
     } else if members.contains("index.json") {
+        let source = match path {
+            Some(dir) if dir.is_dir() => LocalSource::OciDirectory(dir),
+            file => LocalSource::OciArchive(file),
+        };
+        policy.check_local(store, source)?;
         oci::load(store, &members, platform, progress)
     } else {
         Err(unknown_format())

@@ -4,73 +4,74 @@
 //! that they are for and to the token server that it names, never along a redirect to another host.
 
 mod challenge;
+mod client;
 mod credentials;
 mod download;
 mod endpoint;
 mod failure;
+mod foreign;
+mod login;
+mod options;
+mod signatures;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
 use challenge::Challenge;
+use client::client;
 use credentials::Credentials;
-pub(crate) use download::{Download, deliver};
+pub(crate) use download::{Download, Order, deliver};
 use endpoint::{Endpoint, is_loopback};
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
+pub use options::RegistryOptions;
+pub(crate) use upload::Content;
 
 use super::manifest::{Blob, MEDIA_TYPES};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
+use crate::spec::registries::Place;
 use crate::store::blob::{MAX_DOCUMENT, digest_of};
+use crate::store::registries;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the distribution specification grants a manifest.
+const MAX_MANIFEST: usize = 4 << 20;
 /// How long nothing may come.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-const ATTEMPTS: u32 = 4;
+const RETRIES: u32 = 3;
 const MAX_WAIT: Duration = Duration::from_secs(20);
-
-/// How to talk to a registry.
-#[derive(Clone, Default)]
-pub struct RegistryOptions {
-    /// Whether its certificate must be good; if nothing is said, unless it is on this machine.
-    pub tls_verify: Option<bool>,
-    /// User name and password; those that `podman login` or `docker login` left otherwise.
-    pub credentials: Option<(String, String)>,
-    /// File with credentials, instead of the usual ones.
-    pub authfile: Option<PathBuf>,
-}
-
-impl fmt::Debug for RegistryOptions {
-    /// Leaves the password out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistryOptions")
-            .field("tls_verify", &self.tls_verify)
-            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
-            .field("authfile", &self.authfile)
-            .finish()
-    }
-}
 
 /// A repository of a registry.
 pub(crate) struct Repository {
     client: Client,
+    /// For uploads, which take as long as they take before an answer comes.
+    patient: Option<Client>,
     endpoint: Endpoint,
     /// Address of the API, chosen by the first request.
     base: RwLock<Option<Url>>,
     path: String,
     credentials: Option<Credentials>,
     authorization: RwLock<Authorization>,
+    /// What a token must be good for; if nothing is said, what the registry asks for.
+    scopes: Vec<String>,
+    /// How often something is tried that may go better the next time.
+    attempts: u32,
+    /// Time between two tries; it grows if nothing is said.
+    delay: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -82,7 +83,6 @@ enum Authorization {
 
 /// Where a request goes.
 #[derive(Clone, Copy)]
-#[expect(dead_code, reason = "uploads and logins follow")]
 enum Target<'a> {
     /// To a path of the API.
     Api(&'a str),
@@ -92,53 +92,89 @@ enum Target<'a> {
     Url(&'a Url),
 }
 
-#[derive(Deserialize)]
+/// What a token server answers.
 struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
+    /// What the registry is shown.
+    text: String,
+    /// With what further ones can be got, in place of the password.
+    refresh: Option<String>,
 }
 
 impl Repository {
     /// Gets ready to talk to a repository; sends nothing yet.
+    ///
+    /// For a pull there may be mirrors: see [`at`](Self::at).
     pub(crate) fn new(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
-        let registry = reference.registry();
-        let insecure = endpoint::insecure_registries();
-        let endpoint = Endpoint::new(registry, options.tls_verify, &insecure);
+        let access = registries::read()?.access(reference)?;
+        Self::at(&Place { reference: reference.clone(), access, is_mirror: false }, options)
+    }
+
+    /// As [`new`](Self::new), for a repository whose place is known.
+    pub(crate) fn at(place: &Place, options: &RegistryOptions) -> Result<Self> {
+        let reference = &place.reference;
         let credentials = match &options.credentials {
             Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
             None => credentials::find(reference, options.authfile.as_deref())?,
         };
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls::config(registry, endpoint.verify)?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(IDLE_TIMEOUT)
-            .redirect(Policy::custom(|attempt| {
-                let was_encrypted =
-                    attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-                if was_encrypted && attempt.url().scheme() != "https" {
-                    attempt.error("it redirects to an address without encryption")
-                } else if attempt.previous().len() > 10 {
-                    attempt.error("too many redirects")
-                } else {
-                    attempt.follow()
-                }
-            }))
-            .referer(false)
-            .user_agent(concat!("barge/", env!("CARGO_PKG_VERSION")));
-        if endpoint.loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| {
-            Error::new(Kind::Internal, "cannot set up the HTTP client").caused_by(error)
-        })?;
+        Self::with_credentials(place, credentials, options)
+    }
+
+    /// Gets ready to talk to a registry as a whole, as somebody or nobody.
+    fn of_registry(
+        registry: &str,
+        credentials: Option<Credentials>,
+        options: &RegistryOptions,
+    ) -> Result<Self> {
+        // What is configured for the registry is found by the name of anything in it.
+        let reference = format!("{registry}/any").parse()?;
+        let access = registries::read()?.access(&reference)?;
+        let place = Place { reference, access, is_mirror: false };
+        let mut whole = Self::with_credentials(&place, credentials, options)?;
+        whole.path.clear();
+        Ok(whole)
+    }
+
+    fn with_credentials(
+        place: &Place,
+        credentials: Option<Credentials>,
+        options: &RegistryOptions,
+    ) -> Result<Self> {
+        let Place { reference, access, .. } = place;
+        let registry = reference.registry();
+        let insecure = endpoint::insecure_registries();
+        let verify = options.tls_verify.or(access.insecure.then_some(false));
+        let endpoint = Endpoint {
+            proxy: access.proxy.clone(),
+            cert_dir: options.cert_dir.clone(),
+            ..Endpoint::new(registry, verify, &insecure)
+        };
+        let client = client(registry, &endpoint, Some(IDLE_TIMEOUT))?;
         Ok(Self {
             client,
+            patient: None,
             endpoint,
             base: RwLock::new(None),
             path: reference.path().to_owned(),
             credentials,
             authorization: RwLock::new(Authorization::None),
+            scopes: Vec::new(),
+            attempts: options.retry.unwrap_or(RETRIES).saturating_add(1),
+            delay: options.retry_delay,
         })
+    }
+
+    /// As [`new`](Self::new), for uploads: also to take blobs over from other repositories of the registry.
+    pub(crate) fn for_push(
+        reference: &Reference,
+        options: &RegistryOptions,
+        mounted: &[String],
+    ) -> Result<Self> {
+        let mut repository = Self::new(reference, options)?;
+        repository.patient = Some(client(reference.registry(), &repository.endpoint, None)?);
+        let own = format!("repository:{}:pull,push", repository.path);
+        let others = mounted.iter().map(|path| format!("repository:{path}:pull"));
+        repository.scopes = std::iter::once(own).chain(others).collect();
+        Ok(repository)
     }
 
     /// Fetches a manifest or an index by tag or digest, and its digest.
@@ -146,12 +182,14 @@ impl Repository {
         let path = format!("manifests/{reference}");
         let accept = MEDIA_TYPES.join(", ");
         let response = self.get(&path, |request| request.header(ACCEPT, accept.as_str())).await?;
-        let said = response
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<Digest>().ok());
+        let said = told_digest(&response);
         let data = self.body(response).await?;
+        if data.len() > MAX_MANIFEST {
+            return Err(Error::new(
+                Kind::Invalid,
+                "the image's manifest is larger than 4 MiB, which no registry has to keep",
+            ));
+        }
         let digest = digest_of(&data);
         let wanted = reference.parse::<Digest>().ok().or(said);
         match wanted {
@@ -161,6 +199,19 @@ impl Repository {
             )),
             _ => Ok((data, digest)),
         }
+    }
+
+    /// Asks which manifest or index a tag stands for, without fetching it; `None` if the registry does
+    /// not say.
+    pub(crate) async fn digest(&self, reference: &str) -> Result<Option<Digest>> {
+        let path = format!("manifests/{reference}");
+        let accept = MEDIA_TYPES.join(", ");
+        let response = self
+            .exchange(Method::HEAD, Target::Repository(&path), |request| {
+                request.header(ACCEPT, accept.as_str())
+            })
+            .await?;
+        Ok(if response.status().is_success() { told_digest(&response) } else { None })
     }
 
     /// Fetches a small blob whole, and checks it.
@@ -239,8 +290,8 @@ impl Repository {
         loop {
             let used = self.authorization.read().await.clone();
             let response = match self.send(&method, target, &prepare, &used).await {
-                Err(error) if attempt < ATTEMPTS && failure::may_pass(&error) => {
-                    sleep(Duration::from_millis(100 << attempt)).await;
+                Err(error) if attempt < self.attempts && failure::may_pass(&error) => {
+                    sleep(self.pause(attempt)).await;
                     attempt += 1;
                     continue;
                 }
@@ -255,7 +306,7 @@ impl Repository {
                 }
             }
             let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            if passes && attempt < ATTEMPTS {
+            if passes && attempt < self.attempts {
                 let said = response
                     .headers()
                     .get(RETRY_AFTER)
@@ -263,13 +314,19 @@ impl Repository {
                     .map(Duration::from_secs);
                 // A long wait is the user's decision.
                 if said.is_none_or(|wait| wait <= MAX_WAIT) {
-                    sleep(said.unwrap_or(Duration::from_millis(200 << attempt))).await;
+                    sleep(said.unwrap_or_else(|| self.pause(attempt + 1))).await;
                     attempt += 1;
                     continue;
                 }
             }
             return Ok(response);
         }
+    }
+
+    /// Returns how long to wait after so many failures.
+    fn pause(&self, failures: u32) -> Duration {
+        let grown = Duration::from_millis(100 << failures.min(16));
+        self.delay.unwrap_or(grown.min(MAX_WAIT))
     }
 
     /// Sends a request once, to the first address of the API that answers.
@@ -300,7 +357,11 @@ impl Repository {
                     known.as_ref().is_some_and(|base| base.origin() == url.origin()),
                 ),
             };
-            let mut request = prepare(self.client.request(method.clone(), url));
+            let client = match &self.patient {
+                Some(patient) if matches!(*method, Method::PATCH | Method::PUT) => patient,
+                _ => &self.client,
+            };
+            let mut request = prepare(client.request(method.clone(), url));
             match authorization {
                 Authorization::Basic if trusted => {
                     if let Some(Credentials::Password(user, password)) = &self.credentials {
@@ -349,8 +410,8 @@ impl Repository {
             .collect();
         for challenge in &challenges {
             if let Challenge::Bearer { realm, service, scope } = challenge {
-                let token = self.token(realm, service.as_deref(), scope.as_deref()).await?;
-                *authorization = Authorization::Bearer(token);
+                let token = self.token(realm, service.as_deref(), scope.as_deref(), false).await?;
+                *authorization = Authorization::Bearer(token.text);
                 return Ok(true);
             }
         }
@@ -362,12 +423,8 @@ impl Repository {
         Ok(false)
     }
 
-    async fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: Option<&str>,
-    ) -> Result<String> {
+    /// Returns the address of a token server that may be told who we are.
+    fn token_server(&self, realm: &str) -> Result<Url> {
         let invalid = || {
             let host = &self.endpoint.host;
             Error::new(
@@ -375,15 +432,34 @@ impl Repository {
                 format!("registry `{host}` names a bad token server `{realm}`"),
             )
         };
-        let mut url = Url::parse(realm).map_err(|_| invalid())?;
-        let host = url.host_str().ok_or_else(invalid)?.to_owned();
+        let url = Url::parse(realm).map_err(|_| invalid())?;
+        let host = url.host_str().ok_or_else(invalid)?;
         let encrypted = url.scheme() == "https";
-        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(&host) {
+        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(host) {
             return Err(invalid().hint("it would get your password without encryption"));
         }
-        let own_scope = format!("repository:{}:pull", self.path);
-        let scope = scope.unwrap_or(&own_scope);
-        let request = if let Some(Credentials::Identity(token)) = &self.credentials {
+        Ok(url)
+    }
+
+    /// Gets a token; `lasting` asks for one with which further ones can be got, too.
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+        lasting: bool,
+    ) -> Result<Token> {
+        let mut url = self.token_server(realm)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let own_scope = match self.path.as_str() {
+            "" => None,
+            path => Some(format!("repository:{path}:pull")),
+        };
+        let scopes: Vec<&str> = match self.scopes.as_slice() {
+            [] => scope.or(own_scope.as_deref()).into_iter().collect(),
+            scopes => scopes.iter().map(String::as_str).collect(),
+        };
+        let request = if let Some(Credentials::Identity(_, token)) = &self.credentials {
             // The encoding of a form is that of a query.
             let mut form = url.clone();
             form.query_pairs_mut()
@@ -392,7 +468,7 @@ impl Repository {
                 .append_pair("client_id", "barge")
                 .append_pair("refresh_token", token)
                 .append_pair("service", service.unwrap_or_default())
-                .append_pair("scope", scope);
+                .append_pair("scope", &scopes.join(" "));
             self.client
                 .post(url)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
@@ -402,9 +478,14 @@ impl Repository {
             if let Some(service) = service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", scope);
+            for scope in scopes {
+                query.append_pair("scope", scope);
+            }
             if let Some(Credentials::Password(user, password)) = &self.credentials {
                 query.append_pair("account", user);
+                if lasting {
+                    query.append_pair("client_id", "barge").append_pair("offline_token", "true");
+                }
                 drop(query);
                 self.client.get(url).basic_auth(user, Some(password))
             } else {
@@ -417,12 +498,35 @@ impl Repository {
             return Err(failure::refused(&host, response, self.credentials.is_some()).await);
         }
         let data = self.body(response).await?;
-        let token: Option<Token> = serde_json::from_slice(&data).ok();
-        token
-            .and_then(|token| token.token.or(token.access_token))
-            .filter(|token| !token.is_empty())
-            .ok_or_else(|| {
-                Error::new(Kind::Unavailable, format!("token server `{host}` gave no token"))
-            })
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            refresh_token: Option<String>,
+        }
+        let answer: Answer = serde_json::from_slice(&data).unwrap_or_default();
+        let given = |text: &String| !text.is_empty();
+        let refresh = answer.refresh_token.filter(given);
+        match answer.token.filter(given).or(answer.access_token.filter(given)) {
+            Some(text) => Ok(Token { text, refresh }),
+            None => {
+                Err(Error::new(Kind::Unavailable, format!("token server `{host}` gave no token")))
+            }
+        }
     }
+}
+
+/// Makes what the network side runs on; it ends with the command.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context(|| "cannot set up the network")
+}
+
+/// Returns the digest that an answer says its manifest has.
+fn told_digest(response: &Response) -> Option<Digest> {
+    response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }
