@@ -19,6 +19,7 @@ mod logs;
 mod mounts;
 mod network;
 mod parallel;
+mod policy;
 mod pull;
 mod push;
 mod refusals;
