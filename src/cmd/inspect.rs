@@ -140,7 +140,7 @@ fn find(engine: &Engine, kind: Type, name: &str) -> Result<Json> {
         }
     }
     match images::inspect(engine.store(), name) {
-        Ok(inspection) => Ok(model::image::inspect(&inspection)),
+        Ok(inspection) => Ok(model::image::inspect(engine.store(), &inspection)),
         Err(error)
             if kind == Type::All && matches!(error.kind(), Kind::NotFound | Kind::Invalid) =>
         {

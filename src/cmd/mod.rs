@@ -1,5 +1,6 @@
 //! The command line: parse flags, make one engine call, print.
 
+mod access;
 mod connect;
 mod containers;
 mod exit;
@@ -17,6 +18,7 @@ mod table;
 mod template;
 mod tree;
 
+mod artifact;
 mod completion;
 mod exec;
 mod history;
@@ -27,6 +29,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod ps;
 mod pull;
 mod push;
@@ -57,6 +60,7 @@ const COMMANDS: Group = group(
     &["barge"],
     "Run containers without a daemon",
     &[
+        Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -73,6 +77,7 @@ const COMMANDS: Group = group(
         verb::<login::Login>(&["login"], "[REGISTRY]"),
         verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
@@ -87,6 +92,20 @@ const COMMANDS: Group = group(
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<version::Version>(&["version"], ""),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const ARTIFACT: Group = group(
+    &["artifact"],
+    "Manage artifacts: files in registries",
+    &[
+        verb::<artifact::Add>(&["add"], "ARTIFACT FILE [FILE...]"),
+        verb::<artifact::Extract>(&["extract"], "ARTIFACT PATH"),
+        verb::<artifact::Inspect>(&["inspect"], "ARTIFACT"),
+        verb::<artifact::Ls>(&["ls", "list"], ""),
+        verb::<artifact::Pull>(&["pull"], "ARTIFACT"),
+        verb::<artifact::Push>(&["push"], "ARTIFACT [DESTINATION]"),
+        verb::<artifact::Rm>(&["rm", "remove"], "ARTIFACT [ARTIFACT...]"),
     ],
 );
 
@@ -129,6 +148,21 @@ const IMAGE: Group = group(
     ],
 );
 
+const MANIFEST: Group = group(
+    &["manifest"],
+    "Manage manifest lists: one image for several platforms",
+    &[
+        verb::<manifest::Add>(&["add"], "LIST IMAGE [IMAGE...]"),
+        verb::<manifest::Annotate>(&["annotate"], "LIST [IMAGE]"),
+        verb::<manifest::Create>(&["create"], "LIST [IMAGE...]"),
+        verb::<manifest::Exists>(&["exists"], "LIST"),
+        verb::<manifest::Inspect>(&["inspect"], "LIST|IMAGE"),
+        verb::<manifest::Push>(&["push"], "LIST [DESTINATION]"),
+        verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
+        verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
+    ],
+);
+
 const SYSTEM: Group = group(
     &["system"],
     "Manage barge itself",
@@ -146,18 +180,24 @@ pub(crate) struct World {
 impl World {
     /// Opens the engine on the store that the flags name.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        Engine::open(&self.options())
-    }
-
-    /// As [`World::engine`], with the power to make and change containers and images.
-    pub(crate) fn power(&self) -> Result<Engine> {
-        let engine = Engine::open_with_power(&self.options())?;
+        let engine = Engine::open(&self.options()?)?;
         engine.warnings().iter().for_each(|warning| output::warning(warning));
         Ok(engine)
     }
 
-    fn options(&self) -> EngineOptions {
-        EngineOptions { root: self.global.root.clone(), runroot: self.global.runroot.clone() }
+    /// As [`World::engine`], with the power to make and change containers and images.
+    pub(crate) fn power(&self) -> Result<Engine> {
+        let engine = Engine::open_with_power(&self.options()?)?;
+        engine.warnings().iter().for_each(|warning| output::warning(warning));
+        Ok(engine)
+    }
+
+    fn options(&self) -> Result<EngineOptions> {
+        Ok(EngineOptions {
+            root: self.global.root.clone(),
+            runroot: self.global.runroot.clone(),
+            storage: self.global.storage()?,
+        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::io::BufRead;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use super::access::AccessFlags;
 use super::containers::for_each;
 use super::exit::Status;
 use super::progress::Display;
@@ -14,7 +14,6 @@ use super::{World, output};
 use crate::engine::Engine;
 use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::duration;
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 
@@ -24,15 +23,8 @@ pub(crate) struct RegistryFlags {
     /// Processor of the image, as in arm64
     #[arg(long, value_name = "ARCH")]
     arch: Option<String>,
-    /// File with credentials of registries
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Directory with certificates for the registry
-    #[arg(long, value_name = "DIR")]
-    cert_dir: Option<PathBuf>,
-    /// Credentials of the registry
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    #[command(flatten)]
+    access: AccessFlags,
     /// Operating system of the image
     #[arg(long, value_name = "OS")]
     os: Option<String>,
@@ -42,18 +34,9 @@ pub(crate) struct RegistryFlags {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
-    /// How often to try again what has failed
-    #[arg(long, value_name = "NUMBER")]
-    retry: Option<u32>,
-    /// Time between two tries, as in 2s
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    retry_delay: Option<Duration>,
     /// File that says whose signatures images must have
     #[arg(long, value_name = "FILE")]
     signature_policy: Option<PathBuf>,
-    /// Insist on HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
-    tls_verify: Option<bool>,
     /// Variant of the image's processor, as in v7
     #[arg(long, value_name = "VARIANT")]
     variant: Option<String>,
@@ -71,23 +54,14 @@ pub(crate) struct PullFlags {
 
 impl RegistryFlags {
     fn options(&self, policy: PullPolicy) -> Result<PullOptions> {
-        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
-            Some((user, password)) => (user.to_owned(), password.to_owned()),
-            None => (text.clone(), String::new()),
-        });
         let can_ask = rustix::termios::isatty(rustix::stdio::stdin())
             && rustix::termios::isatty(rustix::stdio::stdout());
         Ok(PullOptions {
             policy,
             platform: self.platform()?,
             registry: RegistryOptions {
-                tls_verify: self.tls_verify,
-                credentials,
-                authfile: self.authfile.clone(),
-                cert_dir: self.cert_dir.clone(),
-                retry: self.retry,
-                retry_delay: self.retry_delay,
                 signature_policy: self.signature_policy.clone(),
+                ..self.access.options()?
             },
             choose: can_ask.then_some(choose),
         })
@@ -112,6 +86,11 @@ impl RegistryFlags {
 }
 
 impl PullFlags {
+    /// Returns which platform the image shall be for.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        self.registry.platform.clone()
+    }
+
     /// Gets an image if the policy says so.
     pub(crate) fn ensure(&self, engine: &Engine, name: &str) -> Result<()> {
         let display = Display::new(self.registry.quiet);

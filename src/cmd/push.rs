@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::World;
+use super::access::AccessFlags;
 use super::exit::Status;
 use super::progress::Display;
 use super::signing::SigningFlags;
 use super::tree::Act;
-use crate::engine::images::{self, PushOptions, RegistryOptions};
+use crate::engine::images::{self, PushOptions};
 use crate::error::{Context, Result};
 
 /// Push an image to a registry
@@ -17,12 +18,8 @@ use crate::error::{Context, Result};
 /// Without a destination it goes where its name says. The digest of its manifest is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Push {
-    /// File with credentials of registries
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Credentials of the registry
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    #[command(flatten)]
+    access: AccessFlags,
     /// Write the digest of the manifest to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
@@ -31,9 +28,6 @@ pub(crate) struct Push {
     quiet: bool,
     #[command(flatten)]
     signing: SigningFlags,
-    /// Insist on HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
-    tls_verify: Option<bool>,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
@@ -44,19 +38,8 @@ pub(crate) struct Push {
 
 impl Act for Push {
     fn act(self, world: &mut World) -> Result<Status> {
-        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
-            Some((user, password)) => (user.to_owned(), password.to_owned()),
-            None => (text.clone(), String::new()),
-        });
-        let options = PushOptions {
-            registry: RegistryOptions {
-                tls_verify: self.tls_verify,
-                credentials,
-                authfile: self.authfile,
-                ..RegistryOptions::default()
-            },
-            signing: self.signing.options()?,
-        };
+        let options =
+            PushOptions { registry: self.access.options()?, signing: self.signing.options()? };
         let engine = world.power()?;
         let display = Display::new(self.quiet);
         let destination = self.destination.as_deref();

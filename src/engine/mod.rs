@@ -5,6 +5,7 @@
 //! they learn from the store.
 
 mod anew;
+pub mod artifacts;
 mod bundle;
 mod create;
 pub mod exec;
@@ -15,6 +16,7 @@ pub mod images;
 mod info;
 mod kill;
 mod list;
+pub mod lists;
 mod logs;
 pub mod monitor;
 mod outgoing;
@@ -38,6 +40,7 @@ pub use stop::Stopped;
 pub use wait::Condition;
 
 use crate::error::Result;
+use crate::spec::storage::StorageOptions;
 use crate::store::Store;
 
 /// Where an engine keeps its things; `None` is the usual place.
@@ -47,6 +50,8 @@ pub struct EngineOptions {
     pub root: Option<PathBuf>,
     /// Directory that is void after a reboot.
     pub runroot: Option<PathBuf>,
+    /// How root file systems are made.
+    pub storage: StorageOptions,
 }
 
 /// Everything that can be done, on one store.
@@ -55,6 +60,7 @@ pub struct Engine {
     store: Store,
     host: Host,
     power: host::Power,
+    warnings: Vec<String>,
 }
 
 impl Engine {
@@ -69,8 +75,9 @@ impl Engine {
             Some(runroot) => host::absolute(runroot)?,
             None => host.default_runroot()?,
         };
-        let store = Store::open(&root, &runroot)?;
-        Ok(Self { store, host, power: host::Power::default() })
+        let (store, warning) = Store::open_with(&root, &runroot, &options.storage)?;
+        let warnings = warning.into_iter().collect();
+        Ok(Self { store, host, power: host::Power::default(), warnings })
     }
 
     /// As [`Engine::open`], and gets the power to make and change containers and images.
@@ -79,12 +86,13 @@ impl Engine {
     pub fn open_with_power(options: &EngineOptions) -> Result<Self> {
         let mut engine = Self::open(options)?;
         engine.power = engine.host.gain_power(&engine.store)?;
+        engine.warnings.append(&mut engine.power.warnings);
         Ok(engine)
     }
 
-    /// Returns what the user should know about the power that was gained.
+    /// Returns what the user should know about a store that was just made, and the power that was gained.
     pub fn warnings(&self) -> &[String] {
-        &self.power.warnings
+        &self.warnings
     }
 
     /// Returns the store.

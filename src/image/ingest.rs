@@ -10,9 +10,10 @@ use std::thread;
 use sha2::{Digest as _, Sha256};
 
 use super::compression::{Compression, Peeked};
-use super::unpack::unpack;
+use super::unpack::{Leeway, unpack};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest};
+use crate::spec::storage::DriverName;
 use crate::store::Store;
 use crate::store::blob::BlobDraft;
 use crate::store::draft::Finished;
@@ -63,6 +64,10 @@ pub(crate) fn layer_into<R: BufRead>(
     received: impl FnMut(u64),
 ) -> Result<Ingested> {
     let draft = store.layers().begin()?;
+    let leeway = Leeway {
+        squash: store.ignores_chown_errors(),
+        plain_whiteouts: store.driver() != DriverName::Overlay,
+    };
     let mut stream = Incoming {
         input,
         blob,
@@ -78,7 +83,7 @@ pub(crate) fn layer_into<R: BufRead>(
         let diff = draft.diff();
         let unpacker = scope.spawn(move || {
             let mut tar = Tar::new(arriving, returned);
-            let info = unpack(&mut tar, diff)?;
+            let info = unpack(&mut tar, diff, leeway)?;
             // What follows the archive's end counts for the digest.
             io::copy(&mut tar, &mut io::sink()).context(|| "cannot read the layer")?;
             Ok((info, DiffId(Digest::from_sha256(&tar.hash.finalize().into()))))

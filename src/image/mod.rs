@@ -4,12 +4,14 @@
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
 
 pub mod archive;
+pub mod artifact;
 pub mod builtin;
 mod compression;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod import;
 mod ingest;
+pub mod list;
 mod manifest;
 mod parallel;
 mod pax;
@@ -21,4 +23,5 @@ mod record;
 pub mod registry;
 mod sparse;
 mod tarball;
+mod transfer;
 mod unpack;

@@ -114,6 +114,17 @@ impl Reference {
         format!("{}:{tag}", self.repository()).parse()
     }
 
+    /// Returns the same name with this digest besides its tag.
+    #[must_use]
+    pub fn pinned(&self, digest: &Digest) -> Self {
+        Self { digest: Some(digest.clone()), ..self.clone() }
+    }
+
+    /// Returns the same name without a digest, if a tag is left then.
+    pub fn without_digest(&self) -> Option<Self> {
+        self.tag.as_ref().map(|_| Self { digest: None, ..self.clone() })
+    }
+
     /// Returns what a registry is asked for, or a record is filed under: the digest, else the tag.
     pub fn tag_or_digest(&self) -> &str {
         match &self.digest {

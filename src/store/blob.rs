@@ -114,6 +114,16 @@ impl BlobDraft<'_> {
         (Digest::from_sha256(&self.hash.clone().finalize().into()), self.size)
     }
 
+    /// Returns how many bytes were written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Opens what was written so far, for as long as it takes.
+    pub fn file(&self) -> Result<File> {
+        self.draft.file().try_clone().context(|| "cannot open a blob that is being written")
+    }
+
     /// Declares it complete; `digest` is what [`digest`](Self::digest) returned.
     pub fn finish(self, digest: &Digest) -> Finished {
         let place = self.blobs.path(digest);

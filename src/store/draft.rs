@@ -190,8 +190,14 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 
 fn random_name() -> Result<String> {
     let mut bytes = [0; 12];
-    match getrandom(&mut bytes, GetRandomFlags::empty()) {
-        Ok(length) if length == bytes.len() => Ok(to_hex(&bytes)),
+    fill_random(&mut bytes)?;
+    Ok(to_hex(&bytes))
+}
+
+/// Fills a few bytes at random.
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    match getrandom(&mut *bytes, GetRandomFlags::empty()) {
+        Ok(length) if length == bytes.len() => Ok(()),
         Ok(_) => Err(Error::new(Kind::Internal, "cannot get random bytes")),
         Err(error) => Err(error).context(|| "cannot get random bytes"),
     }

@@ -16,6 +16,9 @@ use crate::spec::digest::DiffId;
 pub struct LayerInfo {
     /// Bytes of its files.
     pub size: u64,
+    /// Whether files of other users were given to the one who unpacked it: it is not what was packed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub squashed: bool,
     /// What could not be unpacked as it was packed, in sentences for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -6,19 +6,26 @@
 //! ├── lock                         shared: objects are being made; exclusive: garbage is collected
 //! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
 //! ├── partial/HEX                  first bytes of a blob; locked by who downloads it
+//! ├── driver                       how root file systems of containers are made
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
 //! │   └── diff/                    its files, ready to be a lower directory
 //! ├── images/HEX.json              one image, named by its ID
-//! ├── refs/REPOSITORY/TAG -> HEX   image names
-//! ├── images.lock                  held while images or their names are changed
+//! ├── lists/HEX.json               one manifest list, named by its ID
+//! ├── refs/REPOSITORY/TAG -> HEX   names of images and manifest lists
+//! ├── images.lock                  held while images, manifest lists or their names are changed
+//! ├── artifacts/HEX.json           one name of an artifact, named by its hash
+//! ├── artifacts.lock               held while artifacts are changed
 //! ├── containers/HEX/              one container, named by its ID
 //! │   ├── config.json              what was decided at create; never changes
 //! │   ├── state.json               what is so
 //! │   ├── lock                     held by who changes it
 //! │   ├── log, log.1, …            its output, the newest first
-//! │   ├── upper/ work/             its own files, overlay's scratch space
+//! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
+//! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
+//! ├── chains/HEX/root/             driver btrfs: layers put together, named by their chain ID
+//! ├── chains.lock                  held while one is made
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
 //! └── tmp/NAME/                    things being made; dead if their lock can be taken
@@ -35,20 +42,25 @@
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
 
+pub mod artifact;
 pub mod blob;
 pub mod container;
 pub mod draft;
+pub mod driver;
 pub mod file;
 pub mod image;
 pub mod layer;
 pub mod lease;
+pub mod list;
 pub mod lock;
 pub mod partial;
 pub mod registries;
+mod roots;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::storage::{DriverName, StorageOptions};
 
 /// The version of the layout above; a store of another version is refused.
 const FORMAT: &str = "1";
@@ -58,12 +70,45 @@ const FORMAT: &str = "1";
 pub struct Store {
     root: PathBuf,
     runroot: PathBuf,
+    driver: DriverName,
+    ignores_chown_errors: bool,
 }
 
 impl Store {
-    /// Opens the store, and makes it if it is not there.
+    /// Opens the store, and makes it if it is not there: for overlay, without a look at the machine.
     pub fn open(root: &Path, runroot: &Path) -> Result<Self> {
-        let store = Self { root: root.to_owned(), runroot: runroot.to_owned() };
+        let overlay = |_: &Self| Ok(Some(driver::Choice::default()));
+        Self::open_or_make(root, runroot, overlay).map(|(store, _)| store)
+    }
+
+    /// Opens the store as it is asked for, and makes it if it is not there. Returns what the user should
+    /// know about the driver that was chosen for a new one.
+    pub fn open_with(
+        root: &Path,
+        runroot: &Path,
+        options: &StorageOptions,
+    ) -> Result<(Self, Option<String>)> {
+        let choose = |store: &Self| driver::choose(store, options.driver);
+        let (mut store, warning) = Self::open_or_make(root, runroot, choose)?;
+        store.ignores_chown_errors = options.ignore_chown_errors;
+        if let Some(asked) = options.driver {
+            store.change_driver(asked)?;
+        }
+        Ok((store, warning))
+    }
+
+    fn open_or_make(
+        root: &Path,
+        runroot: &Path,
+        choose: impl FnOnce(&Self) -> Result<Option<driver::Choice>>,
+    ) -> Result<(Self, Option<String>)> {
+        let mut store = Self {
+            root: root.to_owned(),
+            runroot: runroot.to_owned(),
+            driver: DriverName::default(),
+            ignores_chown_errors: false,
+        };
+        let mut warning = None;
         let format = root.join("format");
         match std::fs::read_to_string(&format) {
             Ok(text) if text.trim_end() == FORMAT => {}
@@ -78,16 +123,26 @@ impl Store {
                 )
                 .hint("use the barge that made it, or another store with --root"));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => store.create(&format)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                warning = store.create(&format, choose)?;
+            }
             Err(error) => {
                 return Err(error).context(|| format!("cannot read {}", format.display()));
             }
         }
         file::create_dirs(&runroot.join("containers"), 0o700)?;
-        Ok(store)
+        // One of an earlier version has no record, and overlay.
+        store.driver = driver::recorded(root)?.unwrap_or_default();
+        Ok((store, warning))
     }
 
-    fn create(&self, format: &Path) -> Result<()> {
+    /// Makes the directories, and lets the driver be chosen: as long as there is no telling, the next
+    /// command goes on.
+    fn create(
+        &self,
+        format: &Path,
+        choose: impl FnOnce(&Self) -> Result<Option<driver::Choice>>,
+    ) -> Result<Option<String>> {
         for name in ["blobs/sha256", "layers", "images", "refs", "containers", "names", "tmp"] {
             file::create_dirs(&self.root.join(name), 0o700)?;
         }
@@ -96,7 +151,18 @@ impl Store {
         // Whoever could pass here could run the set-user-ID programs of images, on the host. The
         // containers' own users need not: overlay reaches the layers with the rights of who mounts.
         file::set_mode(&self.root, 0o700)?;
-        file::write_atomic(format, FORMAT.as_bytes())
+        if format.exists() {
+            return Ok(None);
+        }
+        let Some(choice) = choose(self)? else { return Ok(None) };
+        self.record_driver(choice.driver)?;
+        file::write_atomic(format, FORMAT.as_bytes())?;
+        Ok(choice.warning)
+    }
+
+    /// Tells whether files whose owner this user cannot name are given to the user.
+    pub fn ignores_chown_errors(&self) -> bool {
+        self.ignores_chown_errors
     }
 
     /// Returns the durable directory.
@@ -127,6 +193,16 @@ impl Store {
     /// Returns the images.
     pub fn images(&self) -> image::Images<'_> {
         image::Images::new(self)
+    }
+
+    /// Returns the manifest lists.
+    pub fn lists(&self) -> list::Lists<'_> {
+        list::Lists::new(self)
+    }
+
+    /// Returns the artifacts.
+    pub fn artifacts(&self) -> artifact::Artifacts<'_> {
+        artifact::Artifacts::new(self)
     }
 
     /// Keeps garbage collection away while objects that refer to each other are made.

@@ -4,9 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod artifact;
 mod builtin;
 mod crash;
 mod debian;
+mod drivers;
 mod exec;
 mod hostile;
 mod images;
@@ -16,7 +18,10 @@ mod limits;
 mod listing;
 mod login;
 mod logs;
+mod manifest;
+mod manifests;
 mod mounts;
+mod names;
 mod network;
 mod parallel;
 mod policy;
@@ -24,9 +29,11 @@ mod pull;
 mod push;
 mod refusals;
 mod restart;
+mod resume;
 mod run;
 mod security;
 mod terminal;
+mod transport;
 
 use std::fs;
 use std::path::Path;

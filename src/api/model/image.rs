@@ -1,13 +1,15 @@
 //! An image, as Docker's `image inspect` shows it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::engine::images::Inspection;
 use crate::spec::digest::DiffId;
+use crate::spec::storage::DriverName;
 use crate::spec::time;
+use crate::store::Store;
 
 /// Makes the document that `image inspect` shows.
-pub fn inspect(inspection: &Inspection) -> Value {
+pub fn inspect(store: &Store, inspection: &Inspection) -> Value {
     let Inspection { named, config } = inspection;
     let image = &named.image;
     let created = match image.created {
@@ -32,7 +34,7 @@ pub fn inspect(inspection: &Inspection) -> Value {
         "Config": config.config,
         "Labels": config.config.labels,
         "Annotations": {},
-        "GraphDriver": { "Name": "overlay", "Data": null },
+        "GraphDriver": graph_driver(store, &image.layers),
         "RootFS": {
             "Type": "layers",
             "Layers": image.layers.iter().map(DiffId::to_string).collect::<Vec<_>>(),
@@ -40,4 +42,20 @@ pub fn inspect(inspection: &Inspection) -> Value {
         "History": config.history,
         "NamesHistory": named.names,
     })
+}
+
+/// Where the files are: the uppermost layer's, and those of the others.
+fn graph_driver(store: &Store, layers: &[DiffId]) -> Value {
+    let driver = store.driver();
+    let path = |layer: &DiffId| store.layers().path(layer).display().to_string();
+    let mut data = Map::new();
+    if let (DriverName::Overlay, Some((upper, rest))) = (driver, layers.split_last()) {
+        if !rest.is_empty() {
+            let lower: Vec<String> = rest.iter().rev().map(path).collect();
+            data.insert("LowerDir".to_owned(), lower.join(":").into());
+        }
+        data.insert("UpperDir".to_owned(), path(upper).into());
+    }
+    let data = if data.is_empty() { Value::Null } else { Value::Object(data) };
+    json!({ "Name": driver.as_str(), "Data": data })
 }

@@ -23,6 +23,7 @@ pub use login::{
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
+pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
 
 pub use crate::image::archive::ArchiveSource;

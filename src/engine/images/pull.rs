@@ -107,7 +107,15 @@ pub fn pull_named(
                 pulled => pulled,
             };
         }
-        (None, PullPolicy::Never) => return Err(not_known(name)),
+        (None, policy) if policy != PullPolicy::Always => {
+            // A list that was put together here.
+            if let Some(found) = crate::engine::lists::ensure(store, name, options, progress)? {
+                return Ok(local(found));
+            }
+            if policy == PullPolicy::Never {
+                return Err(not_known(name));
+            }
+        }
         (None, _) | (Some(_), PullPolicy::Always) => {}
     }
     fetch_any(store, name, options, progress)

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::Description;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::ingest::{Expected, Ingested, layer, layer_into};
 use crate::image::manifest::Blob;
 use crate::image::parallel;
@@ -202,11 +202,13 @@ impl Desk<'_> {
             Err(error) => {
                 let (_, rest) = input.get_mut();
                 let failure = rest.take_failure();
-                let is_wrong = rest.is_whole() || error.kind() == Kind::Invalid;
-                if failure.is_none() && is_wrong {
-                    partial.discard().context(|| "cannot throw away what is wrong")?;
+                // What came before a connection was lost is good; what is all here is not.
+                let is_whole = failure.is_none() && rest.is_whole();
+                let error = failure.unwrap_or(error);
+                if is_whole || error.kind() == Kind::Invalid {
+                    partial.discard()?;
                 }
-                Err(failure.unwrap_or(error))
+                Err(error)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use std::sync::Arc;
 
 use reqwest::StatusCode;
-use reqwest::header::CONTENT_RANGE;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -155,6 +155,7 @@ async fn fetch(repository: &Repository, order: &Order) -> Result<()> {
             }
             _ => offset,
         };
+        let is_measured = response.headers().contains_key(CONTENT_LENGTH);
         let lost = loop {
             match response.chunk().await {
                 Ok(Some(mut data)) => {
@@ -167,6 +168,14 @@ async fn fetch(repository: &Repository, order: &Order) -> Result<()> {
                     }
                 }
                 Ok(None) if offset >= *size => return Ok(()),
+                // It is whole, and not what the manifest says: no use in asking for the rest.
+                Ok(None) if is_measured => {
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        format!("registry `{host}` has {offset} of {size} bytes of {digest}"),
+                    )
+                    .hint("the image is damaged at its source"));
+                }
                 Ok(None) => {
                     break Error::new(
                         Kind::Unavailable,
