@@ -26,6 +26,7 @@ mod names;
 mod network;
 mod parallel;
 mod prune;
+mod policy;
 mod pull;
 mod push;
 mod refusals;
