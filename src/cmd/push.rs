@@ -8,8 +8,10 @@ use super::World;
 use super::exit::Status;
 use super::progress::Display;
 use super::tree::Act;
-use crate::engine::images::{self, PushOptions, RegistryOptions};
+use crate::engine::images::{self, Form, PushOptions, RegistryOptions};
 use crate::error::{Context, Result};
+use crate::spec::compression::Compression;
+use crate::spec::manifest::ManifestFormat;
 
 /// Push an image to a registry
 ///
@@ -22,9 +24,24 @@ pub(crate) struct Push {
     /// Credentials of the registry
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
+    /// How layers are compressed: gzip, zstd or zstd:chunked
+    ///
+    /// Layers that are compressed otherwise are compressed anew. What is asked for as zstd:chunked is
+    /// sent as zstd.
+    #[arg(long, value_name = "FORMAT", visible_alias = "compression")]
+    compression_format: Option<Compression>,
+    /// How strongly layers are compressed
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<i32>,
     /// Write the digest of the manifest to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
+    /// Compress anew what is compressed otherwise
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
+    force_compression: Option<bool>,
+    /// Form of the manifest: oci or v2s2
+    #[arg(short, long, value_name = "FORM")]
+    format: Option<ManifestFormat>,
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
@@ -50,6 +67,12 @@ impl Act for Push {
                 tls_verify: self.tls_verify,
                 credentials,
                 authfile: self.authfile,
+            },
+            form: Form {
+                format: self.format,
+                compression: self.compression_format,
+                level: self.compression_level,
+                force: self.force_compression.unwrap_or(self.compression_format.is_some()),
             },
         };
         let engine = world.power()?;

@@ -2,18 +2,11 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::error::{Error, Kind, Result};
+use flate2::bufread::MultiGzDecoder;
+use zstd::stream::read::Decoder;
 
-/// Ways to compress, those that we read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
-    /// Not at all.
-    None,
-    /// gzip, one member or several.
-    Gzip,
-    /// zstd, one frame or several.
-    Zstd,
-}
+use crate::error::{Error, Kind, Result};
+use crate::spec::compression::Compression;
 
 /// As many bytes are needed to tell.
 const LONGEST_MAGIC: usize = 6;
@@ -36,13 +29,33 @@ impl Compression {
     }
 
     /// Returns the decompressed stream.
-    pub(crate) fn reader<'a, R: BufRead + 'a>(self, input: R) -> io::Result<Box<dyn Read + 'a>> {
+    pub(crate) fn reader<R: BufRead>(self, input: R) -> io::Result<Decompressed<R>> {
         Ok(match self {
-            Self::None => Box::new(input),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Self::None => Decompressed::Plain(input),
+            Self::Gzip => Decompressed::Gzip(Box::new(MultiGzDecoder::new(input))),
             // The decoder refuses windows above 128 MiB.
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+            Self::Zstd => Decompressed::Zstd(Decoder::with_buffer(input)?),
         })
+    }
+}
+
+/// A stream that is decompressed as it is read.
+pub(crate) enum Decompressed<R> {
+    /// It was not compressed.
+    Plain(R),
+    /// From gzip.
+    Gzip(Box<MultiGzDecoder<R>>),
+    /// From zstd.
+    Zstd(Decoder<'static, R>),
+}
+
+impl<R: BufRead> Read for Decompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(input) => input.read(buffer),
+            Self::Gzip(input) => input.read(buffer),
+            Self::Zstd(input) => input.read(buffer),
+        }
     }
 }
 

@@ -105,6 +105,11 @@ impl BlobDraft<'_> {
         (Digest::from_sha256(&self.hash.clone().finalize().into()), self.size)
     }
 
+    /// Gives up making a blob of it; the file stays as long as the draft.
+    pub fn into_draft(self) -> Draft {
+        self.draft
+    }
+
     /// Declares it complete; `digest` is what [`digest`](Self::digest) returned.
     pub fn finish(self, digest: &Digest) -> Finished {
         let place = self.blobs.path(digest);

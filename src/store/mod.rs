@@ -7,6 +7,8 @@
 //! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
+//! │   ├── packed.json              the blob that it came as, others that it was compressed to
+//! │   ├── recipe.zst, moved, aside/ how to make its tar stream again, if there is no such blob
 //! │   └── diff/                    its files, ready to be a lower directory
 //! ├── images/HEX.json              one image, named by its ID
 //! ├── refs/REPOSITORY/TAG -> HEX   image names
@@ -42,6 +44,7 @@ pub mod image;
 pub mod layer;
 pub mod lease;
 pub mod lock;
+pub mod packed;
 
 use std::path::{Path, PathBuf};
 

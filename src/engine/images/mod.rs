@@ -8,6 +8,7 @@ mod load;
 mod pull;
 mod push;
 mod remove;
+mod save;
 mod tag;
 
 pub use history::{HistoryEntry, history};
@@ -18,13 +19,16 @@ pub use load::load;
 pub use pull::{PullOptions, PullPolicy, pull, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
+pub use save::save;
 pub use tag::{tag, untag};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
+pub use crate::image::outgoing::Form;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
+pub use crate::image::save::{SaveFormat, SaveTarget};
 
 /// Frees what a pull or load that has failed on a full disk leaves for the next try.
 ///

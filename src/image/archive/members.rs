@@ -10,8 +10,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::unknown_format;
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::compression::{Compression, Peeked};
+use crate::image::compression::Peeked;
 use crate::image::tarball::{Entry, EntryKind, Reader};
+use crate::spec::compression::Compression;
 use crate::spec::digest::Digest;
 use crate::store::Store;
 use crate::store::blob::{MAX_DOCUMENT, digest_of};

@@ -11,7 +11,8 @@ mod oci;
 use std::io::BufRead;
 use std::path::Path;
 
-pub(crate) use members::Members;
+pub(crate) use members::{Members, blob_name};
+pub(crate) use oci::NAMES;
 
 use super::progress::Progress;
 use crate::error::{Error, Kind, Result};

@@ -19,7 +19,8 @@ use crate::store::Store;
 use crate::store::image::NamedImage;
 
 /// Where tools note an image's name, the most telling first.
-const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+pub(crate) const NAMES: [&str; 2] =
+    ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 /// Indexes that lead to indexes, and so on.
 const MAX_DEPTH: usize = 4;
 

@@ -28,7 +28,7 @@ use challenge::Challenge;
 use credentials::Credentials;
 pub(crate) use download::{Download, deliver};
 use endpoint::{Endpoint, is_loopback};
-pub(crate) use upload::Content;
+pub(crate) use upload::{Content, Growing};
 
 use super::manifest::{Blob, MEDIA_TYPES};
 use crate::error::{Error, Kind, Result};

@@ -73,7 +73,6 @@ impl Content {
         Self { file: Arc::new(file), written }
     }
 
-    #[expect(dead_code, reason = "layers that are compressed on their way follow")]
     /// Takes a file that somebody writes to meanwhile, from its beginning on.
     pub(crate) fn growing(file: File) -> (Growing, Self) {
         let (writer, written) = watch::channel(Written::SoFar(0));
@@ -119,11 +118,15 @@ impl Content {
     }
 }
 
-#[expect(dead_code, reason = "layers that are compressed on their way follow")]
 impl Growing {
     /// Tells that so many bytes are in the file now.
     pub(crate) fn grown(&self, size: u64) {
         self.0.send_replace(Written::SoFar(size));
+    }
+
+    /// Tells whether nobody wants it any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Tells that the blob is complete.
