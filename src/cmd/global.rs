@@ -26,7 +26,7 @@ pub(crate) struct Global {
     /// How root file systems are made: overlay
     #[arg(long, value_name = "NAME", value_parser = storage_driver)]
     storage_driver: Option<String>,
-    /// Log messages from this level on
+    /// Accepted for scripts; nothing is logged yet
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// The same as --log-level debug

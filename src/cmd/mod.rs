@@ -1,5 +1,6 @@
 //! The command line: parse flags, make one engine call, print.
 
+mod access;
 mod connect;
 mod containers;
 mod exit;
@@ -16,6 +17,7 @@ mod table;
 mod template;
 mod tree;
 
+mod artifact;
 mod completion;
 mod exec;
 mod history;
@@ -24,6 +26,7 @@ mod info;
 mod inspect;
 mod load;
 mod logs;
+mod manifest;
 mod ps;
 mod pull;
 mod push;
@@ -55,6 +58,7 @@ const COMMANDS: Group = group(
     &["barge"],
     "Run containers without a daemon",
     &[
+        Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -69,6 +73,7 @@ const COMMANDS: Group = group(
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
@@ -84,6 +89,20 @@ const COMMANDS: Group = group(
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<version::Version>(&["version"], ""),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
+    ],
+);
+
+const ARTIFACT: Group = group(
+    &["artifact"],
+    "Manage artifacts: files in registries",
+    &[
+        verb::<artifact::Add>(&["add"], "ARTIFACT FILE [FILE...]"),
+        verb::<artifact::Extract>(&["extract"], "ARTIFACT PATH"),
+        verb::<artifact::Inspect>(&["inspect"], "ARTIFACT"),
+        verb::<artifact::Ls>(&["ls", "list"], ""),
+        verb::<artifact::Pull>(&["pull"], "ARTIFACT"),
+        verb::<artifact::Push>(&["push"], "ARTIFACT [DESTINATION]"),
+        verb::<artifact::Rm>(&["rm", "remove"], "ARTIFACT [ARTIFACT...]"),
     ],
 );
 
@@ -124,6 +143,21 @@ const IMAGE: Group = group(
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+    ],
+);
+
+const MANIFEST: Group = group(
+    &["manifest"],
+    "Manage manifest lists: one image for several platforms",
+    &[
+        verb::<manifest::Add>(&["add"], "LIST IMAGE [IMAGE...]"),
+        verb::<manifest::Annotate>(&["annotate"], "LIST [IMAGE]"),
+        verb::<manifest::Create>(&["create"], "LIST [IMAGE...]"),
+        verb::<manifest::Exists>(&["exists"], "LIST"),
+        verb::<manifest::Inspect>(&["inspect"], "LIST|IMAGE"),
+        verb::<manifest::Push>(&["push"], "LIST [DESTINATION]"),
+        verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
+        verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
     ],
 );
 

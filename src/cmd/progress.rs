@@ -134,6 +134,11 @@ impl Progress for Display {
             ProgressEvent::Skipped(digest) => {
                 self.line(&format!("Copying blob {digest} skipped: already exists"));
             }
+            ProgressEvent::Waiting(layer) => {
+                self.line(&format!(
+                    "Copying blob {layer} waits: another command is downloading it"
+                ));
+            }
             ProgressEvent::Layer { digest, done, total } => {
                 self.layer(digest.as_str(), Layer::Arriving { done, total });
             }

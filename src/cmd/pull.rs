@@ -1,37 +1,41 @@
 //! `barge pull`, and the flags of other commands that may pull.
 
-use std::path::PathBuf;
+use std::io::BufRead;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
-use super::World;
+use super::access::AccessFlags;
 use super::containers::for_each;
 use super::exit::Status;
 use super::progress::Display;
 use super::tree::Act;
+use super::{World, output};
 use crate::engine::Engine;
-use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
-use crate::error::Result;
+use crate::engine::images::{self, PullOptions, PullPolicy};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::platform::Platform;
+use crate::spec::reference::Reference;
 
 /// How an image is got.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RegistryFlags {
-    /// File with credentials of registries
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Credentials of the registry
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    /// Processor of the image, as in arm64
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    #[command(flatten)]
+    access: AccessFlags,
+    /// Operating system of the image
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
     /// Platform of the image, as in linux/arm64
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
-    /// Insist on HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
-    tls_verify: Option<bool>,
+    /// Variant of the image's processor, as in v7
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
 }
 
 /// Whether and how the image of a new container is got.
@@ -45,28 +49,45 @@ pub(crate) struct PullFlags {
 }
 
 impl RegistryFlags {
-    fn options(&self, policy: PullPolicy) -> PullOptions {
-        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
-            Some((user, password)) => (user.to_owned(), password.to_owned()),
-            None => (text.clone(), String::new()),
-        });
-        PullOptions {
+    fn options(&self, policy: PullPolicy) -> Result<PullOptions> {
+        let can_ask = rustix::termios::isatty(rustix::stdio::stdin())
+            && rustix::termios::isatty(rustix::stdio::stdout());
+        Ok(PullOptions {
             policy,
-            platform: self.platform.clone(),
-            registry: RegistryOptions {
-                tls_verify: self.tls_verify,
-                credentials,
-                authfile: self.authfile.clone(),
-            },
+            platform: self.platform()?,
+            registry: self.access.options()?,
+            choose: can_ask.then_some(choose),
+        })
+    }
+
+    fn platform(&self) -> Result<Option<Platform>> {
+        if self.os.is_none() && self.arch.is_none() && self.variant.is_none() {
+            return Ok(self.platform.clone());
         }
+        if self.platform.is_some() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "--platform option can not be specified with --arch, --os or --variant",
+            ));
+        }
+        let host = Platform::host();
+        let os = self.os.as_ref().unwrap_or(&host.os);
+        let architecture = self.arch.as_ref().unwrap_or(&host.architecture);
+        let variant = self.variant.as_ref().map_or(String::new(), |variant| format!("/{variant}"));
+        format!("{os}/{architecture}{variant}").parse().map(Some)
     }
 }
 
 impl PullFlags {
+    /// Returns which platform the image shall be for.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        self.registry.platform.clone()
+    }
+
     /// Gets an image if the policy says so.
     pub(crate) fn ensure(&self, engine: &Engine, name: &str) -> Result<()> {
         let display = Display::new(self.registry.quiet);
-        images::pull(engine.store(), name, &self.registry.options(self.pull), &display)?;
+        images::pull(engine.store(), name, &self.registry.options(self.pull)?, &display)?;
         display.finish();
         Ok(())
     }
@@ -74,9 +95,15 @@ impl PullFlags {
 
 /// Pull images from registries
 ///
-/// A name without a registry stands for one of docker.io. The ID of each image is printed.
+/// What a name without a registry stands for is said by registries.conf; docker.io if nothing is said. The ID of each image is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Pull {
+    /// Pull all tags of the repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Does nothing; other tools have it
+    #[arg(long, action = ArgAction::SetTrue, hide = true)]
+    disable_content_trust: bool,
     /// When to pull: always, missing, never or newer
     #[arg(long, value_name = "WHEN", default_value = "always")]
     policy: PullPolicy,
@@ -89,14 +116,42 @@ pub(crate) struct Pull {
 
 impl Act for Pull {
     fn act(self, world: &mut World) -> Result<Status> {
+        let options = self.registry.options(self.policy)?;
         let engine = world.power()?;
-        let options = self.registry.options(self.policy);
         for_each(world, &self.images, Status::of_error, |world, name| {
             let name = name.strip_prefix("docker://").unwrap_or(name);
             let display = Display::new(self.registry.quiet);
-            let pulled = images::pull(engine.store(), name, &options, &display);
+            let pulled = match self.all_tags {
+                true => images::pull_all_tags(engine.store(), name, &options, &display),
+                false => {
+                    images::pull(engine.store(), name, &options, &display).map(|image| vec![image])
+                }
+            };
             display.finish();
-            world.out.line(pulled?.id.hex())
+            for image in pulled? {
+                world.out.line(image.id.hex())?;
+            }
+            Ok(())
         })
+    }
+}
+
+/// Asks the user which of several images is meant.
+fn choose(names: &[Reference]) -> Result<usize> {
+    output::note("Please select an image:");
+    for (number, name) in (1..).zip(names) {
+        output::note(&format!("  {number}) {name}"));
+    }
+    let mut input = std::io::stdin().lock();
+    loop {
+        output::complain(&format!("Number (1-{}): ", names.len()));
+        let mut line = String::new();
+        if input.read_line(&mut line).context(|| "cannot read the answer")? == 0 {
+            return Err(Error::new(Kind::Invalid, "no image was selected"));
+        }
+        match line.trim().parse::<usize>() {
+            Ok(number) if (1..=names.len()).contains(&number) => return Ok(number - 1),
+            _ => output::note("That is none of them."),
+        }
     }
 }

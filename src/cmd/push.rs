@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::World;
+use super::access::AccessFlags;
 use super::exit::Status;
 use super::progress::Display;
 use super::tree::Act;
-use crate::engine::images::{self, Form, PushOptions, RegistryOptions};
+use crate::engine::images::{self, Form, PushOptions};
 use crate::error::{Context, Result};
 use crate::spec::compression::Compression;
 use crate::spec::manifest::ManifestFormat;
@@ -18,12 +19,8 @@ use crate::spec::manifest::ManifestFormat;
 /// Without a destination it goes where its name says. The digest of its manifest is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Push {
-    /// File with credentials of registries
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Credentials of the registry
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    #[command(flatten)]
+    access: AccessFlags,
     /// How layers are compressed: gzip, zstd or zstd:chunked
     ///
     /// Layers that are compressed otherwise are compressed anew. What is asked for as zstd:chunked is
@@ -45,9 +42,6 @@ pub(crate) struct Push {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
-    /// Insist on HTTPS with a valid certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
-    tls_verify: Option<bool>,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
@@ -58,16 +52,8 @@ pub(crate) struct Push {
 
 impl Act for Push {
     fn act(self, world: &mut World) -> Result<Status> {
-        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
-            Some((user, password)) => (user.to_owned(), password.to_owned()),
-            None => (text.clone(), String::new()),
-        });
         let options = PushOptions {
-            registry: RegistryOptions {
-                tls_verify: self.tls_verify,
-                credentials,
-                authfile: self.authfile,
-            },
+            registry: self.access.options()?,
             form: Form {
                 format: self.format,
                 compression: self.compression_format,

@@ -55,8 +55,11 @@ impl Engine {
     fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
         // Until the container is on record, nobody may remove its image.
         let _no_gc = self.store.shared()?;
-        let (image, reference) =
-            self.store.images().find_named(&spec.image)?.ok_or_else(|| not_known(&spec.image))?;
+        let found = match self.store.images().find_named(&spec.image)? {
+            Some(found) => Some(found),
+            None => super::lists::here(&self.store, &spec.image, spec.platform.as_ref())?,
+        };
+        let (image, reference) = found.ok_or_else(|| not_known(&spec.image))?;
         let shown = reference.map_or_else(|| spec.image.clone(), |name| name.to_string());
         loop {
             let id = random_id()?;

@@ -5,6 +5,7 @@
 //! they learn from the store.
 
 mod anew;
+pub mod artifacts;
 mod bundle;
 mod create;
 pub mod exec;
@@ -15,6 +16,7 @@ pub mod images;
 mod info;
 mod kill;
 mod list;
+pub mod lists;
 mod logs;
 pub mod monitor;
 mod outgoing;

@@ -33,6 +33,13 @@ pub(crate) struct Expected<'a> {
     pub(crate) diff_id: Option<&'a DiffId>,
 }
 
+impl Expected<'_> {
+    /// Tells whether a blob is the tar stream itself: keeping it would be a second copy of all files.
+    fn is_plain(&self, digest: &Digest) -> bool {
+        self.diff_id.is_some_and(|id| id.0 == *digest)
+    }
+}
+
 /// A layer that came, was verified and unpacked.
 pub(crate) struct Ingested {
     /// Digest of its tar stream.
@@ -50,13 +57,28 @@ pub(crate) fn layer<R: BufRead>(
     expected: &Expected<'_>,
     received: impl FnMut(u64),
 ) -> Result<Ingested> {
+    let kept = expected.blob.filter(|(digest, _)| !expected.is_plain(digest));
+    let blob = match kept {
+        Some(_) => Some(store.blobs().begin()?),
+        None => None,
+    };
+    layer_into(store, input, blob, expected, received)
+}
+
+/// As [`layer`], with the blob that is to keep the stream as it comes.
+pub(crate) fn layer_into<R: BufRead>(
+    store: &Store,
+    input: R,
+    blob: Option<BlobDraft<'_>>,
+    expected: &Expected<'_>,
+    received: impl FnMut(u64),
+) -> Result<Ingested> {
     let draft = store.layers().begin()?;
-    // A blob that is the tar stream itself would be a second copy of all files.
-    let is_plain = |digest: &Digest| expected.diff_id.is_some_and(|id| id.0 == *digest);
-    let kept = expected.blob.filter(|(digest, _)| !is_plain(digest));
-    let (blob, recorder) = match kept {
-        Some(_) => (Some(store.blobs().begin()?), None),
-        None => (None, Some(Recorder::begin(draft.diff())?)),
+    let kept = expected.blob.filter(|(digest, _)| !expected.is_plain(digest));
+    // Without a blob the tar stream could not be made again.
+    let recorder = match kept {
+        Some(_) => None,
+        None => Some(Recorder::begin(draft.diff())?),
     };
     let mut stream = Incoming {
         input,
@@ -115,9 +137,14 @@ pub(crate) fn layer<R: BufRead>(
     }
     let mut finished = Vec::new();
     let mut packed = Vec::new();
-    if let (Some(blob), Some((digest, size))) = (stream.blob, kept) {
-        finished.push(blob.finish(digest));
-        packed.push(Packed { digest: digest.clone(), size, compression, level: None });
+    match (stream.blob, kept) {
+        (Some(blob), Some((digest, size))) => {
+            finished.push(blob.finish(digest));
+            packed.push(Packed { digest: digest.clone(), size, compression, level: None });
+        }
+        // Until the layer is in its place it tells others that it is on its way.
+        (Some(blob), None) => finished.push(blob.finish_spent()),
+        (None, _) => {}
     }
     let digest = diff_id.0.clone();
     packed.push(Packed { digest, size, compression: Compression::None, level: None });

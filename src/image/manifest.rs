@@ -1,5 +1,9 @@
 //! Manifests and indexes, OCI's and Docker's: what an image consists of, or which images there are.
 
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 
 use crate::error::{Context, Error, Kind, Result};
@@ -13,6 +17,9 @@ pub(crate) const MEDIA_TYPES: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
+
+/// The configuration of what has none.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// A document that a reference leads to.
 #[derive(Debug)]
@@ -30,6 +37,17 @@ pub(crate) struct Manifest {
     pub(crate) config: Blob,
     /// Its layers, lowest first.
     pub(crate) layers: Vec<Blob>,
+    /// Blobs that are not, or not only, in the registry.
+    pub(crate) elsewhere: HashMap<Digest, Elsewhere>,
+}
+
+/// Where a blob is, if not in the registry.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// In the manifest itself; the bytes may be others than the digest promises.
+    pub(crate) data: Option<Vec<u8>>,
+    /// At one of these addresses, because registries may not give it away.
+    pub(crate) addresses: Vec<String>,
 }
 
 /// Digest and size of a blob.
@@ -67,7 +85,8 @@ impl Document {
             }
             (false, true) => {
                 let manifest: ImageManifest = serde_json::from_slice(data).context(malformed)?;
-                Manifest::of(&manifest).map(Self::Manifest)
+                let artifact = value.get("artifactType").and_then(serde_json::Value::as_str);
+                Manifest::of(&manifest, artifact).map(Self::Manifest)
             }
             _ => Err(Error::new(Kind::Invalid, "the image's manifest is malformed")),
         }
@@ -75,7 +94,7 @@ impl Document {
 }
 
 impl Manifest {
-    fn of(manifest: &ImageManifest) -> Result<Self> {
+    fn of(manifest: &ImageManifest, artifact: Option<&str>) -> Result<Self> {
         let kind = manifest.config().media_type().to_string();
         if !matches!(
             kind.as_str(),
@@ -83,15 +102,55 @@ impl Manifest {
                 | "application/vnd.docker.container.image.v1+json"
                 | "application/octet-stream"
         ) {
+            // The configuration of an artifact may be empty; then it says itself what it is.
+            let kind = match artifact {
+                Some(artifact) if kind == EMPTY => artifact,
+                _ => &kind,
+            };
             return Err(Error::new(
                 Kind::Unsupported,
-                format!("this is no container image, but something of type `{kind}`"),
-            ));
+                format!("this is no container image, but an artifact of type `{kind}`"),
+            )
+            .hint("fetch it with `barge artifact pull`"));
+        }
+        let mut elsewhere = HashMap::new();
+        for descriptor in std::iter::once(manifest.config()).chain(manifest.layers()) {
+            if let Some(found) = Elsewhere::of(descriptor)? {
+                elsewhere.insert(Blob::of(descriptor)?.digest, found);
+            }
         }
         Ok(Self {
+            elsewhere,
             config: Blob::of(manifest.config())?,
             layers: manifest.layers().iter().map(Blob::of).collect::<Result<_>>()?,
         })
+    }
+}
+
+impl Elsewhere {
+    fn of(descriptor: &Descriptor) -> Result<Option<Self>> {
+        let data = match descriptor.data() {
+            Some(text) => Some(STANDARD.decode(text).map_err(|error| {
+                Error::new(
+                    Kind::Invalid,
+                    format!(
+                        "the data of blob {} in the manifest is malformed",
+                        descriptor.digest()
+                    ),
+                )
+                .caused_by(error)
+            })?),
+            None => None,
+        };
+        // Whoever may give a layer away does so: what else a manifest says of addresses is no reason
+        // to visit them.
+        let kind = descriptor.media_type().to_string();
+        let is_foreign = kind.contains(".foreign.") || kind.contains(".nondistributable.");
+        let addresses = match descriptor.urls() {
+            Some(urls) if is_foreign => urls.clone(),
+            _ => Vec::new(),
+        };
+        Ok((data.is_some() || !addresses.is_empty()).then_some(Self { data, addresses }))
     }
 }
 
@@ -117,13 +176,22 @@ pub(crate) fn choose(index: &ImageIndex, platform: &Platform) -> Result<Blob> {
                 .manifests()
                 .iter()
                 .filter_map(|descriptor| descriptor.platform().as_ref())
-                .map(|offer| format!("{}/{}", offer.os(), offer.architecture()))
+                .map(|offer| {
+                    let variant = offer.variant().as_deref().filter(|text| !text.is_empty());
+                    let variant = variant.map_or(String::new(), |text| format!("/{text}"));
+                    format!("{}/{}{variant}", offer.os(), offer.architecture())
+                })
+                // What builds say about themselves.
                 .filter(|offer| offer != "unknown/unknown")
                 .collect();
             offers.sort();
             offers.dedup();
-            Err(Error::new(Kind::NotFound, format!("there is no image for platform {platform}"))
-                .hint(format!("there are images for: {}", offers.join(", "))))
+            let missing =
+                Error::new(Kind::NotFound, format!("there is no image for platform {platform}"));
+            Err(match offers.is_empty() {
+                true => missing.hint("the index names no images at all"),
+                false => missing.hint(format!("there are images for: {}", offers.join(", "))),
+            })
         }
     }
 }
@@ -166,7 +234,10 @@ mod tests {
             assert_eq!(got, want_digest, "{want}");
         }
         let error = choose(&index, &"linux/s390x".parse().unwrap()).unwrap_err();
-        assert_eq!(error.hint_text(), Some("there are images for: linux/amd64, linux/arm"));
+        assert_eq!(
+            error.hint_text(),
+            Some("there are images for: linux/amd64, linux/arm/v6, linux/arm/v7")
+        );
     }
 
     #[test]

@@ -4,10 +4,14 @@
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
 
 pub mod archive;
+pub mod artifact;
 pub mod builtin;
 mod compression;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod import;
 mod ingest;
+pub mod list;
 mod manifest;
 pub mod outgoing;
 mod pack;
@@ -23,4 +27,5 @@ pub mod save;
 mod sparse;
 mod stream;
 mod tarball;
+mod transfer;
 mod unpack;

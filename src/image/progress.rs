@@ -20,6 +20,8 @@ pub enum ProgressEvent<'a> {
     Present(&'a DiffId),
     /// A blob is at its destination already.
     Skipped(&'a Digest),
+    /// Somebody else is downloading this layer.
+    Waiting(&'a Digest),
     /// Bytes of a layer arrived: so many so far, of so many in all if that is known.
     Layer {
         /// The compressed layer.

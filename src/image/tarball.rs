@@ -384,6 +384,8 @@ fn check_sum(block: &[u8; BLOCK]) -> io::Result<()> {
     }
     match numeric(&block[148..156]) {
         Some(want) if want == sum || want == signed => Ok(()),
+        // No chance would ever find one.
+        _ if cfg!(fuzzing) => Ok(()),
         _ => Err(malformed("the check sum of a header is wrong")),
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::mount::Mount;
 use super::network::{NameResolution, NetworkMode, PortMapping};
+use super::platform::Platform;
 use super::process::Signal;
 use super::security::Security;
 use super::size::Size;
@@ -22,6 +23,8 @@ use crate::error::{Error, Kind, Result};
 pub struct ContainerSpec {
     /// Image name, digest or ID as the user wrote it.
     pub image: String,
+    /// Which image of a manifest list; the one for this machine if nothing is said.
+    pub platform: Option<Platform>,
     /// Name; one is made up if there is none.
     pub name: Option<String>,
     /// Words after the image: replace the image's command.

@@ -167,7 +167,7 @@ pub struct HistoryStep {
     pub empty_layer: Option<bool>,
 }
 
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,

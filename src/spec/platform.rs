@@ -33,19 +33,36 @@ impl Platform {
             return None;
         }
         let number = |variant: &str| variant.trim_start_matches('v').parse::<u32>().ok();
-        match (self.variant.as_deref(), variant) {
+        let offer = variant.or(implied(&self.architecture));
+        match (self.variant.as_deref().or(implied(&self.architecture)), offer) {
             (None, None) => Some(0),
-            // Any variant will do, an image for the oldest processors most surely.
-            (None, Some(variant)) => Some(number(variant).unwrap_or(99)),
-            (Some(want), Some(variant)) if want == variant => Some(0),
-            // `arm64` is `arm64/v8`.
-            (Some("v8"), None) if self.architecture == "arm64" => Some(0),
-            (Some(want), Some(variant)) => {
+            (Some(want), Some(offer)) if want == offer => Some(0),
+            (Some(want), Some(offer)) => {
                 // A newer processor runs what was made for an older one.
-                number(want)?.checked_sub(number(variant)?)
+                let steps = number(want)
+                    .zip(number(offer))
+                    .and_then(|(want, offer)| want.checked_sub(offer));
+                // Nobody asked for a variant: one that this processor may not know is better than none.
+                let unsure =
+                    || self.variant.is_none().then(|| NEWER + number(offer).unwrap_or(NEWER));
+                steps.or_else(unsure)
             }
-            (Some(_), None) => Some(99),
+            (None, Some(offer)) => Some(NEWER + number(offer).unwrap_or(NEWER)),
+            (Some(_), None) => Some(NEWER),
         }
+    }
+}
+
+/// How far images are for which a processor may be too old.
+const NEWER: u32 = 100;
+
+/// Returns the variant of a processor that is meant when none is named.
+fn implied(architecture: &str) -> Option<&'static str> {
+    match architecture {
+        "amd64" => Some("v1"),
+        "arm" => Some("v7"),
+        "arm64" => Some("v8"),
+        _ => None,
     }
 }
 
@@ -131,12 +148,28 @@ mod tests {
     fn compares_variants() {
         for (want, offer, distance) in [
             ("linux/amd64", ("linux", "amd64", None), Some(0)),
-            ("linux/amd64", ("linux", "amd64", Some("v3")), Some(3)),
+            ("linux/amd64", ("linux", "amd64", Some("v1")), Some(0)),
+            ("linux/amd64", ("linux", "amd64", Some("v3")), Some(103)),
+            ("linux/amd64/v2", ("linux", "amd64", None), Some(1)),
+            ("linux/amd64/v2", ("linux", "amd64", Some("v2")), Some(0)),
+            ("linux/amd64/v2", ("linux", "amd64", Some("v3")), None),
+            ("linux/amd64", ("linux", "amd64", Some("odd")), Some(200)),
+            ("linux/amd64/v2", ("linux", "amd64", Some("odd")), None),
             ("linux/amd64", ("linux", "arm64", None), None),
             ("linux/amd64", ("windows", "amd64", None), None),
             ("linux/arm64/v8", ("linux", "arm64", None), Some(0)),
+            ("linux/arm64", ("linux", "arm64", Some("v8")), Some(0)),
+            ("linux/arm64", ("linux", "arm64", Some("v9")), Some(109)),
+            ("linux/arm64/v8", ("linux", "arm64", Some("v9")), None),
             ("linux/arm/v7", ("linux", "arm", Some("v6")), Some(1)),
+            ("linux/arm/v7", ("linux", "arm", Some("v5")), Some(2)),
             ("linux/arm/v6", ("linux", "arm", Some("v7")), None),
+            ("linux/arm/v6", ("linux", "arm", None), None),
+            ("linux/arm", ("linux", "arm", Some("v7")), Some(0)),
+            ("linux/arm", ("linux", "arm", Some("v8")), Some(108)),
+            ("linux/s390x", ("linux", "s390x", None), Some(0)),
+            ("linux/ppc64le", ("linux", "ppc64le", Some("power9")), Some(200)),
+            ("linux/ppc64le/power9", ("linux", "ppc64le", None), Some(100)),
             ("linux/amd64", ("unknown", "unknown", None), None),
         ] {
             let platform: Platform = want.parse().unwrap();

@@ -52,7 +52,18 @@ impl Reference {
         Ok(written.complete(registry))
     }
 
-    /// Returns the names that `text` may stand for on this machine, in the order in which to try them.
+    /// Completes a name that says no registry: it is in this one, or in this namespace of one.
+    pub fn in_registry(registry: &str, text: &str) -> Result<Self> {
+        format!("{registry}/{text}").parse()
+    }
+
+    /// Returns the repository of a name that says no registry; `None` if it says one.
+    pub fn short(text: &str) -> Result<Option<&str>> {
+        let written = Written::parse(text)?;
+        Ok(written.registry.is_none().then_some(written.path))
+    }
+
+    /// Returns the names that `text` may stand for where nothing is known of registries.
     pub fn candidates(text: &str) -> Result<Vec<Self>> {
         let written = Written::parse(text)?;
         Ok(match written.registry {
@@ -96,6 +107,22 @@ impl Reference {
     #[must_use]
     pub fn with_digest(&self, digest: &Digest) -> Self {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
+    }
+
+    /// Returns the name of the same repository's image with this tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self> {
+        format!("{}:{tag}", self.repository()).parse()
+    }
+
+    /// Returns the same name with this digest besides its tag.
+    #[must_use]
+    pub fn pinned(&self, digest: &Digest) -> Self {
+        Self { digest: Some(digest.clone()), ..self.clone() }
+    }
+
+    /// Returns the same name without a digest, if a tag is left then.
+    pub fn without_digest(&self) -> Option<Self> {
+        self.tag.as_ref().map(|_| Self { digest: None, ..self.clone() })
     }
 
     /// Returns what a registry is asked for, or a record is filed under: the digest, else the tag.
@@ -418,5 +445,23 @@ mod tests {
         }
         let tag = format!("a:{}", "t".repeat(128));
         assert!(tag.parse::<Reference>().is_ok());
+    }
+
+    #[test]
+    fn knows_short_names() {
+        for (text, want) in [
+            ("x", Some("x")),
+            ("a/x:1", Some("a/x")),
+            ("quay.io/x", None),
+            ("localhost/x", None),
+            ("builtin/hello", None),
+        ] {
+            assert_eq!(Reference::short(text).unwrap(), want, "{text}");
+        }
+        assert!(Reference::short("../x").is_err());
+        let name = Reference::in_registry("quay.io/org", "a/x:1").unwrap();
+        assert_eq!(name.to_string(), "quay.io/org/a/x:1");
+        let name = Reference::in_registry("docker.io", "x").unwrap();
+        assert_eq!(name.to_string(), "docker.io/library/x:latest");
     }
 }

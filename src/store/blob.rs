@@ -27,6 +27,8 @@ pub struct BlobDraft<'a> {
     draft: Draft,
     hash: Sha256,
     size: u64,
+    /// How many of the first bytes are in the file already.
+    here: u64,
 }
 
 impl<'a> Blobs<'a> {
@@ -75,7 +77,14 @@ impl<'a> Blobs<'a> {
             draft: self.store.draft_file()?,
             hash: Sha256::new(),
             size: 0,
+            here: 0,
         })
+    }
+
+    /// Goes on with a blob of which the first bytes are in a file that is locked.
+    pub(super) fn go_on(&self, path: PathBuf, file: File, here: u64) -> BlobDraft<'a> {
+        let draft = Draft::of_partial(path, file);
+        BlobDraft { blobs: *self, draft, hash: Sha256::new(), size: 0, here }
     }
 
     /// Stores a document that is in memory already.
@@ -110,6 +119,21 @@ impl BlobDraft<'_> {
         self.draft
     }
 
+    /// Returns how many bytes were written so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Opens what was written so far, for as long as it takes.
+    pub fn file(&self) -> Result<File> {
+        self.draft.file().try_clone().context(|| "cannot open a blob that is being written")
+    }
+
+    /// Declares that it has done its duty: it is removed when the others are published.
+    pub fn finish_spent(self) -> Finished {
+        self.draft.finish_spent()
+    }
+
     /// Declares it complete; `digest` is what [`digest`](Self::digest) returned.
     pub fn finish(self, digest: &Digest) -> Finished {
         let place = self.blobs.path(digest);
@@ -119,7 +143,11 @@ impl BlobDraft<'_> {
 
 impl Write for BlobDraft<'_> {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        let written = self.draft.file().write(data)?;
+        let written = match usize::try_from(self.here.saturating_sub(self.size)) {
+            Ok(0) => self.draft.file().write(data)?,
+            Ok(here) => here.min(data.len()),
+            Err(_) => data.len(),
+        };
         self.hash.update(&data[..written]);
         self.size += written as u64;
         Ok(written)

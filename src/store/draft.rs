@@ -23,13 +23,16 @@ pub struct Draft {
     path: PathBuf,
     /// The file or directory itself; holds the lock.
     file: File,
+    /// Whether it stays for others when it is given up.
+    stays: bool,
 }
 
 /// A draft that is complete, and where it belongs.
 #[derive(Debug)]
 pub struct Finished {
     draft: Draft,
-    place: PathBuf,
+    /// `None`: it was needed on the way only.
+    place: Option<PathBuf>,
 }
 
 impl Draft {
@@ -43,14 +46,27 @@ impl Draft {
         &self.file
     }
 
+    /// Makes a draft of a file that is locked already, and stays where it is unless it is published.
+    pub(super) fn of_partial(path: PathBuf, file: File) -> Self {
+        Self { path, file, stays: true }
+    }
+
     /// Declares it complete and names its place.
     pub(super) fn finish(self, place: PathBuf) -> Finished {
-        Finished { draft: self, place }
+        Finished { draft: self, place: Some(place) }
+    }
+
+    /// Declares that it is not needed any more once others are in their places.
+    pub(super) fn finish_spent(self) -> Finished {
+        Finished { draft: self, place: None }
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // Best effort, and nothing to do after it was moved to its place: what is left behind here is
         // found by the next `gc_tmp`, as the lock goes with this.
         drop(file::remove_tree(&self.path).or_else(|_| file::remove_file(&self.path)));
@@ -93,12 +109,19 @@ impl Store {
                 Err(error) => return Err(error).context(context),
             };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_at(&file, &path) => return Ok(Draft { path, file }),
+                Ok(()) if is_at(&file, &path) => return Ok(Draft { path, file, stays: false }),
                 // A collector was faster than the lock.
                 Ok(()) | Err(Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(error).context(context),
             }
         }
+    }
+
+    /// Sends to the disk what was written until now.
+    pub fn flush(&self) -> Result<()> {
+        let context = || format!("cannot write {} to the disk", self.root.display());
+        let root = File::open(&self.root).context(context)?;
+        syncfs(&root).context(context)
     }
 
     /// Makes drafts durable and moves them to their places, all of them with one flush.
@@ -109,9 +132,14 @@ impl Store {
         syncfs(&first.draft.file)
             .context(|| format!("cannot write {} to the disk", self.root.display()))?;
         let mut parents: Vec<PathBuf> = Vec::new();
-        for Finished { draft, place } in finished {
+        // Locks are held until all is in place: who waits for a blob also wants the layer.
+        for Finished { draft, place } in &finished {
+            let Some(place) = place else {
+                file::remove_file(&draft.path)?;
+                continue;
+            };
             let context = || format!("cannot move {} into place", place.display());
-            match fs::rename(&draft.path, &place) {
+            match fs::rename(&draft.path, place) {
                 Ok(()) => {}
                 Err(error)
                     if matches!(
@@ -163,7 +191,7 @@ impl Store {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::symlink_metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,
@@ -172,8 +200,14 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 fn random_name() -> Result<String> {
     let mut bytes = [0; 12];
-    match getrandom(&mut bytes, GetRandomFlags::empty()) {
-        Ok(length) if length == bytes.len() => Ok(to_hex(&bytes)),
+    fill_random(&mut bytes)?;
+    Ok(to_hex(&bytes))
+}
+
+/// Fills a few bytes at random.
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    match getrandom(&mut *bytes, GetRandomFlags::empty()) {
+        Ok(length) if length == bytes.len() => Ok(()),
         Ok(_) => Err(Error::new(Kind::Internal, "cannot get random bytes")),
         Err(error) => Err(error).context(|| "cannot get random bytes"),
     }

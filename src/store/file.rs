@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Result};
+use crate::spec::digest::Digest;
 
 /// Replaces `path` by `data`; readers see the old file or the new one, never a part.
 ///
@@ -84,6 +85,24 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) => return Err(error).context(|| format!("cannot read {}", path.display())),
     };
     serde_json::from_slice(&data).map(Some).context(|| format!("{} is damaged", path.display()))
+}
+
+/// Lists the records of a directory that are named by a digest, as in `HEX.json`; none if there is no
+/// such directory.
+pub(super) fn record_digests(dir: &Path) -> Result<Vec<Digest>> {
+    let context = || format!("cannot list {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context(context),
+    };
+    let mut digests = Vec::new();
+    for entry in entries {
+        let name = entry.context(context)?.file_name();
+        let hex = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        digests.extend(hex.and_then(|hex| Digest::from_hex(hex).ok()));
+    }
+    Ok(digests)
 }
 
 /// Makes a directory and its parents; those that are there already are left as they are.

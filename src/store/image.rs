@@ -4,7 +4,7 @@
 //! the repository written as `%`. A name is a link of its own, so a look-up reads two files, takes no
 //! lock, and tagging changes one link. Writers hold `images.lock`, for milliseconds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Builtin;
 use super::lock::Lock;
-use super::{Store, file};
+use super::roots::Roots;
+use super::{Store, file, registries};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::id::is_hex;
@@ -21,7 +22,7 @@ use crate::spec::image::{ImageConfig, RunConfig};
 use crate::spec::reference::Reference;
 
 /// Fewer digits are no ID: `cafe` may be one, `a` is a name that was not found.
-const MIN_PREFIX: usize = 3;
+pub(super) const MIN_PREFIX: usize = 3;
 
 /// An image: what a container needs to know of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,7 +98,7 @@ impl<'a> Images<'a> {
         self.refs().join(name.repository().replace('/', "%")).join(name.tag_or_digest())
     }
 
-    fn lock(&self) -> Result<Lock> {
+    pub(super) fn lock(&self) -> Result<Lock> {
         Lock::exclusive(&self.store.root.join("images.lock"))
     }
 
@@ -114,7 +115,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn target(&self, name: &Reference) -> Result<Option<ImageId>> {
+    pub(super) fn target(&self, name: &Reference) -> Result<Option<ImageId>> {
         let path = self.link(name);
         match fs::read_link(&path) {
             Ok(target) => Digest::from_hex(&target.to_string_lossy())
@@ -138,17 +139,26 @@ impl<'a> Images<'a> {
         if let Ok(digest) = Digest::from_hex(hex) {
             return Ok(self.get(&ImageId(digest))?.map(|image| (image, None)));
         }
-        let candidates = Reference::candidates(text);
-        for name in candidates.as_deref().unwrap_or_default() {
-            if let Some(image) = self.named(name)? {
-                return Ok(Some((image, Some(name.clone()))));
+        let short = Reference::short(text);
+        if let Ok(short) = &short {
+            // A name that was given here leads to no registry: their configuration is not read for it.
+            let own = if short.is_some() { Reference::local(text)? } else { text.parse()? };
+            if let Some(image) = self.named(&own)? {
+                return Ok(Some((image, Some(own))));
+            }
+        }
+        if let Ok(Some(_)) = short {
+            for name in registries::read()?.local(text)? {
+                if let Some(image) = self.named(&name)? {
+                    return Ok(Some((image, Some(name))));
+                }
             }
         }
         if is_hex(hex) && hex.len() >= MIN_PREFIX {
             return Ok(self.find_by_prefix(hex)?.map(|image| (image, None)));
         }
         // What cannot be a name is the user's mistake, not a missing image.
-        candidates.map(|_| None)
+        short.map(|_| None)
     }
 
     fn find_by_prefix(&self, hex: &str) -> Result<Option<Image>> {
@@ -166,15 +176,7 @@ impl<'a> Images<'a> {
 
     /// Removes layers and blobs that no image refers to: pulls that failed have left them for the next.
     pub fn collect_garbage(&self, _makers_kept_away: &Lock) -> Result<()> {
-        let mut layers = BTreeSet::new();
-        let mut blobs = BTreeSet::new();
-        for id in self.ids()? {
-            if let Some(image) = self.get(&id)? {
-                layers.extend(image.layers);
-                blobs.extend(image.blobs);
-            }
-            blobs.insert(id.0);
-        }
+        let Roots { layers, blobs } = self.store.roots()?;
         let hexes = |dir: PathBuf| -> Result<Vec<Digest>> {
             let context = || format!("cannot list {}", dir.display());
             let mut found = Vec::new();
@@ -193,6 +195,18 @@ impl<'a> Images<'a> {
             if !blobs.contains(&blob) {
                 self.store.blobs().remove(&blob)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Adds what images refer to.
+    pub(super) fn add_roots(&self, roots: &mut Roots) -> Result<()> {
+        for id in self.ids()? {
+            if let Some(image) = self.get(&id)? {
+                roots.layers.extend(image.layers);
+                roots.blobs.extend(image.blobs);
+            }
+            roots.blobs.insert(id.0);
         }
         Ok(())
     }
@@ -217,7 +231,7 @@ impl<'a> Images<'a> {
     }
 
     /// Reads all names, in order.
-    fn names(&self) -> Result<BTreeMap<Reference, ImageId>> {
+    pub(super) fn names(&self) -> Result<BTreeMap<Reference, ImageId>> {
         let mut names = BTreeMap::new();
         let refs = self.refs();
         let repositories = match fs::read_dir(&refs) {
@@ -323,7 +337,7 @@ impl<'a> Images<'a> {
         self.set_link(name, id)
     }
 
-    fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
+    pub(super) fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
         let path = self.link(name);
         if self.target(name)?.as_ref() == Some(id) {
             return Ok(());
@@ -347,7 +361,7 @@ impl<'a> Images<'a> {
         self.remove_link(name)
     }
 
-    fn remove_link(&self, name: &Reference) -> Result<bool> {
+    pub(super) fn remove_link(&self, name: &Reference) -> Result<bool> {
         let path = self.link(name);
         match fs::remove_file(&path) {
             Ok(()) => {}
@@ -367,7 +381,7 @@ impl<'a> Images<'a> {
     /// Removes an image, its names, and the layers and blobs that no other image has.
     ///
     /// The caller holds [`Store::exclusive`] and has made sure that no container uses the image.
-    pub fn remove(&self, id: &ImageId, _makers_kept_away: &Lock) -> Result<Vec<Removal>> {
+    pub fn remove(&self, id: &ImageId, makers_kept_away: &Lock) -> Result<Vec<Removal>> {
         let lock = self.lock()?;
         let named = self.with_names(self.get(id)?.ok_or_else(|| not_known(id.hex()))?)?;
         let mut done = Vec::new();
@@ -380,28 +394,19 @@ impl<'a> Images<'a> {
         file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
         done.push(Removal::Deleted(id.clone()));
 
-        let mut layers: BTreeSet<DiffId> = named.image.layers.into_iter().collect();
-        let mut blobs: BTreeSet<Digest> = named.image.blobs.into_iter().collect();
-        blobs.insert(id.0.clone());
-        for other in self.ids()? {
-            if let Some(other) = self.get(&other)? {
-                layers.retain(|layer| !other.layers.contains(layer));
-                blobs.retain(|blob| !other.blobs.contains(blob));
-            }
-        }
         drop(lock);
-        for layer in &layers {
-            self.store.layers().remove(layer)?;
-        }
-        for blob in &blobs {
-            self.store.blobs().remove(blob)?;
-        }
+        let mut own = Roots {
+            layers: named.image.layers.into_iter().collect(),
+            blobs: named.image.blobs.into_iter().collect(),
+        };
+        own.blobs.insert(id.0.clone());
+        self.store.free(&own, makers_kept_away)?;
         Ok(done)
     }
 }
 
 impl NamedImage {
-    fn add(&mut self, name: Reference) {
+    pub(super) fn add(&mut self, name: Reference) {
         if name.digest().is_some() { self.digests.push(name) } else { self.names.push(name) }
     }
 }

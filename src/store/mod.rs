@@ -5,14 +5,18 @@
 //! ├── format                       version of this layout
 //! ├── lock                         shared: objects are being made; exclusive: garbage is collected
 //! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
+//! ├── partial/HEX                  first bytes of a blob; locked by who downloads it
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
 //! │   ├── packed.json              the blob that it came as, others that it was compressed to
 //! │   ├── recipe.zst, moved, aside/ how to make its tar stream again, if there is no such blob
 //! │   └── diff/                    its files, ready to be a lower directory
 //! ├── images/HEX.json              one image, named by its ID
-//! ├── refs/REPOSITORY/TAG -> HEX   image names
-//! ├── images.lock                  held while images or their names are changed
+//! ├── lists/HEX.json               one manifest list, named by its ID
+//! ├── refs/REPOSITORY/TAG -> HEX   names of images and manifest lists
+//! ├── images.lock                  held while images, manifest lists or their names are changed
+//! ├── artifacts/HEX.json           one name of an artifact, named by its hash
+//! ├── artifacts.lock               held while artifacts are changed
 //! ├── containers/HEX/              one container, named by its ID
 //! │   ├── config.json              what was decided at create; never changes
 //! │   ├── state.json               what is so
@@ -36,6 +40,7 @@
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
 
+pub mod artifact;
 pub mod blob;
 pub mod container;
 pub mod draft;
@@ -43,8 +48,12 @@ pub mod file;
 pub mod image;
 pub mod layer;
 pub mod lease;
+pub mod list;
 pub mod lock;
 pub mod packed;
+pub mod partial;
+pub mod registries;
+mod roots;
 
 use std::path::{Path, PathBuf};
 
@@ -127,6 +136,16 @@ impl Store {
     /// Returns the images.
     pub fn images(&self) -> image::Images<'_> {
         image::Images::new(self)
+    }
+
+    /// Returns the manifest lists.
+    pub fn lists(&self) -> list::Lists<'_> {
+        list::Lists::new(self)
+    }
+
+    /// Returns the artifacts.
+    pub fn artifacts(&self) -> artifact::Artifacts<'_> {
+        artifact::Artifacts::new(self)
     }
 
     /// Keeps garbage collection away while objects that refer to each other are made.

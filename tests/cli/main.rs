@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod artifact;
 mod builtin;
 mod crash;
 mod debian;
@@ -15,16 +16,21 @@ mod lifecycle;
 mod limits;
 mod listing;
 mod logs;
+mod manifest;
+mod manifests;
 mod mounts;
+mod names;
 mod network;
 mod parallel;
 mod pull;
 mod push;
 mod refusals;
 mod restart;
+mod resume;
 mod run;
 mod security;
 mod terminal;
+mod transport;
 
 use std::fs;
 use std::path::Path;

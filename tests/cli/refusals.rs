@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use rustix::process::Signal;
 
 use super::support::leaks::entries;
+use super::support::process::{tool, wait_until};
 use super::support::registry::{Registry, free_port};
 use super::support::{Barge, Need, fixture, needs};
 
@@ -142,6 +143,33 @@ fn missing_newuidmap_names_the_package() {
 }
 
 #[test]
+fn death_while_ids_are_mapped_holds_up_nobody() {
+    if !needs(&[Need::NoRoot]) {
+        return;
+    }
+    let barge = Barge::new();
+    let tools = barge.path_text("tools");
+    fs::create_dir(&tools).unwrap();
+    // It hangs, until its pipe has a writer.
+    barge.file(
+        "tools/newuidmap",
+        "#!/bin/sh\necho $$ > \"${0%/*}/pid\"\nread _ < \"${0%/*}/pipe\"\n",
+    );
+    tool("chmod", ["755", &format!("{tools}/newuidmap")]);
+    tool("mkfifo", [&format!("{tools}/pipe")]);
+    let path = std::env::var("PATH").unwrap();
+    let line = ["run", "--rm", "--network=none", "builtin/hello"];
+    let mut killed = barge.command(line).env("PATH", format!("{tools}:{path}")).spawn();
+    wait_until("it maps IDs", || fs::metadata(format!("{tools}/pid")).is_ok_and(|it| it.len() > 0));
+    killed.signal(Signal::KILL);
+    killed.wait();
+    barge.run(line).ok();
+    // Let the program go.
+    fs::write(format!("{tools}/pipe"), "\n").unwrap();
+    barge.leaves_nothing();
+}
+
+#[test]
 fn missing_pasta_names_the_package() {
     if !needs(&[Need::NoRoot]) {
         return;
@@ -235,7 +263,7 @@ fn interrupt_in_the_middle_of_a_start() {
             barge.run(["rm", "-f", "-t", "0", "-a"]).ok();
         }
         running.wait();
-        super::support::wait_until("it is removed", || barge.containers().is_empty());
+        wait_until("it is removed", || barge.containers().is_empty());
         barge.leaves_nothing();
     }
 }

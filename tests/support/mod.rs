@@ -9,6 +9,7 @@ pub(crate) mod needs;
 pub(crate) mod output;
 pub(crate) mod place;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod server;
 pub(crate) mod terminal;

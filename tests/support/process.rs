@@ -273,6 +273,14 @@ impl Running {
         assert!(found(self), "`{}` never wrote `{text}`\n{}", self.shown, self.story());
     }
 
+    /// Waits until its standard error contains `text`.
+    #[track_caller]
+    pub(crate) fn expect_error(&mut self, text: &str) {
+        let found = |running: &Self| contains(&running.stderr.bytes, text.as_bytes());
+        self.pump(|running| found(running) || running.is_over());
+        assert!(found(self), "`{}` never complained `{text}`\n{}", self.shown, self.story());
+    }
+
     /// Tells whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         if self.status.is_none() {

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use super::place::Place;
 use super::{eventually, fixture, tool};
 
+/// `user` and `secret` in the form of `htpasswd -B`.
+const USERS: &str = "user:$2y$05$Urj464wjofWfETZepCB.kO6.ka2EZXEDpbfDfemdOSSY6MMiy11oG\n";
 const READ_ONLY: &str = "maintenance: {readonly: {enabled: true}}";
 
 /// A running registry; it ends when it is dropped.
@@ -41,28 +43,91 @@ impl Registry {
     pub(crate) fn empty(place: &Place) -> Self {
         let settings = tempfile::tempdir().expect("there is space");
         let storage = settings.path().join("storage");
-        Self::serve_with(&storage, place, "delete: {enabled: true}", settings)
+        Self::serve_with(&storage, place, "delete: {enabled: true}", "", settings)
     }
 
     /// Starts a registry that asks for a name and a password: `user` and `secret`.
     pub(crate) fn with_password(place: &Place) -> Self {
-        // The password in the form of `htpasswd -B`.
-        let users = "user:$2y$05$Urj464wjofWfETZepCB.kO6.ka2EZXEDpbfDfemdOSSY6MMiy11oG\n";
         let settings = tempfile::tempdir().expect("there is space");
-        fs::write(settings.path().join("users"), users).expect("there is space");
+        fs::write(settings.path().join("users"), USERS).expect("there is space");
         let extra = format!(
             "maintenance: {{readonly: {{enabled: true}}}}\n\
              auth: {{htpasswd: {{realm: tests, path: {}/users}}}}",
             settings.path().display()
         );
-        Self::serve_with(&fixture::boxes(), place, &extra, settings)
+        Self::serve_with(&fixture::boxes(), place, &extra, "", settings)
+    }
+
+    /// As [`with_password`](Self::with_password), with a certificate of an authority of the test's own.
+    ///
+    /// `certificates` receives that authority, `ca.crt`, and a client's certificate that it gave,
+    /// `client.cert` and `client.key`; nobody is served who does not show one.
+    pub(crate) fn with_tls(place: &Place, certificates: &Path) -> Self {
+        let settings = tempfile::tempdir().expect("there is space");
+        let path = |name: &str| settings.path().join(name).display().to_string();
+        let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        let request = |kind: &[&str], name: &str| {
+            let (key, out) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
+            let subject = format!("/CN={name}");
+            let rest = ["-keyout", &key, "-out", &out, "-subj", &subject];
+            tool("openssl", [&["req"], kind, &new_key, &rest].concat());
+        };
+        request(&["-x509", "-days", "2"], "ca");
+        fs::write(path("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").expect("space");
+        for name in ["server", "client"] {
+            request(&["-new"], name);
+            let (asked, given) = (path(&format!("{name}.pem")), path(&format!("{name}.crt")));
+            let (ca, key, names) = (path("ca.pem"), path("ca.key"), path("names"));
+            tool(
+                "openssl",
+                [
+                    "x509",
+                    "-req",
+                    "-days",
+                    "2",
+                    "-in",
+                    &asked,
+                    "-out",
+                    &given,
+                    "-CA",
+                    &ca,
+                    "-CAkey",
+                    &key,
+                    "-CAcreateserial",
+                    "-extfile",
+                    &names,
+                ],
+            );
+        }
+        fs::create_dir_all(certificates).expect("there is space");
+        for (from, to) in
+            [("ca.pem", "ca.crt"), ("client.crt", "client.cert"), ("client.key", "client.key")]
+        {
+            fs::copy(path(from), certificates.join(to)).expect("there is space");
+        }
+        let tls = format!(
+            ", tls: {{certificate: {}, key: {}, clientcas: [{}]}}",
+            path("server.crt"),
+            path("server.key"),
+            path("ca.pem")
+        );
+        fs::write(path("users"), USERS).expect("there is space");
+        let extra =
+            format!("{READ_ONLY}\nauth: {{htpasswd: {{realm: tests, path: {}}}}}", path("users"));
+        Self::serve_with(&fixture::boxes(), place, &extra, &tls, settings)
     }
 
     fn serve(storage: &Path, place: &Place, extra: &str) -> Self {
-        Self::serve_with(storage, place, extra, tempfile::tempdir().expect("there is space"))
+        Self::serve_with(storage, place, extra, "", tempfile::tempdir().expect("there is space"))
     }
 
-    fn serve_with(storage: &Path, place: &Place, extra: &str, settings: TempDir) -> Self {
+    fn serve_with(
+        storage: &Path,
+        place: &Place,
+        extra: &str,
+        tls: &str,
+        settings: TempDir,
+    ) -> Self {
         let address = format!("127.0.0.1:{}", free_port(place));
         let file = settings.path().join("settings.yml");
         let (in_storage, top) = extra.split_once('\n').unwrap_or((extra, ""));
@@ -70,7 +135,7 @@ impl Registry {
             "version: 0.1\n\
              log: {{level: error, accesslog: {{disabled: true}}}}\n\
              storage:\n  filesystem: {{rootdirectory: {}}}\n  {in_storage}\n\
-             http: {{addr: \"{address}\"}}\n\
+             http: {{addr: \"{address}\"{tls}}}\n\
              {top}\n",
             storage.display(),
         );

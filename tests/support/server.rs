@@ -1,6 +1,6 @@
 //! A registry that misbehaves: what it answers to each path is the test's choice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -16,8 +16,26 @@ use super::place::Place;
 pub(crate) struct Answer {
     status: u16,
     media_type: String,
+    headers: String,
     body: Vec<u8>,
     after: After,
+}
+
+/// What a client has asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// `GET`, `HEAD` and so on.
+    pub(crate) method: String,
+    /// The path with its query.
+    pub(crate) path: String,
+    headers: HashMap<String, String>,
+}
+
+impl Request {
+    /// Returns a header, empty if there is none. Its name is in lower case.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,13 +46,22 @@ enum After {
     Cut(usize),
     /// Nothing more comes after that many bytes, until the server is dropped.
     Stall(usize),
+    /// The rest comes when the test says so.
+    Hold(usize),
 }
 
 impl Answer {
     /// Sends a body.
     pub(crate) fn new(media_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let media_type = media_type.to_owned();
-        Self { status: 200, media_type, body: body.into(), after: After::Done }
+        let headers = String::new();
+        Self { status: 200, media_type, headers, body: body.into(), after: After::Done }
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers += &format!("{name}: {value}\r\n");
+        self
     }
 
     /// Answers with another status.
@@ -54,12 +81,23 @@ impl Answer {
         self.after = After::Stall(self.body.len() / 2);
         self
     }
+
+    /// Sends half of the body, and the rest after [`Server::release`].
+    pub(crate) fn hold(mut self) -> Self {
+        self.after = After::Hold(self.body.len() / 2);
+        self
+    }
 }
 
 struct Shared {
     answers: Mutex<HashMap<String, Answer>>,
-    asked: Mutex<Vec<String>>,
+    /// Answers that are given once, before those.
+    once: Mutex<HashMap<String, VecDeque<Answer>>>,
+    asked: Mutex<Vec<Request>>,
+    /// Bytes of bodies that were sent, by path.
+    sent: Mutex<HashMap<String, usize>>,
     stalled: Mutex<bool>,
+    released: Mutex<bool>,
     stopped: Mutex<bool>,
     changed: Condvar,
 }
@@ -80,8 +118,11 @@ impl Server {
         let port = listener.local_addr().expect("it is bound").port();
         let shared = Arc::new(Shared {
             answers: Mutex::default(),
+            once: Mutex::default(),
             asked: Mutex::default(),
+            sent: Mutex::default(),
             stalled: Mutex::default(),
+            released: Mutex::default(),
             stopped: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -104,6 +145,17 @@ impl Server {
     /// Sets the answer to a path.
     pub(crate) fn answer(&self, path: &str, answer: Answer) {
         self.shared.answers.lock().expect("nobody panicked").insert(path.to_owned(), answer);
+    }
+
+    /// Sets an answer to a path that is given once; then come further ones, and the lasting one.
+    pub(crate) fn answer_once(&self, path: &str, answer: Answer) {
+        let mut once = self.shared.once.lock().expect("nobody panicked");
+        once.entry(path.to_owned()).or_default().push_back(answer);
+    }
+
+    /// Forgets the answer to a path.
+    pub(crate) fn forget(&self, path: &str) {
+        self.shared.answers.lock().expect("nobody panicked").remove(path);
     }
 
     /// Serves an image of these gzip layers as `name:1` and returns what can be spoiled.
@@ -147,7 +199,8 @@ impl Server {
     /// Serves a manifest under the tag 1 and under its digest.
     pub(crate) fn serve_manifest(&self, name: &str, manifest: &Value) {
         let bytes = manifest.to_string();
-        let answer = Answer::new(MANIFEST, bytes.as_bytes());
+        let answer = Answer::new(MANIFEST, bytes.as_bytes())
+            .header("Docker-Content-Digest", &digest(bytes.as_bytes()));
         self.answer(&format!("/v2/{name}/manifests/1"), answer.clone());
         self.answer(&format!("/v2/{name}/manifests/{}", digest(bytes.as_bytes())), answer);
     }
@@ -171,9 +224,41 @@ impl Server {
         }
     }
 
+    /// Sends what answers hold back.
+    pub(crate) fn release(&self) {
+        *self.shared.released.lock().expect("nobody panicked") = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Makes it forget that an answer has stalled.
+    pub(crate) fn forget_stall(&self) {
+        *self.shared.stalled.lock().expect("nobody panicked") = false;
+    }
+
     /// Returns the paths that clients have asked for.
     pub(crate) fn asked(&self) -> Vec<String> {
+        self.requests().into_iter().map(|request| request.path).collect()
+    }
+
+    /// Returns what clients have asked.
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.asked.lock().expect("nobody panicked").clone()
+    }
+
+    /// Forgets what clients have asked and were sent.
+    pub(crate) fn forget_requests(&self) {
+        self.shared.asked.lock().expect("nobody panicked").clear();
+        self.shared.sent.lock().expect("nobody panicked").clear();
+    }
+
+    /// Returns how many bytes of bodies were sent for a path.
+    pub(crate) fn sent(&self, path: &str) -> usize {
+        self.shared.sent.lock().expect("nobody panicked").get(path).copied().unwrap_or(0)
+    }
+
+    /// Returns its address.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 }
 
@@ -214,34 +299,79 @@ impl Shared {
             let line = String::from_utf8_lossy(&line).into_owned();
             let mut words = line.split_whitespace();
             let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            let mut headers = HashMap::new();
             loop {
                 let mut header = String::new();
                 if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
                     break;
                 }
+                if let Some((name, value)) = header.split_once(':') {
+                    headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+                }
             }
-            self.asked.lock().expect("nobody panicked").push(path.to_owned());
-            let answer = self.answers.lock().expect("nobody panicked").get(path).cloned();
-            let answer =
-                answer.unwrap_or_else(|| Answer::new("application/json", NOT_FOUND).status(404));
-            if !self.reply(&mut stream, &answer, method == "HEAD")? {
+            // Through a proxy comes the whole address.
+            let path = match path.split_once("://") {
+                Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+                None => path,
+            };
+            let (method, path) = (method.to_owned(), path.to_owned());
+            let request = Request { method, path, headers };
+            self.asked.lock().expect("nobody panicked").push(request.clone());
+            let answer = self.answer_to(&request);
+            if !self.reply(&mut stream, &request, answer)? {
                 return Ok(());
             }
         }
     }
 
-    /// Sends an answer; tells whether the connection goes on.
-    fn reply(&self, stream: &mut TcpStream, answer: &Answer, head: bool) -> std::io::Result<bool> {
+    fn answer_to(&self, request: &Request) -> Answer {
+        let path = &request.path;
+        let mut once = self.once.lock().expect("nobody panicked");
+        let answer = once.get_mut(path).and_then(VecDeque::pop_front);
+        let answer =
+            answer.or_else(|| self.answers.lock().expect("nobody panicked").get(path).cloned());
+        answer.unwrap_or_else(|| Answer::new("application/json", NOT_FOUND).status(404))
+    }
+
+    /// Sends an answer, or the part of it that is asked for; tells whether the connection goes on.
+    fn reply(
+        &self,
+        stream: &mut TcpStream,
+        request: &Request,
+        mut answer: Answer,
+    ) -> std::io::Result<bool> {
+        let range = request.header("range").strip_prefix("bytes=");
+        let from = range.and_then(|range| range.strip_suffix('-')?.parse::<usize>().ok());
+        if let (Some(from), 200) = (from, answer.status) {
+            let whole = answer.body.len();
+            answer.body = answer.body.split_off(from.min(whole));
+            answer.status = 206;
+            let range = format!("bytes {from}-{}/{whole}", whole - 1);
+            answer = answer.header("Content-Range", &range);
+            answer.after = match answer.after {
+                After::Cut(_) => After::Cut(answer.body.len() / 2),
+                After::Stall(_) => After::Stall(answer.body.len() / 2),
+                After::Hold(_) => After::Hold(answer.body.len() / 2),
+                After::Done => After::Done,
+            };
+        }
         write!(
             stream,
-            "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {} X\r\nContent-Type: {}\r\n{}Content-Length: {}\r\n\r\n",
             answer.status,
             answer.media_type,
+            answer.headers,
             answer.body.len()
         )?;
-        if head {
+        if request.method == "HEAD" {
             return Ok(true);
         }
+        let sent = match answer.after {
+            After::Done | After::Hold(_) => answer.body.len(),
+            After::Cut(length) | After::Stall(length) => length,
+        };
+        *self.sent.lock().expect("nobody panicked").entry(request.path.clone()).or_default() +=
+            sent;
         match answer.after {
             After::Done => {
                 stream.write_all(&answer.body)?;
@@ -250,6 +380,18 @@ impl Shared {
             After::Cut(length) => {
                 stream.write_all(&answer.body[..length])?;
                 Ok(false)
+            }
+            After::Hold(length) => {
+                stream.write_all(&answer.body[..length])?;
+                *self.stalled.lock().expect("nobody panicked") = true;
+                self.changed.notify_all();
+                let mut released = self.released.lock().expect("nobody panicked");
+                while !*released {
+                    released = self.changed.wait(released).expect("nobody panicked");
+                }
+                drop(released);
+                stream.write_all(&answer.body[length..])?;
+                Ok(true)
             }
             After::Stall(length) => {
                 stream.write_all(&answer.body[..length])?;

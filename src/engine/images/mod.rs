@@ -16,10 +16,11 @@ pub use import::import;
 pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
-pub use pull::{PullOptions, PullPolicy, pull, pull_named};
+pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
 pub use save::save;
+pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
 
 pub use crate::image::archive::ArchiveSource;
@@ -37,6 +38,7 @@ fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
     if error.is_full_disk() {
         let lock = store.try_exclusive();
         // The failure to report is the first one.
+        drop(store.remove_partials());
         drop(lock.map(|lock| lock.map(|lock| store.images().collect_garbage(&lock))));
     }
 }

@@ -7,8 +7,10 @@ use crate::image::registry::RegistryOptions;
 use crate::spec::digest::Digest;
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
+use crate::spec::registries::{Choice, Resolved};
 use crate::store::Store;
 use crate::store::image::{Image, not_known};
+use crate::store::registries;
 
 /// When a registry is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,9 @@ impl std::str::FromStr for PullPolicy {
     }
 }
 
+/// Asks the user which of several images is meant, and returns its index.
+pub type Choose = fn(&[Reference]) -> Result<usize>;
+
 /// What is pulled, when, and how.
 #[derive(Clone, Debug, Default)]
 pub struct PullOptions {
@@ -48,6 +53,8 @@ pub struct PullOptions {
     pub platform: Option<Platform>,
     /// How to talk to the registry.
     pub registry: RegistryOptions,
+    /// Asks the user which of several names a short one stands for; nothing if nobody can be asked.
+    pub choose: Option<Choose>,
 }
 
 /// Returns an image: the one that is here, or the one that the registry has, as the policy says.
@@ -81,8 +88,11 @@ pub fn pull_named(
         // An ID is not in any registry, and what was made here neither.
         (Some(here), _) if is_id => return Ok(local(here)),
         (Some(here), PullPolicy::Newer) => {
-            let reference = reference_of(name, here.1.as_ref())?;
-            return match fetch(store, &reference, options, progress) {
+            let pulled = match &here.1 {
+                Some(known) => fetch(store, known, options, progress),
+                None => fetch_any(store, name, options, progress),
+            };
+            return match pulled {
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -97,11 +107,41 @@ pub fn pull_named(
                 pulled => pulled,
             };
         }
-        (None, PullPolicy::Never) => return Err(not_known(name)),
+        (None, policy) if policy != PullPolicy::Always => {
+            // A list that was put together here.
+            if let Some(found) = crate::engine::lists::ensure(store, name, options, progress)? {
+                return Ok(local(found));
+            }
+            if policy == PullPolicy::Never {
+                return Err(not_known(name));
+            }
+        }
         (None, _) | (Some(_), PullPolicy::Always) => {}
     }
-    let reference = reference_of(name, None)?;
-    fetch(store, &reference, options, progress)
+    fetch_any(store, name, options, progress)
+}
+
+/// Pulls all tags of a repository, whatever is here.
+pub fn pull_all_tags(
+    store: &Store,
+    name: &str,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<Image>> {
+    let names = resolve(name, options)?.names;
+    let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    if has_tag {
+        return Err(Error::new(Kind::Invalid, "tag can't be used with --all-tags/-a")
+            .hint("name the repository only"));
+    }
+    let mut images = Vec::new();
+    attempt(name, &names, |name| {
+        for tag in crate::image::pull::tags(name, &options.registry)? {
+            images.push(fetch(store, &name.with_tag(&tag)?, options, progress)?.0);
+        }
+        Ok(())
+    })?;
+    Ok(images)
 }
 
 fn is_wanted(image: &Image, options: &PullOptions) -> bool {
@@ -110,16 +150,73 @@ fn is_wanted(image: &Image, options: &PullOptions) -> bool {
     })
 }
 
-/// Returns what a registry is asked for. A bare ID is no name of any registry's image.
-fn reference_of(name: &str, known: Option<&Reference>) -> Result<Reference> {
-    if let Some(known) = known {
-        return Ok(known.clone());
-    }
+/// What a name stands for in registries.
+struct Wanted {
+    names: Vec<Reference>,
+    /// Whether the user chose it.
+    is_chosen: bool,
+}
+
+/// Completes a name. A bare ID is no name of any registry's image.
+fn resolve(name: &str, options: &PullOptions) -> Result<Wanted> {
     let hex = name.strip_prefix("sha256:").unwrap_or(name);
     if Digest::from_hex(hex).is_ok() || name.starts_with("sha256:") {
         return Err(not_known(name));
     }
-    name.parse()
+    let Resolved { mut names, choice } = registries::read()?.resolve(name)?;
+    match (choice, options.choose) {
+        (Choice::None, _) | (Choice::Wanted, None) => Ok(Wanted { names, is_chosen: false }),
+        (Choice::Wanted | Choice::Required, Some(choose)) => {
+            let chosen = choose(&names)?;
+            Ok(Wanted { names: vec![names.swap_remove(chosen)], is_chosen: true })
+        }
+        (Choice::Required, None) => Err(Error::new(
+            Kind::Invalid,
+            "short-name resolution enforced but cannot prompt without a TTY",
+        )
+        .hint(format!("name the registry, as in {}", names[0]))),
+    }
+}
+
+/// Pulls the first of the images that a name may stand for.
+fn fetch_any(
+    store: &Store,
+    name: &str,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<(Image, String)> {
+    let Wanted { names, is_chosen } = resolve(name, options)?;
+    let pulled = attempt(name, &names, |name| fetch(store, name, options, progress))?;
+    if let (true, Some(chosen)) = (is_chosen, names.first()) {
+        registries::remember(name, chosen)?;
+    }
+    Ok(pulled)
+}
+
+/// Tries one name after the other until one does.
+fn attempt<T>(
+    short: &str,
+    names: &[Reference],
+    mut work: impl FnMut(&Reference) -> Result<T>,
+) -> Result<T> {
+    let mut failures: Vec<Error> = Vec::new();
+    for name in names {
+        match work(name) {
+            Ok(done) => return Ok(done),
+            Err(error) if error.is_full_disk() => return Err(error),
+            Err(error) => failures.push(error),
+        }
+    }
+    if failures.len() == 1 {
+        return Err(failures.remove(0));
+    }
+    let all: Vec<String> = failures.iter().map(|error| format!("[{error}]")).collect();
+    // One that may be had later counts more than those that are nowhere.
+    let kind = failures.iter().map(Error::kind).find(|kind| *kind != Kind::NotFound);
+    Err(Error::new(
+        kind.unwrap_or(Kind::NotFound),
+        format!("cannot pull `{short}` from any registry: {}", all.join(" ")),
+    ))
 }
 
 fn fetch(

@@ -1,6 +1,7 @@
 //! `push`: an image to a registry.
 
 use super::Progress;
+use crate::engine::lists::{self, ListPushOptions};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::push::{PushOptions, Pushed};
 use crate::spec::digest::Digest;
@@ -15,6 +16,11 @@ pub fn push(
     options: &PushOptions,
     progress: &dyn Progress,
 ) -> Result<(Reference, Pushed)> {
+    if store.lists().find(image)?.is_some() {
+        let registry = options.registry.clone();
+        let options = ListPushOptions { members: true, words: None, registry };
+        return lists::push(store, image, destination, &options, false, progress);
+    }
     let found = store.images().lookup(image)?;
     let to = destination_of(image, destination)?;
     let pushed = crate::image::push::push(store, &found, &to, options, progress)?;

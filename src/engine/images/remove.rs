@@ -13,6 +13,9 @@ use crate::store::image::{Removal, not_known};
 pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Removal>> {
     // Nobody makes a container from the image between the look and the removal.
     let makers_kept_away = store.exclusive()?;
+    if store.lists().find(text)?.is_some() {
+        return crate::engine::lists::remove_name(store, text, &makers_kept_away);
+    }
     let images = store.images();
     let (image, name) = images.find_named(text)?.ok_or_else(|| not_known(text))?;
     let named = images.with_names(image)?;

@@ -6,18 +6,22 @@ use crate::store::Store;
 
 /// Gives an image a further name; another image that has it loses it.
 pub fn tag(store: &Store, image: &str, name: &str) -> Result<Reference> {
-    let image = store.images().lookup(image)?;
     let name = Reference::local(name)?;
     check_new_name(&name)?;
-    store.images().tag(&image.id, &name)?;
+    match store.lists().find(image)? {
+        Some((list, _)) => store.lists().tag(&list.id, &name)?,
+        None => store.images().tag(&store.images().lookup(image)?.id, &name)?,
+    }
     Ok(name)
 }
 
 /// Takes names away from an image; all of them if none is given. The image stays.
 pub fn untag(store: &Store, image: &str, names: &[String]) -> Result<Vec<Reference>> {
     let images = store.images();
-    let image = images.lookup(image)?;
-    let named = images.with_names(image)?;
+    let named = match store.lists().find(image)? {
+        Some((list, _)) => store.lists().with_names(&list)?,
+        None => images.with_names(images.lookup(image)?)?,
+    };
     let mut chosen = Vec::new();
     for text in names {
         let known =
@@ -36,7 +40,7 @@ pub fn untag(store: &Store, image: &str, names: &[String]) -> Result<Vec<Referen
 }
 
 /// Refuses names that users cannot give.
-pub(super) fn check_new_name(name: &Reference) -> Result<()> {
+pub(in crate::engine) fn check_new_name(name: &Reference) -> Result<()> {
     if name.digest().is_some() {
         return Err(Error::new(Kind::Invalid, format!("cannot give the name `{name}`"))
             .hint("a digest follows from the image's content; give a tag"));

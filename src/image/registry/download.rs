@@ -5,27 +5,29 @@
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::CONTENT_RANGE;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Repository, failure};
+use super::{Repository, failure, foreign};
 use crate::error::{Error, Kind, Result};
 use crate::image::manifest::Blob;
 
 /// Pieces under way for each reader; they come as large as the network makes them.
 const UNDER_WAY: usize = 8;
-const ATTEMPTS: u32 = 4;
 /// After so many bytes a lost connection counts as the first one again.
 const PROGRESS: u64 = 8 << 20;
 
 /// A wish for a blob.
 pub(crate) struct Order {
     blob: Blob,
+    /// Where to begin; what comes before is here.
+    offset: u64,
+    /// Where else it is, if the registry may not give it away.
+    addresses: Vec<String>,
     pieces: Sender<Piece>,
 }
 
@@ -44,12 +46,27 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    /// Orders a blob.
-    pub(crate) fn order(orders: &UnboundedSender<Order>, blob: &Blob) -> Self {
+    /// Orders a blob from an offset on. `addresses` are where else it may be.
+    pub(crate) fn order(
+        orders: &UnboundedSender<Order>,
+        blob: &Blob,
+        offset: u64,
+        addresses: &[String],
+    ) -> Self {
         let (sender, pieces) = channel(UNDER_WAY);
-        // If nobody delivers any more, reading fails.
-        drop(orders.send(Order { blob: blob.clone(), pieces: sender }));
-        Self { pieces, current: bytes::Bytes::new(), ended: false, failure: None }
+        // Nothing has to come of a blob that is here already.
+        let ended = offset >= blob.size;
+        if !ended {
+            let (blob, addresses) = (blob.clone(), addresses.to_vec());
+            // If nobody delivers any more, reading fails.
+            drop(orders.send(Order { blob, offset, addresses, pieces: sender }));
+        }
+        Self { pieces, current: bytes::Bytes::new(), ended, failure: None }
+    }
+
+    /// Tells whether all has come.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ended
     }
 
     /// Returns why the delivery failed, if it did.
@@ -115,9 +132,14 @@ pub(crate) async fn deliver(
 async fn fetch(repository: &Repository, order: &Order) -> Result<()> {
     let Blob { digest, size } = &order.blob;
     let host = &repository.endpoint.host;
-    let (mut offset, mut failures, mut failed_at) = (0, 0, 0);
+    let (mut offset, mut failures, mut failed_at) = (order.offset, 0, order.offset);
     loop {
-        let mut response = repository.blob(digest, offset).await?;
+        let mut response = match repository.blob(digest, offset).await {
+            Err(error) if error.kind() == Kind::NotFound && !order.addresses.is_empty() => {
+                foreign::fetch(&order.addresses, offset).await?
+            }
+            answered => answered?,
+        };
         // A registry that knows no ranges begins anew.
         let mut skip = match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -133,6 +155,7 @@ async fn fetch(repository: &Repository, order: &Order) -> Result<()> {
             }
             _ => offset,
         };
+        let is_measured = response.headers().contains_key(CONTENT_LENGTH);
         let lost = loop {
             match response.chunk().await {
                 Ok(Some(mut data)) => {
@@ -145,6 +168,14 @@ async fn fetch(repository: &Repository, order: &Order) -> Result<()> {
                     }
                 }
                 Ok(None) if offset >= *size => return Ok(()),
+                // It is whole, and not what the manifest says: no use in asking for the rest.
+                Ok(None) if is_measured => {
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        format!("registry `{host}` has {offset} of {size} bytes of {digest}"),
+                    )
+                    .hint("the image is damaged at its source"));
+                }
                 Ok(None) => {
                     break Error::new(
                         Kind::Unavailable,
@@ -157,9 +188,9 @@ async fn fetch(repository: &Repository, order: &Order) -> Result<()> {
         };
         failures = if offset >= failed_at + PROGRESS { 1 } else { failures + 1 };
         failed_at = offset;
-        if failures >= ATTEMPTS {
+        if failures >= repository.attempts {
             return Err(lost);
         }
-        sleep(Duration::from_millis(100 << failures)).await;
+        sleep(repository.pause(failures)).await;
     }
 }

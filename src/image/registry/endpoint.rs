@@ -1,6 +1,7 @@
 //! Where a registry is and how far it is to be trusted: addresses to try, in which order.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -17,6 +18,10 @@ pub(super) struct Endpoint {
     pub(super) plain: bool,
     /// Whether it is on this machine.
     pub(super) loopback: bool,
+    /// Address of the proxy that leads there; what the environment says otherwise.
+    pub(super) proxy: Option<String>,
+    /// Directory with certificates for it, instead of the usual ones.
+    pub(super) cert_dir: Option<PathBuf>,
 }
 
 impl Endpoint {
@@ -29,7 +34,19 @@ impl Endpoint {
         let loopback = is_loopback(host);
         let trusted = loopback || insecure.iter().any(|known| known == host);
         let verify = verify.unwrap_or(!trusted);
-        Self { host: host.to_owned(), verify, plain: !verify, loopback }
+        Self {
+            host: host.to_owned(),
+            verify,
+            plain: !verify,
+            loopback,
+            proxy: None,
+            cert_dir: None,
+        }
+    }
+
+    /// Describes a host that is no registry of the user's choice.
+    pub(super) fn stranger(host: &str) -> Self {
+        Self::new(host, Some(true), &[])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -82,9 +83,8 @@ fn cause(error: &reqwest::Error) -> String {
         innermost = source;
     }
     let text = innermost.to_string();
-    // What the resolver says is for those who debug it.
-    if text.starts_with("no records found") {
-        return "there is no host of this name".to_owned();
+    if is_about_names(error) {
+        return in_plain_words(&text).to_owned();
     }
     let text = text.split(" (os error ").next().unwrap_or(&text);
     let mut letters = text.chars();
@@ -96,9 +96,56 @@ fn cause(error: &reqwest::Error) -> String {
     }
 }
 
+/// Tells whether a host's name could not be turned into its address.
+fn is_about_names(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.to_string() == "dns error" {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+/// Translates what the resolver says, which is for those who debug it.
+fn in_plain_words(text: &str) -> &'static str {
+    if text.contains("no records found") || text.contains("record not found") {
+        "there is no host of this name"
+    } else if text.contains("timed out") || text.contains("timeout") {
+        "the name server does not answer"
+    } else if text.contains("no connections")
+        || text.contains("refused")
+        || text.contains("unreachable")
+    {
+        "no name server can be reached"
+    } else {
+        "its name cannot be looked up"
+    }
+}
+
+/// Returns what to do about a registry that has had enough.
+fn patience(response: &Response, logged_in: bool) -> String {
+    let wait =
+        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(|value| {
+            match value.parse::<u64>() {
+                Ok(seconds) => format!("try again in {seconds} seconds"),
+                // A date, in the words that all use.
+                Err(_) => format!("try again after {}", clean(value)),
+            }
+        });
+    let wait = wait.unwrap_or_else(|| "try again later".to_owned());
+    if logged_in {
+        format!("{wait}, or use a mirror: see containers-registries.conf(5)")
+    } else {
+        format!("{wait}, or log in with `barge login`: users may pull more than strangers")
+    }
+}
+
 /// The error for a request that was refused.
 pub(super) async fn refused(host: &str, mut response: Response, logged_in: bool) -> Error {
     let status = response.status();
+    let patience = patience(&response, logged_in);
     let mut data = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         data.extend_from_slice(&chunk);
@@ -110,7 +157,7 @@ pub(super) async fn refused(host: &str, mut response: Response, logged_in: bool)
     let log_in = if logged_in {
         "check that your user may read it; log in again if the password has changed"
     } else {
-        "the name may be wrong; for a private repository log in with `podman login` or `docker login`, or pass --creds"
+        "the name may be wrong; for a private repository log in with `barge login`, or pass --creds"
     };
     let (kind, message, hint) = match status {
         StatusCode::NOT_FOUND => (
@@ -124,7 +171,7 @@ pub(super) async fn refused(host: &str, mut response: Response, logged_in: bool)
         StatusCode::TOO_MANY_REQUESTS => (
             Kind::Unavailable,
             format!("registry `{host}` wants fewer requests"),
-            Some("wait, or log in: registries allow users more than strangers"),
+            Some(patience.as_str()),
         ),
         _ if status.is_server_error() => (
             Kind::Unavailable,
@@ -151,8 +198,13 @@ fn said(data: &[u8]) -> Option<String> {
         Some(item) => item.message,
         None => answer.details?,
     };
-    let text: String = text.chars().filter(|letter| !letter.is_control()).take(MAX_TEXT).collect();
+    let text = clean(&text);
     (!text.is_empty()).then_some(text)
+}
+
+/// Leaves out what a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]

@@ -4,65 +4,49 @@
 //! that they are for and to the token server that it names, never along a redirect to another host.
 
 mod challenge;
+mod client;
 mod credentials;
 mod download;
 mod endpoint;
 mod failure;
+mod foreign;
+mod options;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod upload;
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
 use challenge::Challenge;
+use client::client;
 use credentials::Credentials;
-pub(crate) use download::{Download, deliver};
+pub(crate) use download::{Download, Order, deliver};
 use endpoint::{Endpoint, is_loopback};
+pub use options::RegistryOptions;
 pub(crate) use upload::{Content, Growing};
 
 use super::manifest::{Blob, MEDIA_TYPES};
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
+use crate::spec::registries::Place;
 use crate::store::blob::{MAX_DOCUMENT, digest_of};
+use crate::store::registries;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the distribution specification grants a manifest.
+const MAX_MANIFEST: usize = 4 << 20;
 /// How long nothing may come.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-const ATTEMPTS: u32 = 4;
+const RETRIES: u32 = 3;
 const MAX_WAIT: Duration = Duration::from_secs(20);
-
-/// How to talk to a registry.
-#[derive(Clone, Default)]
-pub struct RegistryOptions {
-    /// Whether its certificate must be good; if nothing is said, unless it is on this machine.
-    pub tls_verify: Option<bool>,
-    /// User name and password; those that `podman login` or `docker login` left otherwise.
-    pub credentials: Option<(String, String)>,
-    /// File with credentials, instead of the usual ones.
-    pub authfile: Option<PathBuf>,
-}
-
-impl fmt::Debug for RegistryOptions {
-    /// Leaves the password out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegistryOptions")
-            .field("tls_verify", &self.tls_verify)
-            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
-            .field("authfile", &self.authfile)
-            .finish()
-    }
-}
 
 /// A repository of a registry.
 pub(crate) struct Repository {
@@ -77,6 +61,10 @@ pub(crate) struct Repository {
     authorization: RwLock<Authorization>,
     /// What a token must be good for; if nothing is said, what the registry asks for.
     scopes: Vec<String>,
+    /// How often something is tried that may go better the next time.
+    attempts: u32,
+    /// Time between two tries; it grows if nothing is said.
+    delay: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -106,10 +94,24 @@ struct Token {
 
 impl Repository {
     /// Gets ready to talk to a repository; sends nothing yet.
+    ///
+    /// For a pull there may be mirrors: see [`at`](Self::at).
     pub(crate) fn new(reference: &Reference, options: &RegistryOptions) -> Result<Self> {
+        let access = registries::read()?.access(reference)?;
+        Self::at(&Place { reference: reference.clone(), access, is_mirror: false }, options)
+    }
+
+    /// As [`new`](Self::new), for a repository whose place is known.
+    pub(crate) fn at(place: &Place, options: &RegistryOptions) -> Result<Self> {
+        let Place { reference, access, .. } = place;
         let registry = reference.registry();
         let insecure = endpoint::insecure_registries();
-        let endpoint = Endpoint::new(registry, options.tls_verify, &insecure);
+        let verify = options.tls_verify.or(access.insecure.then_some(false));
+        let endpoint = Endpoint {
+            proxy: access.proxy.clone(),
+            cert_dir: options.cert_dir.clone(),
+            ..Endpoint::new(registry, verify, &insecure)
+        };
         let credentials = match &options.credentials {
             Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
             None => credentials::find(reference, options.authfile.as_deref())?,
@@ -124,6 +126,8 @@ impl Repository {
             credentials,
             authorization: RwLock::new(Authorization::None),
             scopes: Vec::new(),
+            attempts: options.retry.unwrap_or(RETRIES).saturating_add(1),
+            delay: options.retry_delay,
         })
     }
 
@@ -146,12 +150,14 @@ impl Repository {
         let path = format!("manifests/{reference}");
         let accept = MEDIA_TYPES.join(", ");
         let response = self.get(&path, |request| request.header(ACCEPT, accept.as_str())).await?;
-        let said = response
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse::<Digest>().ok());
+        let said = told_digest(&response);
         let data = self.body(response).await?;
+        if data.len() > MAX_MANIFEST {
+            return Err(Error::new(
+                Kind::Invalid,
+                "the image's manifest is larger than 4 MiB, which no registry has to keep",
+            ));
+        }
         let digest = digest_of(&data);
         let wanted = reference.parse::<Digest>().ok().or(said);
         match wanted {
@@ -161,6 +167,19 @@ impl Repository {
             )),
             _ => Ok((data, digest)),
         }
+    }
+
+    /// Asks which manifest or index a tag stands for, without fetching it; `None` if the registry does
+    /// not say.
+    pub(crate) async fn digest(&self, reference: &str) -> Result<Option<Digest>> {
+        let path = format!("manifests/{reference}");
+        let accept = MEDIA_TYPES.join(", ");
+        let response = self
+            .exchange(Method::HEAD, Target::Repository(&path), |request| {
+                request.header(ACCEPT, accept.as_str())
+            })
+            .await?;
+        Ok(if response.status().is_success() { told_digest(&response) } else { None })
     }
 
     /// Fetches a small blob whole, and checks it.
@@ -239,8 +258,8 @@ impl Repository {
         loop {
             let used = self.authorization.read().await.clone();
             let response = match self.send(&method, target, &prepare, &used).await {
-                Err(error) if attempt < ATTEMPTS && failure::may_pass(&error) => {
-                    sleep(Duration::from_millis(100 << attempt)).await;
+                Err(error) if attempt < self.attempts && failure::may_pass(&error) => {
+                    sleep(self.pause(attempt)).await;
                     attempt += 1;
                     continue;
                 }
@@ -255,7 +274,7 @@ impl Repository {
                 }
             }
             let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            if passes && attempt < ATTEMPTS {
+            if passes && attempt < self.attempts {
                 let said = response
                     .headers()
                     .get(RETRY_AFTER)
@@ -263,13 +282,19 @@ impl Repository {
                     .map(Duration::from_secs);
                 // A long wait is the user's decision.
                 if said.is_none_or(|wait| wait <= MAX_WAIT) {
-                    sleep(said.unwrap_or(Duration::from_millis(200 << attempt))).await;
+                    sleep(said.unwrap_or_else(|| self.pause(attempt + 1))).await;
                     attempt += 1;
                     continue;
                 }
             }
             return Ok(response);
         }
+    }
+
+    /// Returns how long to wait after so many failures.
+    fn pause(&self, failures: u32) -> Duration {
+        let grown = Duration::from_millis(100 << failures.min(16));
+        self.delay.unwrap_or(grown.min(MAX_WAIT))
     }
 
     /// Sends a request once, to the first address of the API that answers.
@@ -436,31 +461,7 @@ impl Repository {
     }
 }
 
-/// Makes the HTTP client; an answer may keep nothing waiting for longer than `idle`.
-fn client(registry: &str, endpoint: &Endpoint, idle: Option<Duration>) -> Result<Client> {
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(registry, endpoint.verify)?)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::custom(|attempt| {
-            let was_encrypted =
-                attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-            if was_encrypted && attempt.url().scheme() != "https" {
-                attempt.error("it redirects to an address without encryption")
-            } else if attempt.previous().len() > 10 {
-                attempt.error("too many redirects")
-            } else {
-                attempt.follow()
-            }
-        }))
-        .referer(false)
-        .user_agent(concat!("barge/", env!("CARGO_PKG_VERSION")));
-    if let Some(idle) = idle {
-        builder = builder.read_timeout(idle);
-    }
-    if endpoint.loopback {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|error| {
-        Error::new(Kind::Internal, "cannot set up the HTTP client").caused_by(error)
-    })
+/// Returns the digest that an answer says its manifest has.
+fn told_digest(response: &Response) -> Option<Digest> {
+    response.headers().get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }

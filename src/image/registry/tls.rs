@@ -4,6 +4,7 @@
 //! registry without TLS, and the directories of Docker and Podman count.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,16 +16,27 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::error::{Context, Error, Kind, Result};
 
-/// Makes the TLS settings for a registry.
-pub(super) fn config(registry: &str, verify: bool) -> Result<ClientConfig> {
+/// Makes the TLS settings for a registry; `cert_dir` takes the place of the usual directories.
+///
+/// Without a name of a registry only the system's authorities count.
+pub(super) fn config(
+    registry: &str,
+    verify: bool,
+    cert_dir: Option<&Path>,
+) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(Kind::Internal, "cannot set up TLS").caused_by(error))?;
     let mut identity = None;
     let mut roots = RootCertStore::empty();
-    for dir in certificate_dirs(registry) {
-        for (name, path) in entries(&dir) {
+    let dirs = match cert_dir {
+        Some(dir) => vec![dir.to_owned()],
+        None if registry.is_empty() => Vec::new(),
+        None => certificate_dirs(registry),
+    };
+    for dir in dirs {
+        for (name, path) in entries(&dir)? {
             if name.ends_with(".crt") {
                 for certificate in certificates(&path)? {
                     roots.add(certificate).map_err(|error| {
@@ -34,6 +46,17 @@ pub(super) fn config(registry: &str, verify: bool) -> Result<ClientConfig> {
                 }
             } else if name.ends_with(".cert") {
                 let key = path.with_extension("key");
+                if !key.exists() {
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        format!(
+                            "missing key {} for client certificate {}",
+                            key.display(),
+                            path.display()
+                        ),
+                    )
+                    .hint("certificates of authorities have the extension .crt"));
+                }
                 let read = PrivateKeyDer::from_pem_file(&key).map_err(|error| {
                     Error::new(Kind::Invalid, format!("cannot use {}", key.display()))
                         .caused_by(error)
@@ -71,15 +94,23 @@ fn certificate_dirs(registry: &str) -> Vec<PathBuf> {
     bases.into_iter().map(|base| base.join(registry)).collect()
 }
 
-fn entries(dir: &Path) -> Vec<(String, PathBuf)> {
-    // Missing as a rule.
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut found: Vec<(String, PathBuf)> = entries
-        .flatten()
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
-        .collect();
+/// Lists a directory by name; a missing one is empty, and so is one that is not ours to read.
+fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let context = || format!("cannot list {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error).context(context),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.context(context)?;
+        found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
     found.sort();
-    found
+    Ok(found)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {

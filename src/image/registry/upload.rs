@@ -217,6 +217,30 @@ impl Repository {
         }
     }
 
+    /// Takes a blob over from another repository of the registry; `false` if the registry does not.
+    pub(crate) async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool> {
+        // Neither needs to be encoded: see the grammars of names and digests.
+        let path = format!("blobs/uploads/?mount={digest}&from={from}");
+        let response = self
+            .exchange(Method::POST, Target::Repository(&path), |request| {
+                request.header(CONTENT_LENGTH, 0)
+            })
+            .await?;
+        match response.status() {
+            StatusCode::CREATED => Ok(true),
+            status if status.is_success() => {
+                // It waits for the blob now. That it is told off is for tidiness only.
+                let url = self.location(&response)?;
+                let told = self.exchange(Method::DELETE, Target::Url(&url), |request| request);
+                drop(told.await);
+                Ok(false)
+            }
+            // Some refuse what they could not take over.
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Ok(false),
+            _ => Err(self.refused(response).await),
+        }
+    }
+
     /// Uploads a manifest or an index under a tag or its digest. All its blobs must be there.
     pub(crate) async fn put_manifest(
         &self,

@@ -1,0 +1,57 @@
+//! Flags of commands that talk to registries.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::engine::images::RegistryOptions;
+use crate::error::{Error, Kind, Result};
+use crate::spec::duration;
+
+/// How a registry is talked to.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AccessFlags {
+    /// File with credentials of registries
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Directory with certificates for the registry
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Credentials of the registry
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    /// Talk to registries without encryption or certificates
+    #[arg(long, hide = true)]
+    insecure: bool,
+    /// How often to try again what has failed
+    #[arg(long, value_name = "NUMBER")]
+    retry: Option<u32>,
+    /// Time between two tries, as in 2s
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    retry_delay: Option<Duration>,
+    /// Insist on HTTPS with a valid certificate
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
+    tls_verify: Option<bool>,
+}
+
+impl AccessFlags {
+    /// Returns how registries are talked to.
+    pub(crate) fn options(&self) -> Result<RegistryOptions> {
+        if self.insecure && self.tls_verify.is_some() {
+            return Err(Error::new(Kind::Invalid, "--insecure may not be used with --tls-verify"));
+        }
+        let credentials = self.creds.as_ref().map(|text| match text.split_once(':') {
+            Some((user, password)) => (user.to_owned(), password.to_owned()),
+            None => (text.clone(), String::new()),
+        });
+        Ok(RegistryOptions {
+            tls_verify: if self.insecure { Some(false) } else { self.tls_verify },
+            credentials,
+            authfile: self.authfile.clone(),
+            cert_dir: self.cert_dir.clone(),
+            retry: self.retry,
+            retry_delay: self.retry_delay,
+        })
+    }
+}

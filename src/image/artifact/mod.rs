@@ -1,0 +1,15 @@
+//! Artifacts: files in the form of images.
+//!
+//! A manifest with an artifact type, a configuration that says nothing, and one layer a file with its
+//! name in an annotation, as OCI's image specification 1.1 has it.
+
+mod add;
+mod extract;
+mod media;
+mod pull;
+mod push;
+
+pub use add::{AddOptions, add};
+pub use extract::{Choice, extract};
+pub use pull::pull;
+pub use push::push;

@@ -1,0 +1,230 @@
+//! A list on its way to a registry: its members, as far as they are not there, and then itself.
+//!
+//! A member that is here is sent, one that is in another registry is copied blob by blob, and one in
+//! another repository of the same registry is taken over there. All of it goes byte for byte, unless
+//! other words are wanted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::convert::Words;
+use super::remote::parse;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::manifest::Blob;
+use crate::image::progress::{Progress, ProgressEvent};
+use crate::image::push::Pushed;
+use crate::image::registry::{RegistryOptions, Repository};
+use crate::image::transfer::{self, Upload};
+use crate::spec::digest::Digest;
+use crate::spec::oci::{Descriptor, Index, Manifest};
+use crate::spec::reference::Reference;
+use crate::store::Store;
+use crate::store::blob::digest_of;
+use crate::store::list::{List, Member};
+
+/// How a list is pushed.
+#[derive(Clone, Debug)]
+pub struct ListPushOptions {
+    /// Its members, too; the registry must have them otherwise.
+    pub members: bool,
+    /// In whose words; those that they are in if nothing is said.
+    pub words: Option<Words>,
+    /// How to talk to registries.
+    pub registry: RegistryOptions,
+}
+
+/// A push that is under way.
+struct Push<'a> {
+    store: &'a Store,
+    runtime: Runtime,
+    to: &'a Reference,
+    repository: Arc<Repository>,
+    options: &'a ListPushOptions,
+    progress: &'a dyn Progress,
+}
+
+/// Pushes a list under a name.
+pub fn push(
+    store: &Store,
+    list: &List,
+    to: &Reference,
+    options: &ListPushOptions,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    let context = || format!("cannot push manifest list to {to}");
+    let sources: Vec<&Reference> =
+        list.members.values().filter_map(|member| member.source.as_ref()).collect();
+    let mounted: BTreeSet<String> = sources
+        .iter()
+        .filter(|source| source.registry() == to.registry() && source.path() != to.path())
+        .map(|source| source.path().to_owned())
+        .collect();
+    let mounted: Vec<String> = mounted.into_iter().collect();
+    let repository = Repository::for_push(to, &options.registry, &mounted).context(context)?;
+    let runtime = transfer::runtime()?;
+    let repository = Arc::new(repository);
+    let push = Push { store, runtime, to, repository, options, progress };
+
+    let mut index = list.document();
+    if let Some(words) = options.words {
+        words.index().clone_into(&mut index.media_type);
+    }
+    for descriptor in &mut index.manifests {
+        let member = list.members.get(&descriptor.digest).cloned().unwrap_or_default();
+        push.member(descriptor, &member)
+            .context(|| format!("cannot copy image {}", descriptor.digest))
+            .context(context)?;
+    }
+    progress.update(ProgressEvent::Recording);
+    let document = serde_json::to_vec(&index).context(context)?;
+    let put = push.repository.put_manifest(to.tag_or_digest(), &index.media_type, &document);
+    let accepted = push.runtime.block_on(put).map_err(|error| match options.members {
+        true => error,
+        false => error.hint("the registry must have all images of the list; push them by --all"),
+    });
+    Ok(Pushed { digest: accepted.context(context)?.digest, size: document.len() as u64 })
+}
+
+impl Push<'_> {
+    /// Sees to it that the registry has a member, and notes what has become of it.
+    fn member(&self, descriptor: &mut Descriptor, member: &Member) -> Result<()> {
+        let translates = self.options.words.is_some();
+        if !self.options.members && !translates {
+            return Ok(());
+        }
+        // What is said in the same words is there as it is.
+        if !translates && self.has(&descriptor.digest)? {
+            self.progress.update(ProgressEvent::Skipped(&descriptor.digest));
+            return Ok(());
+        }
+        let source = member.source.as_ref().map(|source| self.source(source)).transpose()?;
+        let document = self.document(&descriptor.digest, source.as_ref())?;
+        let fetched = parse(document, descriptor.digest.clone())?;
+        let mut document = fetched.data;
+        if fetched.is_list {
+            let inner: Index = serde_json::from_slice(&document).context(|| "it is malformed")?;
+            for part in &inner.manifests {
+                // Deeper than this nobody goes.
+                let document = self.document(&part.digest, source.as_ref())?;
+                self.blobs(&document, source.as_ref())?;
+                self.put(&part.digest, &part.media_type, &document)?;
+            }
+            return self.put(&descriptor.digest, &fetched.media_type, &document).map(drop);
+        }
+        let mut media_type = fetched.media_type;
+        if let Some(words) = self.options.words
+            && let Some(other) = words.translate(&document)?
+        {
+            document = other;
+            descriptor.digest = digest_of(&document);
+            descriptor.size = document.len() as u64;
+            let manifest: Manifest =
+                serde_json::from_slice(&document).context(|| "it is malformed")?;
+            media_type = manifest.media_type;
+            descriptor.media_type.clone_from(&media_type);
+        }
+        if self.options.members {
+            self.blobs(&document, source.as_ref())?;
+            self.put(&descriptor.digest, &media_type, &document)?;
+        }
+        Ok(())
+    }
+
+    /// Tells whether the registry has a manifest in the repository.
+    fn has(&self, digest: &Digest) -> Result<bool> {
+        match self.runtime.block_on(self.repository.manifest(digest.as_str())) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn source(&self, name: &Reference) -> Result<Source> {
+        let repository = Arc::new(Repository::new(name, &self.options.registry)?);
+        let same = name.registry() == self.to.registry();
+        Ok(Source { repository, path: same.then(|| name.path().to_owned()) })
+    }
+
+    /// Returns a manifest that is here, or in the registry that it came from.
+    fn document(&self, digest: &Digest, source: Option<&Source>) -> Result<Vec<u8>> {
+        if let Some(document) = self.store.blobs().read(digest)? {
+            return Ok(document);
+        }
+        let missing = || {
+            Error::new(Kind::NotFound, format!("manifest {digest} is missing"))
+                .hint("remove it from the list, and add it again")
+        };
+        let source = source.ok_or_else(missing)?;
+        let (document, _) = self.runtime.block_on(source.repository.manifest(digest.as_str()))?;
+        Ok(document)
+    }
+
+    fn put(&self, digest: &Digest, media_type: &str, document: &[u8]) -> Result<()> {
+        let put = self.repository.put_manifest(digest.as_str(), media_type, document);
+        self.runtime.block_on(put).map(drop)
+    }
+
+    /// Sees to it that the registry has the blobs of a manifest.
+    fn blobs(&self, document: &[u8], source: Option<&Source>) -> Result<()> {
+        let manifest: Manifest = serde_json::from_slice(document).context(|| "it is malformed")?;
+        let (mut uploads, mut others): (Vec<Upload>, Vec<Blob>) = (Vec::new(), Vec::new());
+        let mut known = BTreeSet::new();
+        for descriptor in manifest.blobs().filter(|blob| known.insert(&blob.digest)) {
+            let blob = Blob { digest: descriptor.digest.clone(), size: descriptor.size };
+            let from = source.and_then(|source| source.path.clone());
+            match self.store.blobs().open(&blob.digest)? {
+                Some(file) => uploads.push(Upload { blob, file, from }),
+                // Nobody's to give away: a registry gets the address only.
+                None if !descriptor.urls.is_empty() => {}
+                None => others.push(blob),
+            }
+        }
+        let absent = self.runtime.block_on(self.absent(others, source))?;
+        let drafts = match (source, absent.first()) {
+            (_, None) => Vec::new(),
+            (Some(source), _) => transfer::fetch(
+                self.store,
+                &self.runtime,
+                &source.repository,
+                &absent,
+                self.progress,
+            )?,
+            (None, Some(blob)) => {
+                return Err(Error::new(Kind::NotFound, format!("blob {} is missing", blob.digest))
+                    .hint("pull the image again"));
+            }
+        };
+        for draft in &drafts {
+            let (digest, size) = draft.digest();
+            uploads.push(Upload { blob: Blob { digest, size }, file: draft.file()?, from: None });
+        }
+        self.runtime.block_on(transfer::upload(&self.repository, uploads, self.progress))
+    }
+
+    /// Returns which of some blobs the registry neither has nor can take over.
+    async fn absent(&self, blobs: Vec<Blob>, source: Option<&Source>) -> Result<Vec<Blob>> {
+        let mut absent = Vec::new();
+        for blob in blobs {
+            let path = source.and_then(|source| source.path.as_deref());
+            if self.repository.has_blob(&blob.digest).await? {
+                self.progress.update(ProgressEvent::Skipped(&blob.digest));
+            } else if let Some(path) = path
+                && self.repository.mount_blob(&blob.digest, path).await?
+            {
+                self.progress.update(ProgressEvent::LayerDone(&blob.digest));
+            } else {
+                absent.push(blob);
+            }
+        }
+        Ok(absent)
+    }
+}
+
+/// Where a member comes from.
+struct Source {
+    repository: Arc<Repository>,
+    /// The repository, if it is one of the registry that the list goes to.
+    path: Option<String>,
+}

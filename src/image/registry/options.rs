@@ -1,0 +1,38 @@
+//! How users want registries to be talked to.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to talk to a registry.
+#[derive(Clone, Default)]
+pub struct RegistryOptions {
+    /// Whether its certificate must be good; if nothing is said, unless it is on this machine or
+    /// configured to be insecure.
+    pub tls_verify: Option<bool>,
+    /// User name and password; those that `podman login` or `docker login` left otherwise.
+    pub credentials: Option<(String, String)>,
+    /// File with credentials, instead of the usual ones.
+    pub authfile: Option<PathBuf>,
+    /// Directory with certificates for it, instead of the usual ones.
+    pub cert_dir: Option<PathBuf>,
+    /// How often to try again what failed and may go better the next time; three times if nothing is
+    /// said.
+    pub retry: Option<u32>,
+    /// Time between two tries; it grows if nothing is said.
+    pub retry_delay: Option<Duration>,
+}
+
+impl fmt::Debug for RegistryOptions {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistryOptions")
+            .field("tls_verify", &self.tls_verify)
+            .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("authfile", &self.authfile)
+            .field("cert_dir", &self.cert_dir)
+            .field("retry", &self.retry)
+            .field("retry_delay", &self.retry_delay)
+            .finish()
+    }
+}
