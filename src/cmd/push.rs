@@ -9,10 +9,11 @@ use super::access::AccessFlags;
 use super::exit::Status;
 use super::progress::Display;
 use super::tree::Act;
-use crate::engine::images::{self, Form, PushOptions};
+use crate::engine::images::{self, Form, PushOptions, Pushed};
 use crate::error::{Context, Result};
 use crate::spec::compression::Compression;
 use crate::spec::manifest::ManifestFormat;
+use crate::spec::reference::Reference;
 
 /// Push an image to a registry
 ///
@@ -21,6 +22,9 @@ use crate::spec::manifest::ManifestFormat;
 pub(crate) struct Push {
     #[command(flatten)]
     access: AccessFlags,
+    /// Push all tags of a repository
+    #[arg(short, long)]
+    all_tags: bool,
     /// How layers are compressed: gzip, zstd or zstd:chunked
     ///
     /// Layers that are compressed otherwise are compressed anew. What is asked for as zstd:chunked is
@@ -42,10 +46,13 @@ pub(crate) struct Push {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
+    /// Leave signatures behind, of which images have none here
+    #[arg(long)]
+    remove_signatures: bool,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
-    /// Where to push it, as in quay.io/user/name:tag
+    /// Where to push it, as in quay.io/user/name:tag, oci:DIR:TAG, docker-archive:FILE or dir:DIR
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 }
@@ -63,17 +70,31 @@ impl Act for Push {
         };
         let engine = world.power()?;
         let display = Display::new(self.quiet);
+        let (store, image) = (engine.store(), &self.image);
         let destination = self.destination.as_deref();
-        let pushed = images::push(engine.store(), &self.image, destination, &options, &display);
+        let (out, quiet) = (&mut world.out, self.quiet);
+        let mut said = |name: &Reference, pushed: &Pushed| match quiet {
+            true => Ok(()),
+            false => {
+                let tag = name.tag_or_digest();
+                out.line(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))
+            }
+        };
+        if self.all_tags {
+            let done =
+                images::push_all_tags(store, image, destination, &options, &display, &mut said);
+            display.finish();
+            return done.map(|()| Status::SUCCESS);
+        }
+        let pushed = images::push(store, image, destination, &options, &display);
         display.finish();
         let (name, pushed) = pushed?;
-        if let Some(path) = &self.digestfile {
+        if let (Some(path), Some(pushed)) = (&self.digestfile, &pushed) {
             std::fs::write(path, pushed.digest.as_str())
                 .context(|| format!("cannot write {}", path.display()))?;
         }
-        if !self.quiet {
-            let tag = name.tag_or_digest();
-            world.out.line(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;
+        if let (Some(name), Some(pushed)) = (&name, &pushed) {
+            said(name, pushed)?;
         }
         Ok(Status::SUCCESS)
     }

@@ -121,7 +121,6 @@ pub(crate) fn layer_into<R: BufRead>(
             let outer = Error::new(Kind::Invalid, "cannot decompress the layer").caused_by(error);
             return Err(outer.hint("it is damaged or cut off"));
         }
-        Err(Stopped::Other(error)) => return Err(error),
         Err(Stopped::Downstream) => Compression::None,
         Ok(compression) => compression,
     };
@@ -168,7 +167,6 @@ enum Stopped {
     Decompress(io::Error),
     /// The second half failed, and says why.
     Downstream,
-    Other(Error),
 }
 
 fn pass_on<R: BufRead, F: FnMut(u64)>(
@@ -177,7 +175,7 @@ fn pass_on<R: BufRead, F: FnMut(u64)>(
     empty: &Receiver<Vec<u8>>,
 ) -> Result<Compression, Stopped> {
     let mut peeked = Peeked::new(&mut *stream)?;
-    let compression = Compression::detect(peeked.beginning()).map_err(Stopped::Other)?;
+    let compression = Compression::detect(peeked.beginning());
     let mut tar = compression.reader(&mut peeked)?;
     let mut made = 0;
     loop {

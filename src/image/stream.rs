@@ -28,7 +28,7 @@ impl TarStream {
         let input: Box<dyn Read + Send> = match blob(store, id)? {
             Some(file) => {
                 let blob = Peeked::new(BufReader::with_capacity(BUFFER, file)).context(context)?;
-                let compression = Compression::detect(blob.beginning()).context(context)?;
+                let compression = Compression::detect(blob.beginning());
                 Box::new(compression.reader(blob).context(context)?)
             }
             None => match Replay::open(&store.layers().path(id)).context(context)? {

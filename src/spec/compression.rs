@@ -17,13 +17,17 @@ pub enum Compression {
     Gzip,
     /// zstd, one frame or several.
     Zstd,
+    /// bzip2, which is only read.
+    Bzip2,
+    /// xz, which is only read.
+    Xz,
 }
 
 impl Compression {
     /// Returns the level that is used if none is asked for.
     pub fn default_level(self) -> i32 {
         match self {
-            Self::None => 0,
+            Self::None | Self::Bzip2 | Self::Xz => 0,
             Self::Gzip => 6,
             Self::Zstd => 3,
         }
@@ -32,7 +36,7 @@ impl Compression {
     /// Checks a level.
     pub fn check_level(self, level: i32) -> Result<i32, Error> {
         let (least, most) = match self {
-            Self::None => (0, 0),
+            Self::None | Self::Bzip2 | Self::Xz => (0, 0),
             Self::Gzip => (1, 9),
             Self::Zstd => (1, 20),
         };
@@ -68,6 +72,8 @@ impl fmt::Display for Compression {
             Self::None => "no compression",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
         })
     }
 }

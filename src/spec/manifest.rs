@@ -42,7 +42,9 @@ impl ManifestFormat {
             (Self::Docker, Compression::Gzip) => {
                 "application/vnd.docker.image.rootfs.diff.tar.gzip"
             }
-            (Self::Docker, Compression::Zstd) => return None,
+            (Self::Docker, Compression::Zstd) | (_, Compression::Bzip2 | Compression::Xz) => {
+                return None;
+            }
         })
     }
 }

@@ -14,6 +14,7 @@ pub mod id;
 pub mod image;
 pub mod keys;
 pub mod limits;
+pub mod location;
 pub mod manifest;
 pub mod mount;
 pub mod name;

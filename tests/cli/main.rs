@@ -28,6 +28,7 @@ mod refusals;
 mod restart;
 mod resume;
 mod run;
+mod save;
 mod security;
 mod terminal;
 mod transport;

@@ -17,7 +17,7 @@ pub use inspect::{Inspection, inspect};
 pub use list::{exists, list};
 pub use load::load;
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
-pub use push::push;
+pub use push::{push, push_all_tags};
 pub use remove::{remove, users};
 pub use save::save;
 pub(super) use tag::check_new_name;

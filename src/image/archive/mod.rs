@@ -4,9 +4,11 @@
 //! looked through for where its members are. A pipe, or a compressed archive, is written to a
 //! temporary file for that.
 
+mod directory;
 mod docker;
 mod members;
 mod oci;
+mod pending;
 
 use std::io::BufRead;
 use std::path::Path;
@@ -22,7 +24,7 @@ use crate::store::image::NamedImage;
 
 /// Where an archive is.
 pub enum ArchiveSource<'a> {
-    /// A file, or a directory in OCI layout.
+    /// A file, or a directory.
     Path(&'a Path),
     /// A stream, as from a pipe.
     Stream(Box<dyn BufRead + 'a>),
@@ -40,11 +42,14 @@ pub fn load(
         ArchiveSource::Path(path) => Members::open(store, path)?,
         ArchiveSource::Stream(stream) => Members::from_stream(store, stream)?,
     };
-    // Newer versions of Docker write both lists; its own has the names.
-    if members.contains("manifest.json") {
-        docker::load(store, &members, progress)
-    } else if members.contains("index.json") {
+    // Newer versions of Docker write both lists; OCI's leads to the manifests.
+    if members.contains("index.json") {
         oci::load(store, &members, platform, progress)
+    } else if members.contains(docker::LIST) {
+        match docker::has_list(&members)? {
+            true => docker::load(store, &members, progress),
+            false => directory::load(store, &members, platform, progress),
+        }
     } else {
         Err(unknown_format())
     }
@@ -53,7 +58,7 @@ pub fn load(
 fn unknown_format() -> Error {
     Error::new(
         Kind::Invalid,
-        "payload does not match any of the supported image formats: docker-archive, oci-archive, oci-dir",
+        "payload does not match any of the supported image formats: oci-archive, docker-archive, oci-dir, docker-dir",
     )
     .hint("for the archive of a root file system use `barge import`")
 }

@@ -17,6 +17,7 @@ use super::manifest::Blob;
 use super::outgoing::{Form, Outgoing, Part, Ready};
 use super::pack::pack;
 use super::progress::{Progress, ProgressEvent};
+use super::push::Pushed;
 use super::stream::TarStream;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::compression::Compression;
@@ -87,7 +88,7 @@ impl SavedImage {
     }
 }
 
-/// Saves images. Returns the digests of their manifests; Docker's archives have none.
+/// Saves images. Returns what their manifests are; Docker's archives have none.
 pub fn save(
     store: &Store,
     images: &[SavedImage],
@@ -95,7 +96,7 @@ pub fn save(
     form: &Form,
     target: SaveTarget<'_>,
     progress: &dyn Progress,
-) -> Result<Vec<Digest>> {
+) -> Result<Vec<Pushed>> {
     store.gc_tmp()?;
     match target {
         SaveTarget::Path(path) if format.is_directory() => {
@@ -126,14 +127,14 @@ struct Saver<'a> {
 }
 
 impl Saver<'_> {
-    fn save(mut self, images: &[SavedImage], format: SaveFormat) -> Result<Vec<Digest>> {
-        let digests = match format {
+    fn save(mut self, images: &[SavedImage], format: SaveFormat) -> Result<Vec<Pushed>> {
+        let pushed = match format {
             SaveFormat::DockerArchive => self.docker_archive(images).map(|()| Vec::new()),
             SaveFormat::OciArchive | SaveFormat::OciDir => self.oci(images),
             SaveFormat::DockerDir => self.docker_dir(images),
         }?;
         self.members.finish()?;
-        Ok(digests)
+        Ok(pushed)
     }
 
     /// Writes all blobs of an image under the names that `name_of` gives them; returns its manifest.

@@ -6,15 +6,15 @@ use super::{SavedImage, Saver, once};
 use crate::error::{Context, Result};
 use crate::image::archive::{NAMES, blob_name};
 use crate::image::progress::ProgressEvent;
-use crate::spec::digest::Digest;
+use crate::image::push::Pushed;
 use crate::store::blob::digest_of;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 impl Saver<'_> {
     /// Writes a layout; other images of a directory stay.
-    pub(super) fn oci(&mut self, images: &[SavedImage]) -> Result<Vec<Digest>> {
-        let mut digests = Vec::new();
+    pub(super) fn oci(&mut self, images: &[SavedImage]) -> Result<Vec<Pushed>> {
+        let mut pushed = Vec::new();
         let mut entries = Vec::new();
         for SavedImage { image, names } in images {
             let ready = self.blobs(image, blob_name)?;
@@ -37,7 +37,7 @@ impl Saver<'_> {
             if names.is_empty() {
                 entries.push(entry);
             }
-            digests.push(digest);
+            pushed.push(Pushed { digest, size: ready.data.len() as u64 });
         }
         self.progress.update(ProgressEvent::Recording);
         let mut all = self.others(&entries)?;
@@ -45,7 +45,7 @@ impl Saver<'_> {
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": all });
         self.members.add_bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         self.members.add_bytes("index.json", index.to_string().as_bytes())?;
-        Ok(digests)
+        Ok(pushed)
     }
 
     /// Returns the images of a directory that are not written anew.
