@@ -55,7 +55,7 @@ pub(crate) struct Push {
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
-    /// Where to push it, as in quay.io/user/name:tag, oci:DIR:TAG, docker-archive:FILE or dir:DIR
+    /// Where to push it, as in quay.io/user/name or oci:DIR
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 }
