@@ -209,7 +209,7 @@ fn fetch_any(
 }
 
 /// Tries one name after the other until one does.
-fn attempt<T>(
+pub(in crate::engine) fn attempt<T>(
     short: &str,
     names: &[Reference],
     mut work: impl FnMut(&Reference) -> Result<T>,

@@ -176,7 +176,10 @@ impl Pull<'_> {
     /// Asking for no more than the digest does not count as a pull where pulls are counted.
     async fn unchanged(&self, repository: &Repository) -> Result<Option<Image>> {
         let Self { store, reference, .. } = *self;
-        if !self.policy.accepts_all(reference) || store.images().named(reference)?.is_none() {
+        // What is damaged is no image, and will be replaced.
+        if !self.policy.accepts_all(reference)
+            || !matches!(store.images().named(reference), Ok(Some(_)))
+        {
             return Ok(None);
         }
         let digest = match reference.digest() {
@@ -186,25 +189,31 @@ impl Pull<'_> {
                 None => return Ok(None),
             },
         };
-        let Some(image) = store.images().named(&reference.with_digest(&digest))? else {
+        let Ok(Some(image)) = store.images().named(&reference.with_digest(&digest)) else {
             return Ok(None);
         };
         let host = Platform::host();
         let platform = self.platform.unwrap_or(&host);
         let fits = platform.distance(&image.os, &image.architecture, image.variant.as_deref());
         let is_whole = image.layers.iter().all(|layer| store.layers().exists(layer))
-            && image.blobs.iter().all(|blob| store.blobs().exists(blob));
+            && image.blobs.iter().all(|blob| store.blobs().exists(blob))
+            && store.blobs().read(&image.id.0).is_ok();
         if fits != Some(0) || !is_whole {
             return Ok(None);
+        }
+        if reference.digest().is_none() {
+            match store.images().tag(&image.id, reference) {
+                Ok(()) => {}
+                // Somebody has removed it meanwhile.
+                Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
         for layer in &image.layers {
             self.progress.update(ProgressEvent::Present(layer));
         }
         self.progress.update(ProgressEvent::Config(&image.id.0));
         self.progress.update(ProgressEvent::Recording);
-        if reference.digest().is_none() {
-            store.images().tag(&image.id, reference)?;
-        }
         Ok(Some(image))
     }
 
