@@ -13,6 +13,7 @@ mod output;
 mod parse;
 mod progress;
 mod request;
+mod search;
 mod signing;
 mod table;
 mod template;
@@ -85,6 +86,7 @@ const COMMANDS: Group = group(
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<search::Search>(&["search"], "TERM"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
         Node::Group(SYSTEM),
@@ -143,6 +145,7 @@ const IMAGE: Group = group(
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<search::Search>(&["search"], "TERM"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
     ],

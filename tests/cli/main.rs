@@ -31,6 +31,7 @@ mod refusals;
 mod restart;
 mod resume;
 mod run;
+mod search;
 mod security;
 mod terminal;
 mod transport;

@@ -9,6 +9,7 @@ mod login;
 mod pull;
 mod push;
 mod remove;
+mod search;
 mod tag;
 
 pub use history::{HistoryEntry, history};
@@ -23,6 +24,7 @@ pub use login::{
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::push;
 pub use remove::{remove, users};
+pub use search::{Found, SearchHit, SearchOptions, search, search_tags};
 pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
 

@@ -12,6 +12,7 @@ mod failure;
 mod foreign;
 mod login;
 mod options;
+mod search;
 mod signatures;
 mod tags;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use login::{
     logout_all,
 };
 pub use options::RegistryOptions;
+pub(crate) use search::search;
 pub(crate) use upload::Content;
 
 use super::manifest::{Blob, MEDIA_TYPES};
@@ -84,6 +86,8 @@ enum Authorization {
 /// Where a request goes.
 #[derive(Clone, Copy)]
 enum Target<'a> {
+    /// To a path of the host that is not the API's.
+    Host(&'a str),
     /// To a path of the API.
     Api(&'a str),
     /// To a path below the repository.
@@ -350,6 +354,7 @@ impl Repository {
                 None => format!("{scheme}://{}/", self.endpoint.host),
             };
             let (url, trusted) = match target {
+                Target::Host(path) => (format!("{base}{path}"), false),
                 Target::Api(path) => (format!("{base}v2/{path}"), true),
                 Target::Repository(path) => (format!("{base}v2/{}/{path}", self.path), true),
                 Target::Url(url) => (
