@@ -12,6 +12,7 @@ mod listing;
 mod output;
 mod parse;
 mod progress;
+mod prompt;
 mod request;
 mod search;
 mod signing;
@@ -23,7 +24,12 @@ mod artifact;
 mod completion;
 mod exec;
 mod history;
+mod image_diff;
+mod image_mount;
+mod image_scp;
+mod image_tree;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod load;
@@ -31,14 +37,17 @@ mod login;
 mod logout;
 mod logs;
 mod manifest;
+mod prune;
 mod ps;
 mod pull;
 mod push;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
+mod system_df;
 mod version;
 mod wait;
 
@@ -70,7 +79,7 @@ const COMMANDS: Group = group(
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<info::Info>(&["info"], ""),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
@@ -86,6 +95,7 @@ const COMMANDS: Group = group(
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<search::Search>(&["search"], "TERM"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
@@ -136,17 +146,24 @@ const IMAGE: Group = group(
     &["image"],
     "Manage images",
     &[
+        verb::<image_diff::ImageDiff>(&["diff"], "IMAGE [OTHER]"),
         verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
         verb::<history::History>(&["history"], "IMAGE"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<image_mount::ImageMount>(&["mount"], "[IMAGE...]"),
+        verb::<prune::ImagePrune>(&["prune"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
+        verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
         verb::<search::Search>(&["search"], "TERM"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
+        verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
     ],
 );
@@ -169,7 +186,12 @@ const MANIFEST: Group = group(
 const SYSTEM: Group = group(
     &["system"],
     "Manage barge itself",
-    &[verb::<info::Check>(&["check", "doctor"], ""), verb::<info::Info>(&["info"], "")],
+    &[
+        verb::<info::Check>(&["check", "doctor"], ""),
+        verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<info::Info>(&["info"], ""),
+        verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
 );
 
 /// What a command works on.

@@ -80,7 +80,7 @@ impl Engine {
         let uptime = read("/proc/uptime");
         Ok(Info {
             containers: counts,
-            images: self.store.images().list()?.len(),
+            images: self.store.images().count()?,
             cgroup_version: match hierarchies.mode() {
                 runtime::cgroup::Mode::V2 => 2,
                 _ => 1,

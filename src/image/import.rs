@@ -14,6 +14,7 @@ use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::spec::time;
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 
 /// How an archive becomes an image.
@@ -62,6 +63,7 @@ pub fn import(
             ..HistoryStep::default()
         }],
     };
+    let _pin = store.pin(&Parts::of(&config.rootfs.diff_ids, []))?;
     let config = serde_json::to_vec(&config).context(|| "cannot write the configuration")?;
     store.publish(ingested.finished)?;
     progress.update(ProgressEvent::Recording);

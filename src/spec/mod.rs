@@ -4,6 +4,7 @@
 //! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
 
 pub mod change;
+pub mod compression;
 pub mod container;
 pub mod digest;
 pub mod duration;
@@ -13,10 +14,13 @@ pub mod id;
 pub mod image;
 pub mod keys;
 pub mod limits;
+pub mod location;
+pub mod manifest;
 pub mod mount;
 pub mod name;
 pub mod network;
 pub mod oci;
+pub mod place;
 pub mod platform;
 pub mod process;
 pub mod reference;

@@ -9,6 +9,8 @@
 //! ├── driver                       how root file systems of containers are made
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
+//! │   ├── packed.json              the blob that it came as, others that it was compressed to
+//! │   ├── recipe.zst, moved, aside/ how to make its tar stream again, if there is no such blob
 //! │   └── diff/                    its files, ready to be a lower directory
 //! ├── images/HEX.json              one image, named by its ID
 //! ├── lists/HEX.json               one manifest list, named by its ID
@@ -28,7 +30,8 @@
 //! ├── chains.lock                  held while one is made
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
-//! └── tmp/NAME/                    things being made; dead if their lock can be taken
+//! └── tmp/NAME/                    things being made or erased; dead if their lock can be taken
+//!     └── NAME.pin                 what somebody makes an image of
 //! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
@@ -36,6 +39,8 @@
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
 //! ├── endpoints/HEX.json           how a container is connected
+//! ├── mounts/HEX/                  an image whose files are seen; `engine::images::mount` draws it
+//! ├── mounts.lock                  held while images are mounted or unmounted
 //! ├── userns/PID                   without root: a process that is in the user namespace of all
 //! └── userns.lock                  held while it is entered
 //! ```
@@ -48,14 +53,15 @@ pub mod container;
 pub mod draft;
 pub mod driver;
 pub mod file;
+pub mod garbage;
 pub mod image;
 pub mod layer;
 pub mod lease;
 pub mod list;
 pub mod lock;
+pub mod packed;
 pub mod partial;
 pub mod registries;
-mod roots;
 
 use std::path::{Path, PathBuf};
 

@@ -1,20 +1,33 @@
 //! An image, as Docker's `image inspect` shows it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::engine::images::Inspection;
 use crate::spec::digest::DiffId;
 use crate::spec::storage::DriverName;
 use crate::spec::time;
-use crate::store::Store;
+
+/// Type of a manifest that does not say its own.
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Makes the document that `image inspect` shows.
-pub fn inspect(store: &Store, inspection: &Inspection) -> Value {
-    let Inspection { named, config } = inspection;
+pub fn inspect(inspection: &Inspection) -> Value {
+    let Inspection { named, config, manifest, driver, layers } = inspection;
     let image = &named.image;
     let created = match image.created {
         0 => config.created.clone().unwrap_or_default(),
         created => time::rfc3339_short(created),
+    };
+    let directories = match layers.split_first() {
+        Some((upper, lower)) if *driver == DriverName::Overlay => {
+            let lower: Vec<_> = lower.iter().map(|path| path.to_string_lossy()).collect();
+            let mut directories = json!({ "UpperDir": upper });
+            if !lower.is_empty() {
+                directories["LowerDir"] = lower.join(":").into();
+            }
+            directories
+        }
+        _ => Value::Null,
     };
     json!({
         "Id": image.id.hex(),
@@ -24,38 +37,51 @@ pub fn inspect(store: &Store, inspection: &Inspection) -> Value {
         "Parent": "",
         "Comment": config.history.last().and_then(|step| step.comment.as_deref()).unwrap_or_default(),
         "Created": created,
+        "Config": config.config,
+        "Version": "",
         "Author": config.author.as_deref().unwrap_or_default(),
         "Architecture": image.architecture,
         "Variant": image.variant.as_deref().unwrap_or_default(),
         "Os": image.os,
         "Size": image.size,
         "VirtualSize": image.size,
-        "User": config.config.user,
-        "Config": config.config,
-        "Labels": config.config.labels,
-        "Annotations": {},
-        "GraphDriver": graph_driver(store, &image.layers),
+        "GraphDriver": { "Name": driver.as_str(), "Data": directories },
         "RootFS": {
             "Type": "layers",
             "Layers": image.layers.iter().map(DiffId::to_string).collect::<Vec<_>>(),
         },
+        "Labels": config.config.labels,
+        "Annotations": manifest.annotations.clone().unwrap_or_default(),
+        "ManifestType": manifest.media_type.as_deref().unwrap_or(OCI_MANIFEST),
+        "User": config.config.user,
         "History": config.history,
         "NamesHistory": named.names,
     })
 }
 
-/// Where the files are: the uppermost layer's, and those of the others.
-fn graph_driver(store: &Store, layers: &[DiffId]) -> Value {
-    let driver = store.driver();
-    let path = |layer: &DiffId| store.layers().path(layer).display().to_string();
-    let mut data = Map::new();
-    if let (DriverName::Overlay, Some((upper, rest))) = (driver, layers.split_last()) {
-        if !rest.is_empty() {
-            let lower: Vec<String> = rest.iter().rev().map(path).collect();
-            data.insert("LowerDir".to_owned(), lower.join(":").into());
+/// Makes the document that templates see: as [`inspect`], and of the configuration also what is empty.
+///
+/// In Go a field that the document leaves out is there all the same.
+pub fn fields(inspection: &Inspection) -> Value {
+    let mut document = inspect(inspection);
+    let empty = json!({
+        "User": "",
+        "ExposedPorts": {},
+        "Env": [],
+        "Entrypoint": [],
+        "Cmd": [],
+        "Volumes": {},
+        "WorkingDir": "",
+        "Labels": {},
+        "StopSignal": "",
+        "OnBuild": [],
+        "Shell": [],
+        "Healthcheck": null,
+    });
+    if let (Value::Object(config), Value::Object(empty)) = (&mut document["Config"], empty) {
+        for (name, value) in empty {
+            config.entry(name).or_insert(value);
         }
-        data.insert("UpperDir".to_owned(), path(upper).into());
     }
-    let data = if data.is_empty() { Value::Null } else { Value::Object(data) };
-    json!({ "Name": driver.as_str(), "Data": data })
+    document
 }

@@ -77,7 +77,17 @@ pub fn pull_named(
     if let Some((image, name)) = crate::image::builtin::ensure(store, name)? {
         return Ok((image, name.to_string()));
     }
-    let here = store.images().find_named(name)?.filter(|(image, _)| is_wanted(image, options));
+    let here = match store.images().find_named(name) {
+        Ok(found) => found.filter(|(image, _)| is_wanted(image, options)),
+        // A record that is damaged is mended by a pull. What is no name is found to be none below.
+        Err(error)
+            if error.kind() == Kind::Invalid
+                && matches!(options.policy, PullPolicy::Always | PullPolicy::Newer) =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let local = |(image, reference): (Image, Option<Reference>)| {
         let name = reference.map_or_else(|| image.id.hex().to_owned(), |name| name.to_string());
         (image, name)
@@ -194,7 +204,7 @@ fn fetch_any(
 }
 
 /// Tries one name after the other until one does.
-fn attempt<T>(
+pub(in crate::engine) fn attempt<T>(
     short: &str,
     names: &[Reference],
     mut work: impl FnMut(&Reference) -> Result<T>,
@@ -213,10 +223,14 @@ fn attempt<T>(
     let all: Vec<String> = failures.iter().map(|error| format!("[{error}]")).collect();
     // One that may be had later counts more than those that are nowhere.
     let kind = failures.iter().map(Error::kind).find(|kind| *kind != Kind::NotFound);
-    Err(Error::new(
+    let failure = Error::new(
         kind.unwrap_or(Kind::NotFound),
         format!("cannot pull `{short}` from any registry: {}", all.join(" ")),
-    ))
+    );
+    Err(match failures.iter().find_map(Error::hint_text) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 fn fetch(

@@ -19,6 +19,7 @@ mod tags;
 mod tests;
 mod tls;
 mod upload;
+mod web;
 
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ pub use login::{
 };
 pub use options::RegistryOptions;
 pub(crate) use search::search;
-pub(crate) use upload::Content;
+pub(crate) use upload::{Content, Growing};
+pub(crate) use web::WebFile;
 
 use super::manifest::{Blob, MEDIA_TYPES};
 use crate::error::{Context, Error, Kind, Result};
@@ -405,6 +407,12 @@ impl Repository {
         if *authorization != *used {
             // Another request has done it meanwhile.
             return Ok(true);
+        }
+        // Another host, to which an answer has led, has no say in where our secrets go.
+        let host =
+            self.base.read().await.as_ref().and_then(|base| base.host_str().map(str::to_owned));
+        if self.credentials.is_some() && host.as_deref() != refusal.url().host_str() {
+            return Ok(false);
         }
         let challenges: Vec<Challenge> = refusal
             .headers()

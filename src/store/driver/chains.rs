@@ -13,7 +13,7 @@ use super::{TREE, begin, merge};
 use crate::error::{Context, Result};
 use crate::spec::digest::{ChainId, DiffId, Digest};
 use crate::store::Store;
-use crate::store::draft::Draft;
+use crate::store::draft::{Draft, Gone};
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::btrfs;
@@ -79,30 +79,28 @@ impl Store {
         self.root.join("chains")
     }
 
-    /// Removes the shared trees that are of none of these images. Each image is a list of layers, the
-    /// lowest first.
+    /// Moves the shared trees aside that are of none of these images. Each image is a list of layers,
+    /// the lowest first.
     ///
     /// Containers have trees of their own: they need not be among the images.
-    pub fn collect_chains<'a>(
-        &self,
-        images: impl IntoIterator<Item = &'a [DiffId]>,
-        _makers_kept_away: &Lock,
-    ) -> Result<()> {
+    pub(in crate::store) fn take_chains_away(&self, images: &[Vec<DiffId>]) -> Result<Vec<Gone>> {
         let dir = self.chains();
         let context = || format!("cannot list {}", dir.display());
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).context(context),
         };
-        let kept: BTreeSet<ChainId> = images.into_iter().flat_map(ChainId::all).collect();
+        let kept: BTreeSet<ChainId> =
+            images.iter().flat_map(|layers| ChainId::all(layers)).collect();
+        let mut gone = Vec::new();
         for entry in entries {
             let name = entry.context(context)?.file_name();
             let chain = name.to_str().and_then(|name| Digest::from_hex(name).ok()).map(ChainId);
             if chain.is_none_or(|chain| !kept.contains(&chain)) {
-                self.remove_place(&dir.join(name))?;
+                gone.extend(self.take_away(&dir.join(name))?);
             }
         }
-        Ok(())
+        Ok(gone)
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::probe::{self, Verdict};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::storage::DriverName;
+use crate::store::draft::Gone;
 use crate::store::{Store, file};
 
 /// The file with the driver's name.
@@ -114,6 +115,8 @@ impl Store {
         self.record_driver(asked)?;
         self.driver = asked;
         // They are made anew by the driver that needs them.
-        self.collect_chains([], &alone)
+        let gone = self.take_chains_away(&[])?;
+        drop(alone);
+        gone.into_iter().try_for_each(Gone::erase)
     }
 }
