@@ -273,7 +273,7 @@ impl View<'_> {
             "ParentId": "",
             "Arch": image.architecture,
             "Os": image.os,
-            "IsManifestList": false,
+            "IsManifestList": image.is_list(),
         });
         if let Json::Object(more) = more {
             fields.extend(more);
@@ -301,7 +301,7 @@ impl View<'_> {
             "Containers": usage.containers,
             "Arch": image.architecture,
             "Os": image.os,
-            "IsManifestList": false,
+            "IsManifestList": image.is_list(),
             "Dangling": names.is_empty(),
             "History": names,
         })

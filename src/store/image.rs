@@ -54,6 +54,14 @@ pub struct Image {
     pub builtin: Option<Builtin>,
 }
 
+impl Image {
+    /// Tells whether it is a manifest list that is shown as an image: an image has its configuration at
+    /// least.
+    pub fn is_list(&self) -> bool {
+        self.blobs.is_empty()
+    }
+}
+
 /// An image together with its names.
 #[derive(Clone, Debug)]
 pub struct NamedImage {

@@ -60,7 +60,9 @@ enum Test {
     Dangling(bool),
     Id(String),
     Label(String),
-    /// It is something that no image here is: a step of a build, a list, on a read-only disk.
+    /// It is a manifest list.
+    List(bool),
+    /// It is something that no image here is: a step of a build, or on a read-only disk.
     Never(bool),
     Reference(String),
 }
@@ -108,6 +110,7 @@ impl<'a> Filters<'a> {
             Test::Dangling(wanted) => names.is_empty() == *wanted,
             Test::Id(digits) => image.id.hex().starts_with(digits),
             Test::Label(text) => filter::label_matches(&image.config.labels, text),
+            Test::List(wanted) => image.is_list() == *wanted,
             Test::Never(wanted) => !wanted,
             Test::Reference(text) => {
                 names.iter().chain(digests).any(|name| name_matches(name, text))
@@ -135,7 +138,8 @@ fn test(store: &Store, filter: &Filter, now: i64) -> Result<Test> {
         "containers" => Test::Containers(truth()?),
         "dangling" => Test::Dangling(truth()?),
         "id" => Test::Id(value.strip_prefix("sha256:").unwrap_or(value).to_owned()),
-        "intermediate" | "manifest" | "readonly" => Test::Never(truth()?),
+        "intermediate" | "readonly" => Test::Never(truth()?),
+        "manifest" => Test::List(truth()?),
         "label" => Test::Label(value.clone()),
         "reference" => Test::Reference(value.clone()),
         "until" => Test::Before(time::parse(value, now)?),

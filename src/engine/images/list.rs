@@ -42,11 +42,16 @@ pub struct Usage {
     pub shared: u64,
 }
 
-/// Returns images with their names.
+/// Returns images and manifest lists with their names.
 pub fn list(store: &Store, options: &ListOptions) -> Result<Listing> {
     check_filters(&options.filters, &LIST_KEYS)?;
     let filters = Filters::new(store, &options.filters, now())?;
-    let (all, damaged) = store.images().list_all()?;
+    let (mut all, damaged) = store.images().list_all()?;
+    let lists = store.lists().list()?;
+    if !lists.is_empty() {
+        all.extend(lists);
+        all.sort_by_key(|named| std::cmp::Reverse(named.image.created));
+    }
     let usage = if options.usage { usage(store, &all)? } else { HashMap::new() };
     let mut images = Vec::new();
     for mut named in all {

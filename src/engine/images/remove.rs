@@ -64,9 +64,11 @@ pub fn remove(engine: &Engine, names: &[String], options: RemoveOptions) -> Resu
 pub fn remove_all(engine: &Engine, options: RemoveOptions) -> Result<Removals> {
     let (images, damaged) = engine.store().images().list_all()?;
     let ids = images.into_iter().map(|named| named.image.id);
-    let ids = ids.chain(damaged.into_iter().map(|damaged| damaged.id));
+    let ids = ids.chain(damaged.into_iter().map(|damaged| damaged.id)).map(Target::Image);
+    let lists = engine.store().lists().list()?;
+    let lists = lists.into_iter().map(|named| Target::Text(named.image.id.hex().to_owned()));
     let options = RemoveOptions { ignore: true, ..options };
-    remove_targets(engine, ids.map(Target::Image).collect(), options)
+    remove_targets(engine, ids.chain(lists).collect(), options)
 }
 
 fn remove_targets(
@@ -173,7 +175,8 @@ impl<'a> Batch<'a> {
 
     /// Removes a name of a manifest list, and the list with its last name; `None` if it is none.
     pub(in crate::engine) fn remove_list(&mut self, text: &str) -> Result<Option<Vec<Removal>>> {
-        let Some((list, name)) = self.store.lists().find(text)? else { return Ok(None) };
+        // What is wrong with a name that is none of a list, is found by who looks for an image.
+        let Ok(Some((list, name))) = self.store.lists().find(text) else { return Ok(None) };
         let names = self.names.get(&list.id).cloned().unwrap_or_default();
         if let Some(name) = name
             && names.tags.len() > 1
@@ -239,7 +242,8 @@ impl<'a> Batch<'a> {
         let store = self.store;
         let bytes = self.free(true)?;
         store.gc_tmp()?;
-        Ok(bytes)
+        // Downloads that nobody goes on with now.
+        Ok(bytes + store.remove_partials()?)
     }
 
     fn free(self, all: bool) -> Result<u64> {

@@ -69,10 +69,10 @@ pub fn pull(
     }
     store.gc_tmp()?;
     store.remove_old_partials()?;
-    progress.update(ProgressEvent::Trying(reference));
     let context = || format!("cannot pull {reference}");
     let policy = Policy::load(options.signature_policy.as_deref()).context(context)?;
     let places = registries::read()?.places(reference).context(context)?;
+    progress.update(ProgressEvent::Trying(reference));
     let runtime = registry::runtime()?;
     let mut failed_mirrors = String::new();
     let mut last_failure = None;
@@ -133,7 +133,12 @@ struct Pull<'a> {
 impl Pull<'_> {
     fn run(&self, options: &RegistryOptions) -> Result<Image> {
         let Self { store, runtime, reference, progress, .. } = *self;
-        let repository = Arc::new(Repository::at(self.place, options)?);
+        let mut options = options.clone();
+        if self.place.reference.registry() != reference.registry() {
+            // They were given for the registry that was named, not for who stands in for it.
+            options.credentials = None;
+        }
+        let repository = Arc::new(Repository::at(self.place, &options)?);
         if let Some(image) = runtime.block_on(self.unchanged(&repository))? {
             return Ok(image);
         }
@@ -171,7 +176,10 @@ impl Pull<'_> {
     /// Asking for no more than the digest does not count as a pull where pulls are counted.
     async fn unchanged(&self, repository: &Repository) -> Result<Option<Image>> {
         let Self { store, reference, .. } = *self;
-        if !self.policy.accepts_all(reference) || store.images().named(reference)?.is_none() {
+        // What is damaged is no image, and will be replaced.
+        if !self.policy.accepts_all(reference)
+            || !matches!(store.images().named(reference), Ok(Some(_)))
+        {
             return Ok(None);
         }
         let digest = match reference.digest() {
@@ -181,25 +189,31 @@ impl Pull<'_> {
                 None => return Ok(None),
             },
         };
-        let Some(image) = store.images().named(&reference.with_digest(&digest))? else {
+        let Ok(Some(image)) = store.images().named(&reference.with_digest(&digest)) else {
             return Ok(None);
         };
         let host = Platform::host();
         let platform = self.platform.unwrap_or(&host);
         let fits = platform.distance(&image.os, &image.architecture, image.variant.as_deref());
         let is_whole = image.layers.iter().all(|layer| store.layers().exists(layer))
-            && image.blobs.iter().all(|blob| store.blobs().exists(blob));
+            && image.blobs.iter().all(|blob| store.blobs().exists(blob))
+            && store.blobs().read(&image.id.0).is_ok();
         if fits != Some(0) || !is_whole {
             return Ok(None);
+        }
+        if reference.digest().is_none() {
+            match store.images().tag(&image.id, reference) {
+                Ok(()) => {}
+                // Somebody has removed it meanwhile.
+                Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
         for layer in &image.layers {
             self.progress.update(ProgressEvent::Present(layer));
         }
         self.progress.update(ProgressEvent::Config(&image.id.0));
         self.progress.update(ProgressEvent::Recording);
-        if reference.digest().is_none() {
-            store.images().tag(&image.id, reference)?;
-        }
         Ok(Some(image))
     }
 

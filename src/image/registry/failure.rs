@@ -74,7 +74,7 @@ pub(super) fn broken(host: &str, error: &reqwest::Error) -> Error {
 }
 
 /// Returns the innermost cause, which alone says something.
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }

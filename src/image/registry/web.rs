@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::client::client;
 use super::endpoint::Endpoint;
-use super::{IDLE_TIMEOUT, failure, runtime};
+use super::{IDLE_TIMEOUT, failure};
 use crate::error::{Context, Error, Kind, Result};
 
 /// A file that is being fetched; what comes is not kept.
@@ -26,12 +26,14 @@ impl WebFile {
         let url = Url::parse(address)
             .map_err(|error| Error::new(Kind::Invalid, context()).caused_by(error))?;
         let host = url.host_str().unwrap_or_default().to_owned();
+        let runtime = super::runtime()?;
         let client = client("", &Endpoint::stranger(&host), Some(IDLE_TIMEOUT))?;
-        let runtime = runtime()?;
-        let response = runtime
-            .block_on(async { client.get(url).send().await })
-            .map_err(|error| failure::unreachable(&host, &error))
-            .context(context)?;
+        let response =
+            runtime.block_on(async { client.get(url).send().await }).map_err(|error| {
+                let cause = failure::cause(&error);
+                Error::new(Kind::Unavailable, format!("{}: {cause}", context()))
+                    .hint("check the address and the network; a file that was fetched otherwise can be imported, too")
+            })?;
         let status = response.status();
         if !status.is_success() {
             let kind = match status.as_u16() {
