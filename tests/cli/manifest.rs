@@ -389,3 +389,36 @@ fn a_list_has_artifacts_of_files() {
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "{\"parts\":[]}");
     other.run(["run", "--rm", "--network=none", &target]).exits(0).stdout("hello from a layer\n");
 }
+
+#[test]
+fn images_without_a_manifest_are_members_too() {
+    let barge = Barge::with_busybox();
+    let to = Registry::empty(barge.place());
+    barge.run(["manifest", "create", "all", "busybox"]).ok();
+    let before = inspect(&barge, "all");
+    let member = digest_for(&before, architecture());
+    barge.run(["manifest", "annotate", "--annotation=a=b", "all", "busybox"]).ok();
+    // The list keeps what it needs.
+    barge.run(["rmi", "busybox"]).ok();
+    let target = to.reference("copy:1");
+    barge.run(["manifest", "push", "-q", "all", &target]).ok();
+    let list: Value = serde_json::from_slice(&raw(&barge, &target)).unwrap();
+    let pushed = digest_for(&list, architecture());
+    assert_ne!(pushed, member, "it is compressed on its way");
+    assert_eq!(list["manifests"][0]["annotations"], json!({ "a": "b" }));
+    let manifest = raw(&barge, &to.reference(&format!("copy@{pushed}")));
+    assert_eq!(layout::digest(&manifest), pushed);
+    assert_eq!(list["manifests"][0]["size"], manifest.len());
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let kind = "application/vnd.oci.image.layer.v1.tar+gzip";
+    assert_eq!(manifest["layers"][0]["mediaType"], kind);
+    let line = ["run", "--rm", "--network=none", "--pull=never", "all", "echo", "here"];
+    barge.run(line).ok().stdout("here\n");
+    let other = Barge::at(barge.place().clone());
+    other
+        .run(["run", "--rm", "--network=none", &target, "echo", "there"])
+        .exits(0)
+        .stdout("there\n");
+    let line = ["manifest", "create", "own", "builtin/hello"];
+    barge.run(line).fails(125);
+}
