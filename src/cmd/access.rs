@@ -52,6 +52,7 @@ impl AccessFlags {
             cert_dir: self.cert_dir.clone(),
             retry: self.retry,
             retry_delay: self.retry_delay,
+            ..RegistryOptions::default()
         })
     }
 }

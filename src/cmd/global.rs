@@ -9,6 +9,7 @@ use clap::{Args, Command, FromArgMatches};
 
 use super::parse;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::storage::{DriverName, StorageOptions};
 use crate::sys::process;
 
 /// The levels that `--log-level` knows.
@@ -23,9 +24,12 @@ pub(crate) struct Global {
     /// Directory of what a reboot voids
     #[arg(long, value_name = "PATH")]
     pub(crate) runroot: Option<PathBuf>,
-    /// How root file systems are made: overlay
-    #[arg(long, value_name = "NAME", value_parser = storage_driver)]
-    storage_driver: Option<String>,
+    /// How root file systems are made: overlay, vfs or btrfs
+    #[arg(long, value_name = "NAME")]
+    storage_driver: Option<DriverName>,
+    /// Option of the storage driver, as in ignore_chown_errors=true
+    #[arg(long, value_name = "NAME=VALUE")]
+    storage_opt: Vec<String>,
     /// Accepted for scripts; nothing is logged yet
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -41,14 +45,6 @@ pub(crate) struct Global {
     /// Show the version and do nothing else
     #[arg(short, long)]
     pub(crate) version: bool,
-}
-
-fn storage_driver(text: &str) -> Result<String> {
-    match text {
-        "overlay" | "overlay2" => Ok(text.to_owned()),
-        _ => Err(Error::new(Kind::Unsupported, format!("unsupported storage driver `{text}`"))
-            .hint("the only one is overlay")),
-    }
 }
 
 /// Adds the flags to the definition of the whole.
@@ -104,6 +100,26 @@ impl Global {
             File::options().write(true).open(file)
         };
         process::redirect(opened.context(context)?.as_fd(), 1).context(context)
+    }
+
+    /// Returns how root file systems are to be made. What the flags do not say, the environment may.
+    pub(crate) fn storage(&self) -> Result<StorageOptions> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let mut options =
+            StorageOptions { driver: self.storage_driver, ..StorageOptions::default() };
+        if options.driver.is_none()
+            && let Some(name) = variable("STORAGE_DRIVER")
+        {
+            let driver = name.parse::<DriverName>();
+            options.driver = Some(driver.context(|| "cannot use STORAGE_DRIVER")?);
+        }
+        if let Some(all) = variable("STORAGE_OPTS") {
+            all.split(',')
+                .try_for_each(|option| options.set(option))
+                .context(|| "cannot use STORAGE_OPTS")?;
+        }
+        self.storage_opt.iter().try_for_each(|option| options.set(option))?;
+        Ok(options)
     }
 
     /// Returns what is wrong with the wish for logging, in the words that scripts know.

@@ -91,7 +91,7 @@ impl History {
                 "Created": if self.human { &since } else { &created_at },
                 "CreatedSince": since,
                 "CreatedAt": created_at,
-                "CreatedBy": if self.no_trunc { instruction } else { shorten(&instruction, 45) },
+                "CreatedBy": if self.no_trunc { instruction } else { cut(&instruction) },
                 "Size": if self.human { HumanSize(entry.size).to_string() } else { entry.size.to_string() },
                 "Comment": entry.comment,
                 "Tags": entry.names,
@@ -106,4 +106,10 @@ impl History {
             }),
         }
     }
+}
+
+/// Cuts a text to what fits into the column, the marks for it included.
+fn cut(text: &str) -> String {
+    const WIDTH: usize = 45;
+    if text.chars().count() > WIDTH { shorten(text, WIDTH - 3) } else { text.to_owned() }
 }

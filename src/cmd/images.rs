@@ -1,16 +1,20 @@
 //! `barge images`
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
 
 use super::World;
 use super::exit::Status;
 use super::listing::{self, Columns, Row};
+use super::output;
 use super::ps::elapsed;
 use super::tree::Act;
-use crate::engine::{Engine, images};
+use crate::engine::images::{self, ListOptions, Listing};
 use crate::error::{Error, Kind, Result};
-use crate::spec::filter::{self, Filter};
+use crate::spec::digest::Digest;
+use crate::spec::filter::Filter;
 use crate::spec::reference::Reference;
 use crate::spec::size::HumanSize;
 use crate::spec::time;
@@ -31,6 +35,9 @@ pub(crate) struct Images {
     /// Print each with a Go template, or all as json
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
+    /// Show all names of each
+    #[arg(long)]
+    history: bool,
     /// Do not shorten anything
     #[arg(long)]
     no_trunc: bool,
@@ -41,7 +48,7 @@ pub(crate) struct Images {
     #[arg(short, long)]
     quiet: bool,
     /// Sort by this
-    #[arg(long, value_enum, value_name = "KEY", default_value = "created")]
+    #[arg(long, value_name = "KEY", default_value = "created")]
     sort: Sort,
     /// Show those with this name only
     #[arg(value_name = "NAME")]
@@ -49,7 +56,7 @@ pub(crate) struct Images {
 }
 
 /// What a listing can be sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
     /// When it was made, the newest first.
     Created,
@@ -63,56 +70,61 @@ enum Sort {
     Tag,
 }
 
-const PLAIN: Columns = Columns {
-    shown: &[
-        ("Repository", "REPOSITORY"),
-        ("Tag", "TAG"),
-        ("ID", "IMAGE ID"),
-        ("CreatedSince", "CREATED"),
-        ("Size", "SIZE"),
-    ],
-    others: &[("Created", "CREATED"), ("Digest", "DIGEST")],
-};
+impl FromStr for Sort {
+    type Err = Error;
 
-const WITH_DIGESTS: Columns = Columns {
-    shown: &[
-        ("Repository", "REPOSITORY"),
-        ("Tag", "TAG"),
-        ("Digest", "DIGEST"),
-        ("ID", "IMAGE ID"),
-        ("CreatedSince", "CREATED"),
-        ("Size", "SIZE"),
-    ],
-    ..PLAIN
-};
-
-/// What images can be filtered by.
-const KEYS: [&str; 11] = [
-    "after",
-    "before",
-    "dangling",
-    "id",
-    "intermediate",
-    "label",
-    "manifest",
-    "readonly",
-    "reference",
-    "since",
-    "until",
-];
-
-fn image_filter(text: &str) -> Result<Filter> {
-    let invalid =
-        |why: &str| Error::new(Kind::Invalid, format!("invalid image filter \"{text}\": {why}"));
-    let filter: Filter = text
-        .parse()
-        .map_err(|_| invalid("must be in the format \"filter=value or filter!=value\""))?;
-    match KEYS.contains(&&*filter.key) {
-        true => Ok(filter),
-        false => {
-            Err(invalid("there is no such filter").hint(format!("known are {}", KEYS.join(", "))))
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "created" => Ok(Self::Created),
+            "id" => Ok(Self::Id),
+            "repository" => Ok(Self::Repository),
+            "size" => Ok(Self::Size),
+            "tag" => Ok(Self::Tag),
+            _ => Err(Error::new(
+                Kind::Invalid,
+                format!(
+                    "\"{text}\" is not a valid field for sorting. Choose from: created, id, repository, size, tag"
+                ),
+            )),
         }
     }
+}
+
+/// Fields that say how an image is used.
+const USAGE: [&str; 3] = [".Containers", ".SharedSize", ".UniqueSize"];
+
+const REPOSITORY: (&str, &str) = ("Repository", "REPOSITORY");
+const TAG: (&str, &str) = ("Tag", "TAG");
+const DIGEST: (&str, &str) = ("Digest", "DIGEST");
+const ID: (&str, &str) = ("ID", "IMAGE ID");
+const CREATED: (&str, &str) = ("CreatedSince", "CREATED");
+const SIZE: (&str, &str) = ("Size", "SIZE");
+const HISTORY: (&str, &str) = ("History", "HISTORY");
+
+const PLAIN: Columns = Columns {
+    shown: &[REPOSITORY, TAG, ID, CREATED, SIZE],
+    others: &[("Created", "CREATED"), ("Id", "IMAGE ID")],
+};
+
+const WITH_DIGESTS: Columns =
+    Columns { shown: &[REPOSITORY, TAG, DIGEST, ID, CREATED, SIZE], ..PLAIN };
+
+const WITH_HISTORY: Columns =
+    Columns { shown: &[REPOSITORY, TAG, ID, CREATED, SIZE, HISTORY], ..PLAIN };
+
+const WITH_BOTH: Columns =
+    Columns { shown: &[REPOSITORY, TAG, DIGEST, ID, CREATED, SIZE, HISTORY], ..PLAIN };
+
+/// Parses a filter, and complains about one as Podman does.
+pub(super) fn image_filter(text: &str) -> Result<Filter> {
+    text.parse().map_err(|_| {
+        Error::new(
+            Kind::Invalid,
+            format!(
+                "invalid image filter \"{text}\": must be in the format \"filter=value or filter!=value\""
+            ),
+        )
+    })
 }
 
 /// One name of an image, or an image without one.
@@ -124,20 +136,23 @@ struct Entry<'a> {
 impl Act for Images {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
-        let all = images::list(engine.store())?;
+        let format = self.format.as_deref().map(str::trim);
+        let options = ListOptions {
+            filters: self.filter,
+            name: self.name,
+            // It costs time, and few ask for it.
+            usage: format
+                .is_some_and(|text| text == "json" || USAGE.iter().any(|it| text.contains(it))),
+        };
+        let listing = images::list(engine.store(), &options)?;
+        for error in &listing.damaged {
+            let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+            output::warning(&format!("{error}{hint}"));
+        }
         let mut entries = Vec::new();
-        for image in &all {
-            if !matches(&engine, image, &self.filter, &all)? {
-                continue;
-            }
-            let wanted = |name: &&Reference| {
-                self.name.as_deref().is_none_or(|wanted| name_matches(name, wanted))
-            };
-            let named = entries.len();
-            entries.extend(
-                image.names.iter().filter(wanted).map(|name| Entry { image, name: Some(name) }),
-            );
-            if entries.len() == named && self.name.is_none() {
+        for image in &listing.images {
+            entries.extend(image.names.iter().map(|name| Entry { image, name: Some(name) }));
+            if image.names.is_empty() {
                 entries.push(Entry { image, name: image.digests.first() });
             }
         }
@@ -154,14 +169,23 @@ impl Act for Images {
             }
             return Ok(Status::SUCCESS);
         }
-        let now = super::now();
-        let columns = if self.digests { &WITH_DIGESTS } else { &PLAIN };
-        let rows = if self.format.as_deref().map(str::trim) == Some("json") {
+        if format == Some("json") {
             // An image with several names is one object.
             entries.dedup_by(|one, other| one.image.image.id == other.image.image.id);
-            entries.iter().map(|entry| row(entry, now, true)).collect()
-        } else {
-            entries.iter().map(|entry| row(entry, now, self.no_trunc)).collect()
+        }
+        let view = View {
+            now: super::now(),
+            whole: self.no_trunc,
+            for_template: format.is_some_and(|text| !matches!(text, "" | "table" | "json")),
+            for_json: format == Some("json"),
+            listing: &listing,
+        };
+        let rows = entries.iter().map(|entry| view.row(entry)).collect();
+        let columns = match (self.digests, self.history) {
+            (false, false) => &PLAIN,
+            (true, false) => &WITH_DIGESTS,
+            (false, true) => &WITH_HISTORY,
+            (true, true) => &WITH_BOTH,
         };
         listing::print(&mut world.out, columns, rows, self.format.as_deref(), !self.noheading)?;
         Ok(Status::SUCCESS)
@@ -181,148 +205,105 @@ fn sort(entries: &mut [Entry<'_>], by: Sort) {
     }
 }
 
-fn row(entry: &Entry<'_>, now: i64, whole: bool) -> Row {
-    let NamedImage { image, names, digests } = entry.image;
-    const NONE: &str = "<none>";
-    let repository = entry.name.map_or(NONE.to_owned(), Reference::repository);
-    let tag = entry.name.and_then(Reference::tag).unwrap_or(NONE);
-    let digest = match &image.manifest_digest {
-        Some(digest) => digest.as_str(),
-        None => NONE,
-    };
-    let since = match image.created {
-        0 => "N/A".to_owned(),
-        created => format!("{} ago", elapsed(created, now)),
-    };
-    Row {
-        fields: json!({
-            "Repository": repository,
-            "Tag": tag,
-            "ID": if whole { image.id.to_string() } else { image.id.short().to_owned() },
-            "Id": if whole { image.id.to_string() } else { image.id.short().to_owned() },
-            "Digest": digest,
-            "Created": since,
-            "CreatedSince": since,
+/// How rows are made.
+struct View<'a> {
+    now: i64,
+    /// Whether nothing is shortened.
+    whole: bool,
+    /// Whether a template sees the rows, or JSON is made of them: more is known of an image than a table
+    /// shows, and to tell all of it takes most of the time.
+    for_template: bool,
+    for_json: bool,
+    listing: &'a Listing,
+}
+
+impl View<'_> {
+    fn row(&self, entry: &Entry<'_>) -> Row {
+        let mut fields = self.columns(entry);
+        if self.for_template {
+            self.add_fields(entry.image, &mut fields);
+        }
+        let document = if self.for_json { self.document(entry.image) } else { Json::Null };
+        Row { fields: fields.into(), document }
+    }
+
+    /// Returns what a table shows.
+    fn columns(&self, entry: &Entry<'_>) -> Map<String, Json> {
+        let NamedImage { image, names, .. } = entry.image;
+        const NONE: &str = "<none>";
+        let id = if self.whole { image.id.to_string() } else { image.id.short().to_owned() };
+        let since = match image.created {
+            0 => "N/A".to_owned(),
+            created => format!("{} ago", elapsed(created, self.now)),
+        };
+        let digest = image.manifest_digest.as_ref().map_or(NONE, Digest::as_str);
+        let history: Vec<String> = names.iter().map(Reference::to_string).collect();
+        let columns: [(&str, Json); 7] = [
+            ("Repository", entry.name.map_or(NONE.to_owned(), Reference::repository).into()),
+            ("Tag", entry.name.and_then(Reference::tag).unwrap_or(NONE).into()),
+            ("ID", id.into()),
+            ("Digest", digest.into()),
+            ("CreatedSince", since.into()),
+            ("Size", HumanSize(image.size).to_string().into()),
+            ("History", history.join(", ").into()),
+        ];
+        columns.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Adds what only templates ask for.
+    fn add_fields(&self, named: &NamedImage, fields: &mut Map<String, Json>) {
+        let NamedImage { image, names, digests } = named;
+        let usage = self.listing.usage.get(&image.id);
+        let size = |bytes: Option<u64>| bytes.map_or("N/A".into(), |it| HumanSize(it).to_string());
+        let more = json!({
+            "Id": image.id.hex(),
+            "Created": fields["CreatedSince"],
             "CreatedAt": time::go_style(image.created),
             "CreatedTime": time::go_style(image.created),
-            "Size": HumanSize(image.size).to_string(),
-            "VirtualSize": HumanSize(image.size).to_string(),
+            "VirtualSize": fields["Size"],
+            "SharedSize": size(usage.map(|usage| usage.shared)),
+            "UniqueSize": size(usage.map(|usage| image.size.saturating_sub(usage.shared))),
             "Labels": image.config.labels,
-            "Containers": "N/A",
-        }),
-        document: json!({
+            "Containers": usage.map(|usage| usage.containers),
+            "Names": names,
+            "RepoTags": names,
+            "RepoDigests": digests,
+            "ReadOnly": false,
+            "Dangling": names.is_empty(),
+            "ParentId": "",
+            "Arch": image.architecture,
+            "Os": image.os,
+            "IsManifestList": false,
+        });
+        if let Json::Object(more) = more {
+            fields.extend(more);
+        }
+    }
+
+    /// Makes the document of an image.
+    fn document(&self, named: &NamedImage) -> Json {
+        let NamedImage { image, names, digests } = named;
+        let usage = self.listing.usage.get(&image.id).copied().unwrap_or_default();
+        let seconds = image.created.div_euclid(1_000_000_000);
+        json!({
             "Id": image.id.hex(),
             "ParentId": "",
             "RepoTags": names,
             "RepoDigests": digests,
             "Names": names,
             "Digest": image.manifest_digest,
-            "Created": image.created / 1_000_000_000,
-            "CreatedAt": time::rfc3339_short(image.created),
+            "Created": seconds,
+            "CreatedAt": time::rfc3339_short(seconds * 1_000_000_000),
             "Size": image.size,
-            "SharedSize": 0,
+            "SharedSize": usage.shared,
             "VirtualSize": image.size,
             "Labels": image.config.labels,
-            "Containers": 0,
+            "Containers": usage.containers,
+            "Arch": image.architecture,
+            "Os": image.os,
+            "IsManifestList": false,
             "Dangling": names.is_empty(),
             "History": names,
-        }),
-    }
-}
-
-/// Tells whether an image passes the filters.
-fn matches(
-    engine: &Engine,
-    image: &NamedImage,
-    filters: &[Filter],
-    all: &[NamedImage],
-) -> Result<bool> {
-    filter::passes(filters, |key, value| test(engine, image, key, value, all))
-}
-
-fn test(
-    engine: &Engine,
-    image: &NamedImage,
-    key: &str,
-    value: &str,
-    all: &[NamedImage],
-) -> Result<bool> {
-    let NamedImage { image, names, .. } = image;
-    Ok(match key {
-        "id" => image.id.hex().starts_with(value.strip_prefix("sha256:").unwrap_or(value)),
-        "label" => filter::label_matches(&image.config.labels, value),
-        "reference" => names.iter().any(|name| name_matches(name, value)),
-        "dangling" => {
-            let wanted = crate::spec::mount::parse_bool(value).ok_or_else(|| {
-                Error::new(Kind::Invalid, format!("invalid value `{value}` of filter dangling"))
-            })?;
-            names.is_empty() == wanted
-        }
-        "until" => image.created < time::parse(value, super::now())?,
-        "before" | "since" | "after" => {
-            let other = engine.store().images().lookup(value)?;
-            let other =
-                all.iter().find(|it| it.image.id == other.id).map_or(0, |it| it.image.created);
-            if key == "before" { image.created < other } else { image.created > other }
-        }
-        "readonly" | "intermediate" | "manifest" => !matches!(value, "true" | "1"),
-        _ => {
-            return Err(Error::new(Kind::Invalid, format!("unsupported image filter \"{key}\"")));
-        }
-    })
-}
-
-/// Tells whether a name is what is written: in full or short, with or without a tag; `*` is anything.
-fn name_matches(name: &Reference, wanted: &str) -> bool {
-    let last = wanted.rfind('/').map_or(0, |slash| slash + 1);
-    let has_tag = wanted[last..].contains(':');
-    let (long, short) = if has_tag {
-        (name.to_string(), name.familiar())
-    } else {
-        (name.repository(), name.familiar_repository())
-    };
-    let ends = |whole: &str| {
-        whole
-            .char_indices()
-            .filter(|(index, _)| *index == 0 || whole[..*index].ends_with('/'))
-            .any(|(index, _)| glob(wanted.as_bytes(), &whole.as_bytes()[index..]))
-    };
-    glob(wanted.as_bytes(), short.as_bytes()) || ends(&long)
-}
-
-/// Matches a pattern in which `*` is any text without a slash, and `?` any one character.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) if glob(rest, text) => true,
-        (Some((b'*', _)), Some((letter, text))) => *letter != b'/' && glob(pattern, text),
-        (Some((b'?', pattern)), Some((letter, text))) => *letter != b'/' && glob(pattern, text),
-        (Some((wanted, pattern)), Some((letter, text))) => wanted == letter && glob(pattern, text),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn matches_names() {
-        let name = Reference::candidates("docker.io/library/nginx:1.27").unwrap().remove(0);
-        for (wanted, want) in [
-            ("nginx", true),
-            ("nginx:1.27", true),
-            ("nginx:1.*", true),
-            ("library/nginx", true),
-            ("docker.io/library/nginx", true),
-            ("ngin*", true),
-            ("*/nginx", true),
-            ("ngin", false),
-            ("nginx:1", false),
-            ("ginx", false),
-            ("*/*/*/nginx", false),
-        ] {
-            assert_eq!(name_matches(&name, wanted), want, "{wanted}");
-        }
+        })
     }
 }

@@ -85,7 +85,8 @@ fn document(engine: &Engine, info: &Facts) -> Json {
             "idMappings": { "uidmap": null, "gidmap": null },
         },
         "store": {
-            "graphDriverName": "overlay",
+            "graphDriverName": store.driver().as_str(),
+            "graphStatus": { "Backing Filesystem": info.file_system },
             "graphRoot": path(store.root()),
             "runRoot": path(store.runroot()),
             "volumePath": path(&store.root().join("volumes")),

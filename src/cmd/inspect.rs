@@ -107,7 +107,7 @@ fn inspect(
     let mut documents = Vec::new();
     let mut failures = Vec::new();
     for name in &names {
-        match find(&engine, kind, name) {
+        match find(&engine, kind, name, format.is_some()) {
             Ok(document) => documents.push(document),
             Err(error) => failures.push(error),
         }
@@ -126,8 +126,8 @@ fn inspect(
     Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
 }
 
-/// Makes the document of one container or image.
-fn find(engine: &Engine, kind: Type, name: &str) -> Result<Json> {
+/// Makes the document of one container or image, for a template or to be shown.
+fn find(engine: &Engine, kind: Type, name: &str, template: bool) -> Result<Json> {
     if kind != Type::Image {
         match engine.lookup(name) {
             Ok(container) => return Ok(model::container::inspect(engine.store(), &container)),
@@ -140,6 +140,7 @@ fn find(engine: &Engine, kind: Type, name: &str) -> Result<Json> {
         }
     }
     match images::inspect(engine.store(), name) {
+        Ok(inspection) if template => Ok(model::image::fields(&inspection)),
         Ok(inspection) => Ok(model::image::inspect(&inspection)),
         Err(error)
             if kind == Type::All && matches!(error.kind(), Kind::NotFound | Kind::Invalid) =>

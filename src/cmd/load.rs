@@ -1,6 +1,5 @@
-//! `barge load` and `barge import`
+//! `barge load`
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -10,11 +9,9 @@ use super::World;
 use super::exit::Status;
 use super::progress::Display;
 use super::tree::Act;
-use crate::engine::images::{self, ArchiveSource, ImportOptions};
-use crate::error::{Context, Error, Kind, Result};
-use crate::spec::change::ImageChange;
+use crate::engine::images::{self, ArchiveSource};
+use crate::error::{Error, Kind, Result};
 use crate::spec::platform::Platform;
-use crate::spec::reference::Reference;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 256 * 1024;
@@ -59,55 +56,6 @@ impl Act for Load {
                 world.out.line(&format!("Loaded image: {name}"))?;
             }
         }
-        Ok(Status::SUCCESS)
-    }
-}
-
-/// Make an image from the archive of a root file system
-#[derive(Args, Debug)]
-pub(crate) struct Import {
-    /// Change the image as a Dockerfile would
-    #[arg(short, long, value_name = "INSTRUCTION")]
-    change: Vec<ImageChange>,
-    /// Say something about it in its history
-    #[arg(short, long, value_name = "TEXT")]
-    message: Option<String>,
-    /// Platform of the image, as in linux/arm64
-    #[arg(long, value_name = "PLATFORM")]
-    platform: Option<Platform>,
-    /// Do not show progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// File, or - for standard input
-    #[arg(value_name = "FILE", required = true)]
-    file: PathBuf,
-    /// Name to give to the image
-    #[arg(value_name = "NAME")]
-    name: Option<String>,
-}
-
-impl Act for Import {
-    fn act(self, world: &mut World) -> Result<Status> {
-        let name = self.name.as_deref().map(Reference::local).transpose()?;
-        let options = ImportOptions {
-            name,
-            changes: self.change,
-            message: self.message,
-            platform: self.platform,
-        };
-        let engine = world.power()?;
-        let display = Display::new(self.quiet);
-        let image = if self.file.as_os_str() == "-" {
-            let input = BufReader::with_capacity(CHUNK, std::io::stdin());
-            images::import(engine.store(), input, &options, &display)?
-        } else {
-            let file = File::open(&self.file)
-                .context(|| format!("cannot open {}", self.file.display()))?;
-            let input = BufReader::with_capacity(CHUNK, file);
-            images::import(engine.store(), input, &options, &display)?
-        };
-        display.finish();
-        world.out.line(&format!("sha256:{}", image.id.hex()))?;
         Ok(Status::SUCCESS)
     }
 }

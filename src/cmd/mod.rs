@@ -12,7 +12,9 @@ mod listing;
 mod output;
 mod parse;
 mod progress;
+mod prompt;
 mod request;
+mod signing;
 mod table;
 mod template;
 mod tree;
@@ -21,12 +23,20 @@ mod artifact;
 mod completion;
 mod exec;
 mod history;
+mod image_diff;
+mod image_mount;
+mod image_scp;
+mod image_tree;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod manifest;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -36,6 +46,7 @@ mod run;
 mod save;
 mod start;
 mod stop;
+mod system_df;
 mod version;
 mod wait;
 
@@ -67,11 +78,13 @@ const COMMANDS: Group = group(
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<info::Info>(&["info"], ""),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
+        verb::<login::Login>(&["login"], "[REGISTRY]"),
+        verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         Node::Group(MANIFEST),
         verb::<ps::Ps>(&["ps"], ""),
@@ -131,17 +144,23 @@ const IMAGE: Group = group(
     &["image"],
     "Manage images",
     &[
+        verb::<image_diff::ImageDiff>(&["diff"], "IMAGE [OTHER]"),
         verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
         verb::<history::History>(&["history"], "IMAGE"),
-        verb::<load::Import>(&["import"], "FILE|- [NAME]"),
+        verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<inspect::InspectImage>(&["inspect"], "IMAGE [IMAGE...]"),
         verb::<load::Load>(&["load"], ""),
         verb::<images::Images>(&["ls", "list"], "[NAME]"),
+        verb::<image_mount::ImageMount>(&["mount"], "[IMAGE...]"),
+        verb::<prune::ImagePrune>(&["prune"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
+        verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
+        verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
     ],
 );
@@ -164,7 +183,12 @@ const MANIFEST: Group = group(
 const SYSTEM: Group = group(
     &["system"],
     "Manage barge itself",
-    &[verb::<info::Check>(&["check", "doctor"], ""), verb::<info::Info>(&["info"], "")],
+    &[
+        verb::<info::Check>(&["check", "doctor"], ""),
+        verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<info::Info>(&["info"], ""),
+        verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
 );
 
 /// What a command works on.
@@ -178,18 +202,24 @@ pub(crate) struct World {
 impl World {
     /// Opens the engine on the store that the flags name.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        Engine::open(&self.options())
-    }
-
-    /// As [`World::engine`], with the power to make and change containers and images.
-    pub(crate) fn power(&self) -> Result<Engine> {
-        let engine = Engine::open_with_power(&self.options())?;
+        let engine = Engine::open(&self.options()?)?;
         engine.warnings().iter().for_each(|warning| output::warning(warning));
         Ok(engine)
     }
 
-    fn options(&self) -> EngineOptions {
-        EngineOptions { root: self.global.root.clone(), runroot: self.global.runroot.clone() }
+    /// As [`World::engine`], with the power to make and change containers and images.
+    pub(crate) fn power(&self) -> Result<Engine> {
+        let engine = Engine::open_with_power(&self.options()?)?;
+        engine.warnings().iter().for_each(|warning| output::warning(warning));
+        Ok(engine)
+    }
+
+    fn options(&self) -> Result<EngineOptions> {
+        Ok(EngineOptions {
+            root: self.global.root.clone(),
+            runroot: self.global.runroot.clone(),
+            storage: self.global.storage()?,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `barge pull`, and the flags of other commands that may pull.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
@@ -11,7 +12,7 @@ use super::progress::Display;
 use super::tree::Act;
 use super::{World, output};
 use crate::engine::Engine;
-use crate::engine::images::{self, PullOptions, PullPolicy};
+use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
@@ -33,6 +34,9 @@ pub(crate) struct RegistryFlags {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
+    /// File that says whose signatures images must have
+    #[arg(long, value_name = "FILE")]
+    signature_policy: Option<PathBuf>,
     /// Variant of the image's processor, as in v7
     #[arg(long, value_name = "VARIANT")]
     variant: Option<String>,
@@ -55,7 +59,10 @@ impl RegistryFlags {
         Ok(PullOptions {
             policy,
             platform: self.platform()?,
-            registry: self.access.options()?,
+            registry: RegistryOptions {
+                signature_policy: self.signature_policy.clone(),
+                ..self.access.options()?
+            },
             choose: can_ask.then_some(choose),
         })
     }

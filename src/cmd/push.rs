@@ -8,6 +8,7 @@ use super::World;
 use super::access::AccessFlags;
 use super::exit::Status;
 use super::progress::Display;
+use super::signing::SigningFlags;
 use super::tree::Act;
 use crate::engine::images::{self, Form, PushOptions, Pushed};
 use crate::error::{Context, Result};
@@ -49,6 +50,8 @@ pub(crate) struct Push {
     /// Leave signatures behind, of which images have none here
     #[arg(long)]
     remove_signatures: bool,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
@@ -67,6 +70,7 @@ impl Act for Push {
                 level: self.compression_level,
                 force: self.force_compression.unwrap_or(self.compression_format.is_some()),
             },
+            signing: self.signing.options()?,
         };
         let engine = world.power()?;
         let display = Display::new(self.quiet);

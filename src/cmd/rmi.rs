@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::World;
-use super::containers::for_each;
 use super::exit::Status;
+use super::output;
 use super::tree::Act;
-use crate::engine::images;
+use crate::engine::images::{self, RemoveOptions};
 use crate::error::{Error, Kind, Result};
 use crate::store::image::Removal;
 
@@ -16,12 +16,15 @@ pub(crate) struct Rmi {
     /// Remove all images
     #[arg(short, long)]
     all: bool,
-    /// Remove images that have several names, too
+    /// Remove all names of an image, and containers that use it
     #[arg(short, long)]
     force: bool,
     /// Do not complain about images that are not there
     #[arg(short, long)]
     ignore: bool,
+    /// Accepted and ignored: images have no parents here
+    #[arg(long)]
+    no_prune: bool,
     /// Images, by name or ID
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
@@ -39,26 +42,21 @@ impl Act for Rmi {
             return Err(Error::new(Kind::Invalid, "image name or ID must be specified"));
         }
         let engine = world.power()?;
-        let names = if self.all {
-            let list = images::list(engine.store())?;
-            list.iter().map(|named| named.image.id.hex().to_owned()).collect()
-        } else {
-            self.images
+        let options = RemoveOptions { force: self.force, ignore: self.ignore };
+        let removals = match self.all {
+            true => images::remove_all(&engine, options)?,
+            false => images::remove(&engine, &self.images, options)?,
         };
-        let force = self.force || self.all;
-        for_each(world, &names, Status::of_removal, |world, name| {
-            let removals = match images::remove(engine.store(), name, force) {
-                Err(error) if self.ignore && error.kind() == Kind::NotFound => return Ok(()),
-                other => other?,
-            };
-            for removal in removals {
-                match removal {
-                    Removal::Untagged(name) => world.out.line(&format!("Untagged: {name}"))?,
-                    Removal::Deleted(id) => world.out.line(&format!("Deleted: {}", id.hex()))?,
-                }
+        for removal in &removals.done {
+            match removal {
+                Removal::Untagged(name) => world.out.line(&format!("Untagged: {name}"))?,
+                Removal::Deleted(id) => world.out.line(&format!("Deleted: {}", id.hex()))?,
             }
-            Ok(())
-        })
+        }
+        world.out.flush()?;
+        removals.failures.iter().for_each(output::error);
+        let statuses = removals.failures.iter().map(Status::of_removal);
+        Ok(statuses.fold(Status::SUCCESS, Status::or_worse))
     }
 }
 

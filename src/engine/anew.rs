@@ -38,7 +38,7 @@ impl Engine {
         let id = String::from_utf8_lossy(&next()?.into_vec()).parse()?;
         let executable = PathBuf::from(next()?);
         let rootless = next()? == "1";
-        let mut engine = Self::open(&EngineOptions { root, runroot })?;
+        let mut engine = Self::open(&EngineOptions { root, runroot, ..EngineOptions::default() })?;
         engine.host.executable = executable;
         engine.host.rootless = rootless;
         engine.power = engine.host.gain_power(&engine.store)?;

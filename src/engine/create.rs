@@ -13,7 +13,8 @@ use crate::spec::mount::MountSource;
 use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::process::Signal;
-use crate::store::container::{ContainerConfig, Locked};
+use crate::spec::storage::DriverName;
+use crate::store::container::{Builtin, ContainerConfig, Locked};
 use crate::store::image::{Image, not_known};
 
 /// The smallest memory limit that Docker allows, in bytes.
@@ -60,6 +61,9 @@ impl Engine {
             None => super::lists::here(&self.store, &spec.image, spec.platform.as_ref())?,
         };
         let (image, reference) = found.ok_or_else(|| not_known(&spec.image))?;
+        if image.builtin == Some(Builtin::Host) && self.store.driver() != DriverName::Overlay {
+            return Err(no_overlay(self.store.driver()));
+        }
         let shown = reference.map_or_else(|| spec.image.clone(), |name| name.to_string());
         loop {
             let id = random_id()?;
@@ -156,6 +160,15 @@ impl Engine {
         }
         written
     }
+}
+
+/// The error for the one image that is nothing but overlays.
+fn no_overlay(driver: DriverName) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!("builtin/host shows this machine's own files through overlay; the storage driver here is `{driver}`"),
+    )
+    .hint("name another store with --root, and let it have overlay: --storage-driver overlay")
 }
 
 /// Refuses limits of memory that make no sense, as Docker does.

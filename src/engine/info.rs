@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::net;
 use crate::runtime;
 use crate::spec::platform::Platform;
+use crate::spec::storage::DriverName;
 use crate::store::container::Status;
 use crate::sys::check::Check;
 
@@ -35,6 +36,8 @@ pub struct Info {
     pub swap: (u64, u64),
     /// Seconds since boot.
     pub uptime: u64,
+    /// Type of the file system that the store is on.
+    pub file_system: String,
     /// Path of pasta, if it is installed.
     pub pasta: Option<String>,
 }
@@ -77,7 +80,7 @@ impl Engine {
         let uptime = read("/proc/uptime");
         Ok(Info {
             containers: counts,
-            images: self.store.images().list()?.len(),
+            images: self.store.images().count()?,
             cgroup_version: match hierarchies.mode() {
                 runtime::cgroup::Mode::V2 => 2,
                 _ => 1,
@@ -91,6 +94,7 @@ impl Engine {
             memory: (bytes("MemTotal:"), bytes("MemAvailable:")),
             swap: (bytes("SwapTotal:"), bytes("SwapFree:")),
             uptime: uptime.split('.').next().and_then(|it| it.parse().ok()).unwrap_or(0),
+            file_system: self.store.file_system()?,
             pasta: find_program("pasta"),
         })
     }
@@ -102,8 +106,20 @@ impl Engine {
     /// To be called without power: a user namespace would hide what a user lacks.
     pub fn check(&self) -> Vec<Check> {
         let mut checks = runtime::doctor();
+        checks.push(self.check_driver());
         checks.extend(net::checks(self.host.rootless));
         checks
+    }
+
+    fn check_driver(&self) -> Check {
+        let place = self.store.root().display();
+        let on = self.store.file_system().map(|name| format!(" ({name})")).unwrap_or_default();
+        let how = match self.store.driver() {
+            DriverName::Overlay => "layers are mounted",
+            DriverName::Vfs => "each container has a copy of its image",
+            DriverName::Btrfs => "each container has a snapshot of its image",
+        };
+        Check::good("storage driver", format!("{} in {place}{on}: {how}", self.store.driver()))
     }
 }
 

@@ -8,6 +8,7 @@ mod anew;
 pub mod artifacts;
 mod bundle;
 mod create;
+mod disk;
 pub mod exec;
 mod finish;
 mod frame;
@@ -20,6 +21,7 @@ pub mod lists;
 mod logs;
 pub mod monitor;
 mod outgoing;
+mod prune;
 mod remove;
 mod session;
 mod start;
@@ -29,10 +31,12 @@ mod wait;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use disk::{DiskUsage, Total};
 pub use exec::ExecSpec;
 pub use host::Host;
 pub use info::{Counts, Info};
 pub use logs::{LogLine, LogOptions, LogStream};
+pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, Session, Streams};
 pub use start::hold_signals;
@@ -40,6 +44,7 @@ pub use stop::Stopped;
 pub use wait::Condition;
 
 use crate::error::Result;
+use crate::spec::storage::StorageOptions;
 use crate::store::Store;
 
 /// Where an engine keeps its things; `None` is the usual place.
@@ -49,6 +54,8 @@ pub struct EngineOptions {
     pub root: Option<PathBuf>,
     /// Directory that is void after a reboot.
     pub runroot: Option<PathBuf>,
+    /// How root file systems are made.
+    pub storage: StorageOptions,
 }
 
 /// Everything that can be done, on one store.
@@ -57,6 +64,7 @@ pub struct Engine {
     store: Store,
     host: Host,
     power: host::Power,
+    warnings: Vec<String>,
 }
 
 impl Engine {
@@ -71,8 +79,9 @@ impl Engine {
             Some(runroot) => host::absolute(runroot)?,
             None => host.default_runroot()?,
         };
-        let store = Store::open(&root, &runroot)?;
-        Ok(Self { store, host, power: host::Power::default() })
+        let (store, warning) = Store::open_with(&root, &runroot, &options.storage)?;
+        let warnings = warning.into_iter().collect();
+        Ok(Self { store, host, power: host::Power::default(), warnings })
     }
 
     /// As [`Engine::open`], and gets the power to make and change containers and images.
@@ -81,12 +90,13 @@ impl Engine {
     pub fn open_with_power(options: &EngineOptions) -> Result<Self> {
         let mut engine = Self::open(options)?;
         engine.power = engine.host.gain_power(&engine.store)?;
+        engine.warnings.append(&mut engine.power.warnings);
         Ok(engine)
     }
 
-    /// Returns what the user should know about the power that was gained.
+    /// Returns what the user should know about a store that was just made, and the power that was gained.
     pub fn warnings(&self) -> &[String] {
-        &self.power.warnings
+        &self.warnings
     }
 
     /// Returns the store.

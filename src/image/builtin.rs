@@ -19,6 +19,7 @@ use crate::spec::reference::{BUILTIN_REGISTRY, Reference};
 use crate::store::Store;
 use crate::store::blob::digest_of;
 use crate::store::container::Builtin;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,6 +74,7 @@ pub fn ensure(store: &Store, name: &str) -> Result<Option<(Image, Reference)>> {
     let expected = Expected { blob: None, diff_id: None };
     let ingested = layer(store, archive.as_slice(), &expected, |_| {})
         .context(|| format!("cannot make {reference}"))?;
+    let _pin = store.pin(&Parts::of(&[ingested.diff_id], []))?;
     store.publish(ingested.finished)?;
     let origin = Origin { builtin: Some(kind), ..Origin::default() };
     let image =
@@ -201,7 +203,7 @@ mod tests {
             let layer = store.layers().path(&first.layers[0]);
             assert!(layer.join("proc").is_dir());
         }
-        assert_eq!(store.images().list().unwrap().len(), 2);
+        assert_eq!(store.images().count().unwrap(), 2);
         assert!(ensure(&store, "hello").unwrap().is_none());
         assert!(ensure(&store, "builtin").unwrap().is_none());
         assert!(ensure(&store, "builtin/other").is_err());

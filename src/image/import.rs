@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ingest::{Expected, layer};
+use super::policy::{LocalSource, Policy};
 use super::progress::{Progress, ProgressEvent};
 use super::record::{Origin, disturbed, record};
 use crate::error::{Context, Result};
@@ -13,6 +14,7 @@ use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::spec::time;
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 
 /// How an archive becomes an image.
@@ -36,6 +38,7 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Image> {
     store.gc_tmp()?;
+    Policy::load(None)?.check_local(store, LocalSource::Tarball)?;
     let ingested = layer(store, input, &Expected { blob: None, diff_id: None }, |_| {})
         .context(|| "cannot import the root file system")?;
     for warning in &ingested.info.warnings {
@@ -60,6 +63,7 @@ pub fn import(
             ..HistoryStep::default()
         }],
     };
+    let _pin = store.pin(&Parts::of(&config.rootfs.diff_ids, []))?;
     let config = serde_json::to_vec(&config).context(|| "cannot write the configuration")?;
     store.publish(ingested.finished)?;
     progress.update(ProgressEvent::Recording);

@@ -11,10 +11,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::compression::Peeked;
 use super::recipe::{Recorder, Tap};
-use super::unpack::unpack;
+use super::unpack::{Leeway, unpack};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::compression::Compression;
 use crate::spec::digest::{DiffId, Digest};
+use crate::spec::storage::DriverName;
 use crate::store::Store;
 use crate::store::blob::BlobDraft;
 use crate::store::draft::Finished;
@@ -80,6 +81,10 @@ pub(crate) fn layer_into<R: BufRead>(
         Some(_) => None,
         None => Some(Recorder::begin(draft.diff())?),
     };
+    let leeway = Leeway {
+        squash: store.ignores_chown_errors(),
+        plain_whiteouts: store.driver() != DriverName::Overlay,
+    };
     let mut stream = Incoming {
         input,
         blob,
@@ -95,7 +100,7 @@ pub(crate) fn layer_into<R: BufRead>(
         let diff = draft.diff();
         let unpacker = scope.spawn(move || {
             let mut tar = Tar::new(arriving, returned);
-            let info = unpack(Tap::new(&mut tar, recorder), diff)?;
+            let info = unpack(Tap::new(&mut tar, recorder), diff, leeway)?;
             let diff_id = DiffId(Digest::from_sha256(&tar.hash.finalize().into()));
             Ok((info, diff_id, tar.count))
         });

@@ -60,7 +60,8 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    fn of(descriptor: &Descriptor) -> Result<Self> {
+    /// Reads them from a descriptor.
+    pub(crate) fn of(descriptor: &Descriptor) -> Result<Self> {
         Ok(Self { digest: descriptor.digest().to_string().parse()?, size: descriptor.size() })
     }
 }

@@ -17,6 +17,7 @@ pub mod outgoing;
 mod pack;
 mod parallel;
 mod pax;
+pub mod policy;
 pub mod progress;
 pub mod pull;
 pub mod push;

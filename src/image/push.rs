@@ -11,7 +11,6 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -19,8 +18,9 @@ use tokio::task::JoinSet;
 use super::manifest::Blob;
 use super::outgoing::{Form, Original, Outgoing, Part, Ready};
 use super::pack::pack;
+use super::policy::{Signer, SigningOptions};
 use super::progress::{Progress, ProgressEvent};
-use super::registry::{Content, Growing, RegistryOptions, Repository};
+use super::registry::{self, Content, Growing, RegistryOptions, Repository};
 use super::stream::TarStream;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::compression::Compression;
@@ -28,6 +28,7 @@ use crate::spec::digest::{DiffId, Digest};
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::draft::Draft;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 use crate::store::packed::Packed;
 
@@ -43,6 +44,8 @@ pub struct PushOptions {
     pub registry: RegistryOptions,
     /// What it is sent as.
     pub form: Form,
+    /// How it is signed.
+    pub signing: SigningOptions,
 }
 
 /// What a push made.
@@ -89,18 +92,19 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     let context = || format!("cannot push to {to}");
+    // A key that cannot be used is noticed before anything is sent.
+    let signer = Signer::load(&options.signing).context(context)?;
     store.gc_tmp()?;
+    let mut parts = Parts::default();
+    parts.add_image(image);
+    let _pin = store.pin(&parts)?;
     let outgoing = Outgoing::of(store, image, &options.form).context(context)?;
     let sources = sources(store, to)?;
     let mut paths: Vec<String> = sources.values().cloned().collect();
     paths.sort();
     paths.dedup();
     paths.truncate(MAX_SOURCES);
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")?;
+    let runtime = registry::runtime()?;
     let repository =
         Arc::new(Repository::for_push(to, &options.registry, &paths).context(context)?);
     let push = Push { store, repository, sources, progress };
@@ -108,7 +112,11 @@ pub fn push(
     thread::scope(|scope| {
         // Ends when nobody can order any more.
         scope.spawn(move || incoming.iter().for_each(|order| compress(store, order)));
-        runtime.block_on(push.image(outgoing, to, orders)).context(context)
+        runtime.block_on(async {
+            let pushed = push.image(outgoing, to, orders).await.context(context)?;
+            signer.sign(&push.repository, to, &pushed.digest).await.context(context)?;
+            Ok(pushed)
+        })
     })
 }
 

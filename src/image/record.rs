@@ -1,7 +1,7 @@
 //! The last step of every way into the store: the record of an image whose layers are all here.
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::digest::{Digest, ImageId};
+use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::image::ImageConfig;
 use crate::spec::reference::Reference;
 use crate::spec::time;
@@ -41,6 +41,9 @@ pub(crate) fn record(
     let mut size = 0_u64;
     for layer in &document.rootfs.diff_ids {
         match store.layers().info(layer) {
+            Ok(info) if info.squashed && !store.ignores_chown_errors() => {
+                return Err(not_true(layer));
+            }
             Ok(info) => size = size.saturating_add(info.size),
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -70,6 +73,15 @@ pub(crate) fn record(
         builtin: origin.builtin,
     };
     store.images().put(&image, names, &kept)
+}
+
+/// The error for a layer that has lost the owners of its files, where that was not asked for.
+fn not_true(layer: &DiffId) -> Error {
+    Error::new(
+        Kind::Conflict,
+        format!("layer {layer} is here with all files given to one user"),
+    )
+    .hint("remove the images that have it and pull them again: barge rmi IMAGE; or take it as it is: --storage-opt ignore_chown_errors=true")
 }
 
 /// The error for an image of which something was removed as it was made, again and again.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -24,15 +24,6 @@ use crate::store::blob::BlobDraft;
 const CHUNK: usize = 256 << 10;
 /// Blobs that are fetched at once.
 const AT_ONCE: usize = 4;
-
-/// Sets up what talks to registries.
-pub(super) fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")
-}
 
 /// Fetches blobs into drafts: the network in this thread, everything else in others.
 pub(super) fn fetch<'a>(

@@ -1,8 +1,10 @@
 //! Changes to an image's configuration, written as in a Dockerfile: `CMD ["sh"]`, `ENV A=1`.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::image::{Empty, RunConfig};
+use super::duration;
+use super::image::{Empty, Healthcheck, RunConfig};
 use crate::error::{Error, Kind, Result};
 
 /// One change.
@@ -26,6 +28,12 @@ pub enum ImageChange {
     Volume(Vec<String>),
     /// Sets the signal that asks it to stop.
     StopSignal(String),
+    /// Adds an instruction for builds that start from it.
+    OnBuild(String),
+    /// Sets the shell of shell forms.
+    Shell(Vec<String>),
+    /// Sets how its health is probed.
+    Healthcheck(Healthcheck),
 }
 
 impl ImageChange {
@@ -56,6 +64,9 @@ impl ImageChange {
                 config.volumes.extend(paths.iter().map(|path| (path.clone(), Empty)));
             }
             Self::StopSignal(signal) => config.stop_signal = Some(signal.clone()),
+            Self::OnBuild(instruction) => config.on_build.push(instruction.clone()),
+            Self::Shell(words) => config.shell = Some(words.clone()),
+            Self::Healthcheck(check) => config.healthcheck = Some(check.clone()),
         }
     }
 }
@@ -66,7 +77,7 @@ impl FromStr for ImageChange {
     fn from_str(text: &str) -> Result<Self> {
         let invalid = || {
             Error::new(Kind::Invalid, format!("invalid change `{text}`")).hint(
-                "write it as in a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR, and its value",
+                "write it as in a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, SHELL, STOPSIGNAL, USER, VOLUME or WORKDIR, and its value",
             )
         };
         let text = text.trim();
@@ -110,6 +121,9 @@ impl FromStr for ImageChange {
                 .map(Self::Expose),
             "VOLUME" => several().map(Self::Volume),
             "STOPSIGNAL" => one().map(Self::StopSignal),
+            "ONBUILD" => on_build(value).map(Self::OnBuild),
+            "SHELL" => list(value).filter(|words| !words.is_empty()).map(Self::Shell),
+            "HEALTHCHECK" => healthcheck(value).map(Self::Healthcheck),
             _ => None,
         }
         .ok_or_else(invalid)
@@ -119,6 +133,48 @@ impl FromStr for ImageChange {
 /// A JSON list of words is taken as it is; any other text is a line for the shell.
 fn command(text: &str) -> Vec<String> {
     list(text).unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+}
+
+/// Takes an instruction that may be carried out later: not one that carries out others.
+fn on_build(text: &str) -> Option<String> {
+    let (name, rest) = text.split_once(|letter: char| letter.is_ascii_whitespace())?;
+    let allowed = !["ONBUILD", "FROM", "MAINTAINER"].contains(&&*name.to_ascii_uppercase());
+    (allowed && !rest.trim().is_empty()).then(|| text.to_owned())
+}
+
+/// Reads `[--interval=30s …] CMD …`, or `NONE`.
+fn healthcheck(text: &str) -> Option<Healthcheck> {
+    let mut check = Healthcheck::default();
+    let mut rest = text;
+    while rest.starts_with("--") {
+        let (option, behind) = rest.split_once(|letter: char| letter.is_ascii_whitespace())?;
+        let (name, value) = option.split_once('=')?;
+        let time = || {
+            let time: Duration = duration::parse(value).ok()?;
+            i64::try_from(time.as_nanos()).ok()
+        };
+        match name {
+            "--interval" => check.interval = time()?,
+            "--timeout" => check.timeout = time()?,
+            "--start-period" => check.start_period = time()?,
+            "--start-interval" => check.start_interval = time()?,
+            "--retries" => check.retries = value.parse::<u32>().ok()?.into(),
+            _ => return None,
+        }
+        rest = behind.trim_start();
+    }
+    let (name, value) =
+        rest.split_once(|letter: char| letter.is_ascii_whitespace()).unwrap_or((rest, ""));
+    let value = value.trim();
+    check.test = match name.to_ascii_uppercase().as_str() {
+        "NONE" if value.is_empty() => vec!["NONE".to_owned()],
+        "CMD" if !value.is_empty() => match list(value) {
+            Some(words) => std::iter::once("CMD".to_owned()).chain(words).collect(),
+            None => vec!["CMD-SHELL".to_owned(), value.to_owned()],
+        },
+        _ => return None,
+    };
+    Some(check)
 }
 
 fn list(text: &str) -> Option<Vec<String>> {
@@ -181,6 +237,38 @@ mod tests {
             (r#"VOLUME ["/a b"]"#, Some(ImageChange::Volume(list(&["/a b"])))),
             ("VOLUME /a /b", Some(ImageChange::Volume(list(&["/a", "/b"])))),
             ("STOPSIGNAL SIGINT", Some(ImageChange::StopSignal("SIGINT".to_owned()))),
+            ("ONBUILD RUN make", Some(ImageChange::OnBuild("RUN make".to_owned()))),
+            (r#"SHELL ["/bin/bash", "-c"]"#, Some(ImageChange::Shell(list(&["/bin/bash", "-c"])))),
+            (
+                "HEALTHCHECK --interval=5s --retries=2 CMD curl -f localhost",
+                Some(ImageChange::Healthcheck(Healthcheck {
+                    test: list(&["CMD-SHELL", "curl -f localhost"]),
+                    interval: 5_000_000_000,
+                    retries: 2,
+                    ..Healthcheck::default()
+                })),
+            ),
+            (
+                r#"HEALTHCHECK CMD ["true"]"#,
+                Some(ImageChange::Healthcheck(Healthcheck {
+                    test: list(&["CMD", "true"]),
+                    ..Healthcheck::default()
+                })),
+            ),
+            (
+                "HEALTHCHECK NONE",
+                Some(ImageChange::Healthcheck(Healthcheck {
+                    test: list(&["NONE"]),
+                    ..Healthcheck::default()
+                })),
+            ),
+            ("HEALTHCHECK CMD", None),
+            ("HEALTHCHECK --bogus=1 CMD x", None),
+            ("HEALTHCHECK --interval=x CMD x", None),
+            ("ONBUILD ONBUILD RUN x", None),
+            ("ONBUILD FROM x", None),
+            ("ONBUILD", None),
+            ("SHELL sh", None),
             ("EXPOSE 0", None),
             ("EXPOSE x", None),
             ("ENV A", None),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::id::is_hex;
 use crate::error::{Error, Kind};
@@ -113,6 +114,37 @@ digest_of! {
 }
 
 digest_of! {
+    /// The identity of a layer on top of others: what all of them make together.
+    ChainId
+}
+
+impl ChainId {
+    /// Returns the chain of a layer, and of all below it.
+    ///
+    /// The lowest layer's is its own digest, every other one's the digest of the chain below and
+    /// the layer, as the OCI image specification has it.
+    pub fn of(below: Option<&Self>, layer: &DiffId) -> Self {
+        match below {
+            None => Self(layer.0.clone()),
+            Some(below) => {
+                let hash = Sha256::digest(format!("{below} {layer}"));
+                Self(Digest::from_sha256(&hash.into()))
+            }
+        }
+    }
+
+    /// Returns the chains of layers, lowest first: one for each layer with those below it.
+    pub fn all(layers: &[DiffId]) -> Vec<Self> {
+        let mut chains: Vec<Self> = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let chain = Self::of(chains.last(), layer);
+            chains.push(chain);
+        }
+        chains
+    }
+}
+
+digest_of! {
     /// The identity of an image: the digest of its configuration.
     ImageId
 }
@@ -127,6 +159,17 @@ impl ImageId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chains_layers() {
+        let layer = |digit: &str| DiffId(Digest::from_hex(&digit.repeat(64)).unwrap());
+        let chains = ChainId::all(&[layer("a"), layer("b")]);
+        assert_eq!(chains[0].0, layer("a").0);
+        // printf 'sha256:aa… sha256:bb…' | sha256sum
+        let want = "ccd722928bd92476ba1745586fed6e45a102504185ad88cd89e01ff116fd146c";
+        assert_eq!(chains[1].hex(), want);
+        assert!(ChainId::all(&[]).is_empty());
+    }
 
     #[test]
     fn parses_digests() {

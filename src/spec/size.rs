@@ -51,6 +51,16 @@ impl fmt::Display for HumanSize {
     }
 }
 
+/// Writes bytes in powers of 1000 with four significant digits, as in `1.234MB`.
+#[derive(Clone, Copy, Debug)]
+pub struct LongSize(pub u64);
+
+impl fmt::Display for LongSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        scaled(f, self.0, 1000.0, 4, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+    }
+}
+
 /// Writes bytes in powers of 1024 with four significant digits, as in `1.234GiB`.
 #[derive(Clone, Copy, Debug)]
 pub struct BinarySize(pub u64);
@@ -133,6 +143,9 @@ mod tests {
             (4_500_000_000, "4.5GB"),
         ] {
             assert_eq!(HumanSize(bytes).to_string(), want);
+        }
+        for (bytes, want) in [(5_120, "5.12kB"), (2_003_162, "2.003MB"), (0, "0B")] {
+            assert_eq!(LongSize(bytes).to_string(), want);
         }
         for (bytes, want) in [(1023, "1023B"), (1024, "1KiB"), (8_342_183_936, "7.769GiB")] {
             assert_eq!(BinarySize(bytes).to_string(), want);

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::blob::digest_of;
+use super::garbage::Parts;
 use super::lock::Lock;
-use super::roots::Roots;
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
@@ -30,6 +30,13 @@ pub struct Artifact {
     pub digest: Digest,
     /// All its blobs: manifest, configuration, files.
     pub blobs: Vec<Digest>,
+}
+
+impl Artifact {
+    /// Returns all that it consists of.
+    pub fn parts(&self) -> Parts {
+        Parts::of(&[], &self.blobs)
+    }
 }
 
 /// All artifacts of a store.
@@ -149,30 +156,22 @@ impl<'a> Artifacts<'a> {
         Ok((artifact, before))
     }
 
-    /// Removes an artifact's name, and the blobs that nothing else refers to.
+    /// Takes an artifact's name off the record; `false` if it is gone already.
     ///
-    /// The caller holds [`Store::exclusive`]. `false` if it is gone already.
-    pub fn remove(&self, artifact: &Artifact, makers_kept_away: &Lock) -> Result<bool> {
-        let lock = self.lock()?;
+    /// The caller then [frees](Store::free) the [parts](Artifact::parts).
+    pub fn forget(&self, artifact: &Artifact, _makers_kept_away: &Lock) -> Result<bool> {
+        let _lock = self.lock()?;
         if self.named(&artifact.name)?.is_none() {
             return Ok(false);
         }
         let record = self.record(&artifact.name);
         file::remove_file(&record)?;
         file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
-        drop(lock);
-        self.release(artifact, makers_kept_away)?;
         Ok(true)
     }
 
-    /// Removes those blobs of a former artifact that nothing else refers to.
-    pub fn release(&self, artifact: &Artifact, makers_kept_away: &Lock) -> Result<()> {
-        let blobs = artifact.blobs.iter().cloned().collect();
-        self.store.free(&Roots { blobs, ..Roots::default() }, makers_kept_away)
-    }
-
     /// Adds what artifacts refer to.
-    pub(super) fn add_roots(&self, roots: &mut Roots) -> Result<()> {
+    pub(super) fn add_roots(&self, roots: &mut Parts) -> Result<()> {
         roots.blobs.extend(self.list()?.into_iter().flat_map(|artifact| artifact.blobs));
         Ok(())
     }
@@ -208,11 +207,14 @@ mod tests {
             assert_eq!(artifacts.lookup(text).unwrap_err().kind(), kind, "{text}");
         }
         let exclusive = store.exclusive().unwrap();
-        store.images().collect_garbage(&exclusive).unwrap();
-        assert!(artifacts.remove(&one, &exclusive).unwrap());
-        assert!(!artifacts.remove(&one, &exclusive).unwrap());
+        let collect = || store.collect_garbage(&exclusive).unwrap().erase().unwrap();
+        collect();
+        assert!(artifacts.forget(&one, &exclusive).unwrap());
+        assert!(!artifacts.forget(&one, &exclusive).unwrap());
+        collect();
         assert!(store.blobs().exists(&digest));
-        assert!(artifacts.remove(&two, &exclusive).unwrap());
+        assert!(artifacts.forget(&two, &exclusive).unwrap());
+        collect();
         assert!(!store.blobs().exists(&digest));
         drop(exclusive);
         let late =

@@ -46,6 +46,11 @@ impl<'a> Blobs<'a> {
         self.path(digest).exists()
     }
 
+    /// Returns the size of a blob in bytes; 0 if it is not there.
+    pub fn size(&self, digest: &Digest) -> u64 {
+        fs::metadata(self.path(digest)).map_or(0, |metadata| metadata.len())
+    }
+
     /// Opens a blob; `None` if it is not there.
     pub fn open(&self, digest: &Digest) -> Result<Option<File>> {
         match File::open(self.path(digest)) {
@@ -65,7 +70,7 @@ impl<'a> Blobs<'a> {
         };
         if digest_of(&data) != *digest {
             return Err(Error::new(Kind::Internal, format!("{} is damaged", path.display()))
-                .hint("remove the image and pull it again"));
+                .hint("pull or load the image again"));
         }
         Ok(Some(data))
     }
@@ -87,10 +92,10 @@ impl<'a> Blobs<'a> {
         BlobDraft { blobs: *self, draft, hash: Sha256::new(), size: 0, here }
     }
 
-    /// Stores a document that is in memory already.
+    /// Stores a document that is in memory already; one that is there and damaged is replaced.
     pub fn write(&self, data: &[u8]) -> Result<Digest> {
         let digest = digest_of(data);
-        if !self.exists(&digest) {
+        if !fs::read(self.path(&digest)).is_ok_and(|known| known == data) {
             let mut blob = self.begin()?;
             blob.write_all(data).context(|| format!("cannot write blob {digest}"))?;
             blob.draft.file().sync_all().context(|| format!("cannot write blob {digest}"))?;

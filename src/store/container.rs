@@ -196,6 +196,10 @@ impl<'a> Containers<'a> {
         Self { store }
     }
 
+    pub(super) fn store(&self) -> &'a Store {
+        self.store
+    }
+
     /// Returns the durable directory of a container.
     pub fn dir(&self, id: &ContainerId) -> PathBuf {
         self.store.root.join("containers").join(id.as_str())
@@ -279,6 +283,7 @@ impl<'a> Containers<'a> {
 
     fn fill(&self, config: &ContainerConfig, name: &str, dir: &Path) -> Result<()> {
         drop(Lock::exclusive(&dir.join("lock"))?);
+        self.store.make_tree(&config.layers, dir, !config.settings.remove)?;
         file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;
         // Last: a directory without it is not a container.
         if config.settings.remove {

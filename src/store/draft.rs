@@ -27,6 +27,23 @@ pub struct Draft {
     stays: bool,
 }
 
+/// A directory that was taken out of its place, to be erased. It is locked until then, so that it is
+/// erased once; if its holder dies, [`Store::gc_tmp`] goes on.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Gone {
+    path: PathBuf,
+    /// The directory itself; holds the lock.
+    _lock: File,
+}
+
+impl Gone {
+    /// Erases it.
+    pub(super) fn erase(self) -> Result<()> {
+        file::remove_tree(&self.path)
+    }
+}
+
 /// A draft that is complete, and where it belongs.
 #[derive(Debug)]
 pub struct Finished {
@@ -80,22 +97,27 @@ impl Store {
 
     /// Begins a file.
     pub fn draft_file(&self) -> Result<Draft> {
-        self.draft(|path| {
+        self.draft_marked("")
+    }
+
+    /// Begins a file whose name ends with `mark`, for others to know it by.
+    pub(super) fn draft_marked(&self, mark: &str) -> Result<Draft> {
+        self.draft(mark, |path| {
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
         })
     }
 
     /// Begins a directory.
     pub fn draft_dir(&self) -> Result<Draft> {
-        self.draft(|path| {
+        self.draft("", |path| {
             fs::create_dir(path)?;
             File::open(path)
         })
     }
 
-    fn draft(&self, make: impl Fn(&Path) -> std::io::Result<File>) -> Result<Draft> {
+    fn draft(&self, mark: &str, make: impl Fn(&Path) -> std::io::Result<File>) -> Result<Draft> {
         loop {
-            let path = self.tmp().join(random_name()?);
+            let path = self.tmp().join(random_name()? + mark);
             let context = || format!("cannot make {}", path.display());
             let file = match make(&path) {
                 Ok(file) => file,
@@ -179,14 +201,22 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a directory out of its place, whole, and then removes it.
-    pub(super) fn remove_place(&self, place: &Path) -> Result<()> {
-        // Nobody holds a lock on it there: if we die, `gc_tmp` goes on.
-        let gone = self.tmp().join(random_name()?);
-        match fs::rename(place, &gone) {
-            Ok(()) => file::remove_tree(&gone),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).context(|| format!("cannot remove {}", place.display())),
+    /// Takes a directory out of its place, whole; `None` if it is not there.
+    pub(super) fn take_away(&self, place: &Path) -> Result<Option<Gone>> {
+        let context = || format!("cannot remove {}", place.display());
+        let lock = match File::open(place) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).context(context),
+        };
+        // Only who has just put it there may hold its lock, for a moment.
+        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))
+            .context(context)?;
+        let path = self.tmp().join(random_name()?);
+        match fs::rename(place, &path) {
+            Ok(()) => Ok(Some(Gone { path, _lock: lock })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(context),
         }
     }
 }

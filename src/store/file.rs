@@ -2,12 +2,13 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::driver;
 use crate::error::{Context, Result};
 use crate::spec::digest::Digest;
 
@@ -21,6 +22,26 @@ pub fn write_atomic(path: &Path, data: &[u8]) -> Result<()> {
 /// As [`write_atomic`], for what a reboot or a power loss may take back.
 pub fn write_volatile(path: &Path, data: &[u8]) -> Result<()> {
     replace(path, data, false).context(|| format!("cannot write {}", path.display()))
+}
+
+/// As [`write_atomic`], readable for nobody but us at any time; the file need not be one of a store.
+pub fn write_secret(path: &Path, data: &[u8]) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    let temporary = path.with_added_extension("new");
+    // What a crash has left might be readable for others.
+    remove_file(&temporary)?;
+    let mut options = File::options();
+    let created = options.write(true).create_new(true).mode(0o600).open(&temporary);
+    let written = created.and_then(|mut file| {
+        file.write_all(data)?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        // The first failure is what counts.
+        drop(fs::remove_file(&temporary));
+        return Err(error).context(context);
+    }
+    sync_parent(path).context(context)
 }
 
 fn replace(path: &Path, data: &[u8], durable: bool) -> std::io::Result<()> {
@@ -142,6 +163,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 ///
 /// Symbolic links are removed, never followed; directories without permissions are opened up.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    driver::discard(path);
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

@@ -4,7 +4,7 @@
 //! the repository written as `%`. A name is a link of its own, so a look-up reads two files, takes no
 //! lock, and tagging changes one link. Writers hold `images.lock`, for milliseconds.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::container::Builtin;
 use super::lock::Lock;
-use super::roots::Roots;
 use super::{Store, file, registries};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
@@ -66,6 +65,24 @@ pub struct NamedImage {
     pub digests: Vec<Reference>,
 }
 
+/// The names of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Those with tags, sorted.
+    pub tags: Vec<Reference>,
+    /// Those with digests, sorted.
+    pub digests: Vec<Reference>,
+}
+
+/// An image whose record cannot be read.
+#[derive(Debug)]
+pub struct Damaged {
+    /// Its ID.
+    pub id: ImageId,
+    /// What is wrong.
+    pub error: Error,
+}
+
 /// What the removal of an image or a name did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
@@ -104,7 +121,13 @@ impl<'a> Images<'a> {
 
     /// Reads an image; `None` if there is none with this ID.
     pub fn get(&self, id: &ImageId) -> Result<Option<Image>> {
-        file::read_json(&self.record(id))
+        file::read_json(&self.record(id)).map_err(|error| match error.kind() {
+            Kind::Invalid => error.hint(format!(
+                "pull or load the image again, or remove it: barge rmi {}",
+                id.short()
+            )),
+            _ => error,
+        })
     }
 
     /// Reads the image that a complete name leads to.
@@ -174,43 +197,6 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// Removes layers and blobs that no image refers to: pulls that failed have left them for the next.
-    pub fn collect_garbage(&self, _makers_kept_away: &Lock) -> Result<()> {
-        let Roots { layers, blobs } = self.store.roots()?;
-        let hexes = |dir: PathBuf| -> Result<Vec<Digest>> {
-            let context = || format!("cannot list {}", dir.display());
-            let mut found = Vec::new();
-            for entry in fs::read_dir(&dir).context(context)? {
-                let name = entry.context(context)?.file_name();
-                found.extend(name.to_str().and_then(|name| Digest::from_hex(name).ok()));
-            }
-            Ok(found)
-        };
-        for layer in hexes(self.store.root.join("layers"))?.into_iter().map(DiffId) {
-            if !layers.contains(&layer) {
-                self.store.layers().remove(&layer)?;
-            }
-        }
-        for blob in hexes(self.store.root.join("blobs/sha256"))? {
-            if !blobs.contains(&blob) {
-                self.store.blobs().remove(&blob)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds what images refer to.
-    pub(super) fn add_roots(&self, roots: &mut Roots) -> Result<()> {
-        for id in self.ids()? {
-            if let Some(image) = self.get(&id)? {
-                roots.layers.extend(image.layers);
-                roots.blobs.extend(image.blobs);
-            }
-            roots.blobs.insert(id.0);
-        }
-        Ok(())
-    }
-
     /// As [`find`](Self::find); a missing image is an error.
     pub fn lookup(&self, text: &str) -> Result<Image> {
         self.find(text)?.ok_or_else(|| not_known(text))
@@ -230,9 +216,9 @@ impl<'a> Images<'a> {
         Ok(ids)
     }
 
-    /// Reads all names, in order.
-    pub(super) fn names(&self) -> Result<BTreeMap<Reference, ImageId>> {
-        let mut names = BTreeMap::new();
+    /// Reads the names of all images.
+    pub fn all_names(&self) -> Result<HashMap<ImageId, Names>> {
+        let mut names: HashMap<ImageId, Names> = HashMap::new();
         let refs = self.refs();
         let repositories = match fs::read_dir(&refs) {
             Ok(entries) => entries,
@@ -249,48 +235,67 @@ impl<'a> Images<'a> {
                 // Others are links that are just being made.
                 let Ok(name) = Reference::stored(&name, &tag.to_string_lossy()) else { continue };
                 if let Some(id) = self.target(&name)? {
-                    names.insert(name, id);
+                    names.entry(id).or_default().add(name);
                 }
             }
+        }
+        for names in names.values_mut() {
+            names.tags.sort_unstable();
+            names.digests.sort_unstable();
         }
         Ok(names)
     }
 
-    /// Reads all images with their names, the newest first.
-    pub fn list(&self) -> Result<Vec<NamedImage>> {
-        let mut images = Vec::new();
+    /// Reads all images, in no order; also returns what is wrong with records that are damaged.
+    pub fn read_all(&self) -> Result<(Vec<Image>, Vec<Damaged>)> {
+        let (mut images, mut damaged) = (Vec::new(), Vec::new());
         for id in self.ids()? {
-            // Removed as we look.
-            let Some(image) = self.get(&id)? else { continue };
-            images.push(NamedImage { image, names: Vec::new(), digests: Vec::new() });
-        }
-        for (name, id) in self.names()? {
-            if let Some(image) = images.iter_mut().find(|named| named.image.id == id) {
-                image.add(name);
+            match self.get(&id) {
+                Ok(Some(image)) => images.push(image),
+                // Removed as we look.
+                Ok(None) => {}
+                Err(error) => damaged.push(Damaged { id, error }),
             }
         }
+        Ok((images, damaged))
+    }
+
+    /// Counts the images.
+    pub fn count(&self) -> Result<usize> {
+        Ok(self.ids()?.len())
+    }
+
+    /// Reads all images with their names, the newest first; those that are damaged are left out.
+    pub fn list(&self) -> Result<Vec<NamedImage>> {
+        Ok(self.list_all()?.0)
+    }
+
+    /// As [`list`](Self::list); also returns what is wrong with records that are damaged.
+    pub fn list_all(&self) -> Result<(Vec<NamedImage>, Vec<Damaged>)> {
+        let (images, damaged) = self.read_all()?;
+        let mut names = self.all_names()?;
+        let named = |image: Image| {
+            let Names { tags, digests } = names.remove(&image.id).unwrap_or_default();
+            NamedImage { image, names: tags, digests }
+        };
+        let mut images: Vec<NamedImage> = images.into_iter().map(named).collect();
         images.sort_by(|a, b| {
             b.image.created.cmp(&a.image.created).then_with(|| a.image.id.cmp(&b.image.id))
         });
-        Ok(images)
+        Ok((images, damaged))
     }
 
     /// Adds an image's names to it.
     pub fn with_names(&self, image: Image) -> Result<NamedImage> {
-        let mut named = NamedImage { image, names: Vec::new(), digests: Vec::new() };
-        for (name, id) in self.names()? {
-            if id == named.image.id {
-                named.add(name);
-            }
-        }
-        Ok(named)
+        let Names { tags, digests } = self.all_names()?.remove(&image.id).unwrap_or_default();
+        Ok(NamedImage { image, names: tags, digests })
     }
 
     /// Reads an image's configuration document.
     pub fn config(&self, id: &ImageId) -> Result<ImageConfig> {
         let data = self.store.blobs().read(&id.0)?.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("the configuration of image {id} is missing"))
-                .hint("remove the image and pull it again")
+                .hint("pull or load the image again")
         })?;
         serde_json::from_slice(&data)
             .context(|| format!("the configuration of image {id} is damaged"))
@@ -314,7 +319,8 @@ impl<'a> Images<'a> {
             return Ok(None);
         }
         let mut record = image.clone();
-        if let Some(old) = self.get(&image.id)? {
+        // One that is damaged is replaced.
+        if let Ok(Some(old)) = self.get(&image.id) {
             // The same image by another way: what either way brought is kept.
             record.manifest_digest = record.manifest_digest.or(old.manifest_digest);
             record.blobs.extend(old.blobs);
@@ -378,14 +384,18 @@ impl<'a> Images<'a> {
         Ok(true)
     }
 
-    /// Removes an image, its names, and the layers and blobs that no other image has.
+    /// Takes an image and its names off the record; `names` are all that it has.
     ///
-    /// The caller holds [`Store::exclusive`] and has made sure that no container uses the image.
-    pub fn remove(&self, id: &ImageId, makers_kept_away: &Lock) -> Result<Vec<Removal>> {
-        let lock = self.lock()?;
-        let named = self.with_names(self.get(id)?.ok_or_else(|| not_known(id.hex()))?)?;
+    /// The caller makes sure that nobody uses it, and then [frees](Store::free) what it consisted of.
+    pub fn forget(
+        &self,
+        id: &ImageId,
+        names: Names,
+        _makers_kept_away: &Lock,
+    ) -> Result<Vec<Removal>> {
+        let _lock = self.lock()?;
         let mut done = Vec::new();
-        for name in named.names.into_iter().chain(named.digests) {
+        for name in names.tags.into_iter().chain(names.digests) {
             self.remove_link(&name)?;
             done.push(Removal::Untagged(name));
         }
@@ -393,21 +403,13 @@ impl<'a> Images<'a> {
         file::remove_file(&record)?;
         file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
         done.push(Removal::Deleted(id.clone()));
-
-        drop(lock);
-        let mut own = Roots {
-            layers: named.image.layers.into_iter().collect(),
-            blobs: named.image.blobs.into_iter().collect(),
-        };
-        own.blobs.insert(id.0.clone());
-        self.store.free(&own, makers_kept_away)?;
         Ok(done)
     }
 }
 
-impl NamedImage {
-    pub(super) fn add(&mut self, name: Reference) {
-        if name.digest().is_some() { self.digests.push(name) } else { self.names.push(name) }
+impl Names {
+    fn add(&mut self, name: Reference) {
+        if name.digest().is_some() { self.digests.push(name) } else { self.tags.push(name) }
     }
 }
 
@@ -417,17 +419,17 @@ pub fn not_known(text: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::store::layer::LayerInfo;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    pub(in crate::store) fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("root"), &dir.path().join("run")).unwrap();
         (dir, store)
     }
 
-    fn layer(store: &Store, digit: char) -> DiffId {
+    pub(in crate::store) fn layer(store: &Store, digit: char) -> DiffId {
         let id = DiffId(Digest::from_hex(&String::from(digit).repeat(64)).unwrap());
         let draft = store.layers().begin().unwrap();
         fs::write(draft.diff().join("file"), "x").unwrap();
@@ -435,7 +437,7 @@ mod tests {
         id
     }
 
-    fn image(store: &Store, text: &str, layers: &[&DiffId]) -> Image {
+    pub(in crate::store) fn image(store: &Store, text: &str, layers: &[&DiffId]) -> Image {
         let id = store.blobs().write(text.as_bytes()).unwrap();
         Image {
             id: ImageId(id.clone()),
@@ -452,7 +454,7 @@ mod tests {
         }
     }
 
-    fn put(store: &Store, image: &Image, names: &[&str]) {
+    pub(in crate::store) fn put(store: &Store, image: &Image, names: &[&str]) {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().unwrap()).collect();
         assert!(store.images().put(image, &names, &store.shared().unwrap()).unwrap().is_some());
     }
@@ -492,31 +494,5 @@ mod tests {
         let names: Vec<_> = named.names.iter().map(Reference::familiar).collect();
         assert_eq!(names, ["x:latest", "localhost/x:2", "localhost/y:latest"]);
         assert_eq!(store.images().list().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn removes_only_what_nobody_else_has() {
-        let (_dir, store) = store();
-        let (shared, own) = (layer(&store, 'a'), layer(&store, 'b'));
-        let one = image(&store, "{}", &[&shared, &own]);
-        let two = image(&store, "{ }", &[&shared]);
-        put(&store, &one, &["x"]);
-        put(&store, &two, &["y"]);
-        let gone = store.images().remove(&one.id, &store.exclusive().unwrap()).unwrap();
-        assert_eq!(
-            gone,
-            [Removal::Untagged("x".parse().unwrap()), Removal::Deleted(one.id.clone())]
-        );
-        assert!(store.layers().exists(&shared));
-        assert!(!store.layers().exists(&own));
-        assert!(!store.blobs().exists(&one.id.0));
-        assert!(store.images().find("x").unwrap().is_none());
-        assert!(fs::read_dir(store.root.join("tmp")).unwrap().next().is_none());
-        // An image whose layer is gone is not recorded.
-        let late = store.images().put(&one, &[], &store.shared().unwrap()).unwrap();
-        assert!(late.is_none());
-        assert!(store.images().untag(&"y".parse().unwrap()).unwrap());
-        assert!(!store.images().untag(&"y".parse().unwrap()).unwrap());
-        assert_eq!(store.images().list().unwrap()[0].names.len(), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::{Draft, Finished};
+use super::draft::{Draft, Finished, Gone};
 use super::{Store, file};
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::DiffId;
@@ -16,6 +16,9 @@ use crate::spec::digest::DiffId;
 pub struct LayerInfo {
     /// Bytes of its files.
     pub size: u64,
+    /// Whether files of other users were given to the one who unpacked it: it is not what was packed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub squashed: bool,
     /// What could not be unpacked as it was packed, in sentences for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -49,16 +52,17 @@ impl<'a> Layers<'a> {
         self.dir(id).join("diff")
     }
 
-    /// Tells whether a layer is there.
+    /// Tells whether a layer is there, as far as a glance can tell.
     pub fn exists(&self, id: &DiffId) -> bool {
-        self.dir(id).exists()
+        let dir = self.dir(id);
+        dir.join("diff").is_dir() && dir.join("layer.json").exists()
     }
 
     /// Returns what is known about a layer.
     pub fn info(&self, id: &DiffId) -> Result<LayerInfo> {
         file::read_json(&self.dir(id).join("layer.json"))?.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("layer {id} is missing"))
-                .hint("remove the image and pull it again")
+                .hint("pull or load the image again")
         })
     }
 
@@ -73,9 +77,21 @@ impl<'a> Layers<'a> {
         Ok(LayerDraft { layers: *self, draft, diff })
     }
 
-    /// Removes a layer; one that is not there is fine.
-    pub(super) fn remove(&self, id: &DiffId) -> Result<()> {
-        self.store.remove_place(&self.dir(id))
+    /// Moves a layer aside; `None` if it is not there.
+    pub(super) fn take_away(&self, id: &DiffId) -> Result<Option<Gone>> {
+        self.store.take_away(&self.dir(id))
+    }
+
+    /// Makes room for a layer whose directory is there, but not whole: somebody has deleted a part.
+    fn clear_damaged(&self, id: &DiffId) -> Result<()> {
+        if self.exists(id) || !self.dir(id).exists() {
+            return Ok(());
+        }
+        let lock = self.store.images().lock()?;
+        // Another maker may have put a whole one there meanwhile.
+        let damaged = if self.exists(id) { None } else { self.take_away(id)? };
+        drop(lock);
+        damaged.map_or(Ok(()), Gone::erase)
     }
 }
 
@@ -88,6 +104,7 @@ impl LayerDraft<'_> {
     /// Declares it complete.
     pub fn finish(self, id: &DiffId, info: &LayerInfo) -> Result<Finished> {
         file::write_json_volatile(&self.draft.path().join("layer.json"), info)?;
+        self.layers.clear_damaged(id)?;
         let place = self.layers.dir(id);
         Ok(self.draft.finish(place))
     }

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::image::{Image, NamedImage, Removal, not_known};
+use super::garbage::Parts;
+use super::image::{Image, NamedImage, Names, Removal, not_known};
 use super::lock::Lock;
-use super::roots::Roots;
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
@@ -49,6 +49,14 @@ pub struct Member {
     /// Where the rest can be had, with the digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Reference>,
+}
+
+impl Member {
+    /// Adds what it has here.
+    pub fn add_to(&self, parts: &mut Parts) {
+        parts.layers.extend(self.layers.iter().cloned());
+        parts.blobs.extend(self.blobs.iter().cloned());
+    }
 }
 
 impl List {
@@ -94,6 +102,13 @@ impl List {
             return Err(no_member(digest));
         }
         Ok(self.members.remove(digest).unwrap_or_default())
+    }
+
+    /// Returns all that its members have here.
+    pub fn parts(&self) -> Parts {
+        let mut parts = Parts::default();
+        self.members.values().for_each(|member| member.add_to(&mut parts));
+        parts
     }
 
     /// Returns it as listings of images show it.
@@ -197,19 +212,15 @@ impl<'a> Lists<'a> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut lists = BTreeMap::new();
+        let mut all_names = self.store.images().all_names()?;
+        let mut lists = Vec::new();
         for id in ids {
             // Removed as we look.
             let Some(list) = self.get(&id)? else { continue };
-            let image = list.as_image()?;
-            lists.insert(id, NamedImage { image, names: Vec::new(), digests: Vec::new() });
+            let Names { tags, digests } = all_names.remove(&id).unwrap_or_default();
+            lists.push(NamedImage { image: list.as_image()?, names: tags, digests });
         }
-        for (name, id) in self.store.images().names()? {
-            if let Some(list) = lists.get_mut(&id) {
-                list.add(name);
-            }
-        }
-        Ok(lists.into_values().collect())
+        Ok(lists)
     }
 
     /// Adds a list's names to it, as if it were an image.
@@ -273,16 +284,19 @@ impl<'a> Lists<'a> {
         images.set_link(name, id)
     }
 
-    /// Removes a list, its names, and what it alone kept.
+    /// Takes a list and its names off the record; `names` are all that it has.
     ///
-    /// The caller holds [`Store::exclusive`].
-    pub fn remove(&self, id: &ImageId, makers_kept_away: &Lock) -> Result<Vec<Removal>> {
+    /// The caller then [frees](Store::free) the [parts](List::parts).
+    pub fn forget(
+        &self,
+        id: &ImageId,
+        names: Names,
+        _makers_kept_away: &Lock,
+    ) -> Result<Vec<Removal>> {
         let images = self.store.images();
-        let lock = images.lock()?;
-        let list = self.get(id)?.ok_or_else(|| not_known(id.hex()))?;
-        let named = self.with_names(&list)?;
+        let _lock = images.lock()?;
         let mut done = Vec::new();
-        for name in named.names.into_iter().chain(named.digests) {
+        for name in names.tags.into_iter().chain(names.digests) {
             images.remove_link(&name)?;
             done.push(Removal::Untagged(name));
         }
@@ -290,33 +304,14 @@ impl<'a> Lists<'a> {
         file::remove_file(&record)?;
         file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
         done.push(Removal::Deleted(id.clone()));
-        drop(lock);
-        self.release(list.members.into_values(), makers_kept_away)?;
         Ok(done)
     }
 
-    /// Removes what members that were taken out of a list alone kept.
-    pub fn release(
-        &self,
-        members: impl IntoIterator<Item = Member>,
-        makers_kept_away: &Lock,
-    ) -> Result<()> {
-        let mut kept = Roots::default();
-        for member in members {
-            kept.layers.extend(member.layers);
-            kept.blobs.extend(member.blobs);
-        }
-        self.store.free(&kept, makers_kept_away)
-    }
-
     /// Adds what lists refer to.
-    pub(super) fn add_roots(&self, roots: &mut Roots) -> Result<()> {
+    pub(super) fn add_roots(&self, roots: &mut Parts) -> Result<()> {
         for id in self.ids()? {
             let Some(list) = self.get(&id)? else { continue };
-            for member in list.members.into_values() {
-                roots.layers.extend(member.layers);
-                roots.blobs.extend(member.blobs);
-            }
+            list.members.values().for_each(|member| member.add_to(roots));
         }
         Ok(())
     }
@@ -366,12 +361,15 @@ mod tests {
         assert_eq!(changed.index.manifests.len(), 1, "the same member is there once");
         drop(shared);
         let exclusive = store.exclusive().unwrap();
-        store.images().collect_garbage(&exclusive).unwrap();
+        let collect = || store.collect_garbage(&exclusive).unwrap().erase().unwrap();
+        collect();
         assert!(store.blobs().exists(&digest) && !store.blobs().exists(&loose));
         assert_eq!(lists.list().unwrap()[0].names, std::slice::from_ref(&name));
         assert_eq!(lists.lookup("all").unwrap(), changed);
         assert_eq!(lists.lookup(&list.id.hex()[..12]).unwrap(), changed);
-        let gone = lists.remove(&list.id, &exclusive).unwrap();
+        let names = Names { tags: vec![name.clone()], digests: Vec::new() };
+        let gone = lists.forget(&list.id, names, &exclusive).unwrap();
+        collect();
         assert_eq!(gone, [Removal::Untagged(name), Removal::Deleted(list.id)]);
         assert!(!store.blobs().exists(&digest));
         assert!(lists.find("all").unwrap().is_none());

@@ -6,6 +6,7 @@
 //! ├── lock                         shared: objects are being made; exclusive: garbage is collected
 //! ├── blobs/sha256/HEX             manifests, configs and compressed layers as they came
 //! ├── partial/HEX                  first bytes of a blob; locked by who downloads it
+//! ├── driver                       how root file systems of containers are made
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
 //! │   ├── packed.json              the blob that it came as, others that it was compressed to
@@ -22,11 +23,15 @@
 //! │   ├── state.json               what is so
 //! │   ├── lock                     held by who changes it
 //! │   ├── log, log.1, …            its output, the newest first
-//! │   ├── upper/ work/             its own files, overlay's scratch space
+//! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
+//! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
+//! ├── chains/HEX/root/             driver btrfs: layers put together, named by their chain ID
+//! ├── chains.lock                  held while one is made
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
-//! └── tmp/NAME/                    things being made; dead if their lock can be taken
+//! └── tmp/NAME/                    things being made or erased; dead if their lock can be taken
+//!     └── NAME.pin                 what somebody makes an image of
 //! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
@@ -34,6 +39,8 @@
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
 //! ├── endpoints/HEX.json           how a container is connected
+//! ├── mounts/HEX/                  an image whose files are seen; `engine::images::mount` draws it
+//! ├── mounts.lock                  held while images are mounted or unmounted
 //! ├── userns/PID                   without root: a process that is in the user namespace of all
 //! └── userns.lock                  held while it is entered
 //! ```
@@ -44,7 +51,9 @@ pub mod artifact;
 pub mod blob;
 pub mod container;
 pub mod draft;
+pub mod driver;
 pub mod file;
+pub mod garbage;
 pub mod image;
 pub mod layer;
 pub mod lease;
@@ -53,11 +62,11 @@ pub mod lock;
 pub mod packed;
 pub mod partial;
 pub mod registries;
-mod roots;
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::storage::{DriverName, StorageOptions};
 
 /// The version of the layout above; a store of another version is refused.
 const FORMAT: &str = "1";
@@ -67,12 +76,45 @@ const FORMAT: &str = "1";
 pub struct Store {
     root: PathBuf,
     runroot: PathBuf,
+    driver: DriverName,
+    ignores_chown_errors: bool,
 }
 
 impl Store {
-    /// Opens the store, and makes it if it is not there.
+    /// Opens the store, and makes it if it is not there: for overlay, without a look at the machine.
     pub fn open(root: &Path, runroot: &Path) -> Result<Self> {
-        let store = Self { root: root.to_owned(), runroot: runroot.to_owned() };
+        let overlay = |_: &Self| Ok(Some(driver::Choice::default()));
+        Self::open_or_make(root, runroot, overlay).map(|(store, _)| store)
+    }
+
+    /// Opens the store as it is asked for, and makes it if it is not there. Returns what the user should
+    /// know about the driver that was chosen for a new one.
+    pub fn open_with(
+        root: &Path,
+        runroot: &Path,
+        options: &StorageOptions,
+    ) -> Result<(Self, Option<String>)> {
+        let choose = |store: &Self| driver::choose(store, options.driver);
+        let (mut store, warning) = Self::open_or_make(root, runroot, choose)?;
+        store.ignores_chown_errors = options.ignore_chown_errors;
+        if let Some(asked) = options.driver {
+            store.change_driver(asked)?;
+        }
+        Ok((store, warning))
+    }
+
+    fn open_or_make(
+        root: &Path,
+        runroot: &Path,
+        choose: impl FnOnce(&Self) -> Result<Option<driver::Choice>>,
+    ) -> Result<(Self, Option<String>)> {
+        let mut store = Self {
+            root: root.to_owned(),
+            runroot: runroot.to_owned(),
+            driver: DriverName::default(),
+            ignores_chown_errors: false,
+        };
+        let mut warning = None;
         let format = root.join("format");
         match std::fs::read_to_string(&format) {
             Ok(text) if text.trim_end() == FORMAT => {}
@@ -87,16 +129,26 @@ impl Store {
                 )
                 .hint("use the barge that made it, or another store with --root"));
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => store.create(&format)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                warning = store.create(&format, choose)?;
+            }
             Err(error) => {
                 return Err(error).context(|| format!("cannot read {}", format.display()));
             }
         }
         file::create_dirs(&runroot.join("containers"), 0o700)?;
-        Ok(store)
+        // One of an earlier version has no record, and overlay.
+        store.driver = driver::recorded(root)?.unwrap_or_default();
+        Ok((store, warning))
     }
 
-    fn create(&self, format: &Path) -> Result<()> {
+    /// Makes the directories, and lets the driver be chosen: as long as there is no telling, the next
+    /// command goes on.
+    fn create(
+        &self,
+        format: &Path,
+        choose: impl FnOnce(&Self) -> Result<Option<driver::Choice>>,
+    ) -> Result<Option<String>> {
         for name in ["blobs/sha256", "layers", "images", "refs", "containers", "names", "tmp"] {
             file::create_dirs(&self.root.join(name), 0o700)?;
         }
@@ -105,7 +157,18 @@ impl Store {
         // Whoever could pass here could run the set-user-ID programs of images, on the host. The
         // containers' own users need not: overlay reaches the layers with the rights of who mounts.
         file::set_mode(&self.root, 0o700)?;
-        file::write_atomic(format, FORMAT.as_bytes())
+        if format.exists() {
+            return Ok(None);
+        }
+        let Some(choice) = choose(self)? else { return Ok(None) };
+        self.record_driver(choice.driver)?;
+        file::write_atomic(format, FORMAT.as_bytes())?;
+        Ok(choice.warning)
+    }
+
+    /// Tells whether files whose owner this user cannot name are given to the user.
+    pub fn ignores_chown_errors(&self) -> bool {
+        self.ignores_chown_errors
     }
 
     /// Returns the durable directory.

@@ -7,6 +7,7 @@
 
 pub mod arch;
 pub mod bpf;
+pub mod btrfs;
 pub mod check;
 pub mod clone;
 pub mod command;

@@ -15,12 +15,20 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A tar stream in the making. Names are written as they are, however hostile.
-pub(crate) struct Tar(Builder<Vec<u8>>);
+pub(crate) struct Tar {
+    builder: Builder<Vec<u8>>,
+    owner: (u64, u64),
+}
 
 impl Tar {
     /// Begins an empty stream.
     pub(crate) fn new() -> Self {
-        Self(Builder::new(Vec::new()))
+        Self { builder: Builder::new(Vec::new()), owner: (0, 0) }
+    }
+
+    /// Gives what is added from now on to a user and a group.
+    pub(crate) fn owned_by(self, uid: u64, gid: u64) -> Self {
+        Self { owner: (uid, gid), ..self }
     }
 
     /// Adds a file.
@@ -54,8 +62,8 @@ impl Tar {
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
+        header.set_uid(self.owner.0);
+        header.set_gid(self.owner.1);
         header.set_mtime(1_700_000_000);
         header.set_size(content.len() as u64);
         // Past the library's checks: hostile names are the point.
@@ -64,13 +72,13 @@ impl Tar {
         fields.name[..name.len()].copy_from_slice(name.as_bytes());
         fields.linkname[..target.len()].copy_from_slice(target.as_bytes());
         header.set_cksum();
-        self.0.append(&header, content).expect("memory takes it");
+        self.builder.append(&header, content).expect("memory takes it");
         self
     }
 
     /// Ends the stream.
     pub(crate) fn bytes(self) -> Vec<u8> {
-        self.0.into_inner().expect("memory takes it")
+        self.builder.into_inner().expect("memory takes it")
     }
 }
 

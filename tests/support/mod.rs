@@ -3,6 +3,7 @@
 
 pub(crate) mod barge;
 pub(crate) mod fixture;
+pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod leaks;
 pub(crate) mod needs;

@@ -1,12 +1,16 @@
 //! A container, as Docker's `inspect` shows it.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Map, Value, json};
 
 use super::{host_config, network};
 use crate::spec::mount::{Mount, MountSource};
+use crate::spec::storage::DriverName;
 use crate::spec::time;
 use crate::store::Store;
 use crate::store::container::{Container, ContainerConfig, ContainerState, Status};
+use crate::store::driver::Tree;
 
 /// What Docker shows for a time that has not come.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -18,6 +22,10 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
     let dir = containers.dir(&config.id);
     let run_dir = containers.run_dir(&config.id);
     let file = |name: &str| run_dir.join(name).display().to_string();
+    let (driver, data) = match containers.tree(config) {
+        Tree::Layers(layers) => (DriverName::Overlay, overlay(&dir, &layers)),
+        Tree::Whole(_) => (store.driver(), Value::Null),
+    };
     json!({
         "Id": config.id,
         "Created": time::rfc3339_short(config.created),
@@ -32,20 +40,23 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "LogPath": dir.join("log").display().to_string(),
         "Name": state.name,
         "RestartCount": state.restarts,
-        "Driver": "overlay",
+        "Driver": driver.as_str(),
         "Platform": "linux",
         "ExecIDs": [],
         "HostConfig": host_config::document(&config.settings),
-        "GraphDriver": {
-            "Name": "overlay",
-            "Data": {
-                "UpperDir": dir.join("upper").display().to_string(),
-                "WorkDir": dir.join("work").display().to_string(),
-            },
-        },
+        "GraphDriver": { "Name": driver.as_str(), "Data": data },
         "Mounts": config.settings.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": config_document(config),
         "NetworkSettings": network::document(config, state),
+    })
+}
+
+fn overlay(dir: &Path, layers: &[PathBuf]) -> Value {
+    let lower: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
+    json!({
+        "LowerDir": lower.join(":"),
+        "UpperDir": dir.join("upper").display().to_string(),
+        "WorkDir": dir.join("work").display().to_string(),
     })
 }
 

@@ -25,7 +25,9 @@ fn free(store: &Store, before: Option<&Artifact>) -> Result<()> {
     // If objects are being made right now, the next collection of garbage does it.
     match (before, store.try_exclusive()?) {
         (Some(before), Some(makers_kept_away)) => {
-            store.artifacts().release(before, &makers_kept_away)
+            let garbage = store.free(&before.parts(), &makers_kept_away)?;
+            drop(makers_kept_away);
+            garbage.erase().map(drop)
         }
         _ => Ok(()),
     }

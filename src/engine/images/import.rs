@@ -4,18 +4,32 @@ use std::io::BufRead;
 
 use super::{ImportOptions, Progress};
 use crate::error::Result;
+use crate::image::registry::WebFile;
 use crate::store::Store;
 use crate::store::image::Image;
+
+/// Where the archive of a root file system comes from.
+pub enum ImportSource<'a> {
+    /// A file or a pipe.
+    Stream(Box<dyn BufRead + 'a>),
+    /// An address that begins with `http://` or `https://`.
+    Url(&'a str),
+}
 
 /// Makes an image of one layer from a tar archive, compressed or not.
 pub fn import(
     store: &Store,
-    input: impl BufRead,
+    source: ImportSource<'_>,
     options: &ImportOptions,
     progress: &dyn Progress,
 ) -> Result<Image> {
     if let Some(name) = &options.name {
         super::tag::check_new_name(name)?;
     }
-    crate::image::import::import(store, input, options, progress)
+    let import = |input| crate::image::import::import(store, input, options, progress);
+    match source {
+        ImportSource::Stream(stream) => import(stream),
+        ImportSource::Url(url) => import(Box::new(WebFile::open(url)?)),
+    }
+    .inspect_err(|error| super::free_space(store, error))
 }

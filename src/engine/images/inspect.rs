@@ -1,7 +1,13 @@
 //! `image inspect`: all that is known of an image.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
 use crate::error::{Error, Kind, Result};
 use crate::spec::image::ImageConfig;
+use crate::spec::storage::DriverName;
 use crate::store::Store;
 use crate::store::image::NamedImage;
 
@@ -12,13 +18,42 @@ pub struct Inspection {
     pub named: NamedImage,
     /// Its configuration document.
     pub config: ImageConfig,
+    /// What its manifest says, if it came with one.
+    pub manifest: ManifestFacts,
+    /// How the layers are stored.
+    pub driver: DriverName,
+    /// Directories of its layers, the uppermost first.
+    pub layers: Vec<PathBuf>,
+}
+
+/// What a manifest says besides what the image consists of.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ManifestFacts {
+    /// Its type; OCI's own if it says none.
+    pub media_type: Option<String>,
+    /// Remarks.
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Finds an image and reads all of it.
 pub fn inspect(store: &Store, name: &str) -> Result<Inspection> {
     let image = store.images().lookup(name).map_err(|error| elsewhere(store, name, error))?;
     let config = store.images().config(&image.id)?;
-    Ok(Inspection { named: store.images().with_names(image)?, config })
+    let document = match &image.manifest_digest {
+        Some(digest) => store.blobs().read(digest)?,
+        None => None,
+    };
+    // It was understood when the image came.
+    let manifest = document.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let layers = image.layers.iter().rev().map(|layer| store.layers().path(layer)).collect();
+    Ok(Inspection {
+        named: store.images().with_names(image)?,
+        config,
+        manifest,
+        driver: store.driver(),
+        layers,
+    })
 }
 
 /// Says where to look for what is no image.

@@ -1,31 +1,51 @@
 //! What users do with images: one verb a file.
 
+mod diff;
+mod filter;
 mod history;
 mod import;
 mod inspect;
 mod list;
 mod load;
+mod login;
+mod merged;
+mod mount;
+mod prune;
 mod pull;
 mod push;
 mod remove;
 mod save;
+mod scp;
 mod tag;
+mod tree;
 
+pub use diff::{Change, ChangeKind, diff};
 pub use history::{HistoryEntry, history};
-pub use import::import;
-pub use inspect::{Inspection, inspect};
-pub use list::{exists, list};
+pub use import::{ImportSource, import};
+pub use inspect::{Inspection, ManifestFacts, inspect};
+pub(super) use list::usage;
+pub use list::{ListOptions, Listing, Usage, exists, list};
 pub use load::load;
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
+pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
+pub use prune::{PruneOptions, prune};
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::{push, push_all_tags};
-pub use remove::{remove, users};
+pub(super) use remove::Batch;
+pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use save::save;
+pub use scp::scp;
 pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
+pub use tree::{LayerNode, Tree, tree};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
 pub use crate::image::outgoing::Form;
+pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
@@ -36,9 +56,17 @@ pub use crate::image::save::{SaveFormat, SaveTarget};
 /// After any other failure it stays, and the next try goes on from there.
 fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
     if error.is_full_disk() {
-        let lock = store.try_exclusive();
+        let freed = store.try_exclusive().and_then(|lock| match lock {
+            Some(lock) => {
+                let garbage = store.collect_garbage(&lock)?;
+                drop(lock);
+                garbage.erase()
+            }
+            // Others are making something; it is not to be waited for.
+            None => Ok(0),
+        });
         // The failure to report is the first one.
         drop(store.remove_partials());
-        drop(lock.map(|lock| lock.map(|lock| store.images().collect_garbage(&lock))));
+        drop(freed);
     }
 }

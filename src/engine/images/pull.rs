@@ -77,7 +77,17 @@ pub fn pull_named(
     if let Some((image, name)) = crate::image::builtin::ensure(store, name)? {
         return Ok((image, name.to_string()));
     }
-    let here = store.images().find_named(name)?.filter(|(image, _)| is_wanted(image, options));
+    let here = match store.images().find_named(name) {
+        Ok(found) => found.filter(|(image, _)| is_wanted(image, options)),
+        // A record that is damaged is mended by a pull. What is no name is found to be none below.
+        Err(error)
+            if error.kind() == Kind::Invalid
+                && matches!(options.policy, PullPolicy::Always | PullPolicy::Newer) =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let local = |(image, reference): (Image, Option<Reference>)| {
         let name = reference.map_or_else(|| image.id.hex().to_owned(), |name| name.to_string());
         (image, name)

@@ -14,7 +14,6 @@ pub use create::{CreateOptions, create};
 pub use inspect::{Inspection, inspect};
 pub(super) use instance::{ensure, here};
 pub use push::push;
-pub(super) use remove::remove_name;
 pub use remove::{exists, remove, remove_member};
 
 pub use crate::image::list::{ListPushOptions, Words};

@@ -29,7 +29,7 @@ pub fn push(
     };
     let pushed = crate::image::list::push(store, &list, &to, options, progress)?;
     if then_remove {
-        store.lists().remove(&list.id, &store.exclusive()?)?;
+        super::remove::remove_whole(store, &list.id)?;
     }
     Ok((to, pushed))
 }

@@ -1,11 +1,13 @@
 //! `manifest rm`, `manifest remove` and `manifest exists`.
 
 use super::annotate::find_member;
+use crate::engine::images::Batch;
 use crate::error::Result;
+use crate::spec::digest::ImageId;
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::Removal;
 use crate::store::list::{List, Member};
-use crate::store::lock::Lock;
 
 /// Tells whether there is such a list.
 pub fn exists(store: &Store, list: &str) -> Result<bool> {
@@ -14,24 +16,18 @@ pub fn exists(store: &Store, list: &str) -> Result<bool> {
 
 /// Removes a name of a list, and the list with its last name.
 pub fn remove(store: &Store, text: &str) -> Result<Vec<Removal>> {
-    remove_name(store, text, &store.exclusive()?)
+    let mut batch = Batch::begin(store)?;
+    store.lists().lookup(text)?;
+    let done = batch.remove_list(text)?.unwrap_or_default();
+    batch.finish()?;
+    Ok(done)
 }
 
-/// As [`remove`], for who keeps makers away already.
-pub(in crate::engine) fn remove_name(
-    store: &Store,
-    text: &str,
-    makers_kept_away: &Lock,
-) -> Result<Vec<Removal>> {
-    let list = store.lists().lookup(text)?;
-    let name = store.lists().find(text)?.and_then(|(_, name)| name);
-    if let Some(name) = name
-        && store.lists().with_names(&list)?.names.len() > 1
-    {
-        store.images().untag(&name)?;
-        return Ok(vec![Removal::Untagged(name)]);
-    }
-    store.lists().remove(&list.id, makers_kept_away)
+/// Removes a list with all its names.
+pub(super) fn remove_whole(store: &Store, id: &ImageId) -> Result<()> {
+    let mut batch = Batch::begin(store)?;
+    batch.remove_list(&id.to_string())?;
+    batch.finish().map(drop)
 }
 
 /// Takes a member out of a list.
@@ -45,6 +41,10 @@ pub fn remove_member(store: &Store, list: &str, member: &str) -> Result<List> {
         Ok(())
     };
     let list = store.lists().change(&list.id, take, &makers_kept_away)?;
-    store.lists().release([taken], &makers_kept_away)?;
+    let mut parts = Parts::default();
+    taken.add_to(&mut parts);
+    let garbage = store.free(&parts, &makers_kept_away)?;
+    drop(makers_kept_away);
+    garbage.erase()?;
     Ok(list)
 }

@@ -14,6 +14,7 @@ use crate::runtime::{Launch, Overlay, Rootfs, Starting};
 use crate::spec::id::ContainerId;
 use crate::spec::network::NetworkMode;
 use crate::store::container::{Builtin, ContainerConfig, Run};
+use crate::store::driver::Tree;
 use crate::store::file;
 use crate::sys::clone::Child;
 use crate::sys::process;
@@ -380,6 +381,10 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 /// Makes the directories of the container's own files, and names its layers.
 fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
     let containers = engine.store.containers();
+    let mut layers = match containers.tree(config) {
+        Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
+        Tree::Layers(layers) => layers,
+    };
     let dir = containers.dir(&config.id);
     let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
@@ -396,10 +401,6 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
     file::remove_tree(&work)?;
     for own in [&upper, &work] {
         file::create_dirs(own, 0o755)?;
-    }
-    let mut layers = Vec::with_capacity(config.layers.len());
-    for layer in config.layers.iter().rev() {
-        layers.push(engine.store.layers().path(layer));
     }
     if layers.is_empty() {
         // The kernel wants one.

@@ -13,6 +13,7 @@ use crate::image::record::{Origin, disturbed, parse_config, record};
 use crate::spec::digest::DiffId;
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::NamedImage;
 
 /// Where Docker's archives have their list.
@@ -65,6 +66,7 @@ pub(super) fn load(
     let mut images = Vec::new();
     let mut jobs: Vec<(DiffId, String)> = Vec::new();
     let mut known = HashSet::new();
+    let mut pins = Vec::new();
     for item in items {
         let config = members.document(&item.config)?;
         let diff_ids = parse_config(&config)?.rootfs.diff_ids;
@@ -76,6 +78,7 @@ pub(super) fn load(
             ));
         }
         progress.update(ProgressEvent::Layers(layers.len()));
+        pins.push(store.pin(&Parts::of(&diff_ids, []))?);
         for (diff_id, member) in diff_ids.into_iter().zip(layers) {
             if store.layers().exists(&diff_id) {
                 progress.update(ProgressEvent::Present(&diff_id));

@@ -16,6 +16,7 @@ use std::path::Path;
 pub(crate) use members::{Members, blob_name};
 pub(crate) use oci::NAMES;
 
+use super::policy::{LocalSource, Policy};
 use super::progress::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::spec::platform::Platform;
@@ -38,17 +39,33 @@ pub fn load(
     progress: &dyn Progress,
 ) -> Result<Vec<NamedImage>> {
     store.gc_tmp()?;
+    let policy = Policy::load(None)?;
+    let path = match source {
+        ArchiveSource::Path(path) => Some(path),
+        ArchiveSource::Stream(_) => None,
+    };
     let members = match source {
         ArchiveSource::Path(path) => Members::open(store, path)?,
         ArchiveSource::Stream(stream) => Members::from_stream(store, stream)?,
     };
     // Newer versions of Docker write both lists; OCI's leads to the manifests.
     if members.contains("index.json") {
+        let source = match path {
+            Some(dir) if dir.is_dir() => LocalSource::OciDirectory(dir),
+            file => LocalSource::OciArchive(file),
+        };
+        policy.check_local(store, source)?;
         oci::load(store, &members, platform, progress)
     } else if members.contains(docker::LIST) {
-        match docker::has_list(&members)? {
-            true => docker::load(store, &members, progress),
-            false => directory::load(store, &members, platform, progress),
+        match path {
+            Some(dir) if !docker::has_list(&members)? => {
+                policy.check_local(store, LocalSource::Directory(dir))?;
+                directory::load(store, &members, platform, progress)
+            }
+            _ => {
+                policy.check_local(store, LocalSource::DockerArchive)?;
+                docker::load(store, &members, progress)
+            }
         }
     } else {
         Err(unknown_format())

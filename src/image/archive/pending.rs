@@ -12,6 +12,7 @@ use crate::image::record::{Origin, disturbed, parse_config, record};
 use crate::spec::digest::{DiffId, Digest};
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::garbage::Parts;
 use crate::store::image::NamedImage;
 
 /// An image with a manifest.
@@ -52,6 +53,11 @@ impl Pending {
         let id = manifest.config.digest;
         Ok(Self { config, id, manifest: digest, document, layers, names: Vec::new() })
     }
+
+    fn parts(&self) -> Parts {
+        let layers: Vec<DiffId> = self.layers.iter().map(|(diff_id, _)| diff_id.clone()).collect();
+        Parts::of(&layers, self.layers.iter().map(|(_, blob)| &blob.digest))
+    }
 }
 
 /// Takes in the layers of images, and records these.
@@ -63,8 +69,10 @@ pub(super) fn take_in(
     progress: &dyn Progress,
 ) -> Result<Vec<NamedImage>> {
     let mut jobs: HashMap<&DiffId, &Blob> = HashMap::new();
+    let mut pins = Vec::new();
     for image in &images {
         progress.update(ProgressEvent::Layers(image.layers.len()));
+        pins.push(store.pin(&image.parts())?);
         for (diff_id, blob) in &image.layers {
             if store.layers().exists(diff_id) {
                 progress.update(ProgressEvent::Present(diff_id));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::manifest::Blob;
 use crate::image::progress::{Progress, ProgressEvent};
-use crate::image::registry::{RegistryOptions, Repository};
+use crate::image::registry::{self, RegistryOptions, Repository};
 use crate::image::transfer;
 use crate::spec::oci::Manifest;
 use crate::spec::reference::Reference;
@@ -22,7 +22,7 @@ pub fn pull(
     let context = || format!("cannot pull artifact {name}");
     store.gc_tmp()?;
     progress.update(ProgressEvent::Trying(name));
-    let runtime = transfer::runtime()?;
+    let runtime = registry::runtime()?;
     let repository = Arc::new(Repository::new(name, options).context(context)?);
     let (document, digest) =
         runtime.block_on(repository.manifest(name.tag_or_digest())).context(context)?;

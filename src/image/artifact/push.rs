@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::manifest::Blob;
 use crate::image::progress::{Progress, ProgressEvent};
-use crate::image::registry::{RegistryOptions, Repository};
+use crate::image::registry::{self, RegistryOptions, Repository};
 use crate::image::transfer::{self, Upload};
 use crate::spec::digest::Digest;
 use crate::spec::oci::{Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
@@ -52,7 +52,7 @@ pub fn push(
         }
         Ok::<_, Error>(accepted.digest)
     };
-    transfer::runtime()?.block_on(run).context(context)
+    registry::runtime()?.block_on(run).context(context)
 }
 
 fn media_type(manifest: &Manifest) -> &str {

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::manifest::Blob;
 use crate::image::progress::{Progress, ProgressEvent};
 use crate::image::push::Pushed;
-use crate::image::registry::{RegistryOptions, Repository};
+use crate::image::registry::{self, RegistryOptions, Repository};
 use crate::image::transfer::{self, Upload};
 use crate::spec::digest::Digest;
 use crate::spec::oci::{Descriptor, Index, Manifest};
@@ -63,7 +63,7 @@ pub fn push(
         .collect();
     let mounted: Vec<String> = mounted.into_iter().collect();
     let repository = Repository::for_push(to, &options.registry, &mounted).context(context)?;
-    let runtime = transfer::runtime()?;
+    let runtime = registry::runtime()?;
     let repository = Arc::new(repository);
     let push = Push { store, runtime, to, repository, options, progress };
 

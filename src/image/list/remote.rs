@@ -5,8 +5,7 @@ use serde::Deserialize;
 use super::local::{Described, media_type, platform};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::manifest::Blob;
-use crate::image::registry::{RegistryOptions, Repository};
-use crate::image::transfer;
+use crate::image::registry::{self, RegistryOptions, Repository};
 use crate::spec::digest::Digest;
 use crate::spec::oci::{Annotations, Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::spec::platform::Platform;
@@ -53,7 +52,7 @@ struct Shape {
 pub fn fetch(reference: &Reference, options: &RegistryOptions) -> Result<Fetched> {
     let context = || format!("cannot fetch the manifest of {reference}");
     let repository = Repository::new(reference, options).context(context)?;
-    transfer::runtime()?.block_on(document(&repository, reference.tag_or_digest())).context(context)
+    registry::runtime()?.block_on(document(&repository, reference.tag_or_digest())).context(context)
 }
 
 /// Fetches what a list says of an image, or of the members of another list.
@@ -64,7 +63,7 @@ pub fn members(
 ) -> Result<Vec<Described>> {
     let context = || format!("cannot fetch the manifest of {reference}");
     let repository = Repository::new(reference, options).context(context)?;
-    transfer::runtime()?.block_on(describe(&repository, reference, wanted)).context(context)
+    registry::runtime()?.block_on(describe(&repository, reference, wanted)).context(context)
 }
 
 async fn describe(

@@ -6,14 +6,15 @@
 
 mod layers;
 
-use tokio::runtime::{Builder, Runtime};
-
 use std::sync::Arc;
 
+use tokio::runtime::Runtime;
+
 use super::manifest::{Document, Manifest, choose};
+use super::policy::{Candidate, Policy};
 use super::progress::{Progress, ProgressEvent};
 use super::record::{Origin, disturbed, parse_config, record};
-use super::registry::{RegistryOptions, Repository};
+use super::registry::{self, RegistryOptions, Repository};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::image::ImageConfig;
@@ -22,6 +23,7 @@ use crate::spec::reference::{BUILTIN_REGISTRY, Reference};
 use crate::spec::registries::Place;
 use crate::store::Store;
 use crate::store::blob::digest_of;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 use crate::store::registries;
 
@@ -39,6 +41,15 @@ struct Description {
     digests: Vec<Digest>,
     config_bytes: Vec<u8>,
     config: ImageConfig,
+}
+
+impl Description {
+    /// Returns all that the image will consist of.
+    fn parts(&self) -> Parts {
+        let blobs = self.manifest.layers.iter().map(|blob| &blob.digest);
+        let blobs = blobs.chain(&self.digests).chain([&self.manifest.config.digest]);
+        Parts::of(&self.config.rootfs.diff_ids, blobs)
+    }
 }
 
 /// Pulls an image and names it.
@@ -60,12 +71,21 @@ pub fn pull(
     store.remove_old_partials()?;
     progress.update(ProgressEvent::Trying(reference));
     let context = || format!("cannot pull {reference}");
+    let policy = Policy::load(options.signature_policy.as_deref()).context(context)?;
     let places = registries::read()?.places(reference).context(context)?;
-    let runtime = runtime()?;
+    let runtime = registry::runtime()?;
     let mut failed_mirrors = String::new();
     let mut last_failure = None;
     for place in &places {
-        let pull = Pull { store, runtime: &runtime, reference, place, platform, progress };
+        let pull = Pull {
+            store,
+            runtime: &runtime,
+            policy: &policy,
+            reference,
+            place,
+            platform,
+            progress,
+        };
         match pull.run(options) {
             Ok(image) => return Ok(image),
             // No other place makes room here.
@@ -91,25 +111,18 @@ pub fn pull(
 pub fn tags(reference: &Reference, options: &RegistryOptions) -> Result<Vec<String>> {
     let context = || format!("cannot list the tags of {}", reference.repository());
     let places = registries::read()?.places(reference).context(context)?;
-    let runtime = runtime()?;
+    let runtime = registry::runtime()?;
     // Mirrors need not have all of them; the last place is the registry itself.
     let place = places.last().ok_or_else(|| Error::new(Kind::Internal, context()))?;
     let repository = Repository::at(place, options).context(context)?;
     runtime.block_on(repository.tags()).context(context)
 }
 
-fn runtime() -> Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .context(|| "cannot set up the network")
-}
-
 /// A pull from one place.
 struct Pull<'a> {
     store: &'a Store,
     runtime: &'a Runtime,
+    policy: &'a Policy,
     /// What was asked for.
     reference: &'a Reference,
     place: &'a Place,
@@ -134,6 +147,7 @@ impl Pull<'_> {
         if reference.digest().is_none() {
             names.push(reference.clone());
         }
+        let _pin = store.pin(&described.parts())?;
         for _ in 0..ROUNDS {
             let missing = layers::missing(store, &described, progress);
             layers::fetch(store, runtime, &repository, missing, progress)?;
@@ -157,7 +171,7 @@ impl Pull<'_> {
     /// Asking for no more than the digest does not count as a pull where pulls are counted.
     async fn unchanged(&self, repository: &Repository) -> Result<Option<Image>> {
         let Self { store, reference, .. } = *self;
-        if store.images().named(reference)?.is_none() {
+        if !self.policy.accepts_all(reference) || store.images().named(reference)?.is_none() {
             return Ok(None);
         }
         let digest = match reference.digest() {
@@ -216,6 +230,9 @@ impl Pull<'_> {
                 }
             }
         };
+        let candidate =
+            Candidate { name: self.reference, at: &self.place.reference, manifest: &documents[0] };
+        self.policy.check(self.store, candidate, repository).await?;
         let config_bytes = self.config(repository, &manifest).await?;
         let config = parse_config(&config_bytes)?;
         if config.rootfs.diff_ids.len() != manifest.layers.len() {

@@ -10,18 +10,22 @@ mod download;
 mod endpoint;
 mod failure;
 mod foreign;
+mod login;
 mod options;
+mod signatures;
 mod tags;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod upload;
+mod web;
 
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
@@ -30,11 +34,16 @@ use client::client;
 use credentials::Credentials;
 pub(crate) use download::{Download, Order, deliver};
 use endpoint::{Endpoint, is_loopback};
+pub use login::{
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
+    logout_all,
+};
 pub use options::RegistryOptions;
 pub(crate) use upload::{Content, Growing};
+pub(crate) use web::WebFile;
 
 use super::manifest::{Blob, MEDIA_TYPES};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
 use crate::spec::registries::Place;
@@ -76,7 +85,6 @@ enum Authorization {
 
 /// Where a request goes.
 #[derive(Clone, Copy)]
-#[expect(dead_code, reason = "logins follow")]
 enum Target<'a> {
     /// To a path of the API.
     Api(&'a str),
@@ -86,10 +94,12 @@ enum Target<'a> {
     Url(&'a Url),
 }
 
-#[derive(Deserialize)]
+/// What a token server answers.
 struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
+    /// What the registry is shown.
+    text: String,
+    /// With what further ones can be got, in place of the password.
+    refresh: Option<String>,
 }
 
 impl Repository {
@@ -103,6 +113,34 @@ impl Repository {
 
     /// As [`new`](Self::new), for a repository whose place is known.
     pub(crate) fn at(place: &Place, options: &RegistryOptions) -> Result<Self> {
+        let reference = &place.reference;
+        let credentials = match &options.credentials {
+            Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
+            None => credentials::find(reference, options.authfile.as_deref())?,
+        };
+        Self::with_credentials(place, credentials, options)
+    }
+
+    /// Gets ready to talk to a registry as a whole, as somebody or nobody.
+    fn of_registry(
+        registry: &str,
+        credentials: Option<Credentials>,
+        options: &RegistryOptions,
+    ) -> Result<Self> {
+        // What is configured for the registry is found by the name of anything in it.
+        let reference = format!("{registry}/any").parse()?;
+        let access = registries::read()?.access(&reference)?;
+        let place = Place { reference, access, is_mirror: false };
+        let mut whole = Self::with_credentials(&place, credentials, options)?;
+        whole.path.clear();
+        Ok(whole)
+    }
+
+    fn with_credentials(
+        place: &Place,
+        credentials: Option<Credentials>,
+        options: &RegistryOptions,
+    ) -> Result<Self> {
         let Place { reference, access, .. } = place;
         let registry = reference.registry();
         let insecure = endpoint::insecure_registries();
@@ -111,10 +149,6 @@ impl Repository {
             proxy: access.proxy.clone(),
             cert_dir: options.cert_dir.clone(),
             ..Endpoint::new(registry, verify, &insecure)
-        };
-        let credentials = match &options.credentials {
-            Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
-            None => credentials::find(reference, options.authfile.as_deref())?,
         };
         let client = client(registry, &endpoint, Some(IDLE_TIMEOUT))?;
         Ok(Self {
@@ -378,8 +412,8 @@ impl Repository {
             .collect();
         for challenge in &challenges {
             if let Challenge::Bearer { realm, service, scope } = challenge {
-                let token = self.token(realm, service.as_deref(), scope.as_deref()).await?;
-                *authorization = Authorization::Bearer(token);
+                let token = self.token(realm, service.as_deref(), scope.as_deref(), false).await?;
+                *authorization = Authorization::Bearer(token.text);
                 return Ok(true);
             }
         }
@@ -391,12 +425,8 @@ impl Repository {
         Ok(false)
     }
 
-    async fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scope: Option<&str>,
-    ) -> Result<String> {
+    /// Returns the address of a token server that may be told who we are.
+    fn token_server(&self, realm: &str) -> Result<Url> {
         let invalid = || {
             let host = &self.endpoint.host;
             Error::new(
@@ -404,18 +434,34 @@ impl Repository {
                 format!("registry `{host}` names a bad token server `{realm}`"),
             )
         };
-        let mut url = Url::parse(realm).map_err(|_| invalid())?;
-        let host = url.host_str().ok_or_else(invalid)?.to_owned();
+        let url = Url::parse(realm).map_err(|_| invalid())?;
+        let host = url.host_str().ok_or_else(invalid)?;
         let encrypted = url.scheme() == "https";
-        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(&host) {
+        if !encrypted && self.credentials.is_some() && !self.endpoint.plain && !is_loopback(host) {
             return Err(invalid().hint("it would get your password without encryption"));
         }
-        let own_scope = format!("repository:{}:pull", self.path);
+        Ok(url)
+    }
+
+    /// Gets a token; `lasting` asks for one with which further ones can be got, too.
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+        lasting: bool,
+    ) -> Result<Token> {
+        let mut url = self.token_server(realm)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let own_scope = match self.path.as_str() {
+            "" => None,
+            path => Some(format!("repository:{path}:pull")),
+        };
         let scopes: Vec<&str> = match self.scopes.as_slice() {
-            [] => vec![scope.unwrap_or(&own_scope)],
+            [] => scope.or(own_scope.as_deref()).into_iter().collect(),
             scopes => scopes.iter().map(String::as_str).collect(),
         };
-        let request = if let Some(Credentials::Identity(token)) = &self.credentials {
+        let request = if let Some(Credentials::Identity(_, token)) = &self.credentials {
             // The encoding of a form is that of a query.
             let mut form = url.clone();
             form.query_pairs_mut()
@@ -439,6 +485,9 @@ impl Repository {
             }
             if let Some(Credentials::Password(user, password)) = &self.credentials {
                 query.append_pair("account", user);
+                if lasting {
+                    query.append_pair("client_id", "barge").append_pair("offline_token", "true");
+                }
                 drop(query);
                 self.client.get(url).basic_auth(user, Some(password))
             } else {
@@ -451,14 +500,32 @@ impl Repository {
             return Err(failure::refused(&host, response, self.credentials.is_some()).await);
         }
         let data = self.body(response).await?;
-        let token: Option<Token> = serde_json::from_slice(&data).ok();
-        token
-            .and_then(|token| token.token.or(token.access_token))
-            .filter(|token| !token.is_empty())
-            .ok_or_else(|| {
-                Error::new(Kind::Unavailable, format!("token server `{host}` gave no token"))
-            })
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+            refresh_token: Option<String>,
+        }
+        let answer: Answer = serde_json::from_slice(&data).unwrap_or_default();
+        let given = |text: &String| !text.is_empty();
+        let refresh = answer.refresh_token.filter(given);
+        match answer.token.filter(given).or(answer.access_token.filter(given)) {
+            Some(text) => Ok(Token { text, refresh }),
+            None => {
+                Err(Error::new(Kind::Unavailable, format!("token server `{host}` gave no token")))
+            }
+        }
     }
+}
+
+/// Makes what the network side runs on; it ends with the command.
+pub(crate) fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context(|| "cannot set up the network")
 }
 
 /// Returns the digest that an answer says its manifest has.

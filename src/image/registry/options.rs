@@ -21,6 +21,8 @@ pub struct RegistryOptions {
     pub retry: Option<u32>,
     /// Time between two tries; it grows if nothing is said.
     pub retry_delay: Option<Duration>,
+    /// File with the demands on signatures, instead of the usual one.
+    pub signature_policy: Option<PathBuf>,
 }
 
 impl fmt::Debug for RegistryOptions {
@@ -33,6 +35,7 @@ impl fmt::Debug for RegistryOptions {
             .field("cert_dir", &self.cert_dir)
             .field("retry", &self.retry)
             .field("retry_delay", &self.retry_delay)
+            .field("signature_policy", &self.signature_policy)
             .finish()
     }
 }

@@ -10,6 +10,7 @@ mod path;
 mod tests;
 mod whiteout;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -36,9 +37,18 @@ use crate::sys::userns;
 const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 const MAX_WARNINGS: usize = 10;
 
+/// What may be done where it cannot be done as it should.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Leeway {
+    /// Files that cannot be given to their owners stay ours.
+    pub(crate) squash: bool,
+    /// Whiteouts that cannot be overlay's stay files, as they are in the archive.
+    pub(crate) plain_whiteouts: bool,
+}
+
 /// Unpacks an archive below an empty directory, and reads the stream to its end.
-pub(crate) fn unpack<R: BufRead>(input: Tap<R>, diff: &Path) -> Result<LayerInfo> {
-    let mut unpacker = Unpacker::new(diff, input.aside())?;
+pub(crate) fn unpack<R: BufRead>(input: Tap<R>, diff: &Path, leeway: Leeway) -> Result<LayerInfo> {
+    let mut unpacker = Unpacker::new(diff, leeway, input.aside())?;
     let mut reader = Reader::new(input);
     let mut entry = Entry::default();
     while reader.next(&mut entry).context(|| "cannot read the layer")? {
@@ -64,6 +74,9 @@ struct Unpacker {
     /// Permission bits that new files do not get.
     umask: RawMode,
     initial_namespace: bool,
+    leeway: Leeway,
+    /// Whether some file could not be given to its owner.
+    squashed: Cell<bool>,
     info: LayerInfo,
 }
 
@@ -76,7 +89,7 @@ struct Attributes {
 }
 
 impl Unpacker {
-    fn new(diff: &Path, aside: Option<Aside>) -> Result<Self> {
+    fn new(diff: &Path, leeway: Leeway, aside: Option<Aside>) -> Result<Self> {
         let context = || format!("cannot open {}", diff.display());
         Ok(Self {
             root: Root::open(diff).context(context)?,
@@ -86,6 +99,8 @@ impl Unpacker {
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask: current_umask().context(|| "cannot read /proc/self/status")?,
             initial_namespace: userns::is_initial(),
+            leeway,
+            squashed: Cell::new(false),
             info: LayerInfo::default(),
         })
     }
@@ -417,7 +432,7 @@ impl Unpacker {
         if (uid, gid) != self.own {
             let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             chownat(parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| self.chown_error(error, uid, gid))?;
+                .or_else(|error| self.chown_failed(error, uid, gid))?;
         }
         if entry.kind != EntryKind::SymbolicLink && entry.mode & (self.umask | 0o7000) != 0 {
             // We have just made it, and nobody else is here: it is no link.
@@ -438,7 +453,7 @@ impl Unpacker {
     ) -> Result<()> {
         if (uid, gid) != self.own {
             fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(|error| self.chown_error(error, uid, gid))?;
+                .or_else(|error| self.chown_failed(error, uid, gid))?;
         }
         // After the owner, whose change takes set-user-ID bits away.
         if mode != present_mode {
@@ -447,16 +462,20 @@ impl Unpacker {
         Ok(())
     }
 
-    fn chown_error(&self, error: Errno, uid: u32, gid: u32) -> Error {
+    fn chown_failed(&self, error: Errno, uid: u32, gid: u32) -> Result<()> {
+        if self.leeway.squash && matches!(error, Errno::INVAL | Errno::PERM) {
+            self.squashed.set(true);
+            return Ok(());
+        }
         let outer =
             Error::new(Kind::Unsupported, format!("cannot give it to user {uid}, group {gid}"))
                 .caused_by(io::Error::from(error));
         if error == Errno::INVAL && !self.initial_namespace {
-            return outer.hint(
-                "the image has more user or group IDs than you have; let root give you a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER",
-            );
+            return Err(outer.hint(
+                "the image has more user or group IDs than you have; let root give you a range: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; or have all its files given to you: barge --storage-opt ignore_chown_errors=true pull IMAGE",
+            ));
         }
-        outer
+        Err(outer)
     }
 
     fn set_xattr(&mut self, file: &OwnedFd, name: &[u8], value: &[u8]) -> Result<()> {
@@ -512,6 +531,12 @@ impl Unpacker {
                 self.set_xattr(&directory, name, value).context(context)?;
             }
             futimens(&directory, &attributes.times).context(context)?;
+        }
+        self.info.squashed = self.squashed.get();
+        if self.info.squashed {
+            self.warn(
+                "files of other users were given to you: you have no IDs for them".to_owned(),
+            );
         }
         Ok((self.info, self.aside))
     }

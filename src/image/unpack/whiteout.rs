@@ -1,6 +1,11 @@
 //! Whiteouts: `.wh.NAME` in an archive, a device that is none in overlay's lower directories.
+//!
+//! Where such devices or overlay's attributes cannot be made (in a container whose own file system is
+//! an overlay), they stay files if the store's driver can do with them.
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, XattrFlags, fsetxattr, mknodat};
+use std::io;
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, XattrFlags, fsetxattr, mknodat, openat};
 use rustix::io::Errno;
 
 use super::Unpacker;
@@ -42,6 +47,10 @@ impl Unpacker {
                 }
                 Ok(())
             }
+            Err(Errno::PERM) if self.leeway.plain_whiteouts => {
+                let parent = self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+                self.plain(&parent, name).context(|| "cannot create the whiteout")
+            }
             other => other.context(|| "cannot create the whiteout"),
         }
     }
@@ -51,10 +60,23 @@ impl Unpacker {
         let name =
             if self.initial_namespace { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        self.root
-            .file(path, flags, Mode::empty())
-            .and_then(|directory| Ok(fsetxattr(&directory, name, b"y", XattrFlags::empty())?))
-            .context(|| "cannot mark the directory as opaque")
+        let marked =
+            self.root.file(path, flags, Mode::empty()).and_then(|directory| {
+                match fsetxattr(&directory, name, b"y", XattrFlags::empty()) {
+                    Err(Errno::PERM | Errno::OPNOTSUPP) if self.leeway.plain_whiteouts => {
+                        self.plain(path, OPAQUE)
+                    }
+                    other => Ok(other?),
+                }
+            });
+        marked.context(|| "cannot mark the directory as opaque")
+    }
+
+    /// Makes a whiteout as the archive has it.
+    fn plain(&self, parent: &[u8], name: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(self.root.dir(parent)?, name, flags, Mode::from_raw_mode(0o600))?;
+        Ok(())
     }
 }
 

@@ -1,0 +1,129 @@
+//! `barge image prune` and `barge system prune`
+
+use clap::Args;
+
+use super::World;
+use super::exit::Status;
+use super::images::image_filter;
+use super::output;
+use super::prompt::confirm;
+use super::tree::Act;
+use crate::engine::images::{self, PruneOptions, Removals};
+use crate::error::Result;
+use crate::spec::filter::Filter;
+use crate::spec::size::HumanSize;
+use crate::store::image::Removal;
+
+/// Remove images that nobody needs
+///
+/// Those that have no name and that no container uses.
+#[derive(Args, Debug)]
+pub(crate) struct ImagePrune {
+    /// Remove all images that no container uses
+    #[arg(short, long)]
+    all: bool,
+    /// Remove those of which this is true: dangling, label or until
+    #[arg(long, value_name = "KEY=VALUE", value_parser = image_filter)]
+    filter: Vec<Filter>,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Act for ImagePrune {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let what = match self.all {
+            true => "all images without at least one container associated with them",
+            false => "all dangling images",
+        };
+        if !self.force && !confirm(world, &format!("WARNING! This command removes {what}."))? {
+            return Ok(Status::SUCCESS);
+        }
+        let engine = world.power()?;
+        let options = PruneOptions { all: self.all, filters: self.filter };
+        let removals = images::prune(&engine, &options)?;
+        print_deleted(world, &removals)?;
+        print_reclaimed(world, removals.bytes)?;
+        removals.failures.iter().for_each(output::error);
+        Ok(if removals.failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+}
+
+/// Remove what nobody needs
+///
+/// Containers that do not run, images that have no name and that no container uses, and what pulls and
+/// other makers of images have left behind that were cut off.
+#[derive(Args, Debug)]
+pub(crate) struct SystemPrune {
+    /// Remove all images that no container uses
+    #[arg(short, long)]
+    all: bool,
+    /// Remove those of which this is true: label or until
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// Remove volumes that no container uses
+    #[arg(long)]
+    volumes: bool,
+}
+
+impl SystemPrune {
+    fn warning(&self) -> String {
+        let mut lines = vec![
+            "WARNING! This command removes:",
+            "all stopped containers",
+            "all networks not used by at least one container",
+        ];
+        if self.volumes {
+            lines.push("all volumes not used by at least one container");
+        }
+        lines.extend(match self.all {
+            true => [
+                "all images without at least one container associated with them",
+                "all build cache",
+            ],
+            false => ["all dangling images", "all dangling build cache"],
+        });
+        lines.join("\n\t- ") + "\n"
+    }
+}
+
+impl Act for SystemPrune {
+    fn act(self, world: &mut World) -> Result<Status> {
+        if !self.force && !confirm(world, &self.warning())? {
+            return Ok(Status::SUCCESS);
+        }
+        let engine = world.power()?;
+        let pruned = engine.prune(&PruneOptions { all: self.all, filters: self.filter })?;
+        if !pruned.containers.is_empty() {
+            world.out.line("Deleted Containers")?;
+        }
+        for id in &pruned.containers {
+            world.out.line(id.as_str())?;
+        }
+        if pruned.images.done.iter().any(|done| matches!(done, Removal::Deleted(_))) {
+            world.out.line("Deleted Images")?;
+        }
+        print_deleted(world, &pruned.images)?;
+        print_reclaimed(world, pruned.bytes)?;
+        let failures: Vec<_> = pruned.failures.iter().chain(&pruned.images.failures).collect();
+        failures.iter().for_each(|failure| output::error(failure));
+        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+}
+
+fn print_deleted(world: &mut World, removals: &Removals) -> Result<()> {
+    for removal in &removals.done {
+        if let Removal::Deleted(id) = removal {
+            world.out.line(id.hex())?;
+        }
+    }
+    Ok(())
+}
+
+fn print_reclaimed(world: &mut World, bytes: u64) -> Result<()> {
+    world.out.line(&format!("Total reclaimed space: {}", HumanSize(bytes)))?;
+    world.out.flush()
+}

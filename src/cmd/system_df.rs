@@ -1,0 +1,163 @@
+//! `barge system df`
+
+use clap::Args;
+use serde_json::json;
+
+use super::World;
+use super::exit::Status;
+use super::listing::{self, Columns, Row};
+use super::ps::elapsed;
+use super::tree::Act;
+use crate::api::model::container::command;
+use crate::engine::images::Usage;
+use crate::engine::{DiskUsage, Total};
+use crate::error::{Error, Kind, Result};
+use crate::spec::reference::Reference;
+use crate::spec::size::LongSize;
+use crate::store::container::Container;
+use crate::store::image::NamedImage;
+
+/// Show what takes how much space
+#[derive(Args, Debug)]
+pub(crate) struct SystemDf {
+    /// Print each with a Go template, or all as json
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Show each image and container
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+const SUMMARY: Columns = Columns {
+    shown: &[
+        ("Type", "TYPE"),
+        ("Total", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ],
+    others: &[("TotalCount", "TOTAL")],
+};
+
+const IMAGES: Columns = Columns {
+    shown: &[
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("ImageID", "IMAGE ID"),
+        ("Created", "CREATED"),
+        ("Size", "SIZE"),
+        ("SharedSize", "SHARED SIZE"),
+        ("UniqueSize", "UNIQUE SIZE"),
+        ("Containers", "CONTAINERS"),
+    ],
+    others: &[],
+};
+
+const CONTAINERS: Columns = Columns {
+    shown: &[
+        ("ContainerID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Size", "SIZE"),
+        ("Created", "CREATED"),
+        ("Status", "STATUS"),
+        ("Names", "NAMES"),
+    ],
+    others: &[],
+};
+
+const VOLUMES: Columns = Columns {
+    shown: &[("VolumeName", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+    others: &[],
+};
+
+impl Act for SystemDf {
+    fn act(self, world: &mut World) -> Result<Status> {
+        if self.verbose && self.format.is_some() {
+            return Err(Error::new(Kind::Invalid, "cannot combine --format and --verbose flags"));
+        }
+        let usage = world.power()?.disk_usage()?;
+        if self.verbose {
+            return verbose(world, &usage);
+        }
+        let rows = vec![
+            summary("Images", usage.images),
+            summary("Containers", usage.containers),
+            summary("Local Volumes", Total::default()),
+        ];
+        listing::print(&mut world.out, &SUMMARY, rows, self.format.as_deref(), true)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+fn summary(kind: &str, total: Total) -> Row {
+    let percent = match total.bytes {
+        0 => 0,
+        bytes => (u128::from(total.reclaimable) * 100 + u128::from(bytes) / 2) / u128::from(bytes),
+    };
+    let document = json!({
+        "Type": kind,
+        "Total": total.count,
+        "Active": total.active,
+        "RawSize": total.bytes,
+        "RawReclaimable": total.reclaimable,
+        "TotalCount": total.count,
+        "Size": LongSize(total.bytes).to_string(),
+        "Reclaimable": format!("{} ({percent}%)", LongSize(total.reclaimable)),
+    });
+    Row { fields: document.clone(), document }
+}
+
+fn verbose(world: &mut World, usage: &DiskUsage) -> Result<Status> {
+    let now = super::now();
+    let mut images = Vec::new();
+    for (named, usage) in &usage.each_image {
+        images.extend(named.names.iter().map(|name| image(named, Some(name), *usage, now)));
+        if named.names.is_empty() {
+            images.push(image(named, named.digests.first(), *usage, now));
+        }
+    }
+    let containers = usage.each_container.iter();
+    let containers = containers.map(|(it, bytes)| container(it, *bytes, now)).collect();
+    for (heading, columns, rows) in [
+        ("Images space usage:\n", &IMAGES, images),
+        ("\nContainers space usage:\n", &CONTAINERS, containers),
+        ("\nLocal Volumes space usage:\n", &VOLUMES, Vec::new()),
+    ] {
+        world.out.line(heading)?;
+        listing::print(&mut world.out, columns, rows, None, true)?;
+    }
+    Ok(Status::SUCCESS)
+}
+
+fn image(named: &NamedImage, name: Option<&Reference>, usage: Usage, now: i64) -> Row {
+    let image = &named.image;
+    const NONE: &str = "<none>";
+    let document = json!({
+        "Repository": name.map_or(NONE.to_owned(), Reference::repository),
+        "Tag": name.and_then(Reference::tag).unwrap_or(NONE),
+        "ImageID": image.id.short(),
+        "Created": if image.created == 0 { "N/A".to_owned() } else { elapsed(image.created, now) },
+        "Size": LongSize(image.size).to_string(),
+        "SharedSize": LongSize(usage.shared).to_string(),
+        "UniqueSize": LongSize(image.size.saturating_sub(usage.shared)).to_string(),
+        "Containers": usage.containers,
+    });
+    Row { fields: document.clone(), document }
+}
+
+fn container(container: &Container, bytes: u64, now: i64) -> Row {
+    let Container { config, state } = container;
+    let document = json!({
+        "ContainerID": config.id.short(),
+        "Image": config.image_id.short(),
+        "Command": command(config).join(" "),
+        "LocalVolumes": 0,
+        "Size": LongSize(bytes).to_string(),
+        "Created": elapsed(config.created, now),
+        "Status": state.word(),
+        "Names": state.name,
+    });
+    Row { fields: document.clone(), document }
+}

@@ -1,0 +1,211 @@
+//! `image mount` and `image unmount`: the files of an image, to be looked at from the host.
+//!
+//! ```text
+//! RUNROOT/mounts/HEX/      one image, named by its ID
+//! ├── root/                where its files are seen, read-only
+//! ├── empty/               below its layers: an overlay has two at least
+//! └── count                how often it was mounted
+//! ```
+//!
+//! The kernel knows what is mounted, and forgets it at a reboot: a directory that is left over then
+//! counts for nothing. Mounted images stay; see [`is_mounted`].
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::digest::{Digest, ImageId};
+use crate::store::image::{Image, NamedImage};
+use crate::store::lock::Lock;
+use crate::store::{Store, file};
+use crate::sys::mount::{self, NO_DEV, READ_ONLY};
+
+/// An image whose files can be seen.
+#[derive(Clone, Debug)]
+pub struct MountedImage {
+    /// The image.
+    pub named: NamedImage,
+    /// Where they are.
+    pub path: PathBuf,
+}
+
+/// Makes the files of images seen, and counts how often that was asked for.
+pub fn mount(engine: &Engine, names: &[String]) -> Result<Vec<MountedImage>> {
+    check_power(engine, names)?;
+    let store = engine.store();
+    // Nobody removes an image between the look-up and the mount.
+    let _no_gc = store.shared()?;
+    let _lock = lock(store)?;
+    let mut mounted = Vec::new();
+    for name in names {
+        let image = store.images().lookup(name)?;
+        let path = mount_image(engine, &image)
+            .context(|| format!("cannot mount image {}", image.id.short()))?;
+        mounted.push(MountedImage { named: store.images().with_names(image)?, path });
+    }
+    Ok(mounted)
+}
+
+/// As [`mount`], of all images.
+pub fn mount_all(engine: &Engine) -> Result<Vec<MountedImage>> {
+    let (images, _) = engine.store().images().read_all()?;
+    let ids: Vec<String> = images.iter().map(|image| image.id.hex().to_owned()).collect();
+    mount(engine, &ids)
+}
+
+/// Returns the images that are mounted, by ID.
+pub fn mounted(store: &Store) -> Result<Vec<MountedImage>> {
+    let dir = store.runroot().join("mounts");
+    let mut ids = Vec::new();
+    match fs::read_dir(&dir) {
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.context(|| format!("cannot list {}", dir.display()))?.file_name();
+                ids.extend(name.to_str().and_then(|hex| Digest::from_hex(hex).ok()).map(ImageId));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).context(|| format!("cannot list {}", dir.display())),
+    }
+    ids.sort_unstable();
+    let mut mounted = Vec::new();
+    for id in ids {
+        if is_mounted(store, &id)?
+            && let Some(image) = store.images().get(&id)?
+        {
+            let path = Place::of(store, &id).root();
+            mounted.push(MountedImage { named: store.images().with_names(image)?, path });
+        }
+    }
+    Ok(mounted)
+}
+
+/// Undoes one [`mount`] of an image, or all with `force`; `None` if it is not mounted.
+pub fn unmount(engine: &Engine, name: &str, force: bool) -> Result<Option<ImageId>> {
+    let store = engine.store();
+    let id = store.images().lookup(name)?.id;
+    let _lock = lock(store)?;
+    if !is_mounted(store, &id)? {
+        return Ok(None);
+    }
+    let place = Place::of(store, &id);
+    let count = place.count()?;
+    if count > 1 && !force {
+        place.set_count(count - 1)?;
+        return Ok(Some(id));
+    }
+    let root = place.root();
+    let context = || format!("cannot unmount {}", root.display());
+    match rustix::mount::unmount(&root, UnmountFlags::NOFOLLOW) {
+        Ok(()) => {}
+        Err(Errno::BUSY) => {
+            return Err(Error::new(Kind::Conflict, context())
+                .caused_by(std::io::Error::from(Errno::BUSY))
+                .hint(format!("a process works in it; see `fuser -vm {}`", root.display())));
+        }
+        Err(error) => return Err(error).context(context),
+    }
+    file::remove_tree(&place.0)?;
+    Ok(Some(id))
+}
+
+/// Tells whether the files of an image are seen somewhere.
+pub(super) fn is_mounted(store: &Store, id: &ImageId) -> Result<bool> {
+    let root = Place::of(store, id).root();
+    match rustix::fs::statx(CWD, &root, AtFlags::NO_AUTOMOUNT, StatxFlags::empty()) {
+        Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error).context(|| format!("cannot look at {}", root.display())),
+    }
+}
+
+/// Without root, a mount would vanish with the user namespace that this command makes for itself.
+fn check_power(engine: &Engine, names: &[String]) -> Result<()> {
+    let host = engine.host();
+    if host.uid == 0 {
+        return Ok(());
+    }
+    let store = engine.store();
+    let names = if names.is_empty() { "--all".to_owned() } else { names.join(" ") };
+    Err(Error::new(
+        Kind::Unsupported,
+        "without root, images can be mounted in a user and mount namespace of your own only",
+    )
+    .hint(format!(
+        "enter one, and mount the image there: unshare --user --map-root-user --map-auto --mount, then {} --root {} --runroot {} image mount {names}",
+        host.executable.display(),
+        store.root().display(),
+        store.runroot().display(),
+    )))
+}
+
+fn lock(store: &Store) -> Result<Lock> {
+    Lock::exclusive(&store.runroot().join("mounts.lock"))
+}
+
+fn mount_image(engine: &Engine, image: &Image) -> Result<PathBuf> {
+    let store = engine.store();
+    let place = Place::of(store, &image.id);
+    if is_mounted(store, &image.id)? {
+        place.set_count(place.count()?.saturating_add(1))?;
+        return Ok(place.root());
+    }
+    let missing = image.layers.iter().find(|layer| !store.layers().exists(layer));
+    if let Some(layer) = missing {
+        return Err(Error::new(Kind::NotFound, format!("layer {layer} is missing"))
+            .hint("pull or load the image again"));
+    }
+    let (root, empty) = (place.root(), place.0.join("empty"));
+    for dir in [&root, &empty] {
+        file::create_dirs(dir, 0o755)?;
+    }
+    let mut layers: Vec<PathBuf> =
+        image.layers.iter().rev().map(|layer| store.layers().path(layer)).collect();
+    layers.push(empty);
+    // An overlay of one directory alone is refused; an image without layers has nothing anyway.
+    let first = layers[0].clone();
+    if layers.len() == 1 {
+        layers.push(first);
+    }
+    let layers: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+    let options: &[(String, Option<String>)] =
+        if engine.host().rootless { &[("userxattr".to_owned(), None)] } else { &[] };
+    let tree = mount::overlay(&layers, None, options, READ_ONLY | NO_DEV)
+        .context(|| format!("cannot mount an overlay of {} layers", image.layers.len()))?;
+    place.set_count(1)?;
+    mount::attach(&tree, open_dir(&root)?)
+        .context(|| format!("cannot mount it on {}", root.display()))?;
+    Ok(root)
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .context(|| format!("cannot open {}", path.display()))
+}
+
+/// The directory that is an image's own for this.
+struct Place(PathBuf);
+
+impl Place {
+    fn of(store: &Store, id: &ImageId) -> Self {
+        Self(store.runroot().join("mounts").join(id.hex()))
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.join("root")
+    }
+
+    fn count(&self) -> Result<u64> {
+        Ok(file::read_json(&self.0.join("count"))?.unwrap_or(1))
+    }
+
+    fn set_count(&self, count: u64) -> Result<()> {
+        file::write_json_volatile(&self.0.join("count"), &count)
+    }
+}

@@ -1,0 +1,125 @@
+//! Storage drivers: how a container's root file system comes from the layers of its image.
+//!
+//! All drivers keep the same layers, so images need not be fetched again for another one. With
+//! `overlay` nothing is made here: the layers are mounted, with a directory for the changes, when the
+//! container starts. The others make a whole tree in the container's directory when it is created:
+//! `vfs` by copying, `btrfs` as a snapshot of a tree that is made once for each image. A container's
+//! directory tells by itself what it has, whatever driver the store has by now.
+
+mod chains;
+mod choice;
+mod merge;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::syncfs;
+
+use super::container::{ContainerConfig, Containers};
+use super::{Store, file};
+use crate::error::{Context, Result};
+use crate::spec::digest::DiffId;
+use crate::spec::storage::DriverName;
+use crate::sys::btrfs;
+
+pub(super) use choice::{Choice, choose, recorded};
+
+/// The name of a whole tree in the directory that it belongs to. On btrfs it may be a subvolume.
+const TREE: &str = "root";
+
+/// What a container's root file system is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// Layers to be mounted by overlay, the uppermost first.
+    Layers(Vec<PathBuf>),
+    /// A directory with all files, the container's own.
+    Whole(PathBuf),
+}
+
+impl Containers<'_> {
+    /// Returns what a container's root file system is made of.
+    pub fn tree(&self, config: &ContainerConfig) -> Tree {
+        let whole = self.dir(&config.id).join(TREE);
+        if whole.exists() {
+            return Tree::Whole(whole);
+        }
+        let layers = self.store().layers();
+        Tree::Layers(config.layers.iter().rev().map(|layer| layers.path(layer)).collect())
+    }
+}
+
+impl Store {
+    /// Returns the driver that makes the root file systems of new containers.
+    pub fn driver(&self) -> DriverName {
+        self.driver
+    }
+
+    /// Returns the type of the file system that the store is on, in Docker's words.
+    pub fn file_system(&self) -> Result<String> {
+        let found = rustix::fs::statfs(&self.root)
+            .context(|| format!("cannot look at the file system of {}", self.root.display()))?;
+        // The field is as wide as the machine's registers; the numbers are not.
+        let magic = u32::try_from(found.f_type & 0xffff_ffff).unwrap_or(0);
+        Ok(match magic {
+            0xef53 => "extfs".to_owned(),
+            btrfs::MAGIC => "btrfs".to_owned(),
+            0x5846_5342 => "xfs".to_owned(),
+            0x0102_1994 => "tmpfs".to_owned(),
+            0x794c_7630 => "overlayfs".to_owned(),
+            0x6969 => "nfs".to_owned(),
+            0x2fc1_2fc1 => "zfs".to_owned(),
+            0xf2f5_2010 => "f2fs".to_owned(),
+            0x6573_5546 => "fuse".to_owned(),
+            other => format!("<unknown 0x{other:x}>"),
+        })
+    }
+
+    /// Makes what a new container needs of its image in its directory.
+    ///
+    /// The caller holds [`Store::shared`]: the layers stay. With `durable`, what was made is on the
+    /// disk before this returns.
+    pub(super) fn make_tree(&self, layers: &[DiffId], dir: &Path, durable: bool) -> Result<()> {
+        let make = match self.driver {
+            DriverName::Overlay => return Ok(()),
+            DriverName::Vfs => copy,
+            DriverName::Btrfs => chains::snapshot,
+        };
+        // A copy that was cut off may be large.
+        self.gc_tmp()?;
+        let draft = self.draft_dir()?;
+        let tree = draft.path().join(TREE);
+        make(self, layers, &tree)?;
+        fs::rename(&tree, dir.join(TREE))
+            .context(|| format!("cannot move a file tree to {}", dir.display()))?;
+        if durable {
+            syncfs(draft.file())
+                .context(|| format!("cannot write {} to the disk", self.root.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a tree of layers, the lowest first, by copying.
+fn copy(store: &Store, layers: &[DiffId], tree: &Path) -> Result<()> {
+    file::create_dir(tree, 0o755)?;
+    begin(tree)?;
+    layers.iter().try_for_each(|layer| merge::apply(&store.layers().path(layer), tree))
+}
+
+/// Gives the root directory of a tree what it has in every container, whatever our umask is and
+/// whatever the store's directory passes on.
+fn begin(tree: &Path) -> Result<()> {
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    rustix::fs::chown(tree, Some(own.0), Some(own.1))
+        .context(|| format!("cannot change the owner of {}", tree.display()))?;
+    file::set_mode(tree, 0o755)
+}
+
+/// Removes the tree in a directory at once, if it is a subvolume that we may remove like that.
+/// Everything else is left to who removes files one by one.
+pub(super) fn discard(dir: &Path) {
+    drop(btrfs::destroy(&dir.join(TREE)));
+}
