@@ -47,11 +47,11 @@ pub(crate) struct Push {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
-    #[command(flatten)]
-    signing: SigningFlags,
     /// Leave signatures behind, of which images have none here
     #[arg(long)]
     remove_signatures: bool,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,

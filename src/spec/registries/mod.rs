@@ -1,4 +1,4 @@
-//! `registries.conf`: which registries a name leads to. Pure; [`crate::store::registries`] reads the
+//! `registries.conf`: which registries a name leads to. Pure; `store::registries` reads the
 //! files.
 //!
 //! The format is that of containers-registries.conf(5), version 2; lists of version 1 are understood.
