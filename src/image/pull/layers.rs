@@ -27,6 +27,9 @@ use crate::store::partial::Partial;
 /// How often to look whether somebody else has finished a download.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// Bytes that are read at once of what is here.
+const BUFFER: usize = 128 << 10;
+
 /// A layer that is not here.
 pub(super) struct Missing<'a> {
     diff_id: &'a DiffId,
@@ -135,8 +138,10 @@ impl Desk<'_> {
             return layer(self.store, data, &expected, |_| {}).ok();
         }
         let file = self.store.blobs().open(digest).ok()??;
-        let expected = Expected { blob: None, diff_id: Some(missing.diff_id) };
-        layer(self.store, BufReader::new(file), &expected, |_| {}).ok()
+        // The blob stays where it is.
+        let expected = Expected { blob: Some((digest, *size)), diff_id: Some(missing.diff_id) };
+        let input = BufReader::with_capacity(BUFFER, file);
+        layer_into(self.store, input, None, &expected, |_| {}).ok()
     }
 
     /// Takes in a layer from the registry: all of it, or what is missing of an earlier download.
@@ -188,7 +193,8 @@ impl Desk<'_> {
         let Blob { digest, size } = missing.blob;
         let offset = partial.length()?;
         let rest = Download::order(&self.orders, missing.blob, offset, missing.addresses);
-        let mut input = BufReader::new(partial.reader()?.take(offset)).chain(rest);
+        let here = BufReader::with_capacity(BUFFER, partial.reader()?.take(offset));
+        let mut input = here.chain(rest);
         let expected = Expected { blob: Some((digest, *size)), diff_id: Some(missing.diff_id) };
         let mut shown = 0;
         let received = |done: u64| {
@@ -208,7 +214,8 @@ impl Desk<'_> {
                 let is_whole = failure.is_none() && rest.is_whole();
                 let error = failure.unwrap_or(error);
                 if is_whole || error.kind() == Kind::Invalid {
-                    partial.discard()?;
+                    // What could not be thrown away will be found wrong again.
+                    drop(partial.discard());
                 }
                 Err(error)
             }

@@ -1,5 +1,4 @@
-//! `registries.conf`: which registries a name leads to. Pure; `store::registries` reads the
-//! files.
+//! `registries.conf`: which registries a name leads to. Pure: the files are read a floor above.
 //!
 //! The format is that of containers-registries.conf(5), version 2; lists of version 1 are understood.
 //! Unlike Podman, short names lead to `docker.io` where nothing says which registries to search: that
