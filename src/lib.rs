@@ -46,7 +46,8 @@
 //!
 //! The container's file system is mounted inside its own mount namespace, with the mount API of
 //! Linux 5.2: the host never sees it, and the kernel cleans up when the container ends. Linux 5.11 is
-//! the oldest that will do, 5.12 for read-only paths with all below them.
+//! the oldest that will do, 5.12 for read-only paths with all below them. Where overlay does not work,
+//! each container has a copy or a snapshot of its image instead ([`store::driver`]).
 
 pub mod api;
 pub mod cmd;

@@ -86,6 +86,7 @@ fn document(engine: &Engine, info: &Facts) -> Json {
         },
         "store": {
             "graphDriverName": store.driver().as_str(),
+            "graphOptions": {},
             "graphStatus": { "Backing Filesystem": info.file_system },
             "graphRoot": path(store.root()),
             "runRoot": path(store.runroot()),

@@ -18,7 +18,7 @@ const CHUNK: usize = 256 * 1024;
 
 /// Load images from an archive
 ///
-/// Archives of docker save, podman save and skopeo, compressed or not, and directories in OCI layout.
+/// Archives and directories that docker save, podman save and skopeo write, compressed or not.
 #[derive(Args, Debug)]
 pub(crate) struct Load {
     /// Read this file instead of standard input

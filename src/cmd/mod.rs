@@ -43,6 +43,7 @@ mod push;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod system_df;
@@ -93,6 +94,7 @@ const COMMANDS: Group = group(
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
         Node::Group(SYSTEM),
@@ -154,6 +156,7 @@ const IMAGE: Group = group(
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
+        verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),

@@ -87,15 +87,20 @@ impl RegistryFlags {
 
 impl PullFlags {
     /// Returns which platform the image shall be for.
-    pub(crate) fn platform(&self) -> Option<Platform> {
-        self.registry.platform.clone()
+    pub(crate) fn platform(&self) -> Result<Option<Platform>> {
+        self.registry.platform()
     }
 
-    /// Gets an image if the policy says so.
-    pub(crate) fn ensure(&self, engine: &Engine, name: &str) -> Result<()> {
+    /// Gets an image if the policy says so, and completes its name: nobody has to look for what a
+    /// short one stands for again.
+    pub(crate) fn ensure(&self, engine: &Engine, name: &mut String) -> Result<()> {
         let display = Display::new(self.registry.quiet);
-        images::pull(engine.store(), name, &self.registry.options(self.pull)?, &display)?;
+        let options = self.registry.options(self.pull)?;
+        let (image, complete) = images::pull_named(engine.store(), name, &options, &display)?;
         display.finish();
+        if complete != image.id.hex() {
+            *name = complete;
+        }
         Ok(())
     }
 }

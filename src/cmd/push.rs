@@ -10,8 +10,11 @@ use super::exit::Status;
 use super::progress::Display;
 use super::signing::SigningFlags;
 use super::tree::Act;
-use crate::engine::images::{self, PushOptions};
+use crate::engine::images::{self, Form, PushOptions, Pushed};
 use crate::error::{Context, Result};
+use crate::spec::compression::Compression;
+use crate::spec::manifest::ManifestFormat;
+use crate::spec::reference::Reference;
 
 /// Push an image to a registry
 ///
@@ -20,39 +23,82 @@ use crate::error::{Context, Result};
 pub(crate) struct Push {
     #[command(flatten)]
     access: AccessFlags,
+    /// Push all tags of a repository
+    #[arg(short, long)]
+    all_tags: bool,
+    /// How layers are compressed: gzip, zstd or zstd:chunked
+    ///
+    /// Layers that are compressed otherwise are compressed anew. What is asked for as zstd:chunked is
+    /// sent as zstd.
+    #[arg(long, value_name = "FORMAT", visible_alias = "compression")]
+    compression_format: Option<Compression>,
+    /// How strongly layers are compressed
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<i32>,
     /// Write the digest of the manifest to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
+    /// Compress anew what is compressed otherwise
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
+    force_compression: Option<bool>,
+    /// Form of the manifest: oci or v2s2
+    #[arg(short, long, value_name = "FORM")]
+    format: Option<ManifestFormat>,
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
     signing: SigningFlags,
+    /// Leave signatures behind, of which images have none here
+    #[arg(long)]
+    remove_signatures: bool,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
-    /// Where to push it, as in quay.io/user/name:tag
+    /// Where to push it, as in quay.io/user/name:tag, oci:DIR:TAG, docker-archive:FILE or dir:DIR
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 }
 
 impl Act for Push {
     fn act(self, world: &mut World) -> Result<Status> {
-        let options =
-            PushOptions { registry: self.access.options()?, signing: self.signing.options()? };
+        let options = PushOptions {
+            registry: self.access.options()?,
+            form: Form {
+                format: self.format,
+                compression: self.compression_format,
+                level: self.compression_level,
+                force: self.force_compression.unwrap_or(self.compression_format.is_some()),
+            },
+            signing: self.signing.options()?,
+        };
         let engine = world.power()?;
         let display = Display::new(self.quiet);
+        let (store, image) = (engine.store(), &self.image);
         let destination = self.destination.as_deref();
-        let pushed = images::push(engine.store(), &self.image, destination, &options, &display);
+        let (out, quiet) = (&mut world.out, self.quiet);
+        let mut said = |name: &Reference, pushed: &Pushed| match quiet {
+            true => Ok(()),
+            false => {
+                let tag = name.tag_or_digest();
+                out.line(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))
+            }
+        };
+        if self.all_tags {
+            let done =
+                images::push_all_tags(store, image, destination, &options, &display, &mut said);
+            display.finish();
+            return done.map(|()| Status::SUCCESS);
+        }
+        let pushed = images::push(store, image, destination, &options, &display);
         display.finish();
         let (name, pushed) = pushed?;
-        if let Some(path) = &self.digestfile {
+        if let (Some(path), Some(pushed)) = (&self.digestfile, &pushed) {
             std::fs::write(path, pushed.digest.as_str())
                 .context(|| format!("cannot write {}", path.display()))?;
         }
-        if !self.quiet {
-            let tag = name.tag_or_digest();
-            world.out.line(&format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;
+        if let (Some(name), Some(pushed)) = (&name, &pushed) {
+            said(name, pushed)?;
         }
         Ok(Status::SUCCESS)
     }

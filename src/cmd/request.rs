@@ -70,7 +70,7 @@ impl ContainerFlags {
         let host = |share: Option<super::flags::Share>| share.is_some_and(|share| share.0);
         Ok(ContainerSpec {
             image,
-            platform: self.pull.platform(),
+            platform: self.pull.platform()?,
             name: self.name,
             command: words.collect(),
             entrypoint: self.entrypoint.as_deref().map(entrypoint),

@@ -106,8 +106,8 @@ impl Act for Run {
 /// Makes a container, and gets its image first if it is not there.
 fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, ContainerSpec)> {
     let pull = flags.pull.clone();
-    let spec = flags.request()?;
-    pull.ensure(engine, &spec.image)?;
+    let mut spec = flags.request()?;
+    pull.ensure(engine, &mut spec.image)?;
     hold_signals()?;
     let id = engine.create(&spec)?;
     Ok((id, spec))

@@ -49,8 +49,10 @@ impl Engine {
         };
         self.free_leftovers(&id)?;
         locked.remove().context(|| format!("cannot remove container {name}"))?;
-        // Removals that were cut off are finished by the next. They are no part of this one.
-        drop(self.store.containers().finish_removals());
+        // What was cut off is finished by the next who removes something. It is no part of this.
+        if !self.sweep().is_ok_and(|swept| swept) {
+            drop(self.store.containers().finish_removals());
+        }
         Ok(id)
     }
 }

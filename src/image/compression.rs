@@ -2,47 +2,67 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::error::{Error, Kind, Result};
+use bzip2::bufread::MultiBzDecoder;
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+use zstd::stream::read::Decoder;
 
-/// Ways to compress, those that we read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
-    /// Not at all.
-    None,
-    /// gzip, one member or several.
-    Gzip,
-    /// zstd, one frame or several.
-    Zstd,
-}
+use crate::spec::compression::Compression;
 
 /// As many bytes are needed to tell.
 const LONGEST_MAGIC: usize = 6;
+/// KiB that a stream of xz may ask for: as much as its strongest preset needs, and more.
+const XZ_MEMORY: u32 = 128 << 10;
 
 impl Compression {
     /// Tells how a stream that begins like this is compressed.
-    pub(crate) fn detect(beginning: &[u8]) -> Result<Self> {
-        let unsupported = |name: &str| {
-            Err(Error::new(Kind::Unsupported, format!("{name} compression is not supported"))
-                .hint("compress it with gzip or zstd, or not at all"))
-        };
+    pub(crate) fn detect(beginning: &[u8]) -> Self {
         match beginning {
-            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            [0x1f, 0x8b, ..] => Self::Gzip,
             // The second: a skippable frame, which seekable archives begin with.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
-            [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
-            _ => Ok(Self::None),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
+            _ => Self::None,
         }
     }
 
     /// Returns the decompressed stream.
-    pub(crate) fn reader<'a, R: BufRead + 'a>(self, input: R) -> io::Result<Box<dyn Read + 'a>> {
+    pub(crate) fn reader<R: BufRead>(self, input: R) -> io::Result<Decompressed<R>> {
         Ok(match self {
-            Self::None => Box::new(input),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Self::None => Decompressed::Plain(input),
+            Self::Gzip => Decompressed::Gzip(Box::new(MultiGzDecoder::new(input))),
             // The decoder refuses windows above 128 MiB.
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+            Self::Zstd => Decompressed::Zstd(Decoder::with_buffer(input)?),
+            Self::Bzip2 => Decompressed::Bzip2(MultiBzDecoder::new(input)),
+            Self::Xz => Decompressed::Xz(Box::new(XzReader::new_mem_limit(input, true, XZ_MEMORY))),
         })
+    }
+}
+
+/// A stream that is decompressed as it is read.
+pub(crate) enum Decompressed<R: BufRead> {
+    /// It was not compressed.
+    Plain(R),
+    /// From gzip.
+    Gzip(Box<MultiGzDecoder<R>>),
+    /// From zstd.
+    Zstd(Decoder<'static, R>),
+    /// From bzip2.
+    Bzip2(MultiBzDecoder<R>),
+    /// From xz.
+    Xz(Box<XzReader<R>>),
+}
+
+impl<R: BufRead> Read for Decompressed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(input) => input.read(buffer),
+            Self::Gzip(input) => input.read(buffer),
+            Self::Zstd(input) => input.read(buffer),
+            Self::Bzip2(input) => input.read(buffer),
+            Self::Xz(input) => input.read(buffer),
+        }
     }
 }
 
@@ -99,16 +119,17 @@ mod tests {
     #[test]
     fn tells_compressions() {
         for (beginning, want) in [
-            (&b"\x1f\x8b\x08"[..], Some(Compression::Gzip)),
-            (b"\x28\xb5\x2f\xfd", Some(Compression::Zstd)),
-            (b"\x50\x2a\x4d\x18", Some(Compression::Zstd)),
-            (b"", Some(Compression::None)),
-            (b"\x1f", Some(Compression::None)),
-            (b"./file", Some(Compression::None)),
-            (b"BZh91A", None),
-            (b"\xfd7zXZ\0", None),
+            (&b"\x1f\x8b\x08"[..], Compression::Gzip),
+            (b"\x28\xb5\x2f\xfd", Compression::Zstd),
+            (b"\x50\x2a\x4d\x18", Compression::Zstd),
+            (b"", Compression::None),
+            (b"\x1f", Compression::None),
+            (b"./file", Compression::None),
+            (b"BZh91A", Compression::Bzip2),
+            (b"BZhome", Compression::None),
+            (b"\xfd7zXZ\0", Compression::Xz),
         ] {
-            assert_eq!(Compression::detect(beginning).ok(), want, "{}", beginning.escape_ascii());
+            assert_eq!(Compression::detect(beginning), want, "{}", beginning.escape_ascii());
         }
     }
 }

@@ -9,15 +9,18 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use super::compression::{Compression, Peeked};
+use super::compression::Peeked;
+use super::recipe::{Recorder, Tap};
 use super::unpack::{Leeway, unpack};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::compression::Compression;
 use crate::spec::digest::{DiffId, Digest};
 use crate::spec::storage::DriverName;
 use crate::store::Store;
 use crate::store::blob::BlobDraft;
 use crate::store::draft::Finished;
 use crate::store::layer::LayerInfo;
+use crate::store::packed::Packed;
 
 /// Large enough that handing over costs nothing, small enough for the processor's cache.
 const BUFFER: usize = 128 << 10;
@@ -25,10 +28,17 @@ const BUFFERS_UNDER_WAY: usize = 3;
 
 /// What is known of a layer before it comes.
 pub(crate) struct Expected<'a> {
-    /// Digest and size of the stream as it comes; it is also kept as a blob then.
+    /// Digest and size of the stream as it comes; it is also kept as a blob then, if it is compressed.
     pub(crate) blob: Option<(&'a Digest, u64)>,
     /// Digest of the tar stream in it.
     pub(crate) diff_id: Option<&'a DiffId>,
+}
+
+impl Expected<'_> {
+    /// Tells whether a blob is the tar stream itself: keeping it would be a second copy of all files.
+    fn is_plain(&self, digest: &Digest) -> bool {
+        self.diff_id.is_some_and(|id| id.0 == *digest)
+    }
 }
 
 /// A layer that came, was verified and unpacked.
@@ -48,7 +58,8 @@ pub(crate) fn layer<R: BufRead>(
     expected: &Expected<'_>,
     received: impl FnMut(u64),
 ) -> Result<Ingested> {
-    let blob = match expected.blob {
+    let kept = expected.blob.filter(|(digest, _)| !expected.is_plain(digest));
+    let blob = match kept {
         Some(_) => Some(store.blobs().begin()?),
         None => None,
     };
@@ -68,6 +79,12 @@ pub(crate) fn layer_into<R: BufRead>(
         squash: store.ignores_chown_errors(),
         plain_whiteouts: store.driver() != DriverName::Overlay,
     };
+    let kept = expected.blob.filter(|(digest, _)| !expected.is_plain(digest));
+    // Without a blob the tar stream could not be made again.
+    let recorder = match kept {
+        Some(_) => None,
+        None => Some(Recorder::begin(draft.diff())?),
+    };
     let mut stream = Incoming {
         input,
         blob,
@@ -83,17 +100,16 @@ pub(crate) fn layer_into<R: BufRead>(
         let diff = draft.diff();
         let unpacker = scope.spawn(move || {
             let mut tar = Tar::new(arriving, returned);
-            let info = unpack(&mut tar, diff, leeway)?;
-            // What follows the archive's end counts for the digest.
-            io::copy(&mut tar, &mut io::sink()).context(|| "cannot read the layer")?;
-            Ok((info, DiffId(Digest::from_sha256(&tar.hash.finalize().into()))))
+            let info = unpack(Tap::new(&mut tar, recorder), diff, leeway)?;
+            let diff_id = DiffId(Digest::from_sha256(&tar.hash.finalize().into()));
+            Ok((info, diff_id, tar.count))
         });
         let first = pass_on(&mut stream, &full, &empty);
         // Its end is told by a message; without one it was cut off.
         drop(full);
         (first, unpacker.join())
     });
-    let second: Result<(LayerInfo, DiffId)> =
+    let second: Result<(LayerInfo, DiffId, u64)> =
         second.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "the unpacking thread failed")));
 
     // Bytes that are not those that were asked for explain every other failure.
@@ -103,17 +119,17 @@ pub(crate) fn layer_into<R: BufRead>(
     {
         stream.verify(digest, size)?;
     }
-    match first {
+    let compression = match first {
         Err(Stopped::Receive(error)) => return Err(error).context(|| "cannot receive the layer"),
         Err(Stopped::Keep(error)) => return Err(error).context(|| "cannot write the layer"),
         Err(Stopped::Decompress(error)) => {
             let outer = Error::new(Kind::Invalid, "cannot decompress the layer").caused_by(error);
             return Err(outer.hint("it is damaged or cut off"));
         }
-        Err(Stopped::Other(error)) => return Err(error),
-        Err(Stopped::Downstream) | Ok(()) => {}
-    }
-    let (info, diff_id) = second?;
+        Err(Stopped::Downstream) => Compression::None,
+        Ok(compression) => compression,
+    };
+    let (info, diff_id, size) = second?;
     if let Some(want) = expected.diff_id
         && diff_id != *want
     {
@@ -124,9 +140,19 @@ pub(crate) fn layer_into<R: BufRead>(
         .hint("the image is damaged at its source"));
     }
     let mut finished = Vec::new();
-    if let (Some(blob), Some((digest, _))) = (stream.blob, expected.blob) {
-        finished.push(blob.finish(digest));
+    let mut packed = Vec::new();
+    match (stream.blob, kept) {
+        (Some(blob), Some((digest, size))) => {
+            finished.push(blob.finish(digest));
+            packed.push(Packed { digest: digest.clone(), size, compression, level: None });
+        }
+        // Until the layer is in its place it tells others that it is on its way.
+        (Some(blob), None) => finished.push(blob.finish_spent()),
+        (None, _) => {}
     }
+    let digest = diff_id.0.clone();
+    packed.push(Packed { digest, size, compression: Compression::None, level: None });
+    draft.note_packed(&packed)?;
     finished.push(draft.finish(&diff_id, &info)?);
     Ok(Ingested { diff_id, info, finished })
 }
@@ -146,16 +172,15 @@ enum Stopped {
     Decompress(io::Error),
     /// The second half failed, and says why.
     Downstream,
-    Other(Error),
 }
 
 fn pass_on<R: BufRead, F: FnMut(u64)>(
     stream: &mut Incoming<R, F>,
     full: &SyncSender<Message>,
     empty: &Receiver<Vec<u8>>,
-) -> Result<(), Stopped> {
+) -> Result<Compression, Stopped> {
     let mut peeked = Peeked::new(&mut *stream)?;
-    let compression = Compression::detect(peeked.beginning()).map_err(Stopped::Other)?;
+    let compression = Compression::detect(peeked.beginning());
     let mut tar = compression.reader(&mut peeked)?;
     let mut made = 0;
     loop {
@@ -186,7 +211,8 @@ fn pass_on<R: BufRead, F: FnMut(u64)>(
     drop(tar);
     // What follows the compressed stream counts for the digest.
     io::copy(&mut peeked, &mut io::sink())?;
-    full.send(Message::End).map_err(|_| Stopped::Downstream)
+    full.send(Message::End).map_err(|_| Stopped::Downstream)?;
+    Ok(compression)
 }
 
 enum Message {
@@ -248,14 +274,14 @@ impl<R: BufRead, F: FnMut(u64)> Incoming<'_, R, F> {
     /// Reads what is left of the stream, and compares it with what was asked for.
     fn verify(&mut self, digest: &Digest, size: u64) -> Result<()> {
         io::copy(self, &mut io::sink()).context(|| "cannot receive the layer")?;
-        let Some(blob) = &self.blob else { return Ok(()) };
-        let (got, got_size) = blob.digest();
-        if got_size != size {
+        if self.count != size {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("the layer is cut off: {got_size} of {size} bytes came"),
+                format!("the layer is cut off: {} of {size} bytes came", self.count),
             ));
         }
+        let Some(blob) = &self.blob else { return Ok(()) };
+        let (got, _) = blob.digest();
         if got != *digest {
             return Err(Error::new(
                 Kind::Invalid,
@@ -309,6 +335,7 @@ struct Tar {
     position: usize,
     ended: bool,
     hash: Sha256,
+    count: u64,
 }
 
 impl Tar {
@@ -320,6 +347,7 @@ impl Tar {
             position: 0,
             ended: false,
             hash: Sha256::new(),
+            count: 0,
         }
     }
 }
@@ -336,6 +364,7 @@ impl BufRead for Tar {
             match self.arriving.recv() {
                 Ok(Message::Data(buffer)) => {
                     self.hash.update(&buffer);
+                    self.count += buffer.len() as u64;
                     self.buffer = buffer;
                 }
                 Ok(Message::End) => self.ended = true,

@@ -50,6 +50,10 @@ pub(crate) fn record(
         }
     }
     let mut blobs = origin.blobs;
+    // What its layers came as goes with the last image that has them, whichever that is.
+    for layer in &document.rootfs.diff_ids {
+        blobs.extend(store.layers().packed(layer)?.into_iter().map(|packed| packed.digest));
+    }
     blobs.retain(|blob| store.blobs().exists(blob));
     for document in &origin.documents {
         blobs.push(store.blobs().write(document)?);

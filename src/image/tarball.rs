@@ -84,6 +84,16 @@ impl<R: BufRead> Reader<R> {
         self.position
     }
 
+    /// Returns the stream, which stands where the next byte is.
+    pub(crate) fn input(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// Gives the stream back.
+    pub(crate) fn into_input(self) -> R {
+        self.input
+    }
+
     /// Goes on to the next entry, past unread data of the present one; `false` at the end.
     pub(crate) fn next(&mut self, entry: &mut Entry) -> io::Result<bool> {
         let mut local = Pax::default();

@@ -4,6 +4,7 @@
 //! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
 
 pub mod change;
+pub mod compression;
 pub mod container;
 pub mod digest;
 pub mod duration;
@@ -13,6 +14,8 @@ pub mod id;
 pub mod image;
 pub mod keys;
 pub mod limits;
+pub mod location;
+pub mod manifest;
 pub mod mount;
 pub mod name;
 pub mod network;

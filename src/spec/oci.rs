@@ -63,6 +63,22 @@ pub struct Descriptor {
     pub artifact_type: Option<String>,
 }
 
+impl Descriptor {
+    /// Describes something of which no more is to be said.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: Annotations::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }
+    }
+}
+
 /// What an image runs on, as an index says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -307,16 +323,9 @@ mod tests {
 
     #[test]
     fn changes_only_what_is_said() {
-        let mut member = Descriptor {
-            media_type: OCI_MANIFEST.to_owned(),
-            digest: Digest::from_hex(&"1".repeat(64)).unwrap(),
-            size: 1,
-            urls: Vec::new(),
-            annotations: Annotations::from([("a".to_owned(), "1".to_owned())]),
-            data: None,
-            platform: None,
-            artifact_type: None,
-        };
+        let digest = Digest::from_hex(&"1".repeat(64)).unwrap();
+        let mut member = Descriptor::new(OCI_MANIFEST, digest, 1);
+        member.annotations.insert("a".to_owned(), "1".to_owned());
         MemberChange::default().apply(&mut member);
         assert_eq!(member.platform, None);
         let change = MemberChange {

@@ -119,6 +119,11 @@ impl BlobDraft<'_> {
         (Digest::from_sha256(&self.hash.clone().finalize().into()), self.size)
     }
 
+    /// Gives up making a blob of it; the file stays as long as the draft.
+    pub fn into_draft(self) -> Draft {
+        self.draft
+    }
+
     /// Returns how many bytes were written so far.
     pub fn size(&self) -> u64 {
         self.size
@@ -127,6 +132,11 @@ impl BlobDraft<'_> {
     /// Opens what was written so far, for as long as it takes.
     pub fn file(&self) -> Result<File> {
         self.draft.file().try_clone().context(|| "cannot open a blob that is being written")
+    }
+
+    /// Declares that it has done its duty: it is removed when the others are published.
+    pub fn finish_spent(self) -> Finished {
+        self.draft.finish_spent()
     }
 
     /// Declares it complete; `digest` is what [`digest`](Self::digest) returned.

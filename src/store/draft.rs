@@ -48,7 +48,8 @@ impl Gone {
 #[derive(Debug)]
 pub struct Finished {
     draft: Draft,
-    place: PathBuf,
+    /// `None`: it was needed on the way only.
+    place: Option<PathBuf>,
 }
 
 impl Draft {
@@ -69,7 +70,12 @@ impl Draft {
 
     /// Declares it complete and names its place.
     pub(super) fn finish(self, place: PathBuf) -> Finished {
-        Finished { draft: self, place }
+        Finished { draft: self, place: Some(place) }
+    }
+
+    /// Declares that it is not needed any more once others are in their places.
+    pub(super) fn finish_spent(self) -> Finished {
+        Finished { draft: self, place: None }
     }
 }
 
@@ -150,6 +156,10 @@ impl Store {
         let mut parents: Vec<PathBuf> = Vec::new();
         // Locks are held until all is in place: who waits for a blob also wants the layer.
         for Finished { draft, place } in &finished {
+            let Some(place) = place else {
+                file::remove_file(&draft.path)?;
+                continue;
+            };
             let context = || format!("cannot move {} into place", place.display());
             match fs::rename(&draft.path, place) {
                 Ok(()) => {}

@@ -320,7 +320,7 @@ impl<'a> Lists<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::oci::{Annotations, OCI_MANIFEST};
+    use crate::spec::oci::OCI_MANIFEST;
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -329,16 +329,7 @@ mod tests {
     }
 
     fn descriptor(media_type: &str, digest: &Digest) -> Descriptor {
-        Descriptor {
-            media_type: media_type.to_owned(),
-            digest: digest.clone(),
-            size: 1,
-            urls: Vec::new(),
-            annotations: Annotations::new(),
-            data: None,
-            platform: None,
-            artifact_type: None,
-        }
+        Descriptor::new(media_type, digest.clone(), 1)
     }
 
     #[test]

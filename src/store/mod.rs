@@ -9,6 +9,8 @@
 //! ├── driver                       how root file systems of containers are made
 //! ├── layers/HEX/                  one unpacked layer, named by its diff_id
 //! │   ├── layer.json               its size
+//! │   ├── packed.json              the blob that it came as, others that it was compressed to
+//! │   ├── recipe.zst, moved, aside/ how to make its tar stream again, if there is no such blob
 //! │   └── diff/                    its files, ready to be a lower directory
 //! ├── images/HEX.json              one image, named by its ID
 //! ├── lists/HEX.json               one manifest list, named by its ID
@@ -57,6 +59,7 @@ pub mod layer;
 pub mod lease;
 pub mod list;
 pub mod lock;
+pub mod packed;
 pub mod partial;
 pub mod registries;
 

@@ -241,6 +241,26 @@ fn data_in_a_manifest_is_used_if_it_is_right() {
     case.fails().error_has("malformed");
 }
 
+#[test]
+fn a_layer_of_no_bytes_is_no_problem() {
+    let case = Case::new();
+    let parts = case.image();
+    let config = json!({
+        "architecture": architecture(), "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [digest(b"")] },
+    });
+    let config = config.to_string();
+    let path = format!("/v2/odd/blobs/{}", digest(config.as_bytes()));
+    case.server.answer(&path, Answer::new("application/json", config.as_bytes()));
+    let mut manifest = parts.manifest;
+    manifest["config"]["digest"] = digest(config.as_bytes()).into();
+    manifest["config"]["size"] = config.len().into();
+    manifest["layers"][0]["digest"] = digest(b"").into();
+    manifest["layers"][0]["size"] = 0.into();
+    case.server.serve_manifest("odd", &manifest);
+    case.pull([]).ok();
+}
+
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)

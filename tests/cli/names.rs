@@ -90,6 +90,29 @@ fn mirrors_are_tried_in_order() {
 }
 
 #[test]
+fn mirrors_are_not_shown_what_is_for_the_registry() {
+    let case = Case::new();
+    case.configure(
+        "[[registry]]\nlocation = \"TWO\"\n[[registry.mirror]]\nlocation = \"ONE/nothing\"\n",
+    );
+    let asks =
+        || Answer::new("text/plain", "").status(401).header("WWW-Authenticate", "Basic realm=x");
+    case.one.answer("/v2/nothing/team/app/manifests/1", asks());
+    case.two.answer_once("/v2/team/app/manifests/1", asks());
+    let name = case.two.reference("team/app:1");
+    case.command(["pull", "-q", "--creds", "user:secret", &name]).run().ok();
+    let shown = |server: &Server| {
+        server
+            .requests()
+            .iter()
+            .filter(|request| !request.header("authorization").is_empty())
+            .count()
+    };
+    assert_eq!(shown(&case.one), 0);
+    assert!(shown(&case.two) > 0);
+}
+
+#[test]
 fn mirrors_may_be_for_tags_or_digests_only() {
     let case = Case::new();
     let mirror = |usage: &str| {
@@ -164,35 +187,36 @@ fn an_insecure_registry_needs_no_certificate() {
 #[test]
 fn short_names_follow_aliases_and_search_registries() {
     let case = Case::new();
+    case.two.image("team/other", &[Tar::new().file("name", 0o644, "other").bytes()]);
     case.configure(
-        "unqualified-search-registries = [\"ONE/nothing\", \"TWO\"]\n\
+        "unqualified-search-registries = [\"ONE\", \"TWO\"]\n\
          [aliases]\nshort = \"ONE/team/app\"\n",
     );
-    let (one, two) = (case.one.reference("team/app:1"), case.two.reference("team/app:1"));
+    let (one, two) = (case.one.reference("team/app:1"), case.two.reference("team/other:1"));
     case.command(["pull", "-q", "short:1"]).run().ok();
     for name in ["short:1", &one] {
         case.command(["image", "exists", name]).run().ok();
     }
     // The registry is found by searching; the first does not have it.
-    let output = case.command(["pull", "team/app:1"]).run().exits(0);
+    let output = case.command(["pull", "team/other:1"]).run().exits(0);
     let tried: Vec<String> = output
         .errors()
         .lines()
         .filter(|line| line.starts_with("Trying"))
         .map(str::to_owned)
         .collect();
-    let first = case.one.reference("nothing/team/app:1");
+    let first = case.one.reference("team/other:1");
     assert_eq!(tried, [format!("Trying to pull {first}..."), format!("Trying to pull {two}...")]);
-    case.command(["image", "exists", "team/app:1"]).run().ok();
-    let template = ["image", "inspect", "--format", "{{.Id}}", "team/app:1"];
+    case.command(["image", "exists", "team/other:1"]).run().ok();
+    let template = ["image", "inspect", "--format", "{{.Id}}", "team/other:1"];
     let by_short = case.command(template).run().ok().text();
     let by_full = case.command(["image", "inspect", "--format", "{{.Id}}", &two]).run().ok();
     assert_eq!(by_full.text(), by_short);
     // What was given here comes first.
-    case.command(["tag", &one, "team/app:1"]).run().ok();
+    case.command(["tag", &one, "team/other:1"]).run().ok();
     let own = case.command(template).run().ok().text();
     assert_ne!(own, by_short);
-    case.command(["rmi", "localhost/team/app:1"]).run().ok();
+    case.command(["rmi", "localhost/team/other:1"]).run().ok();
     let missing = ["run", "--rm", "--pull=never", "nothing-of-the-sort", "true"];
     case.command(missing).run().fails(125).error_has("image not known");
     let output = case.command(["pull", "-q", "nothing-of-the-sort"]).run().fails(125);

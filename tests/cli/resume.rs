@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use super::support::layout::{Tar, hex};
 use super::support::server::{Answer, Parts, Server};
-use super::support::{Barge, wait_until};
+use super::support::{Barge, Need, needs, wait_until};
 
 /// A layer of some size that does not compress to nothing.
 fn layer(seed: u32) -> Vec<u8> {
@@ -164,6 +164,25 @@ fn a_second_pull_goes_on_when_the_first_dies() {
     first.wait();
     second.wait().exits(0);
     assert_eq!(case.server.sent(&case.parts.layer_path(1)), case.size(1));
+}
+
+#[test]
+fn a_full_disk_is_not_kept_full() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let mut case = Case::new();
+    let root = case.barge.root();
+    let small = format!("mount -t tmpfs -o size=3M none {}", root.display());
+    let place = case.barge.place().with_mounts(&small);
+    case.barge.move_to(place);
+    let line = ["pull", "-q", "--retry-delay=1ms", &case.name];
+    case.barge.run(line).fails(125).error_has("no space left on device");
+    let left = case.barge.place().enter(|| {
+        let count = |name: &str| fs::read_dir(root.join(name)).map_or(0, Iterator::count);
+        ["partial", "tmp", "layers", "images"].map(count)
+    });
+    assert_eq!(left, [0; 4]);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! `barge manifest add` and `barge manifest annotate`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cmd::World;
 use crate::cmd::access::AccessFlags;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
-use crate::engine::lists::{self, AddOptions, AnnotateOptions};
+use crate::engine::images::RegistryOptions;
+use crate::engine::lists::{self, AddFilesOptions, AddOptions, AnnotateOptions, MemberOptions};
 use crate::error::{Error, Kind, Result};
 use crate::spec::oci::{Annotation, Annotations, MemberChange};
 
@@ -71,22 +74,79 @@ pub(crate) struct Add {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
+    artifact: ArtifactFlags,
+    #[command(flatten)]
     change: ChangeFlags,
     /// List, by name or ID
     #[arg(value_name = "LIST", required = true)]
     list: String,
-    /// Images, by name or ID
+    /// Images, by name or ID, or files of an artifact
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
+}
+
+/// How an artifact is made of files.
+#[derive(Args, Debug)]
+struct ArtifactFlags {
+    /// Make an artifact of files and add that
+    #[arg(long)]
+    artifact: bool,
+    /// Annotate the artifact
+    #[arg(long, value_name = "NAME=VALUE", requires = "artifact")]
+    artifact_annotation: Vec<Annotation>,
+    /// File with the configuration of the artifact
+    #[arg(long, value_name = "FILE", requires = "artifact")]
+    artifact_config: Option<PathBuf>,
+    /// Media type of the configuration
+    #[arg(long, value_name = "TYPE", requires = "artifact")]
+    artifact_config_type: Option<String>,
+    /// Leave out the names of the files
+    #[arg(long, requires = "artifact")]
+    artifact_exclude_titles: bool,
+    /// Media type of the files; found out if not given
+    #[arg(long, value_name = "TYPE", requires = "artifact")]
+    artifact_layer_type: Option<String>,
+    /// What the artifact is about: an image, by name
+    #[arg(long, value_name = "IMAGE", requires = "artifact")]
+    artifact_subject: Option<String>,
+    /// Kind of the artifact, as a media type
+    #[arg(long, value_name = "TYPE", requires = "artifact")]
+    artifact_type: Option<String>,
+}
+
+impl ArtifactFlags {
+    fn options(self, change: MemberChange, registry: RegistryOptions) -> AddFilesOptions {
+        let annotations = self.artifact_annotation.into_iter().map(|it| (it.name, it.value));
+        AddFilesOptions {
+            artifact: MemberOptions {
+                kind: self.artifact_type,
+                annotations: annotations.collect(),
+                config: self.artifact_config,
+                config_type: self.artifact_config_type,
+                layer_type: self.artifact_layer_type,
+                untitled: self.artifact_exclude_titles,
+                subject: None,
+            },
+            subject: self.artifact_subject,
+            change,
+            registry,
+        }
+    }
 }
 
 impl Act for Add {
     fn act(self, world: &mut World) -> Result<Status> {
         let registry = self.access.options()?;
         let (change, index_annotations) = self.change.split();
-        let options = AddOptions { all: self.all, change, index_annotations, registry };
         let engine = world.power()?;
-        let list = lists::add(engine.store(), &self.list, &self.images, &options)?;
+        let list = if self.artifact.artifact {
+            let files: Vec<PathBuf> = self.images.into_iter().map(PathBuf::from).collect();
+            let options = self.artifact.options(change, registry);
+            lists::add_files(engine.store(), &self.list, &files, &options)?
+        } else {
+            let options = AddOptions { all: self.all, change, index_annotations, registry };
+            lists::add(engine.store(), &self.list, &self.images, &options)?
+        };
         world.out.line(list.id.hex())?;
         Ok(Status::SUCCESS)
     }

@@ -10,6 +10,7 @@ use crate::cmd::access::AccessFlags;
 use crate::cmd::exit::Status;
 use crate::cmd::parse;
 use crate::cmd::progress::Display;
+use crate::cmd::signing::SigningFlags;
 use crate::cmd::tree::Act;
 use crate::engine::lists::{self, ListPushOptions, Words};
 use crate::error::{Context, Result};
@@ -48,6 +49,8 @@ pub(crate) struct Push {
     /// Remove the list when it was pushed
     #[arg(long)]
     rm: bool,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// List, by name or ID
     #[arg(value_name = "LIST", required = true)]
     list: String,
@@ -75,6 +78,7 @@ impl Act for Push {
                 Format::V2s2 => Words::Docker,
             }),
             registry: self.access.options()?,
+            signing: self.signing.options()?,
         };
         let engine = world.power()?;
         let display = Display::new(self.quiet);

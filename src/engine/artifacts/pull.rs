@@ -1,10 +1,10 @@
 //! `artifact pull`: an artifact from a registry.
 
-use crate::engine::images::{Progress, RegistryOptions};
+use crate::engine::images::{Progress, RegistryOptions, attempt};
 use crate::error::Result;
-use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::artifact::Artifact;
+use crate::store::registries;
 
 /// Pulls an artifact.
 pub fn pull(
@@ -13,8 +13,10 @@ pub fn pull(
     options: &RegistryOptions,
     progress: &dyn Progress,
 ) -> Result<Artifact> {
-    let name: Reference = name.strip_prefix("docker://").unwrap_or(name).parse()?;
-    let (artifact, before) = crate::image::artifact::pull(store, &name, options, progress)?;
+    let name = name.strip_prefix("docker://").unwrap_or(name);
+    let names = registries::read()?.resolve(name)?.names;
+    let (artifact, before) =
+        attempt(name, &names, |name| crate::image::artifact::pull(store, name, options, progress))?;
     let replaced = before.filter(|before| before.digest != artifact.digest);
     super::free(store, replaced.as_ref())?;
     Ok(artifact)

@@ -14,6 +14,7 @@ mod prune;
 mod pull;
 mod push;
 mod remove;
+mod save;
 mod scp;
 mod tag;
 mod tree;
@@ -31,10 +32,12 @@ pub use login::{
 };
 pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
+pub(super) use pull::attempt;
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
-pub use push::push;
+pub use push::{push, push_all_tags};
 pub(super) use remove::Batch;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
+pub use save::save;
 pub use scp::scp;
 pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
@@ -42,10 +45,12 @@ pub use tree::{LayerNode, Tree, tree};
 
 pub use crate::image::archive::ArchiveSource;
 pub use crate::image::import::ImportOptions;
+pub use crate::image::outgoing::Form;
 pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
+pub use crate::image::save::{SaveFormat, SaveTarget};
 
 /// Frees what a pull or load that has failed on a full disk leaves for the next try.
 ///

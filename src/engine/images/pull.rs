@@ -204,7 +204,7 @@ fn fetch_any(
 }
 
 /// Tries one name after the other until one does.
-fn attempt<T>(
+pub(in crate::engine) fn attempt<T>(
     short: &str,
     names: &[Reference],
     mut work: impl FnMut(&Reference) -> Result<T>,
@@ -223,10 +223,14 @@ fn attempt<T>(
     let all: Vec<String> = failures.iter().map(|error| format!("[{error}]")).collect();
     // One that may be had later counts more than those that are nowhere.
     let kind = failures.iter().map(Error::kind).find(|kind| *kind != Kind::NotFound);
-    Err(Error::new(
+    let failure = Error::new(
         kind.unwrap_or(Kind::NotFound),
         format!("cannot pull `{short}` from any registry: {}", all.join(" ")),
-    ))
+    );
+    Err(match failures.iter().find_map(Error::hint_text) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 fn fetch(

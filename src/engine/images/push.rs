@@ -1,33 +1,128 @@
-//! `push`: an image to a registry.
+//! `push`: an image to a registry, or to a file or a directory that is named like one.
 
 use super::Progress;
 use crate::engine::lists::{self, ListPushOptions};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::push::{PushOptions, Pushed};
+use crate::image::save::{SaveFormat, SaveTarget, SavedImage, save};
 use crate::spec::digest::Digest;
+use crate::spec::location::Location;
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::image::{Image, not_known};
 
 /// Pushes an image; without a destination, under the name that it is called by.
+///
+/// Returns what it is called there and what its manifest is, as far as it has a name and a manifest.
 pub fn push(
     store: &Store,
     image: &str,
     destination: Option<&str>,
     options: &PushOptions,
     progress: &dyn Progress,
-) -> Result<(Reference, Pushed)> {
+) -> Result<(Option<Reference>, Option<Pushed>)> {
     if store.lists().find(image)?.is_some() {
-        let registry = options.registry.clone();
-        let options = ListPushOptions { members: true, words: None, registry };
-        return lists::push(store, image, destination, &options, false, progress);
+        let PushOptions { registry, signing, .. } = options.clone();
+        let options = ListPushOptions { members: true, words: None, registry, signing };
+        let (name, pushed) = lists::push(store, image, destination, &options, false, progress)?;
+        return Ok((Some(name), Some(pushed)));
     }
-    let found = store.images().lookup(image)?;
-    let to = destination_of(image, destination)?;
-    let pushed = crate::image::push::push(store, &found, &to, options, progress)?;
-    Ok((to, pushed))
+    let image_text = image;
+    let image = store.images().lookup(image)?;
+    match destination_of(image_text, destination)? {
+        Location::Registry(name) => {
+            let pushed = crate::image::push::push(store, &image, &name, options, progress)?;
+            Ok((Some(name), Some(pushed)))
+        }
+        elsewhere => Ok((None, to_files(store, image, &elsewhere, options, progress)?)),
+    }
 }
 
-fn destination_of(image: &str, destination: Option<&str>) -> Result<Reference> {
+/// Pushes all names of a repository, each under its tag.
+pub fn push_all_tags(
+    store: &Store,
+    repository: &str,
+    destination: Option<&str>,
+    options: &PushOptions,
+    progress: &dyn Progress,
+    pushed: &mut dyn FnMut(&Reference, &Pushed) -> Result<()>,
+) -> Result<()> {
+    let invalid = |text: &str| {
+        Error::new(Kind::Invalid, format!("tag can't be used with --all-tags/-a: `{text}`"))
+    };
+    let has_tag = |text: &str| {
+        text.contains('@') || text.rsplit('/').next().unwrap_or_default().contains(':')
+    };
+    let words = [Some(repository), destination];
+    if let Some(text) = words.into_iter().flatten().find(|text| has_tag(text)) {
+        return Err(invalid(text));
+    }
+    let Location::Registry(to) = destination_of(repository, destination)? else {
+        return Err(Error::new(Kind::Invalid, "all tags can be pushed to a registry only"));
+    };
+    let candidates: Vec<String> =
+        Reference::candidates(repository)?.iter().map(Reference::repository).collect();
+    let mut found: Vec<(Reference, Image)> = Vec::new();
+    for named in store.images().list()? {
+        for name in named.names {
+            if candidates.contains(&name.repository()) {
+                found.push((name, named.image.clone()));
+            }
+        }
+    }
+    // Of two repositories that the word may mean, the first.
+    let first =
+        candidates.iter().find(|one| found.iter().any(|(name, _)| name.repository() == **one));
+    let Some(first) = first else { return Err(not_known(repository)) };
+    found.retain(|(name, _)| name.repository() == *first);
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, image) in found {
+        let to = Reference::stored(&to.repository(), name.tag_or_digest())?;
+        let done = crate::image::push::push(store, &image, &to, options, progress)?;
+        pushed(&to, &done)?;
+    }
+    Ok(())
+}
+
+fn to_files(
+    store: &Store,
+    image: Image,
+    to: &Location,
+    options: &PushOptions,
+    progress: &dyn Progress,
+) -> Result<Option<Pushed>> {
+    let named = |name: &Option<String>| name.iter().cloned().collect();
+    let (format, path, names) = match to {
+        Location::DockerArchive(path, name) => {
+            let names = name.iter().map(ToString::to_string).collect();
+            (SaveFormat::DockerArchive, path, names)
+        }
+        Location::OciArchive(path, name) => (SaveFormat::OciArchive, path, named(name)),
+        Location::OciDir(path, name) => (SaveFormat::OciDir, path, named(name)),
+        Location::Dir(path) => (SaveFormat::DockerDir, path, Vec::new()),
+        Location::Registry(name) => {
+            return Err(Error::new(Kind::Internal, format!("`{name}` is no file")));
+        }
+    };
+    let mut form = options.form.clone();
+    if matches!(format, SaveFormat::OciArchive | SaveFormat::OciDir) {
+        use crate::spec::manifest::ManifestFormat::Oci;
+        if form.format.is_some_and(|asked| asked != Oci) {
+            return Err(Error::new(
+                Kind::Invalid,
+                "an OCI layout has manifests of OCI's form only",
+            )
+            .hint("leave out --format"));
+        }
+        form.format = Some(Oci);
+    }
+    let images = [SavedImage { image, names }];
+    save(store, &images, format, &form, SaveTarget::Path(path), progress)
+        .map(|mut pushed| pushed.pop())
+        .context(|| format!("cannot write to {}", path.display()))
+}
+
+fn destination_of(image: &str, destination: Option<&str>) -> Result<Location> {
     if destination.is_none() {
         let hex = image.strip_prefix("sha256:").unwrap_or(image);
         if Digest::from_hex(hex).is_ok() {
@@ -39,8 +134,12 @@ fn destination_of(image: &str, destination: Option<&str>) -> Result<Reference> {
         }
     }
     let text = destination.unwrap_or(image);
-    text.strip_prefix("docker://")
-        .unwrap_or(text)
-        .parse::<Reference>()
-        .context(|| format!("cannot push to `{text}`"))
+    let location = text.parse::<Location>().context(|| format!("cannot push to `{text}`"))?;
+    match &location {
+        Location::Registry(name) if name.digest().is_some() => {
+            Err(Error::new(Kind::Invalid, format!("cannot push to the digest of `{name}`"))
+                .hint("a digest follows from the content; give a tag"))
+        }
+        _ => Ok(location),
+    }
 }

@@ -1,13 +1,16 @@
 //! `manifest add`: images into a list.
 
-use crate::engine::images::RegistryOptions;
+use std::path::PathBuf;
+
+use crate::engine::images::{RegistryOptions, attempt};
 use crate::error::{Error, Kind, Result};
+use crate::image::artifact::{MemberOptions, prepare};
 use crate::image::list::{Described, Wanted, choose, local, members};
-use crate::spec::oci::{Annotations, MemberChange};
+use crate::spec::oci::{Annotations, Descriptor, MemberChange};
 use crate::spec::platform::Platform;
-use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::list::List;
+use crate::store::registries;
 
 /// How images are added.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,54 @@ pub struct AddOptions {
     pub index_annotations: Annotations,
     /// How to talk to registries.
     pub registry: RegistryOptions,
+}
+
+/// How an artifact is made of files and added.
+#[derive(Clone, Debug, Default)]
+pub struct AddFilesOptions {
+    /// How it is made.
+    pub artifact: MemberOptions,
+    /// The image that it is about, by name or ID.
+    pub subject: Option<String>,
+    /// What is said otherwise of it.
+    pub change: MemberChange,
+    /// How to talk to registries.
+    pub registry: RegistryOptions,
+}
+
+/// Makes an artifact of files and adds it to a list.
+pub fn add_files(
+    store: &Store,
+    list: &str,
+    files: &[PathBuf],
+    options: &AddFilesOptions,
+) -> Result<List> {
+    let list = store.lists().lookup(list)?;
+    let mut artifact = options.artifact.clone();
+    if let Some(subject) = &options.subject {
+        artifact.subject = subject_of(store, subject, &options.registry)?;
+    }
+    let prepared = prepare(store, files, &artifact)?;
+    let kept = store.shared()?;
+    let (mut descriptor, member) = prepared.publish(store, &kept)?;
+    options.change.apply(&mut descriptor);
+    let add = |list: &mut List| {
+        list.add(descriptor, member);
+        Ok(())
+    };
+    store.lists().change(&list.id, add, &kept)
+}
+
+fn subject_of(store: &Store, text: &str, registry: &RegistryOptions) -> Result<Option<Descriptor>> {
+    let described = match resolve(store, text, false, registry)? {
+        Source::There(described) => described,
+        Source::Here(text) => look(store, &text, false)?,
+    };
+    // No more is to be said of a subject than what it is.
+    Ok(described
+        .into_iter()
+        .next()
+        .map(|(known, _)| Descriptor::new(&known.media_type, known.digest, known.size)))
 }
 
 /// Where an image that is to be added was found.
@@ -72,7 +123,8 @@ pub(super) fn resolve(
         _ => text,
     };
     let wanted = if all { Wanted::All } else { Wanted::For(Platform::host()) };
-    members(&name.parse::<Reference>()?, &wanted, registry).map(Source::There)
+    let names = registries::read()?.resolve(name)?.names;
+    attempt(name, &names, |name| members(name, &wanted, registry)).map(Source::There)
 }
 
 /// Adds what was found to a list, all or nothing.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::image::list::local;
 use crate::spec::digest::Digest;
-use crate::spec::oci::{Annotations, MemberChange};
+use crate::spec::oci::{Annotations, Descriptor, MemberChange};
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::list::List;
@@ -45,15 +45,24 @@ pub(super) fn find_member(store: &Store, list: &List, text: &str) -> Result<Dige
     }
     let name = text.strip_prefix("docker://").unwrap_or(text);
     if let Ok(candidates) = Reference::candidates(name) {
-        let named = members.iter().find(|known| {
+        let is_named = |known: &&Descriptor| {
             let source = list.members.get(&known.digest).and_then(|it| it.source.as_ref());
             source.is_some_and(|source| {
-                candidates.contains(source)
-                    || source.without_digest().is_some_and(|name| candidates.contains(&name))
+                let bare = source.without_digest();
+                candidates.contains(source) || bare.is_some_and(|name| candidates.contains(&name))
             })
-        });
-        if let Some(member) = named {
-            return Ok(member.digest.clone());
+        };
+        let mut named = members.iter().filter(is_named);
+        match (named.next(), named.next()) {
+            (Some(member), None) => return Ok(member.digest.clone()),
+            (Some(_), Some(_)) => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("several images of the list were added as \"{text}\""),
+                )
+                .hint("name the image by its digest"));
+            }
+            (None, _) => {}
         }
         if let Some(image) = store.images().find(name)? {
             let same = |known: &Digest| {

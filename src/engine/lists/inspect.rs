@@ -1,10 +1,10 @@
 //! `manifest inspect`: what a list contains, here or in a registry.
 
-use crate::engine::images::RegistryOptions;
+use crate::engine::images::{RegistryOptions, attempt};
 use crate::error::Result;
 use crate::image::list::{Fetched, fetch, parse};
-use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::registries;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -23,8 +23,9 @@ pub fn inspect(store: &Store, text: &str, registry: &RegistryOptions) -> Result<
     {
         return Ok(Inspection { document: list.bytes()?, single: None });
     }
-    let reference: Reference = name.unwrap_or(text).parse()?;
-    let fetched = match (fetch(&reference, registry), name) {
+    let wanted = name.unwrap_or(text);
+    let names = registries::read()?.resolve(wanted)?.names;
+    let fetched = match (attempt(wanted, &names, |name| fetch(name, registry)), name) {
         // An image that was pulled brought its manifest along.
         (Err(error), None) => own_manifest(store, text)?.ok_or(error)?,
         (fetched, _) => fetched?,

@@ -8,7 +8,7 @@ mod instance;
 mod push;
 mod remove;
 
-pub use add::{AddOptions, add};
+pub use add::{AddFilesOptions, AddOptions, add, add_files};
 pub use annotate::{AnnotateOptions, annotate};
 pub use create::{CreateOptions, create};
 pub use inspect::{Inspection, inspect};
@@ -16,4 +16,5 @@ pub(super) use instance::{ensure, here};
 pub use push::push;
 pub use remove::{exists, remove, remove_member};
 
+pub use crate::image::artifact::MemberOptions;
 pub use crate::image::list::{ListPushOptions, Words};

@@ -16,6 +16,9 @@ use crate::store::Store;
 use crate::store::garbage::Parts;
 use crate::store::image::NamedImage;
 
+/// Where Docker's archives have their list.
+pub(super) const LIST: &str = "manifest.json";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
@@ -30,13 +33,33 @@ struct Pending {
     names: Vec<Reference>,
 }
 
+/// Returns the names of images, each with the name of its configuration's file.
+pub(super) fn names(members: &Members) -> Result<Vec<(String, Vec<Reference>)>> {
+    let named = |item: Item| -> Result<(String, Vec<Reference>)> {
+        let names = item.repo_tags.unwrap_or_default();
+        Ok((item.config, names.iter().map(|name| name.parse()).collect::<Result<_>>()?))
+    };
+    items(members)?.into_iter().map(named).collect()
+}
+
+/// Tells whether the archive has Docker's list, and not one image's manifest in its place.
+pub(super) fn has_list(members: &Members) -> Result<bool> {
+    // Of the list only the first byte is looked at: a damaged one is still one.
+    let data = members.document(LIST)?;
+    Ok(data.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{'))
+}
+
+fn items(members: &Members) -> Result<Vec<Item>> {
+    serde_json::from_slice(&members.document(LIST)?)
+        .context(|| "the archive's list of images is malformed")
+}
+
 pub(super) fn load(
     store: &Store,
     members: &Members,
     progress: &dyn Progress,
 ) -> Result<Vec<NamedImage>> {
-    let items: Vec<Item> = serde_json::from_slice(&members.document("manifest.json")?)
-        .context(|| "the archive's list of images is malformed")?;
+    let items = items(members)?;
     if items.is_empty() {
         return Err(Error::new(Kind::Invalid, "the archive has no images"));
     }

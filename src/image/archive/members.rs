@@ -10,8 +10,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::unknown_format;
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::compression::{Compression, Peeked};
+use crate::image::compression::Peeked;
 use crate::image::tarball::{Entry, EntryKind, Reader};
+use crate::spec::compression::Compression;
 use crate::spec::digest::Digest;
 use crate::store::Store;
 use crate::store::blob::{MAX_DOCUMENT, digest_of};
@@ -75,7 +76,7 @@ impl Members {
         }
         let mut input = BufReader::with_capacity(BUFFER, &file);
         let beginning = input.fill_buf().context(|| format!("cannot read {}", path.display()))?;
-        if !metadata.is_file() || Compression::detect(beginning)? != Compression::None {
+        if !metadata.is_file() || Compression::detect(beginning) != Compression::None {
             return Self::from_stream(store, input);
         }
         Self::index(file, metadata.len(), None)
@@ -85,7 +86,7 @@ impl Members {
     pub(crate) fn from_stream(store: &Store, input: impl BufRead) -> Result<Self> {
         let context = || "cannot read the archive";
         let mut input = Peeked::new(input).context(context)?;
-        let compression = Compression::detect(input.beginning())?;
+        let compression = Compression::detect(input.beginning());
         let mut input = compression.reader(&mut input).context(context)?;
         let temporary = store.draft_file()?;
         let mut length = 0;
@@ -204,9 +205,9 @@ impl Members {
         Ok(data)
     }
 
-    /// Reads a blob of an OCI layout whole, and checks it.
-    pub(crate) fn blob(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let data = self.document(&blob_name(digest))?;
+    /// Reads a blob whole, and checks it; `name_of` tells where it is.
+    pub(crate) fn blob(&self, digest: &Digest, name_of: fn(&Digest) -> String) -> Result<Vec<u8>> {
+        let data = self.document(&name_of(digest))?;
         let got = digest_of(&data);
         if got != *digest {
             return Err(Error::new(

@@ -4,14 +4,17 @@
 //! looked through for where its members are. A pipe, or a compressed archive, is written to a
 //! temporary file for that.
 
+mod directory;
 mod docker;
 mod members;
 mod oci;
+mod pending;
 
 use std::io::BufRead;
 use std::path::Path;
 
-pub(crate) use members::Members;
+pub(crate) use members::{Members, blob_name};
+pub(crate) use oci::NAMES;
 
 use super::policy::{LocalSource, Policy};
 use super::progress::Progress;
@@ -22,7 +25,7 @@ use crate::store::image::NamedImage;
 
 /// Where an archive is.
 pub enum ArchiveSource<'a> {
-    /// A file, or a directory in OCI layout.
+    /// A file, or a directory.
     Path(&'a Path),
     /// A stream, as from a pipe.
     Stream(Box<dyn BufRead + 'a>),
@@ -45,17 +48,25 @@ pub fn load(
         ArchiveSource::Path(path) => Members::open(store, path)?,
         ArchiveSource::Stream(stream) => Members::from_stream(store, stream)?,
     };
-    // Newer versions of Docker write both lists; its own has the names.
-    if members.contains("manifest.json") {
-        policy.check_local(store, LocalSource::DockerArchive)?;
-        docker::load(store, &members, progress)
-    } else if members.contains("index.json") {
+    // Newer versions of Docker write both lists; OCI's leads to the manifests.
+    if members.contains("index.json") {
         let source = match path {
             Some(dir) if dir.is_dir() => LocalSource::OciDirectory(dir),
             file => LocalSource::OciArchive(file),
         };
         policy.check_local(store, source)?;
         oci::load(store, &members, platform, progress)
+    } else if members.contains(docker::LIST) {
+        match docker::has_list(&members)? {
+            true => {
+                policy.check_local(store, LocalSource::DockerArchive)?;
+                docker::load(store, &members, progress)
+            }
+            false => {
+                policy.check_local(store, LocalSource::Directory(path))?;
+                directory::load(store, &members, platform, progress)
+            }
+        }
     } else {
         Err(unknown_format())
     }
@@ -64,7 +75,7 @@ pub fn load(
 fn unknown_format() -> Error {
     Error::new(
         Kind::Invalid,
-        "payload does not match any of the supported image formats: docker-archive, oci-archive, oci-dir",
+        "payload does not match any of the supported image formats: oci-archive, docker-archive, oci-dir, docker-dir",
     )
     .hint("for the archive of a root file system use `barge import`")
 }

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use super::media;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::transfer;
+use crate::spec::digest::Digest;
 use crate::spec::oci::{
     Annotations, CREATED, Descriptor, EMPTY_JSON, Manifest, OCI_MANIFEST, TITLE,
 };
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::artifact::Artifact;
-use crate::store::blob::BlobDraft;
+use crate::store::blob::digest_of;
+use crate::store::draft::Finished;
 
 /// The artifact type of what nothing is said about.
 const UNKNOWN: &str = "application/vnd.unknown.artifact.v1";
@@ -46,7 +48,8 @@ pub fn add(
     files: &[PathBuf],
     options: &AddOptions,
 ) -> Result<(Artifact, Option<Artifact>)> {
-    let titles = files.iter().map(|path| title(path, options)).collect::<Result<Vec<_>>>()?;
+    let titles: Vec<String> =
+        files.iter().map(|path| title(path, &options.annotations)).collect::<Result<_>>()?;
     // What cannot go well is found out before large files are copied, and once more in the end.
     let before = store.artifacts().named(name)?;
     base(store, name, before.as_ref(), &titles, options)?;
@@ -54,34 +57,19 @@ pub fn add(
     let mut finished = Vec::new();
     for (path, title) in files.iter().zip(&titles) {
         let context = || format!("cannot add {} to artifact {name}", path.display());
-        let (draft, media_type) = ingest(store, path, options).context(context)?;
-        let (digest, size) = draft.digest();
-        let mut annotations = options.annotations.clone();
-        annotations.insert(TITLE.to_owned(), title.clone());
-        finished.push(draft.finish(&digest));
-        layers.push(Descriptor {
-            media_type,
-            digest,
-            size,
-            urls: Vec::new(),
-            annotations,
-            data: None,
-            platform: None,
-            artifact_type: None,
-        });
+        let (mut layer, blob) =
+            ingest(store, path, options.file_type.as_deref()).context(context)?;
+        layer.annotations.clone_from(&options.annotations);
+        layer.annotations.insert(TITLE.to_owned(), title.clone());
+        layers.push(layer);
+        finished.push(blob);
     }
     let kept = store.shared()?;
     store.publish(finished)?;
     let make = |before: Option<&Artifact>| {
         let mut manifest = base(store, name, before, &titles, options)?;
         manifest.layers.extend(layers);
-        let document = serde_json::to_vec(&manifest).context(|| "cannot encode the manifest")?;
-        let digest = store.blobs().write(&document)?;
-        if manifest.config.media_type == EMPTY_JSON {
-            store.blobs().write(EMPTY)?;
-        }
-        let mut blobs: Vec<_> = manifest.blobs().map(|blob| blob.digest.clone()).collect();
-        blobs.push(digest.clone());
+        let (digest, _, blobs) = write_documents(store, &manifest)?;
         Ok(Artifact { name: name.clone(), digest, blobs })
     };
     store.artifacts().update(name, make, &kept)
@@ -120,20 +108,19 @@ fn base(
 fn new_manifest(options: &AddOptions) -> Manifest {
     let mut annotations = options.annotations.clone();
     annotations.insert(CREATED.to_owned(), options.created.clone());
+    empty_manifest(options.kind.clone(), annotations)
+}
+
+/// Returns the manifest of an artifact without files.
+pub(super) fn empty_manifest(kind: Option<String>, annotations: Annotations) -> Manifest {
     Manifest {
         schema_version: 2,
         media_type: OCI_MANIFEST.to_owned(),
         // Without a type of the configuration it must have one.
-        artifact_type: Some(options.kind.clone().unwrap_or_else(|| UNKNOWN.to_owned())),
+        artifact_type: Some(kind.unwrap_or_else(|| UNKNOWN.to_owned())),
         config: Descriptor {
-            media_type: EMPTY_JSON.to_owned(),
-            digest: crate::store::blob::digest_of(EMPTY),
-            size: EMPTY.len() as u64,
-            urls: Vec::new(),
-            annotations: Annotations::new(),
             data: Some(EMPTY_DATA.to_owned()),
-            platform: None,
-            artifact_type: None,
+            ..Descriptor::new(EMPTY_JSON, digest_of(EMPTY), EMPTY.len() as u64)
         },
         layers: Vec::new(),
         subject: None,
@@ -141,9 +128,25 @@ fn new_manifest(options: &AddOptions) -> Manifest {
     }
 }
 
+/// Puts the documents of an artifact into the store whose files are there; returns its digest, its size
+/// and all its blobs.
+pub(super) fn write_documents(
+    store: &Store,
+    manifest: &Manifest,
+) -> Result<(Digest, u64, Vec<Digest>)> {
+    let document = serde_json::to_vec(manifest).context(|| "cannot encode the manifest")?;
+    let digest = store.blobs().write(&document)?;
+    if manifest.config.digest == digest_of(EMPTY) {
+        store.blobs().write(EMPTY)?;
+    }
+    let mut blobs: Vec<_> = manifest.blobs().map(|blob| blob.digest.clone()).collect();
+    blobs.push(digest.clone());
+    Ok((digest, document.len() as u64, blobs))
+}
+
 /// Returns the name that a file has in the artifact.
-fn title(path: &Path, options: &AddOptions) -> Result<String> {
-    if let Some(title) = options.annotations.get(TITLE) {
+pub(super) fn title(path: &Path, annotations: &Annotations) -> Result<String> {
+    if let Some(title) = annotations.get(TITLE) {
         return Ok(title.clone());
     }
     let invalid = || {
@@ -153,12 +156,12 @@ fn title(path: &Path, options: &AddOptions) -> Result<String> {
     path.file_name().and_then(|name| name.to_str()).map(str::to_owned).ok_or_else(invalid)
 }
 
-/// Copies a file into the store, and finds out what it is.
-fn ingest<'a>(
-    store: &'a Store,
+/// Copies a file into the store, and describes it; what it is shows its beginning if nothing is said.
+pub(super) fn ingest(
+    store: &Store,
     path: &Path,
-    options: &AddOptions,
-) -> Result<(BlobDraft<'a>, String)> {
+    media_type: Option<&str>,
+) -> Result<(Descriptor, Finished)> {
     // Before it is opened: a pipe would wait for its writer.
     let metadata = fs::metadata(path).context(|| "cannot read it")?;
     if !metadata.is_file() {
@@ -171,10 +174,10 @@ fn ingest<'a>(
         .take(media::ENOUGH as u64)
         .read_to_end(&mut beginning)
         .context(|| "cannot read it")?;
-    let media_type = match &options.file_type {
-        Some(media_type) => media_type.clone(),
-        None => media::sniff(&beginning).to_owned(),
-    };
-    let mut whole = Cursor::new(beginning).chain(file);
-    Ok((transfer::copy(store, &mut whole, None, &|_| ())?, media_type))
+    let media_type = media_type.unwrap_or_else(|| media::sniff(&beginning));
+    let mut whole = Cursor::new(&beginning).chain(file);
+    let draft = transfer::write(&mut whole, store.blobs().begin()?, None, &|_| ())?;
+    let (digest, size) = draft.digest();
+    let finished = draft.finish(&digest);
+    Ok((Descriptor::new(media_type, digest, size), finished))
 }

@@ -6,10 +6,13 @@
 mod add;
 mod extract;
 mod media;
+mod member;
 mod pull;
 mod push;
 
 pub use add::{AddOptions, add};
 pub use extract::{Choice, extract};
+pub use member::{MemberOptions, Prepared, prepare};
 pub use pull::pull;
 pub use push::push;
+pub(super) use push::refer;

@@ -46,9 +46,8 @@ pub fn push(
         progress.update(ProgressEvent::Recording);
         let kind = media_type(&manifest);
         let accepted = repository.put_manifest(to.tag_or_digest(), kind, &document).await?;
-        if let (Some(subject), false) = (&manifest.subject, accepted.lists_referrers) {
-            let own = describe(&manifest, &accepted.digest, document.len() as u64);
-            refer(&repository, &subject.digest, own).await?;
+        if !accepted.lists_referrers {
+            refer(&repository, &manifest, &accepted.digest, document.len() as u64).await?;
         }
         Ok::<_, Error>(accepted.digest)
     };
@@ -62,30 +61,31 @@ fn media_type(manifest: &Manifest) -> &str {
 /// Returns what a list of referrers says of an artifact.
 fn describe(manifest: &Manifest, digest: &Digest, size: u64) -> Descriptor {
     Descriptor {
-        media_type: media_type(manifest).to_owned(),
-        digest: digest.clone(),
-        size,
-        urls: Vec::new(),
         annotations: manifest.annotations.clone(),
-        data: None,
-        platform: None,
         artifact_type: Some(manifest.kind().to_owned()),
+        ..Descriptor::new(media_type(manifest), digest.clone(), size)
     }
 }
 
-/// Adds a referrer to the list that the registry has under the subject's tag.
-async fn refer(repository: &Repository, subject: &Digest, own: Descriptor) -> Result<()> {
-    let tag = subject.as_str().replace(':', "-");
-    let context = || format!("cannot add it to the referrers of {subject}");
+/// Adds an artifact that is about something to the list that the registry has under a tag.
+pub(in crate::image) async fn refer(
+    repository: &Repository,
+    manifest: &Manifest,
+    digest: &Digest,
+    size: u64,
+) -> Result<()> {
+    let Some(subject) = &manifest.subject else { return Ok(()) };
+    let tag = subject.digest.as_str().replace(':', "-");
+    let context = || format!("cannot add it to the referrers of {}", subject.digest);
     let mut index = match repository.manifest(&tag).await {
         Ok((document, _)) => serde_json::from_slice(&document).context(context)?,
         Err(error) if error.kind() == Kind::NotFound => Index::default(),
         Err(error) => return Err(error).context(context),
     };
-    if index.manifests.iter().any(|known| known.digest == own.digest) {
+    if index.manifests.iter().any(|known| known.digest == *digest) {
         return Ok(());
     }
-    index.manifests.push(own);
+    index.manifests.push(describe(manifest, digest, size));
     let document = serde_json::to_vec(&index).context(context)?;
     repository.put_manifest(&tag, OCI_INDEX, &document).await.context(context).map(drop)
 }

@@ -6,9 +6,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::record::{Origin, record};
 use crate::spec::digest::Digest;
 use crate::spec::image::ImageConfig;
-use crate::spec::oci::{
-    Annotations, DOCKER_MANIFEST, Descriptor, ImagePlatform, Manifest, OCI_MANIFEST,
-};
+use crate::spec::oci::{DOCKER_MANIFEST, Descriptor, ImagePlatform, Manifest, OCI_MANIFEST};
 use crate::store::Store;
 use crate::store::image::Image;
 use crate::store::list::Member;
@@ -40,14 +38,8 @@ pub fn local(store: &Store, image: &Image) -> Result<Described> {
     let manifest: Manifest = serde_json::from_slice(&data).context(context)?;
     let config = store.blobs().read(&image.id.0)?.ok_or_else(missing).context(context)?;
     let descriptor = Descriptor {
-        media_type: media_type(&manifest).to_owned(),
-        digest: digest.clone(),
-        size: data.len() as u64,
-        urls: Vec::new(),
-        annotations: Annotations::new(),
-        data: None,
         platform: Some(platform(&config).context(context)?),
-        artifact_type: None,
+        ..Descriptor::new(media_type(&manifest), digest.clone(), data.len() as u64)
     };
     let here = |blob: &Digest| store.blobs().exists(blob);
     let mut blobs: Vec<_> = manifest.blobs().map(|blob| blob.digest.clone()).filter(here).collect();

@@ -12,11 +12,13 @@ use tokio::runtime::Runtime;
 use super::convert::Words;
 use super::remote::parse;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::artifact::refer;
 use crate::image::manifest::Blob;
+use crate::image::policy::{Signer, SigningOptions};
 use crate::image::progress::{Progress, ProgressEvent};
 use crate::image::push::Pushed;
 use crate::image::registry::{self, RegistryOptions, Repository};
-use crate::image::transfer::{self, Upload};
+use crate::image::transfer::{self, Purpose, Upload, Wanted};
 use crate::spec::digest::Digest;
 use crate::spec::oci::{Descriptor, Index, Manifest};
 use crate::spec::reference::Reference;
@@ -33,6 +35,8 @@ pub struct ListPushOptions {
     pub words: Option<Words>,
     /// How to talk to registries.
     pub registry: RegistryOptions,
+    /// How the list and its members are signed.
+    pub signing: SigningOptions,
 }
 
 /// A push that is under way.
@@ -41,6 +45,7 @@ struct Push<'a> {
     runtime: Runtime,
     to: &'a Reference,
     repository: Arc<Repository>,
+    signer: Signer,
     options: &'a ListPushOptions,
     progress: &'a dyn Progress,
 }
@@ -54,6 +59,8 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<Pushed> {
     let context = || format!("cannot push manifest list to {to}");
+    // A key that cannot be used is noticed before anything is sent.
+    let signer = Signer::load(&options.signing).context(context)?;
     let sources: Vec<&Reference> =
         list.members.values().filter_map(|member| member.source.as_ref()).collect();
     let mounted: BTreeSet<String> = sources
@@ -65,7 +72,7 @@ pub fn push(
     let repository = Repository::for_push(to, &options.registry, &mounted).context(context)?;
     let runtime = registry::runtime()?;
     let repository = Arc::new(repository);
-    let push = Push { store, runtime, to, repository, options, progress };
+    let push = Push { store, runtime, to, repository, signer, options, progress };
 
     let mut index = list.document();
     if let Some(words) = options.words {
@@ -84,7 +91,9 @@ pub fn push(
         true => error,
         false => error.hint("the registry must have all images of the list; push them by --all"),
     });
-    Ok(Pushed { digest: accepted.context(context)?.digest, size: document.len() as u64 })
+    let digest = accepted.context(context)?.digest;
+    push.sign(&digest).context(context)?;
+    Ok(Pushed { digest, size: document.len() as u64 })
 }
 
 impl Push<'_> {
@@ -97,7 +106,7 @@ impl Push<'_> {
         // What is said in the same words is there as it is.
         if !translates && self.has(&descriptor.digest)? {
             self.progress.update(ProgressEvent::Skipped(&descriptor.digest));
-            return Ok(());
+            return self.sign(&descriptor.digest);
         }
         let source = member.source.as_ref().map(|source| self.source(source)).transpose()?;
         let document = self.document(&descriptor.digest, source.as_ref())?;
@@ -132,6 +141,10 @@ impl Push<'_> {
         Ok(())
     }
 
+    fn sign(&self, digest: &Digest) -> Result<()> {
+        self.runtime.block_on(self.signer.sign(&self.repository, self.to, digest))
+    }
+
     /// Tells whether the registry has a manifest in the repository.
     fn has(&self, digest: &Digest) -> Result<bool> {
         match self.runtime.block_on(self.repository.manifest(digest.as_str())) {
@@ -163,13 +176,21 @@ impl Push<'_> {
 
     fn put(&self, digest: &Digest, media_type: &str, document: &[u8]) -> Result<()> {
         let put = self.repository.put_manifest(digest.as_str(), media_type, document);
-        self.runtime.block_on(put).map(drop)
+        let accepted = self.runtime.block_on(put)?;
+        // An index has no layers, and is about nothing.
+        if !accepted.lists_referrers
+            && let Ok(manifest) = serde_json::from_slice::<Manifest>(document)
+        {
+            let size = document.len() as u64;
+            self.runtime.block_on(refer(&self.repository, &manifest, digest, size))?;
+        }
+        self.sign(digest)
     }
 
     /// Sees to it that the registry has the blobs of a manifest.
     fn blobs(&self, document: &[u8], source: Option<&Source>) -> Result<()> {
         let manifest: Manifest = serde_json::from_slice(document).context(|| "it is malformed")?;
-        let (mut uploads, mut others): (Vec<Upload>, Vec<Blob>) = (Vec::new(), Vec::new());
+        let (mut uploads, mut others): (Vec<Upload>, Vec<Wanted>) = (Vec::new(), Vec::new());
         let mut known = BTreeSet::new();
         for descriptor in manifest.blobs().filter(|blob| known.insert(&blob.digest)) {
             let blob = Blob { digest: descriptor.digest.clone(), size: descriptor.size };
@@ -178,7 +199,7 @@ impl Push<'_> {
                 Some(file) => uploads.push(Upload { blob, file, from }),
                 // Nobody's to give away: a registry gets the address only.
                 None if !descriptor.urls.is_empty() => {}
-                None => others.push(blob),
+                None => others.push(Wanted::of(descriptor)),
             }
         }
         let absent = self.runtime.block_on(self.absent(others, source))?;
@@ -189,9 +210,10 @@ impl Push<'_> {
                 &self.runtime,
                 &source.repository,
                 &absent,
+                Purpose::PassOn,
                 self.progress,
             )?,
-            (None, Some(blob)) => {
+            (None, Some(Wanted { blob, .. })) => {
                 return Err(Error::new(Kind::NotFound, format!("blob {} is missing", blob.digest))
                     .hint("pull the image again"));
             }
@@ -204,18 +226,20 @@ impl Push<'_> {
     }
 
     /// Returns which of some blobs the registry neither has nor can take over.
-    async fn absent(&self, blobs: Vec<Blob>, source: Option<&Source>) -> Result<Vec<Blob>> {
+    async fn absent(&self, wanted: Vec<Wanted>, source: Option<&Source>) -> Result<Vec<Wanted>> {
         let mut absent = Vec::new();
-        for blob in blobs {
+        for wanted in wanted {
+            let digest = &wanted.blob.digest;
             let path = source.and_then(|source| source.path.as_deref());
-            if self.repository.has_blob(&blob.digest).await? {
-                self.progress.update(ProgressEvent::Skipped(&blob.digest));
-            } else if let Some(path) = path
-                && self.repository.mount_blob(&blob.digest, path).await?
-            {
-                self.progress.update(ProgressEvent::LayerDone(&blob.digest));
+            let is_there = self.repository.has_blob(digest).await?
+                || match path {
+                    Some(path) => self.repository.mount_blob(digest, path).await?,
+                    None => false,
+                };
+            if is_there {
+                self.progress.update(ProgressEvent::Skipped(digest));
             } else {
-                absent.push(blob);
+                absent.push(wanted);
             }
         }
         Ok(absent)

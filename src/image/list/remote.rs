@@ -6,8 +6,9 @@ use super::local::{Described, media_type, platform};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::manifest::Blob;
 use crate::image::registry::{self, RegistryOptions, Repository};
+use crate::image::transfer;
 use crate::spec::digest::Digest;
-use crate::spec::oci::{Annotations, Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
+use crate::spec::oci::{Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::store::list::Member;
@@ -50,9 +51,11 @@ struct Shape {
 
 /// Fetches the document that a name leads to.
 pub fn fetch(reference: &Reference, options: &RegistryOptions) -> Result<Fetched> {
-    let context = || format!("cannot fetch the manifest of {reference}");
-    let repository = Repository::new(reference, options).context(context)?;
-    registry::runtime()?.block_on(document(&repository, reference.tag_or_digest())).context(context)
+    let runtime = registry::runtime()?;
+    transfer::at_places(reference, options, |repository, place| {
+        runtime.block_on(document(repository, place.tag_or_digest()))
+    })
+    .context(|| format!("cannot fetch the manifest of {reference}"))
 }
 
 /// Fetches what a list says of an image, or of the members of another list.
@@ -61,17 +64,20 @@ pub fn members(
     wanted: &Wanted,
     options: &RegistryOptions,
 ) -> Result<Vec<Described>> {
-    let context = || format!("cannot fetch the manifest of {reference}");
-    let repository = Repository::new(reference, options).context(context)?;
-    registry::runtime()?.block_on(describe(&repository, reference, wanted)).context(context)
+    let runtime = registry::runtime()?;
+    transfer::at_places(reference, options, |repository, place| {
+        let fetched = runtime.block_on(document(repository, place.tag_or_digest()))?;
+        runtime.block_on(describe(repository, reference, fetched, wanted))
+    })
+    .context(|| format!("cannot fetch the manifest of {reference}"))
 }
 
 async fn describe(
     repository: &Repository,
     reference: &Reference,
+    fetched: Fetched,
     wanted: &Wanted,
 ) -> Result<Vec<Described>> {
-    let fetched = document(repository, reference.tag_or_digest()).await?;
     if !fetched.is_list {
         return Ok(vec![single(repository, reference, &fetched).await?]);
     }
@@ -105,15 +111,11 @@ async fn single(
         None
     };
     let artifact_type = (!manifest.is_image()).then(|| manifest.kind().to_owned());
+    let size = fetched.data.len() as u64;
     let descriptor = Descriptor {
-        media_type: media_type(&manifest).to_owned(),
-        digest: fetched.digest.clone(),
-        size: fetched.data.len() as u64,
-        urls: Vec::new(),
-        annotations: Annotations::new(),
-        data: None,
         platform: runs_on,
         artifact_type,
+        ..Descriptor::new(media_type(&manifest), fetched.digest.clone(), size)
     };
     let source = Some(reference.pinned(&fetched.digest));
     Ok((descriptor, Member { source, ..Member::default() }))

@@ -50,10 +50,12 @@ pub(super) fn missing<'a>(
             progress.update(ProgressEvent::Present(diff_id));
         } else if known.insert(diff_id) {
             let elsewhere = described.manifest.elsewhere.get(&blob.digest);
+            let data = elsewhere.and_then(|found| found.data.as_deref());
             missing.push(Missing {
                 diff_id,
                 blob,
-                data: elsewhere.and_then(|found| found.data.as_deref()),
+                // Nothing has to come of nothing.
+                data: if blob.size == 0 { Some(&[]) } else { data },
                 addresses: elsewhere.map_or(&[], |found| &found.addresses),
             });
         }

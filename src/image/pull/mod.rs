@@ -69,10 +69,10 @@ pub fn pull(
     }
     store.gc_tmp()?;
     store.remove_old_partials()?;
-    progress.update(ProgressEvent::Trying(reference));
     let context = || format!("cannot pull {reference}");
     let policy = Policy::load(options.signature_policy.as_deref()).context(context)?;
     let places = registries::read()?.places(reference).context(context)?;
+    progress.update(ProgressEvent::Trying(reference));
     let runtime = registry::runtime()?;
     let mut failed_mirrors = String::new();
     let mut last_failure = None;
@@ -133,7 +133,12 @@ struct Pull<'a> {
 impl Pull<'_> {
     fn run(&self, options: &RegistryOptions) -> Result<Image> {
         let Self { store, runtime, reference, progress, .. } = *self;
-        let repository = Arc::new(Repository::at(self.place, options)?);
+        let mut options = options.clone();
+        if self.place.reference.registry() != reference.registry() {
+            // They were given for the registry that was named, not for who stands in for it.
+            options.credentials = None;
+        }
+        let repository = Arc::new(Repository::at(self.place, &options)?);
         if let Some(image) = runtime.block_on(self.unchanged(&repository))? {
             return Ok(image);
         }

@@ -39,7 +39,7 @@ pub use login::{
     logout_all,
 };
 pub use options::RegistryOptions;
-pub(crate) use upload::Content;
+pub(crate) use upload::{Content, Growing};
 pub(crate) use web::WebFile;
 
 use super::manifest::{Blob, MEDIA_TYPES};

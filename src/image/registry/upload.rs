@@ -73,7 +73,6 @@ impl Content {
         Self { file: Arc::new(file), written }
     }
 
-    #[expect(dead_code, reason = "layers that are compressed on their way follow")]
     /// Takes a file that somebody writes to meanwhile, from its beginning on.
     pub(crate) fn growing(file: File) -> (Growing, Self) {
         let (writer, written) = watch::channel(Written::SoFar(0));
@@ -119,11 +118,15 @@ impl Content {
     }
 }
 
-#[expect(dead_code, reason = "layers that are compressed on their way follow")]
 impl Growing {
     /// Tells that so many bytes are in the file now.
     pub(crate) fn grown(&self, size: u64) {
         self.0.send_replace(Written::SoFar(size));
+    }
+
+    /// Tells whether nobody wants it any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Tells that the blob is complete.
@@ -326,23 +329,29 @@ impl Repository {
 
     /// Begins an upload; `None` if the registry has taken the blob over from `from`.
     async fn begin(&self, content: &Content, from: Option<&str>) -> Result<Option<Session>> {
-        let mut path = "blobs/uploads/".to_owned();
-        if let (Some(from), Some(blob)) = (from, content.blob()) {
+        let mount = match (from, content.blob()) {
             // Neither needs to be encoded: see the grammars of names and digests.
-            path = format!("{path}?mount={}&from={from}", blob.digest);
+            (Some(from), Some(blob)) => Some(format!("?mount={}&from={from}", blob.digest)),
+            _ => None,
+        };
+        for query in mount.iter().map(String::as_str).chain([""]) {
+            let path = format!("blobs/uploads/{query}");
+            let response = self
+                .exchange(Method::POST, Target::Repository(&path), |request| {
+                    request.header(CONTENT_LENGTH, 0)
+                })
+                .await?;
+            return match response.status() {
+                StatusCode::CREATED => Ok(None),
+                status if status.is_success() => {
+                    Ok(Some(Session { url: self.location(&response)?, offset: 0 }))
+                }
+                // Some refuse what they cannot take over, in place of waiting for it.
+                status if status.is_client_error() && !query.is_empty() => continue,
+                _ => Err(self.refused(response).await),
+            };
         }
-        let response = self
-            .exchange(Method::POST, Target::Repository(&path), |request| {
-                request.header(CONTENT_LENGTH, 0)
-            })
-            .await?;
-        match response.status() {
-            StatusCode::CREATED => Ok(None),
-            status if status.is_success() => {
-                Ok(Some(Session { url: self.location(&response)?, offset: 0 }))
-            }
-            _ => Err(self.refused(response).await),
-        }
+        Ok(None)
     }
 
     /// Asks how far an upload has come; `None` if it is better begun anew.

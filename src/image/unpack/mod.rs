@@ -13,19 +13,20 @@ mod whiteout;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawMode, Stat, Timespec, Timestamps, Uid, XattrFlags,
     chownat, fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, makedev, mkdirat, mknodat,
-    openat, statat, symlinkat, utimensat,
+    openat, readlink, statat, symlinkat, utimensat,
 };
 use rustix::io::{Errno, pwrite, write};
 
 use path::{clean, split};
 use whiteout::{WHITEOUT, is_whiteout};
 
+use super::recipe::{Aside, Tap};
 use super::tarball::{Entry, EntryKind, Reader};
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::layer::LayerInfo;
@@ -45,9 +46,9 @@ pub(crate) struct Leeway {
     pub(crate) plain_whiteouts: bool,
 }
 
-/// Unpacks an archive below an empty directory. The stream is left where the archive ends.
-pub(crate) fn unpack<R: BufRead>(input: R, diff: &Path, leeway: Leeway) -> Result<LayerInfo> {
-    let mut unpacker = Unpacker::new(diff, leeway)?;
+/// Unpacks an archive below an empty directory, and reads the stream to its end.
+pub(crate) fn unpack<R: BufRead>(input: Tap<R>, diff: &Path, leeway: Leeway) -> Result<LayerInfo> {
+    let mut unpacker = Unpacker::new(diff, input.aside(), leeway)?;
     let mut reader = Reader::new(input);
     let mut entry = Entry::default();
     while reader.next(&mut entry).context(|| "cannot read the layer")? {
@@ -55,13 +56,17 @@ pub(crate) fn unpack<R: BufRead>(input: R, diff: &Path, leeway: Leeway) -> Resul
             .add(&mut entry, &mut reader)
             .context(|| format!("cannot unpack `{}`", entry.path.escape_ascii()))?;
     }
-    unpacker.finish()
+    let (info, aside) = unpacker.finish()?;
+    reader.into_input().finish(aside)?;
+    Ok(info)
 }
 
 struct Unpacker {
     root: Root,
     /// The directory that the last entry was in: archives go directory by directory.
     parent: Option<(Vec<u8>, OwnedFd)>,
+    /// Where content goes that is replaced, if it is needed again.
+    aside: Option<Aside>,
     /// What directories get when all is in them.
     directories: HashMap<Vec<u8>, Attributes>,
     /// Who files belong to if nothing is done about it.
@@ -84,11 +89,12 @@ struct Attributes {
 }
 
 impl Unpacker {
-    fn new(diff: &Path, leeway: Leeway) -> Result<Self> {
+    fn new(diff: &Path, aside: Option<Aside>, leeway: Leeway) -> Result<Self> {
         let context = || format!("cannot open {}", diff.display());
         Ok(Self {
             root: Root::open(diff).context(context)?,
             parent: None,
+            aside,
             directories: HashMap::new(),
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask: current_umask().context(|| "cannot read /proc/self/status")?,
@@ -99,7 +105,7 @@ impl Unpacker {
         })
     }
 
-    fn add<R: BufRead>(&mut self, entry: &mut Entry, reader: &mut Reader<R>) -> Result<()> {
+    fn add<R: BufRead>(&mut self, entry: &mut Entry, reader: &mut Reader<Tap<R>>) -> Result<()> {
         let path = clean(&entry.path)?;
         let Some((parent, name)) = split(&path) else {
             // The root directory itself.
@@ -223,9 +229,66 @@ impl Unpacker {
 
     /// Removes what is here. Paths may lead elsewhere afterwards, so the directory is looked up anew.
     fn clear(&mut self, name: &[u8]) -> Result<()> {
-        remove_all(self.here()?, name).context(|| "cannot replace what is there")?;
+        if !self.move_aside(name)? {
+            remove_all(self.here()?, name).context(|| "cannot replace what is there")?;
+        }
         if let Some((path, _)) = self.parent.take() {
             self.enter(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Moves aside what is here if it has content that is needed again; `false` if it has none.
+    fn move_aside(&mut self, name: &[u8]) -> Result<bool> {
+        if self.aside.is_none() {
+            return Ok(false);
+        }
+        let has_content =
+            self.found(name)?.is_some_and(|found| match FileType::from_raw_mode(found.st_mode) {
+                FileType::RegularFile => found.st_size > 0,
+                kind => kind == FileType::Directory,
+            });
+        if has_content {
+            let path = self.real_path(name)?;
+            let here = match &self.parent {
+                Some((_, directory)) => directory.as_fd(),
+                None => self.root.as_fd(),
+            };
+            if let Some(aside) = &mut self.aside {
+                aside.take(here, name, path)?;
+            }
+        }
+        Ok(has_content)
+    }
+
+    /// Returns the path below the root, without links on the way, of what has this name here.
+    fn real_path(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let real = |fd: BorrowedFd<'_>| readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), []);
+        let context = || "cannot find out where a directory is";
+        let root = real(self.root.as_fd()).context(context)?.into_bytes();
+        let here = real(self.here()?).context(context)?.into_bytes();
+        let below = here.strip_prefix(root.as_slice());
+        let below = below.ok_or(Errno::NOENT).context(context)?;
+        let mut path = below.strip_prefix(b"/").unwrap_or(below).to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        Ok(path)
+    }
+
+    /// Says that what the stream has next is the content of a file here.
+    fn begin_content<R: BufRead>(
+        &mut self,
+        name: &[u8],
+        reader: &mut Reader<Tap<R>>,
+    ) -> Result<()> {
+        if self.aside.is_some() {
+            let path = self.real_path(name)?;
+            reader.input().begin_content(&path);
+        }
+        if let Some(aside) = &mut self.aside {
+            aside.count_file();
         }
         Ok(())
     }
@@ -234,21 +297,27 @@ impl Unpacker {
         &mut self,
         name: &[u8],
         entry: &Entry,
-        reader: &mut Reader<R>,
+        reader: &mut Reader<Tap<R>>,
     ) -> Result<()> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let file = self.make(name, |parent| openat(parent, name, flags, mode))?;
+        if entry.size > 0 {
+            self.begin_content(name, reader)?;
+        }
         match &entry.sparse {
             None => copy(&file, reader)?,
             Some(sparse) => {
                 for (offset, length) in &sparse.pieces {
+                    // The first says which file it is, the others go on with it.
+                    reader.input().go_on_at(*offset);
                     copy_piece(&file, reader, *offset, *length)?;
                 }
                 ftruncate(&file, sparse.size).context(|| "cannot set its size")?;
             }
         }
+        reader.input().end_content();
         self.info.size += entry.size;
         self.set_owner_and_mode(
             &file,
@@ -437,7 +506,7 @@ impl Unpacker {
     }
 
     /// Gives directories what they would have lost while files were made in them.
-    fn finish(mut self) -> Result<LayerInfo> {
+    fn finish(mut self) -> Result<(LayerInfo, Option<Aside>)> {
         self.parent = None;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         for (path, attributes) in std::mem::take(&mut self.directories) {
@@ -469,7 +538,7 @@ impl Unpacker {
                 "files of other users were given to you: you have no IDs for them".to_owned(),
             );
         }
-        Ok(self.info)
+        Ok((self.info, self.aside))
     }
 }
 

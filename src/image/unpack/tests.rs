@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Leeway, unpack};
 use crate::error::Result;
+use crate::image::recipe::Tap;
 use crate::store::layer::LayerInfo;
 
 /// An archive, entry by entry, with nothing checked.
@@ -73,7 +74,7 @@ impl Archive {
         fs::create_dir(&root).unwrap();
         fs::create_dir(top.path().join("etc")).unwrap();
         fs::write(top.path().join("etc/witness"), "untouched").unwrap();
-        let result = unpack(self.0.as_slice(), &root, Leeway::default());
+        let result = unpack(Tap::new(self.0.as_slice(), None), &root, Leeway::default());
         assert_eq!(fs::read_to_string(top.path().join("etc/witness")).unwrap(), "untouched");
         assert_eq!(fs::read_dir(top.path()).unwrap().count(), 2);
         assert_eq!(fs::read_dir(top.path().join("etc")).unwrap().count(), 1);

@@ -119,7 +119,7 @@ impl File {
         let search = match self.unqualified_search_registries {
             None => None,
             Some(list) => {
-                let checked: Result<_, _> = list.iter().map(|name| location(name)).collect();
+                let checked: Result<_, _> = list.iter().map(|name| host(name)).collect();
                 Some(checked?)
             }
         };
@@ -236,6 +236,16 @@ fn location(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Checks a host with an optional port.
+fn host(text: &str) -> Result<String, String> {
+    let host = location(text)?;
+    match Reference::in_registry(&host, "x/y") {
+        // A word that is no host would be taken for a part of the path.
+        Ok(name) if name.path() == "x/y" => Ok(host),
+        _ => Err(format!("invalid unqualified-search-registries entry `{text}`")),
+    }
+}
+
 /// Checks an alias; nothing stands for one that is erased.
 fn check_alias(name: &str, value: &str) -> Result<Option<String>, String> {
     let is_bare = |reference: &Reference, text: &str| {
@@ -296,6 +306,10 @@ mod tests {
                 ),
                 "has mirror-by-digest-only",
             ),
+            ("unqualified-search-registries=[\"a.example/b\"]", "invalid unqualified-search"),
+            ("unqualified-search-registries=[\"a b\"]", "invalid unqualified-search"),
+            ("unqualified-search-registries=[\"word\"]", "invalid unqualified-search"),
+            ("unqualified-search-registries=[\"\"]", "invalid unqualified-search"),
             ("short-name-mode = \"x\"", "unknown short-name-mode `x`"),
             ("[aliases]\n\"quay.io/a\" = \"quay.io/b\"", "has no registry"),
             ("[aliases]\n\"a:1\" = \"quay.io/b\"", "has no registry"),
@@ -315,11 +329,11 @@ mod tests {
 
     #[test]
     fn understands_version_1() {
-        let text = "[registries.search]\nregistries = ['one.example', 'two.example/x']\n\
+        let text = "[registries.search]\nregistries = ['one.example', 'two.example:5000']\n\
                     [registries.insecure]\nregistries = ['three.example']\n\
                     [registries.block]\nregistries = ['four.example']\n";
         let registries = Registries::parse(text, "f.conf").unwrap();
-        assert_eq!(registries.search().unwrap(), ["one.example", "two.example/x"]);
+        assert_eq!(registries.search().unwrap(), ["one.example", "two.example:5000"]);
         assert!(registries.access(&"three.example/x".parse().unwrap()).unwrap().insecure);
         assert!(registries.access(&"four.example/x".parse().unwrap()).is_err());
     }

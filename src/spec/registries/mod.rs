@@ -123,7 +123,7 @@ impl Registries {
         let Some((entry, _)) = self.entry(&reference.to_string()) else {
             return Ok(Access::default());
         };
-        entry.check_not_blocked(reference)?;
+        entry.check_not_blocked()?;
         Ok(entry.access.clone())
     }
 
@@ -134,7 +134,7 @@ impl Registries {
             let reference = reference.clone();
             return Ok(vec![Place { reference, access: Access::default(), is_mirror: false }]);
         };
-        entry.check_not_blocked(reference)?;
+        entry.check_not_blocked()?;
         let rest = &name[matched..];
         let by_digest = reference.digest().is_some();
         let mut places = Vec::new();
@@ -206,11 +206,11 @@ impl Entry {
             .hint("a location begins with a registry's host name, as in mirror.example.com:5000"))
     }
 
-    fn check_not_blocked(&self, reference: &Reference) -> Result<()> {
+    fn check_not_blocked(&self) -> Result<()> {
         if self.blocked {
             return Err(Error::new(
                 Kind::Denied,
-                format!("{reference}: registry {} is blocked in {}", self.prefix, self.origin),
+                format!("registry {} is blocked in {}", self.prefix, self.origin),
             )
             .hint("whoever runs this machine does not want images from there"));
         }

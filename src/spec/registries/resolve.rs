@@ -93,7 +93,7 @@ mod tests {
     fn completes_short_names() {
         let aliases = "[aliases]\nfedora = \"registry.fedoraproject.org/fedora\"\n\
                        \"team/app\" = \"quay.io/other/app\"\n";
-        let one = format!("unqualified-search-registries = [\"quay.io/org\"]\n{aliases}");
+        let one = format!("unqualified-search-registries = [\"quay.io\"]\n{aliases}");
         let two =
             format!("unqualified-search-registries = [\"quay.io\", \"docker.io\"]\n{aliases}");
         let enforcing = format!("short-name-mode = \"enforcing\"\n{two}");
@@ -108,7 +108,7 @@ mod tests {
             (aliases, "team/app", vec!["quay.io/other/app:latest"], Choice::None),
             (aliases, "team/fedora", vec!["docker.io/team/fedora:latest"], Choice::None),
             (aliases, "docker.io/fedora", vec!["docker.io/library/fedora:latest"], Choice::None),
-            (&one, "x", vec!["quay.io/org/x:latest"], Choice::None),
+            (&one, "x", vec!["quay.io/x:latest"], Choice::None),
             (&two, "x", vec!["quay.io/x:latest", "docker.io/library/x:latest"], Choice::Wanted),
             (&two, "quay.io/x", vec!["quay.io/x:latest"], Choice::None),
             (&two, "localhost/x", vec!["localhost/x:latest"], Choice::None),

@@ -225,6 +225,10 @@ impl Merger {
                 Err(error) => return Err(error.into()),
             }
         }
+        // It counts in such blocks whatever the file system's are.
+        if u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512) >= size {
+            return self.copy(from, to, 0, size);
+        }
         let mut offset = 0;
         while offset < size {
             let Some((start, end)) = next_data(from, offset, size)? else { break };

@@ -79,8 +79,8 @@ impl Store {
 
     /// Makes what a new container needs of its image in its directory.
     ///
-    /// The caller holds [`Store::shared`]: the layers stay. With `durable`, what was made is on the
-    /// disk before this returns.
+    /// The caller holds [`Store::shared`]: the layers stay. With `durable`, the files are on the disk
+    /// before they are the container's.
     pub(super) fn make_tree(&self, layers: &[DiffId], dir: &Path, durable: bool) -> Result<()> {
         let make = match self.driver {
             DriverName::Overlay => return Ok(()),
@@ -92,13 +92,13 @@ impl Store {
         let draft = self.draft_dir()?;
         let tree = draft.path().join(TREE);
         make(self, layers, &tree)?;
-        fs::rename(&tree, dir.join(TREE))
-            .context(|| format!("cannot move a file tree to {}", dir.display()))?;
         if durable {
             syncfs(draft.file())
                 .context(|| format!("cannot write {} to the disk", self.root.display()))?;
         }
-        Ok(())
+        // The rename itself reaches the disk with the container's record, which is written next.
+        fs::rename(&tree, dir.join(TREE))
+            .context(|| format!("cannot move a file tree to {}", dir.display()))
     }
 }
 

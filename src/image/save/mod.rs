@@ -1,0 +1,276 @@
+//! Images into archives and directories, for `load` here and for other tools.
+//!
+//! The same images make the same bytes. Layers that several images share are written once.
+
+mod directory;
+mod docker;
+mod members;
+mod oci;
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use self::members::Members;
+use super::manifest::Blob;
+use super::outgoing::{Form, Outgoing, Part, Ready};
+use super::pack::pack;
+use super::progress::{Progress, ProgressEvent};
+use super::push::Pushed;
+use super::stream::TarStream;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::compression::Compression;
+use crate::spec::digest::Digest;
+use crate::spec::reference::Reference;
+use crate::store::Store;
+use crate::store::draft::Draft;
+use crate::store::image::Image;
+use crate::store::packed::Packed;
+
+/// What images are saved as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaveFormat {
+    /// Docker's archive: tar streams and a list.
+    #[default]
+    DockerArchive,
+    /// OCI's layout as an archive.
+    OciArchive,
+    /// OCI's layout as a directory.
+    OciDir,
+    /// The files of one image in a directory.
+    DockerDir,
+}
+
+impl SaveFormat {
+    /// Tells whether it is a directory.
+    pub fn is_directory(self) -> bool {
+        matches!(self, Self::OciDir | Self::DockerDir)
+    }
+}
+
+impl FromStr for SaveFormat {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "docker-archive" => Ok(Self::DockerArchive),
+            "oci-archive" => Ok(Self::OciArchive),
+            "oci-dir" => Ok(Self::OciDir),
+            "docker-dir" => Ok(Self::DockerDir),
+            _ => Err(Error::new(Kind::Invalid, format!("unknown format `{text}`"))
+                .hint("write docker-archive, oci-archive, oci-dir or docker-dir")),
+        }
+    }
+}
+
+/// Where images are saved to.
+pub enum SaveTarget<'a> {
+    /// A file or a directory.
+    Path(&'a Path),
+    /// A stream, as into a pipe.
+    Stream(&'a mut dyn Write),
+}
+
+/// An image that is saved, under these names.
+#[derive(Clone, Debug)]
+pub struct SavedImage {
+    /// The image.
+    pub image: Image,
+    /// What it is called there; what an OCI layout calls it need not be a name elsewhere.
+    pub names: Vec<String>,
+}
+
+impl SavedImage {
+    /// Saves an image under names that it has here.
+    pub fn new(image: Image, names: &[Reference]) -> Self {
+        Self { image, names: names.iter().map(ToString::to_string).collect() }
+    }
+}
+
+/// Saves images. Returns what their manifests are; Docker's archives have none.
+pub fn save(
+    store: &Store,
+    images: &[SavedImage],
+    format: SaveFormat,
+    form: &Form,
+    target: SaveTarget<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Pushed>> {
+    store.gc_tmp()?;
+    match target {
+        SaveTarget::Path(path) if format.is_directory() => {
+            let members = Members::directory(path, format == SaveFormat::DockerDir)?;
+            Saver { store, form, members, progress }.save(images, format)
+        }
+        SaveTarget::Path(path) => members::whole_file(path, |file| {
+            let members = Members::archive(file);
+            Saver { store, form, members, progress }.save(images, format)
+        }),
+        SaveTarget::Stream(_) if format.is_directory() => {
+            Err(Error::new(Kind::Invalid, "a directory cannot be written to standard output")
+                .hint("name it with --output"))
+        }
+        SaveTarget::Stream(stream) => {
+            let members = Members::archive(stream);
+            Saver { store, form, members, progress }.save(images, format)
+        }
+    }
+}
+
+/// What all formats need.
+struct Saver<'a> {
+    store: &'a Store,
+    form: &'a Form,
+    members: Members<'a>,
+    progress: &'a dyn Progress,
+}
+
+impl Saver<'_> {
+    fn save(mut self, images: &[SavedImage], format: SaveFormat) -> Result<Vec<Pushed>> {
+        let pushed = match format {
+            SaveFormat::DockerArchive => self.docker_archive(images).map(|()| Vec::new()),
+            SaveFormat::OciArchive | SaveFormat::OciDir => self.oci(images),
+            SaveFormat::DockerDir => self.docker_dir(images),
+        }?;
+        self.members.finish()?;
+        Ok(pushed)
+    }
+
+    /// Writes all blobs of an image under the names that `name_of` gives them; returns its manifest.
+    fn blobs(&mut self, image: &Image, name_of: impl Fn(&Digest) -> String) -> Result<Ready> {
+        let mut outgoing = Outgoing::of(self.store, image, self.form)?;
+        self.progress.update(ProgressEvent::Layers(outgoing.parts.len()));
+        let complete = outgoing.take_complete(self.store);
+        let mut sent = Vec::new();
+        for (index, part) in outgoing.parts.iter().enumerate() {
+            let wanted = complete.as_ref().map(|original| &original.manifest.layers[index]);
+            let packed = match wanted {
+                Some(blob) if part.is_plain(blob) => self.plain(part, &name_of)?,
+                Some(blob) => {
+                    self.blob(blob, &name_of)?;
+                    continue;
+                }
+                None => match part.kept(self.store) {
+                    Some(kept) => {
+                        self.blob(&blob_of(kept), &name_of)?;
+                        kept.clone()
+                    }
+                    None if outgoing.compression().0 == Compression::None => {
+                        self.plain(part, &name_of)?
+                    }
+                    None => self.packed(part, &outgoing, &name_of)?,
+                },
+            };
+            sent.push(packed);
+        }
+        let config = outgoing.config_blob().digest.clone();
+        self.progress.update(ProgressEvent::Config(&config));
+        self.members.add_bytes(&name_of(&config), &outgoing.config)?;
+        match complete {
+            Some(original) => Ok(original.ready()),
+            None => outgoing.manifest(&sent),
+        }
+    }
+
+    /// Writes a blob that is here.
+    fn blob(&mut self, blob: &Blob, name_of: impl Fn(&Digest) -> String) -> Result<()> {
+        let Blob { digest, size } = blob;
+        let name = name_of(digest);
+        if self.members.has(&name) {
+            return Ok(());
+        }
+        let missing = || {
+            Error::new(Kind::NotFound, format!("blob {digest} is missing"))
+                .hint("pull or load the image again")
+        };
+        let mut file = self.store.blobs().open(digest)?.ok_or_else(missing)?;
+        self.members.add(&name, *size, &mut file, told(self.progress, digest, *size))?;
+        self.progress.update(ProgressEvent::LayerDone(digest));
+        Ok(())
+    }
+
+    /// Writes a layer's tar stream.
+    fn plain(&mut self, part: &Part, name_of: impl Fn(&Digest) -> String) -> Result<Packed> {
+        let (digest, size) = (&part.id.0, part.size()?);
+        let name = name_of(digest);
+        if !self.members.has(&name) {
+            let mut stream = TarStream::open(self.store, &part.id)?;
+            self.members.add(&name, size, &mut stream, told(self.progress, digest, size))?;
+            self.progress.update(ProgressEvent::LayerDone(digest));
+        }
+        let digest = digest.clone();
+        Ok(Packed { digest, size, compression: Compression::None, level: None })
+    }
+
+    /// Compresses a layer, first into a temporary file: its digest and size come before it.
+    fn packed(
+        &mut self,
+        part: &Part,
+        outgoing: &Outgoing,
+        name_of: impl Fn(&Digest) -> String,
+    ) -> Result<Packed> {
+        let (compression, level) = outgoing.compression();
+        // What it will be is known if it was compressed before.
+        let known = part
+            .packed
+            .iter()
+            .find(|packed| (packed.compression, packed.level) == (compression, Some(level)));
+        if let Some(known) = known
+            && self.members.has(&name_of(&known.digest))
+        {
+            return Ok(known.clone());
+        }
+        let (draft, packed) = compressed(self.store, part, compression, level, self.progress)?;
+        let name = name_of(&packed.digest);
+        if !self.members.has(&name) {
+            let context = || format!("cannot read {}", draft.path().display());
+            let mut file = draft.file();
+            io::Seek::rewind(&mut file).context(context)?;
+            self.members.add(&name, packed.size, &mut file, |_| {})?;
+        }
+        self.progress.update(ProgressEvent::LayerDone(&part.id.0));
+        Ok(packed)
+    }
+}
+
+fn blob_of(packed: &Packed) -> Blob {
+    Blob { digest: packed.digest.clone(), size: packed.size }
+}
+
+/// Tells how far a blob is.
+fn told<'a>(
+    progress: &'a dyn Progress,
+    digest: &'a Digest,
+    total: u64,
+) -> impl FnMut(u64) + use<'a> {
+    move |done| progress.update(ProgressEvent::Layer { digest, done, total })
+}
+
+/// Compresses a layer into a temporary file.
+fn compressed(
+    store: &Store,
+    part: &Part,
+    compression: Compression,
+    level: i32,
+    progress: &dyn Progress,
+) -> Result<(Draft, Packed)> {
+    let mut blob = store.blobs().begin()?;
+    let mut input = TarStream::open(store, &part.id)?;
+    let mut done = 0;
+    pack(&mut input, compression, level, |piece| {
+        done += piece.len() as u64;
+        progress.update(ProgressEvent::Layer { digest: &part.id.0, done, total: 0 });
+        blob.write_all(piece).context(|| "cannot write a temporary file")
+    })
+    .context(|| format!("cannot compress layer {}", part.id))?;
+    let (digest, size) = blob.digest();
+    let packed = Packed { digest, size, compression, level: Some(level) };
+    store.remember_packed(&part.id, &packed)?;
+    Ok((blob.into_draft(), packed))
+}
+
+/// Returns names in order and each once.
+fn once(names: &[String]) -> BTreeSet<&str> {
+    names.iter().map(String::as_str).collect()
+}
