@@ -12,6 +12,7 @@ use crate::error::{Context, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::store::Store;
 use crate::store::container::{Container, Status};
+use crate::store::driver::Tree;
 use crate::store::image::NamedImage;
 
 /// What takes how much space.
@@ -69,7 +70,14 @@ impl Engine {
 
     /// Returns how many bytes of files a container has changed or added.
     pub(super) fn changed(&self, container: &Container) -> Result<u64> {
-        let dir = self.store().containers().dir(container.id());
+        let containers = self.store().containers();
+        if let Tree::Whole(tree) = containers.tree(&container.config) {
+            // What it was made from is no change; what was removed since is not seen.
+            let image = self.store().images().get(&container.config.image_id)?;
+            let size = image.map_or(0, |image| image.size);
+            return Ok(size_below(&tree)?.saturating_sub(size));
+        }
+        let dir = containers.dir(container.id());
         Ok(size_below(&dir.join("upper"))? + size_below(&dir.join("host"))?)
     }
 }

@@ -9,7 +9,7 @@
 //! that: nobody waits for the erasure of a large layer.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -122,6 +122,12 @@ impl Store {
     /// Moves those of some layers and blobs aside that nobody refers to (any more).
     pub fn free(&self, candidates: &Parts, _makers_kept_away: &Lock) -> Result<Garbage> {
         let Some(live) = self.live()? else { return Ok(Garbage::default()) };
+        // After a power loss no record may be back of which the layers are gone. A name that is back
+        // leads nowhere, which counts for none.
+        let records = self.root.join("images");
+        File::open(&records)
+            .and_then(|directory| directory.sync_all())
+            .context(|| format!("cannot write {} to the disk", records.display()))?;
         let mut garbage = Garbage { layers: self.take_chains_away(&live.images)?, bytes: 0 };
         for layer in candidates.layers.difference(&live.parts.layers) {
             // One that is damaged has no size.

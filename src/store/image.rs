@@ -372,9 +372,18 @@ impl<'a> Images<'a> {
     /// Takes a name away; `false` if there is no such name. The image stays.
     pub fn untag(&self, name: &Reference) -> Result<bool> {
         let _lock = self.lock()?;
-        self.remove_link(name)
+        let removed = self.remove_link(name)?;
+        if removed {
+            // The directory of the repository is gone if this was its last name.
+            let path = self.link(name);
+            file::sync_parent(&path)
+                .or_else(|_| file::sync_parent(&self.refs().join("x")))
+                .context(|| format!("cannot remove the name `{name}`"))?;
+        }
+        Ok(removed)
     }
 
+    /// Removes the link of a name. After a power loss it may be there again.
     pub(super) fn remove_link(&self, name: &Reference) -> Result<bool> {
         let path = self.link(name);
         match fs::remove_file(&path) {
@@ -386,15 +395,13 @@ impl<'a> Images<'a> {
             // Not empty as a rule: other tags.
             drop(fs::remove_dir(dir));
         }
-        file::sync_parent(&path)
-            .or_else(|_| file::sync_parent(&self.refs().join("x")))
-            .context(|| format!("cannot remove the name `{name}`"))?;
         Ok(true)
     }
 
     /// Takes an image and its names off the record; `names` are all that it has.
     ///
-    /// The caller makes sure that nobody uses it, and then [frees](Store::free) what it consisted of.
+    /// The caller makes sure that nobody uses it, and then [frees](Store::free) what it consisted of:
+    /// only that makes the removal durable.
     pub fn forget(
         &self,
         id: &ImageId,
@@ -407,9 +414,7 @@ impl<'a> Images<'a> {
             self.remove_link(&name)?;
             done.push(Removal::Untagged(name));
         }
-        let record = self.record(id);
-        file::remove_file(&record)?;
-        file::sync_parent(&record).context(|| format!("cannot remove {}", record.display()))?;
+        file::remove_file(&self.record(id))?;
         done.push(Removal::Deleted(id.clone()));
         Ok(done)
     }

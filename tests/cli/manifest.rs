@@ -109,7 +109,7 @@ fn its_name_is_an_images_name() {
     barge.run(["manifest", "exists", &own]).exits(1);
     barge.run(["manifest", "exists", "all"]).ok();
     barge.run(["image", "exists", "all"]).ok();
-    let listed = barge.run(["images", "--no-trunc", "--format", "{{.Repository}} {{.Id}}"]).ok();
+    let listed = barge.run(["images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}"]).ok();
     assert!(listed.text().contains(&format!("localhost/all sha256:{id}")), "{}", listed.text());
     barge.run(["tag", "all", "other:2"]).ok();
     barge.run(["manifest", "exists", "other:2"]).ok();

@@ -76,6 +76,12 @@ fn image_scp_copies_over_ssh() {
     elsewhere.run_there(&["image", "exists", "box:1"]).exits(0);
     assert!(elsewhere.log().ends_with("-- two barge load\n"), "{}", elsewhere.log());
     elsewhere.run_there(&["rmi", "-a"]).ok();
+    // And from here: the very same image.
+    elsewhere.scp(&["one::box:1"]).ok();
+    elsewhere.scp(&["box:1", "two::"]).ok().stdout(loaded);
+    let id = ["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Digest}}"];
+    assert_eq!(elsewhere.run_there(&id).ok().text(), barge.run(id).ok().text());
+    elsewhere.run_there(&["rmi", "-a"]).ok();
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::error::{Error, Kind, Result};
-use crate::spec::digest::{DiffId, Digest};
+use crate::spec::digest::{ChainId, DiffId};
 use crate::spec::reference::Reference;
 use crate::store::Store;
-use crate::store::blob::digest_of;
 use crate::store::image::NamedImage;
 
 /// The layers of an image.
@@ -21,8 +20,8 @@ pub struct Tree {
 /// A layer on top of certain others.
 #[derive(Clone, Debug)]
 pub struct LayerNode {
-    /// The identity of it and all below it: OCI's chain ID.
-    pub chain: Digest,
+    /// The identity of it and all below it.
+    pub chain: ChainId,
     /// Bytes of its files.
     pub size: u64,
     /// Names of the images that end with it.
@@ -34,10 +33,10 @@ pub struct LayerNode {
 /// All layers of all images, by what they are on top of.
 #[derive(Default)]
 struct Forest {
-    layers: HashMap<Digest, DiffId>,
-    top_of: HashMap<Digest, Vec<Reference>>,
+    layers: HashMap<ChainId, DiffId>,
+    top_of: HashMap<ChainId, Vec<Reference>>,
     /// Those directly above each, in order.
-    above: HashMap<Digest, BTreeSet<Digest>>,
+    above: HashMap<ChainId, BTreeSet<ChainId>>,
 }
 
 /// Returns the layers of an image; with `requiring`, those that need it instead.
@@ -48,7 +47,7 @@ pub fn tree(store: &Store, name: &str, requiring: bool) -> Result<Tree> {
     for other in images.list()? {
         forest.add(&other);
     }
-    let chains = chains(&named.image.layers);
+    let chains = ChainId::all(&named.image.layers);
     let layers = if requiring {
         chains.last().map(|top| forest.node(store, top, true)).transpose()?.into_iter().collect()
     } else {
@@ -59,7 +58,7 @@ pub fn tree(store: &Store, name: &str, requiring: bool) -> Result<Tree> {
 
 impl Forest {
     fn add(&mut self, named: &NamedImage) {
-        let chains = chains(&named.image.layers);
+        let chains = ChainId::all(&named.image.layers);
         for (chain, layer) in chains.iter().zip(&named.image.layers) {
             self.layers.insert(chain.clone(), layer.clone());
         }
@@ -71,7 +70,7 @@ impl Forest {
         }
     }
 
-    fn node(&self, store: &Store, chain: &Digest, with_above: bool) -> Result<LayerNode> {
+    fn node(&self, store: &Store, chain: &ChainId, with_above: bool) -> Result<LayerNode> {
         let layer = self.layers.get(chain).ok_or_else(|| {
             Error::new(Kind::NotFound, "the image was removed while it was looked at")
         })?;
@@ -87,38 +86,5 @@ impl Forest {
             top_of: self.top_of.get(chain).cloned().unwrap_or_default(),
             above,
         })
-    }
-}
-
-/// Returns the chain ID of each layer and all below it.
-fn chains(layers: &[DiffId]) -> Vec<Digest> {
-    let mut chains: Vec<Digest> = Vec::new();
-    for layer in layers {
-        chains.push(match chains.last() {
-            Some(below) => digest_of(format!("{below} {layer}").as_bytes()),
-            None => layer.0.clone(),
-        });
-    }
-    chains
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_chains_as_oci_does() {
-        let layers: Vec<DiffId> = [
-            "sha256:82086116f386156aed78a5172f4038132cc4b0b8c698f7142f6053917259b932",
-            "sha256:6fcc7188b5083dd7df90a9772a2fd3426a237393e42f104150f1bb41e1641c11",
-        ]
-        .map(|text| text.parse().unwrap())
-        .into();
-        let chains = chains(&layers);
-        assert_eq!(chains[0], layers[0].0);
-        assert_eq!(
-            chains[1].as_str(),
-            "sha256:d3f8abaea55abc0d6ee5607ab21013f15282d8be66e0e9815092c3a7745cf66f"
-        );
     }
 }
