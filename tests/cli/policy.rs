@@ -609,6 +609,10 @@ fn images_are_signed_with_openpgp() {
     // Without the program nothing is accepted.
     fs::create_dir(barge.path("t/bin")).unwrap();
     let poor = barge.path_text("t/bin");
+    for needed in ["newuidmap", "newgidmap"] {
+        let to = barge.path(&format!("t/bin/{needed}"));
+        std::os::unix::fs::symlink(format!("/usr/bin/{needed}"), to).unwrap();
+    }
     let command = barge.command(["pull", "-q", &ours]).env("PATH", &poor);
     command.run().fails(125).error_has("gpgv is not installed").hint_has("package gpgv");
 }
