@@ -27,7 +27,9 @@ use crate::spec::compression::Compression;
 use crate::spec::digest::{DiffId, Digest};
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::blob::digest_of;
 use crate::store::draft::Draft;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 use crate::store::packed::Packed;
 
@@ -41,10 +43,10 @@ const MAX_SOURCES: usize = 8;
 pub struct PushOptions {
     /// How to talk to the registry.
     pub registry: RegistryOptions,
-    /// How it is signed.
-    pub signing: SigningOptions,
     /// What it is sent as.
     pub form: Form,
+    /// How it is signed.
+    pub signing: SigningOptions,
 }
 
 /// What a push made.
@@ -90,27 +92,51 @@ pub fn push(
     options: &PushOptions,
     progress: &dyn Progress,
 ) -> Result<Pushed> {
-    let context = || format!("cannot push to {to}");
+    run(store, image, to, Some(to.tag_or_digest()), options, progress)
+        .context(|| format!("cannot push to {to}"))
+}
+
+/// Pushes an image that is to be a member of a list: under no name but its manifest's digest.
+pub(crate) fn push_member(
+    store: &Store,
+    image: &Image,
+    to: &Reference,
+    options: &PushOptions,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    run(store, image, to, None, options, progress)
+}
+
+fn run(
+    store: &Store,
+    image: &Image,
+    to: &Reference,
+    name: Option<&str>,
+    options: &PushOptions,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
     // A key that cannot be used is noticed before anything is sent.
-    let signer = Signer::load(&options.signing).context(context)?;
+    let signer = Signer::load(&options.signing)?;
     store.gc_tmp()?;
-    let outgoing = Outgoing::of(store, image, &options.form).context(context)?;
-    let sources = sources(store, to)?;
+    let mut parts = Parts::default();
+    parts.add_image(image);
+    let _pin = store.pin(&parts)?;
+    let outgoing = Outgoing::of(store, image, &options.form)?;
+    let sources = sources(store, image, to)?;
     let mut paths: Vec<String> = sources.values().cloned().collect();
     paths.sort();
     paths.dedup();
     paths.truncate(MAX_SOURCES);
-    let runtime = registry::runtime()?;
-    let repository =
-        Arc::new(Repository::for_push(to, &options.registry, &paths).context(context)?);
+    let repository = Arc::new(Repository::for_push(to, &options.registry, &paths)?);
     let push = Push { store, repository, sources, progress };
     let (orders, incoming) = mpsc::channel();
     thread::scope(|scope| {
-        // Ends when nobody can order any more.
+        // Ends when nobody can order any more: at the latest with the runtime, which has all tasks.
         scope.spawn(move || incoming.iter().for_each(|order| compress(store, order)));
+        let runtime = registry::runtime()?;
         runtime.block_on(async {
-            let pushed = push.image(outgoing, to, orders).await.context(context)?;
-            signer.sign(&push.repository, to, &pushed.digest).await.context(context)?;
+            let pushed = push.image(outgoing, name, orders).await?;
+            signer.sign(&push.repository, to, &pushed.digest).await?;
             Ok(pushed)
         })
     })
@@ -129,7 +155,7 @@ impl Push<'_> {
     async fn image(
         &self,
         mut outgoing: Outgoing,
-        to: &Reference,
+        name: Option<&str>,
         orders: mpsc::Sender<Order>,
     ) -> Result<Pushed> {
         self.progress.update(ProgressEvent::Layers(outgoing.parts.len()));
@@ -179,7 +205,9 @@ impl Push<'_> {
             }
         };
         self.progress.update(ProgressEvent::Recording);
-        let accepted = self.repository.put_manifest(to.tag_or_digest(), media_type, &data).await?;
+        let digest = digest_of(&data);
+        let name = name.unwrap_or(digest.as_str());
+        let accepted = self.repository.put_manifest(name, media_type, &data).await?;
         Ok(Pushed { digest: accepted.digest, size: data.len() as u64 })
     }
 
@@ -267,14 +295,14 @@ impl Job {
     }
 }
 
-/// Finds blobs that other repositories of the registry should have.
-fn sources(store: &Store, to: &Reference) -> Result<HashMap<Digest, String>> {
+/// Finds blobs of an image that other repositories of the registry should have.
+fn sources(store: &Store, image: &Image, to: &Reference) -> Result<HashMap<Digest, String>> {
     let mut sources = HashMap::new();
     for named in store.images().list()? {
         let is_other =
             |name: &&Reference| name.registry() == to.registry() && name.path() != to.path();
         if let Some(name) = named.digests.iter().chain(&named.names).find(is_other) {
-            for blob in &named.image.blobs {
+            for blob in named.image.blobs.iter().filter(|blob| image.blobs.contains(blob)) {
                 sources.entry(blob.clone()).or_insert_with(|| name.path().to_owned());
             }
         }

@@ -40,6 +40,10 @@ pub struct Member {
     /// The image of this store whose manifest it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageId>,
+    /// Whether the manifest was made here, for an image that came without one. What is pushed for it is
+    /// compressed, and has another digest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
     /// The unpacked layers of that image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<DiffId>,

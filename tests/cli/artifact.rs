@@ -306,3 +306,44 @@ fn what_refers_to_something_is_listed_with_it() {
         assert_eq!(referrers[number]["artifactType"], "application/vnd.test");
     }
 }
+
+#[test]
+fn a_pull_goes_on_where_it_broke_off() {
+    let barge = Barge::new();
+    let server = Server::start(barge.place());
+    let content = noise(3_000_000);
+    let files = [("application/octet-stream", "file", content.as_slice())];
+    serve(&server, "slow", &files, None);
+    let path = format!("/v2/slow/blobs/{}", digest(&content));
+    let answer = Answer::new("application/octet-stream", content.as_slice());
+    server.answer(&path, answer.clone().cut());
+    let name = server.reference("slow:1");
+    barge.run(["artifact", "pull", "-q", "--retry=0", &name]).fails(125).hint_has("try again");
+    let partial = barge.root().join("partial").join(hex(&digest(&content)));
+    assert!(fs::metadata(&partial).unwrap().len() > 0);
+    // What is there already is wrong: it is noticed, and fetched once more.
+    let mut wrong = fs::read(&partial).unwrap();
+    wrong[0] ^= 1;
+    fs::write(&partial, wrong).unwrap();
+    server.answer(&path, answer);
+    barge.run(["artifact", "pull", "-q", &name]).ok();
+    let out = barge.path_text("out");
+    barge.run(["artifact", "extract", &name, &out]).ok();
+    assert!(fs::read(&out).unwrap() == content);
+    assert!(!partial.exists());
+}
+
+#[test]
+fn what_the_policy_refuses_does_not_come() {
+    let barge = Barge::new();
+    let server = Server::start(barge.place());
+    serve(&server, "app", &[("text/plain", "file", b"content")], None);
+    let policy = barge.file("policy.json", r#"{"default":[{"type":"reject"}]}"#);
+    let name = server.reference("app:1");
+    let line = ["artifact", "pull", "-q", "--signature-policy", &policy, &name];
+    barge.run(line).fails(125).error_has("reject");
+    barge.run(["artifact", "inspect", &name]).fails(125);
+    assert!(!server.asked().iter().any(|path| path.contains("/blobs/")));
+    // An artifact is no image.
+    barge.run(["pull", "-q", &name]).fails(125).hint_has("artifact pull");
+}

@@ -329,3 +329,96 @@ fn lists_of_others_are_read() {
     let pushed: Value = serde_json::from_slice(&raw(&barge, &target)).unwrap();
     assert_eq!(pushed["manifests"], theirs["manifests"]);
 }
+
+#[test]
+fn a_list_has_artifacts_of_files() {
+    let barge = Barge::new();
+    let (from, to) = (Registry::start(barge.place()), Registry::empty(barge.place()));
+    let own = from.reference("box:1");
+    barge.run(["pull", "-q", &own]).ok();
+    let file = barge.file("parts.json", "{\"parts\":[]}");
+    let config = barge.file("config", "{\"a\":1}");
+    let id = barge.run(["manifest", "create", "all", &own]).ok().text();
+    let add = ["manifest", "add", "--artifact", "--artifact-type=application/vnd.parts+json"];
+    let more = [
+        "--artifact-config",
+        &config,
+        "--artifact-config-type=application/vnd.config+json",
+        "--artifact-layer-type=application/json",
+        "--artifact-annotation=made=here",
+        "--artifact-subject",
+        &own,
+        "--arch=wasm",
+        "--annotation=in=list",
+    ];
+    let line = add.into_iter().chain(more).chain(["all", &file]);
+    barge.run(line).ok().stdout(&format!("{id}\n"));
+    barge.run(add.into_iter().chain(["--artifact-exclude-titles", "all", &file])).ok();
+    let line = ["manifest", "add", "--artifact-type=a/b", "all", &file];
+    barge.run(line).fails(125).error_has("--artifact");
+    let list = inspect(&barge, "all");
+    let members = list["manifests"].as_array().unwrap();
+    assert_eq!(members[1]["artifactType"], "application/vnd.parts+json");
+    assert_eq!(members[1]["annotations"], json!({ "in": "list" }));
+    assert_eq!(members[1]["platform"]["architecture"], "wasm");
+    // What it consists of stays, whatever is collected.
+    barge.run(["image", "prune", "-a", "-f"]).ok();
+    let target = to.reference("copy:1");
+    barge.run(["manifest", "push", "-q", "all", &target]).ok();
+    let name =
+        |member: &Value| to.reference(&format!("copy@{}", member["digest"].as_str().unwrap()));
+    let artifact: Value = serde_json::from_slice(&raw(&barge, &name(&members[1]))).unwrap();
+    assert_eq!(artifact["config"]["mediaType"], "application/vnd.config+json");
+    assert_eq!(artifact["annotations"], json!({ "made": "here" }));
+    assert_eq!(artifact["layers"][0]["mediaType"], "application/json");
+    assert_eq!(
+        artifact["layers"][0]["annotations"]["org.opencontainers.image.title"],
+        "parts.json"
+    );
+    assert_eq!(artifact["subject"]["digest"], members[0]["digest"]);
+    let subject = members[0]["digest"].as_str().unwrap().replace(':', "-");
+    let referrers: Value =
+        serde_json::from_slice(&raw(&barge, &to.reference(&format!("copy:{subject}")))).unwrap();
+    assert_eq!(referrers["manifests"][0]["digest"], members[1]["digest"]);
+    let bare: Value = serde_json::from_slice(&raw(&barge, &name(&members[2]))).unwrap();
+    assert!(bare["layers"][0].get("annotations").is_none());
+    let other = Barge::at(barge.place().clone());
+    other.run(["artifact", "pull", "-q", &name(&members[1])]).ok();
+    let out = other.path_text("out");
+    other.run(["artifact", "extract", &name(&members[1]), &out]).ok();
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "{\"parts\":[]}");
+    other.run(["run", "--rm", "--network=none", &target]).exits(0).stdout("hello from a layer\n");
+}
+
+#[test]
+fn images_without_a_manifest_are_members_too() {
+    let barge = Barge::with_busybox();
+    let to = Registry::empty(barge.place());
+    barge.run(["manifest", "create", "all", "busybox"]).ok();
+    let before = inspect(&barge, "all");
+    let member = digest_for(&before, architecture());
+    barge.run(["manifest", "annotate", "--annotation=a=b", "all", "busybox"]).ok();
+    // The list keeps what it needs.
+    barge.run(["rmi", "busybox"]).ok();
+    let target = to.reference("copy:1");
+    barge.run(["manifest", "push", "-q", "all", &target]).ok();
+    let list: Value = serde_json::from_slice(&raw(&barge, &target)).unwrap();
+    let pushed = digest_for(&list, architecture());
+    assert_ne!(pushed, member, "it is compressed on its way");
+    assert_eq!(list["manifests"][0]["annotations"], json!({ "a": "b" }));
+    let manifest = raw(&barge, &to.reference(&format!("copy@{pushed}")));
+    assert_eq!(layout::digest(&manifest), pushed);
+    assert_eq!(list["manifests"][0]["size"], manifest.len());
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let kind = "application/vnd.oci.image.layer.v1.tar+gzip";
+    assert_eq!(manifest["layers"][0]["mediaType"], kind);
+    let line = ["run", "--rm", "--network=none", "--pull=never", "all", "echo", "here"];
+    barge.run(line).ok().stdout("here\n");
+    let other = Barge::at(barge.place().clone());
+    other
+        .run(["run", "--rm", "--network=none", &target, "echo", "there"])
+        .exits(0)
+        .stdout("there\n");
+    let line = ["manifest", "create", "own", "builtin/hello"];
+    barge.run(line).fails(125);
+}

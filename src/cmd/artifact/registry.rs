@@ -11,6 +11,7 @@ use crate::cmd::exit::Status;
 use crate::cmd::progress::Display;
 use crate::cmd::tree::Act;
 use crate::engine::artifacts;
+use crate::engine::images::RegistryOptions;
 use crate::error::{Context, Result};
 
 /// Pull an artifact from a registry
@@ -23,6 +24,9 @@ pub(crate) struct Pull {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
+    /// File that says whose signatures it must have
+    #[arg(long, value_name = "FILE")]
+    signature_policy: Option<PathBuf>,
     /// Name of the artifact
     #[arg(value_name = "ARTIFACT", required = true)]
     artifact: String,
@@ -30,7 +34,8 @@ pub(crate) struct Pull {
 
 impl Act for Pull {
     fn act(self, world: &mut World) -> Result<Status> {
-        let options = self.access.options()?;
+        let signature_policy = self.signature_policy;
+        let options = RegistryOptions { signature_policy, ..self.access.options()? };
         let engine = world.power()?;
         let display = Display::new(self.quiet);
         let pulled = artifacts::pull(engine.store(), &self.artifact, &options, &display);

@@ -1,7 +1,7 @@
 //! `push`: an image to a registry, or to a file or a directory that is named like one.
 
 use super::Progress;
-use crate::engine::lists::{self, ListPushOptions};
+use crate::engine::lists::{self, ListPushOptions, Words};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::push::{PushOptions, Pushed};
 use crate::image::save::{SaveFormat, SaveTarget, SavedImage, save};
@@ -22,8 +22,9 @@ pub fn push(
     progress: &dyn Progress,
 ) -> Result<(Option<Reference>, Option<Pushed>)> {
     if store.lists().find(image)?.is_some() {
-        let PushOptions { registry, signing, .. } = options.clone();
-        let options = ListPushOptions { members: true, words: None, registry, signing };
+        let PushOptions { registry, signing, form } = options.clone();
+        let words = form.format.map(Words::of);
+        let options = ListPushOptions { members: true, words, registry, signing };
         let (name, pushed) = lists::push(store, image, destination, &options, false, progress)?;
         return Ok((Some(name), Some(pushed)));
     }

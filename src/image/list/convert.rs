@@ -1,6 +1,7 @@
 //! The same manifest in OCI's and in Docker's words. The blobs stay as they are.
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::manifest::ManifestFormat;
 use crate::spec::oci::{
     Annotations, DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST,
 };
@@ -37,6 +38,14 @@ const SAME: [(&str, &str); 6] = [
 ];
 
 impl Words {
+    /// Returns the words of a form of manifests.
+    pub fn of(format: ManifestFormat) -> Self {
+        match format {
+            ManifestFormat::Oci => Self::Oci,
+            ManifestFormat::Docker => Self::Docker,
+        }
+    }
+
     /// Returns the media type of an index.
     pub(super) fn index(self) -> &'static str {
         match self {

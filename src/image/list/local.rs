@@ -3,13 +3,16 @@
 use serde::Deserialize;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::record::{Origin, record};
+use crate::image::outgoing::{Form, Outgoing, Part};
+use crate::image::record::{Origin, parse_config, record};
+use crate::spec::compression::Compression;
 use crate::spec::digest::Digest;
 use crate::spec::image::ImageConfig;
 use crate::spec::oci::{DOCKER_MANIFEST, Descriptor, ImagePlatform, Manifest, OCI_MANIFEST};
 use crate::store::Store;
 use crate::store::image::Image;
 use crate::store::list::Member;
+use crate::store::packed::Packed;
 
 /// What a list says of a member, and where the member is.
 pub type Described = (Descriptor, Member);
@@ -24,21 +27,30 @@ struct System {
     features: Option<Vec<String>>,
 }
 
-/// Describes an image of this store by the manifest that it came with.
+/// Describes an image of this store by the manifest that it came with, or by one that is made for it.
+///
+/// The caller keeps the collector of garbage away.
 pub fn local(store: &Store, image: &Image) -> Result<Described> {
-    let context = || format!("cannot add image {} to a manifest list", image.id.short());
-    let Some(digest) = &image.manifest_digest else {
-        return Err(Error::new(Kind::Unsupported, "it has no manifest")
-            .hint("push it to a registry, and add it from there"))
-        .context(context);
-    };
+    describe(store, image)
+        .context(|| format!("cannot add image {} to a manifest list", image.id.short()))
+}
+
+fn describe(store: &Store, image: &Image) -> Result<Described> {
     let missing =
         || Error::new(Kind::NotFound, "a document of it is missing").hint("pull it again");
-    let data = store.blobs().read(digest)?.ok_or_else(missing).context(context)?;
-    let manifest: Manifest = serde_json::from_slice(&data).context(context)?;
-    let config = store.blobs().read(&image.id.0)?.ok_or_else(missing).context(context)?;
+    let config = store.blobs().read(&image.id.0)?.ok_or_else(missing)?;
+    let (data, digest) = match &image.manifest_digest {
+        Some(digest) => (store.blobs().read(digest)?.ok_or_else(missing)?, digest.clone()),
+        None => {
+            let data = make(store, image)?;
+            let digest = store.blobs().write(&data)?;
+            (data, digest)
+        }
+    };
+    let manifest: Manifest =
+        serde_json::from_slice(&data).context(|| "its manifest is malformed")?;
     let descriptor = Descriptor {
-        platform: Some(platform(&config).context(context)?),
+        platform: Some(platform(&config).context(|| "its configuration is malformed")?),
         ..Descriptor::new(media_type(&manifest), digest.clone(), data.len() as u64)
     };
     let here = |blob: &Digest| store.blobs().exists(blob);
@@ -49,10 +61,53 @@ pub fn local(store: &Store, image: &Image) -> Result<Described> {
         .with_names(image.clone())?
         .digests
         .into_iter()
-        .find(|name| name.digest() == Some(digest));
-    let member =
-        Member { image: Some(image.id.clone()), layers: image.layers.clone(), blobs, source };
+        .find(|name| name.digest() == Some(&digest));
+    let member = Member {
+        image: Some(image.id.clone()),
+        made: image.manifest_digest.is_none(),
+        layers: image.layers.clone(),
+        blobs,
+        source,
+    };
     Ok((descriptor, member))
+}
+
+/// Makes the manifest of an image whose layers are not compressed.
+fn make(store: &Store, image: &Image) -> Result<Vec<u8>> {
+    let outgoing = Outgoing::of(store, image, &Form::default())?;
+    let plain = |part: &Part| {
+        Ok(Packed {
+            digest: part.id.0.clone(),
+            size: part.size()?,
+            compression: Compression::None,
+            level: None,
+        })
+    };
+    let layers = outgoing.parts.iter().map(plain).collect::<Result<Vec<_>>>()?;
+    outgoing.manifest(&layers).map(|ready| ready.data)
+}
+
+/// Returns the image of a member, also if it is no longer on record; `None` if it is not here.
+pub(super) fn image(store: &Store, member: &Member) -> Result<Option<Image>> {
+    let Some(id) = &member.image else { return Ok(None) };
+    if let Some(image) = store.images().get(id)? {
+        return Ok(Some(image));
+    }
+    let Some(config) = store.blobs().read(&id.0)? else { return Ok(None) };
+    let document = parse_config(&config)?;
+    Ok(Some(Image {
+        id: id.clone(),
+        layers: member.layers.clone(),
+        config: document.config,
+        architecture: document.architecture,
+        variant: document.variant,
+        os: document.os,
+        created: 0,
+        size: 0,
+        manifest_digest: None,
+        blobs: member.blobs.clone(),
+        builtin: None,
+    }))
 }
 
 /// Puts an image on record again that a list has kept all parts of; `None` if it has not.
@@ -62,8 +117,9 @@ pub fn restore(store: &Store, digest: &Digest, member: &Member) -> Result<Option
     };
     let Some(config) = store.blobs().read(&id.0)? else { return Ok(None) };
     let origin = Origin {
-        manifest: Some(digest.clone()),
-        documents: vec![document],
+        // One that was made is nothing that it came with.
+        manifest: (!member.made).then(|| digest.clone()),
+        documents: if member.made { Vec::new() } else { vec![document] },
         blobs: member.blobs.clone(),
         builtin: None,
     };

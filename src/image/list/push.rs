@@ -10,16 +10,19 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use super::convert::Words;
+use super::local::image;
 use super::remote::parse;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::artifact::refer;
 use crate::image::manifest::Blob;
+use crate::image::outgoing::Form;
 use crate::image::policy::{Signer, SigningOptions};
 use crate::image::progress::{Progress, ProgressEvent};
-use crate::image::push::Pushed;
+use crate::image::push::{PushOptions, Pushed, push_member};
 use crate::image::registry::{self, RegistryOptions, Repository};
 use crate::image::transfer::{self, Purpose, Upload, Wanted};
 use crate::spec::digest::Digest;
+use crate::spec::manifest::ManifestFormat;
 use crate::spec::oci::{Descriptor, Index, Manifest};
 use crate::spec::reference::Reference;
 use crate::store::Store;
@@ -99,6 +102,9 @@ pub fn push(
 impl Push<'_> {
     /// Sees to it that the registry has a member, and notes what has become of it.
     fn member(&self, descriptor: &mut Descriptor, member: &Member) -> Result<()> {
+        if member.made {
+            return self.made(descriptor, member);
+        }
         let translates = self.options.words.is_some();
         if !self.options.members && !translates {
             return Ok(());
@@ -138,6 +144,29 @@ impl Push<'_> {
             self.blobs(&document, source.as_ref())?;
             self.put(&descriptor.digest, &media_type, &document)?;
         }
+        Ok(())
+    }
+
+    /// Pushes an image that came without a manifest: what is made of it decides what it is called.
+    fn made(&self, descriptor: &mut Descriptor, member: &Member) -> Result<()> {
+        let missing = || {
+            Error::new(Kind::NotFound, "it is not here any more")
+                .hint("remove it from the list, and add it again")
+        };
+        let image = image(self.store, member)?.ok_or_else(missing)?;
+        let format = match self.options.words {
+            Some(Words::Docker) => ManifestFormat::Docker,
+            Some(Words::Oci) | None => ManifestFormat::Oci,
+        };
+        let options = PushOptions {
+            registry: self.options.registry.clone(),
+            signing: self.options.signing.clone(),
+            form: Form { format: Some(format), ..Form::default() },
+        };
+        let pushed = push_member(self.store, &image, self.to, &options, self.progress)?;
+        descriptor.digest = pushed.digest;
+        descriptor.size = pushed.size;
+        format.manifest_type().clone_into(&mut descriptor.media_type);
         Ok(())
     }
 
