@@ -81,7 +81,7 @@ impl Policy {
         let usual = || {
             let own = places::home().map(|home| home.join(".config/containers/policy.json"));
             let system = PathBuf::from("/etc/containers/policy.json");
-            own.into_iter().chain([system]).find(|path| path.exists())
+            own.into_iter().chain([system]).find(|path| is_there(path))
         };
         let Some(path) = explicit.map(Path::to_owned).or_else(usual) else {
             return Ok(Self(None));
@@ -173,6 +173,15 @@ impl Policy {
             }
             _ => error,
         }
+    }
+}
+
+/// Tells whether there is a file, also if it cannot be read: then nothing is accepted.
+fn is_there(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), NotFound | NotADirectory),
     }
 }
 

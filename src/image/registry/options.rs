@@ -10,7 +10,7 @@ pub struct RegistryOptions {
     /// Whether its certificate must be good; if nothing is said, unless it is on this machine or
     /// configured to be insecure.
     pub tls_verify: Option<bool>,
-    /// User name and password; those that `podman login` or `docker login` left otherwise.
+    /// User name and password; those that `login` left otherwise.
     pub credentials: Option<(String, String)>,
     /// File with credentials, instead of the usual ones.
     pub authfile: Option<PathBuf>,
