@@ -186,10 +186,11 @@ pub(super) fn can_ask() -> bool {
 
 /// Asks for something on the terminal without showing what is typed.
 pub(super) fn ask_secret(question: &str) -> Result<String> {
-    output::complain(question);
     let stdin = std::io::stdin();
-    // Keys that would kill us come as bytes, so that the echo is always there again.
+    // Before the question, so that no answer is too early. Keys that would kill us come as bytes, so
+    // that the echo is always there again.
     let raw = Raw::new(stdin.as_fd()).context(|| "cannot set up the terminal")?;
+    output::complain(question);
     let typed = type_in(|| {
         let mut byte = [0];
         let length = rustix::io::retry_on_intr(|| rustix::io::read(&stdin, &mut byte))

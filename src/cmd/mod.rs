@@ -14,6 +14,7 @@ mod parse;
 mod progress;
 mod prompt;
 mod request;
+mod search;
 mod signing;
 mod table;
 mod template;
@@ -95,6 +96,7 @@ const COMMANDS: Group = group(
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
+        verb::<search::Search>(&["search"], "TERM"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
         Node::Group(SYSTEM),
@@ -158,6 +160,7 @@ const IMAGE: Group = group(
         verb::<rmi::Rmi>(&["rm", "remove"], "IMAGE [IMAGE...]"),
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<image_scp::ImageScp>(&["scp"], "SOURCE [DESTINATION]"),
+        verb::<search::Search>(&["search"], "TERM"),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<image_tree::ImageTree>(&["tree"], "IMAGE"),
         verb::<image_mount::ImageUnmount>(&["unmount", "umount"], "IMAGE [IMAGE...]"),

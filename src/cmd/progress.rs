@@ -126,6 +126,7 @@ impl Progress for Display {
         match event {
             ProgressEvent::Warning(text) => self.line(&format!("Warning: {text}")),
             _ if self.quiet => {}
+            ProgressEvent::Resolved(reason) => self.line(reason),
             ProgressEvent::Trying(name) => self.line(&format!("Trying to pull {name}...")),
             ProgressEvent::Layers(_) => {}
             ProgressEvent::Present(layer) => {

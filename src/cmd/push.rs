@@ -47,15 +47,15 @@ pub(crate) struct Push {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
-    #[command(flatten)]
-    signing: SigningFlags,
     /// Leave signatures behind, of which images have none here
     #[arg(long)]
     remove_signatures: bool,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Image, by name or ID
     #[arg(value_name = "IMAGE", required = true)]
     image: String,
-    /// Where to push it, as in quay.io/user/name:tag, oci:DIR:TAG, docker-archive:FILE or dir:DIR
+    /// Where to push it, as in quay.io/user/name or oci:DIR
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 }

@@ -24,7 +24,7 @@ pub(crate) struct Save {
     /// Compress the layers of a docker-dir
     #[arg(long)]
     compress: bool,
-    /// What to save as: docker-archive, oci-archive, oci-dir or docker-dir
+    /// Write docker-archive, oci-archive, oci-dir or docker-dir
     #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
     format: SaveFormat,
     /// Take all words for images

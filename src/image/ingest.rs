@@ -75,15 +75,15 @@ pub(crate) fn layer_into<R: BufRead>(
     received: impl FnMut(u64),
 ) -> Result<Ingested> {
     let draft = store.layers().begin()?;
-    let leeway = Leeway {
-        squash: store.ignores_chown_errors(),
-        plain_whiteouts: store.driver() != DriverName::Overlay,
-    };
     let kept = expected.blob.filter(|(digest, _)| !expected.is_plain(digest));
     // Without a blob the tar stream could not be made again.
     let recorder = match kept {
         Some(_) => None,
         None => Some(Recorder::begin(draft.diff())?),
+    };
+    let leeway = Leeway {
+        squash: store.ignores_chown_errors(),
+        plain_whiteouts: store.driver() != DriverName::Overlay,
     };
     let mut stream = Incoming {
         input,

@@ -12,6 +12,8 @@ pub trait Progress: Sync {
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 pub enum ProgressEvent<'a> {
+    /// A short name was completed; a sentence tells by what.
+    Resolved(&'a str),
     /// A registry is about to be asked for an image.
     Trying(&'a Reference),
     /// The image's manifest is here: it has this many layers.

@@ -29,6 +29,7 @@ use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::blob::digest_of;
 use crate::store::draft::Draft;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 use crate::store::packed::Packed;
 
@@ -42,10 +43,10 @@ const MAX_SOURCES: usize = 8;
 pub struct PushOptions {
     /// How to talk to the registry.
     pub registry: RegistryOptions,
-    /// How it is signed.
-    pub signing: SigningOptions,
     /// What it is sent as.
     pub form: Form,
+    /// How it is signed.
+    pub signing: SigningOptions,
 }
 
 /// What a push made.
@@ -117,19 +118,22 @@ fn run(
     // A key that cannot be used is noticed before anything is sent.
     let signer = Signer::load(&options.signing)?;
     store.gc_tmp()?;
+    let mut parts = Parts::default();
+    parts.add_image(image);
+    let _pin = store.pin(&parts)?;
     let outgoing = Outgoing::of(store, image, &options.form)?;
-    let sources = sources(store, to)?;
+    let sources = sources(store, image, to)?;
     let mut paths: Vec<String> = sources.values().cloned().collect();
     paths.sort();
     paths.dedup();
     paths.truncate(MAX_SOURCES);
-    let runtime = registry::runtime()?;
     let repository = Arc::new(Repository::for_push(to, &options.registry, &paths)?);
     let push = Push { store, repository, sources, progress };
     let (orders, incoming) = mpsc::channel();
     thread::scope(|scope| {
-        // Ends when nobody can order any more.
+        // Ends when nobody can order any more: at the latest with the runtime, which has all tasks.
         scope.spawn(move || incoming.iter().for_each(|order| compress(store, order)));
+        let runtime = registry::runtime()?;
         runtime.block_on(async {
             let pushed = push.image(outgoing, name, orders).await?;
             signer.sign(&push.repository, to, &pushed.digest).await?;
@@ -291,14 +295,14 @@ impl Job {
     }
 }
 
-/// Finds blobs that other repositories of the registry should have.
-fn sources(store: &Store, to: &Reference) -> Result<HashMap<Digest, String>> {
+/// Finds blobs of an image that other repositories of the registry should have.
+fn sources(store: &Store, image: &Image, to: &Reference) -> Result<HashMap<Digest, String>> {
     let mut sources = HashMap::new();
     for named in store.images().list()? {
         let is_other =
             |name: &&Reference| name.registry() == to.registry() && name.path() != to.path();
         if let Some(name) = named.digests.iter().chain(&named.names).find(is_other) {
-            for blob in &named.image.blobs {
+            for blob in named.image.blobs.iter().filter(|blob| image.blobs.contains(blob)) {
                 sources.entry(blob.clone()).or_insert_with(|| name.path().to_owned());
             }
         }

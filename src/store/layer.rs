@@ -58,6 +58,11 @@ impl<'a> Layers<'a> {
         dir.join("diff").is_dir() && dir.join("layer.json").exists()
     }
 
+    /// Tells whether a layer is there and has the owners that it came with, unless nobody asks for them.
+    pub fn is_wanted(&self, id: &DiffId) -> bool {
+        self.info(id).is_ok_and(|info| !info.squashed || self.store.ignores_chown_errors())
+    }
+
     /// Returns what is known about a layer.
     pub fn info(&self, id: &DiffId) -> Result<LayerInfo> {
         file::read_json(&self.dir(id).join("layer.json"))?.ok_or_else(|| {

@@ -337,3 +337,60 @@ fn login_uses_helpers() {
         .fails(125)
         .error_has("authentication required");
 }
+
+#[test]
+fn a_stranger_to_whom_a_registry_leads_gets_no_secrets() {
+    let barge = Barge::new();
+    // The same machine under another name is another host.
+    let thief = Http::start(barge.place(), |request| match request.path.as_str() {
+        "/token?service=x&account=user" => reply(200, r#"{"token":"stolen"}"#),
+        _ => {
+            let realm = format!("http://{}/token", request.header("host"));
+            let challenges = format!("Bearer realm=\"{realm}\",service=\"x\", Basic realm=\"x\"");
+            (401, vec![("WWW-Authenticate", challenges)], Vec::new())
+        }
+    });
+    let there = thief.address().replace("127.0.0.1", "localhost");
+    let registry = Http::start(barge.place(), move |request| {
+        if request.header("authorization") != format!("Basic {ENCODED}") {
+            return (401, vec![("WWW-Authenticate", "Basic realm=\"x\"".to_owned())], Vec::new());
+        }
+        let to = format!("http://{there}{}", request.path);
+        (307, vec![("Location", to)], Vec::new())
+    });
+    let image = format!("{}/team/app:1", registry.address());
+    barge.run(["pull", "-q", "--creds", "user:secret", &image]).fails(125);
+    let seen = thief.seen();
+    assert!(!seen.is_empty());
+    for request in seen {
+        assert!(request.header("authorization").is_empty(), "{request:?}");
+        assert!(!request.path.contains("/token"), "{request:?}");
+    }
+}
+
+#[test]
+fn login_uses_the_programs_that_registries_conf_lists() {
+    let barge = Barge::new();
+    let registry = Registry::with_password(barge.place());
+    let host = host(&registry);
+    fs::create_dir(barge.path("t/bin")).unwrap();
+    let program = barge.file("t/bin/docker-credential-tests", HELPER);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(barge.path("h/.config/containers")).unwrap();
+    let text = "credential-helpers = [\"tests\", \"containers-auth.json\"]\n";
+    barge.file("h/.config/containers/registries.conf", text);
+    let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", barge.path_text("t/bin"));
+    let run = |line: &[&str]| barge.command(line).env("PATH", &path).input("secret\n").run();
+    run(&["login", "-v", "-u", "user", "--password-stdin", &host])
+        .ok()
+        .stdout("Used: credential helper: tests\nLogin Succeeded!\n");
+    assert!(!barge.path("x/containers/auth.json").exists());
+    run(&["login", "--get-login", &host]).ok().stdout("user\n");
+    // It knows whole registries only; a part of one goes into the file.
+    let part = format!("{host}/team");
+    run(&["login", "-u", "user", "--password-stdin", &part]).ok();
+    assert!(barge.path("x/containers/auth.json").exists());
+    run(&["logout", &host]).ok().stdout(&format!("Removed login credentials for {host}\n"));
+    run(&["login", "--get-login", &host]).fails(125);
+    run(&["logout", &part]).ok();
+}

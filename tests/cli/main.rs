@@ -35,6 +35,7 @@ mod resume;
 mod run;
 mod save;
 mod scp;
+mod search;
 mod security;
 mod terminal;
 mod transport;

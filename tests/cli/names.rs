@@ -193,7 +193,9 @@ fn short_names_follow_aliases_and_search_registries() {
          [aliases]\nshort = \"ONE/team/app\"\n",
     );
     let (one, two) = (case.one.reference("team/app:1"), case.two.reference("team/other:1"));
-    case.command(["pull", "-q", "short:1"]).run().ok();
+    let output = case.command(["pull", "short:1"]).run().ok();
+    let line = format!("Resolved \"short\" as an alias ({})\n", case.conf);
+    assert!(output.errors().starts_with(&line), "{}", output.errors());
     for name in ["short:1", &one] {
         case.command(["image", "exists", name]).run().ok();
     }

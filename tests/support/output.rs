@@ -186,7 +186,14 @@ impl Output {
 
 /// Tells whether a line says what a pull is doing: that comes before an error as well.
 fn is_progress(line: &str) -> bool {
-    ["Trying to pull ", "Getting image source signatures", "Copying ", "Writing manifest"]
-        .iter()
-        .any(|start| line.starts_with(start))
+    [
+        "Resolved ",
+        "Resolving ",
+        "Trying to pull ",
+        "Getting image source signatures",
+        "Copying ",
+        "Writing manifest",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start))
 }

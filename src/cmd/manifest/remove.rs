@@ -50,7 +50,7 @@ pub(crate) struct Remove {
     /// List, by name or ID
     #[arg(value_name = "LIST", required = true)]
     list: String,
-    /// Image of the list, by its digest or the name that it was added by
+    /// Image of the list, by digest or name
     #[arg(value_name = "DIGEST", required = true)]
     member: String,
 }

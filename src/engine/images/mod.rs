@@ -16,6 +16,7 @@ mod push;
 mod remove;
 mod save;
 mod scp;
+mod search;
 mod tag;
 mod tree;
 
@@ -39,6 +40,7 @@ pub(super) use remove::Batch;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use save::save;
 pub use scp::scp;
+pub use search::{Found, SearchHit, SearchOptions, search, search_tags};
 pub(super) use tag::check_new_name;
 pub use tag::{tag, untag};
 pub use tree::{LayerNode, Tree, tree};

@@ -138,7 +138,7 @@ pub fn pull_all_tags(
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Image>> {
-    let names = resolve(name, options)?.names;
+    let names = resolve(name, options, progress)?.names;
     let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
     if has_tag {
         return Err(Error::new(Kind::Invalid, "tag can't be used with --all-tags/-a")
@@ -168,14 +168,19 @@ struct Wanted {
 }
 
 /// Completes a name. A bare ID is no name of any registry's image.
-fn resolve(name: &str, options: &PullOptions) -> Result<Wanted> {
+fn resolve(name: &str, options: &PullOptions, progress: &dyn Progress) -> Result<Wanted> {
     let hex = name.strip_prefix("sha256:").unwrap_or(name);
     if Digest::from_hex(hex).is_ok() || name.starts_with("sha256:") {
         return Err(not_known(name));
     }
-    let Resolved { mut names, choice } = registries::read()?.resolve(name)?;
+    let Resolved { mut names, choice, reason } = registries::read()?.resolve(name)?;
     match (choice, options.choose) {
-        (Choice::None, _) | (Choice::Wanted, None) => Ok(Wanted { names, is_chosen: false }),
+        (Choice::None, _) | (Choice::Wanted, None) => {
+            if let Some(reason) = &reason {
+                progress.update(ProgressEvent::Resolved(reason));
+            }
+            Ok(Wanted { names, is_chosen: false })
+        }
         (Choice::Wanted | Choice::Required, Some(choose)) => {
             let chosen = choose(&names)?;
             Ok(Wanted { names: vec![names.swap_remove(chosen)], is_chosen: true })
@@ -195,7 +200,7 @@ fn fetch_any(
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<(Image, String)> {
-    let Wanted { names, is_chosen } = resolve(name, options)?;
+    let Wanted { names, is_chosen } = resolve(name, options, progress)?;
     let pulled = attempt(name, &names, |name| fetch(store, name, options, progress))?;
     if let (true, Some(chosen)) = (is_chosen, names.first()) {
         registries::remember(name, chosen)?;

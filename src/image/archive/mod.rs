@@ -57,14 +57,14 @@ pub fn load(
         policy.check_local(store, source)?;
         oci::load(store, &members, platform, progress)
     } else if members.contains(docker::LIST) {
-        match docker::has_list(&members)? {
-            true => {
+        match path {
+            Some(dir) if !docker::has_list(&members)? => {
+                policy.check_local(store, LocalSource::Directory(dir))?;
+                directory::load(store, &members, platform, progress)
+            }
+            _ => {
                 policy.check_local(store, LocalSource::DockerArchive)?;
                 docker::load(store, &members, progress)
-            }
-            false => {
-                policy.check_local(store, LocalSource::Directory(path))?;
-                directory::load(store, &members, platform, progress)
             }
         }
     } else {

@@ -73,8 +73,8 @@ pub(super) fn take_in(
     let mut jobs: HashMap<&DiffId, &Blob> = HashMap::new();
     let mut pins = Vec::new();
     for image in &images {
-        pins.push(store.pin(&image.parts())?);
         progress.update(ProgressEvent::Layers(image.layers.len()));
+        pins.push(store.pin(&image.parts())?);
         for (diff_id, blob) in &image.layers {
             if store.layers().exists(diff_id) {
                 progress.update(ProgressEvent::Present(diff_id));

@@ -62,8 +62,8 @@ pub(crate) enum LocalSource<'a> {
     OciArchive(Option<&'a Path>),
     /// A directory in OCI layout.
     OciDirectory(&'a Path),
-    /// A directory with the files of one image; `None` if it came as an archive.
-    Directory(Option<&'a Path>),
+    /// A directory with the files of one image.
+    Directory(&'a Path),
     /// A root file system.
     Tarball,
 }
@@ -130,7 +130,7 @@ impl Policy {
             LocalSource::DockerArchive => ("docker-archive", None),
             LocalSource::OciArchive(path) => ("oci-archive", path),
             LocalSource::OciDirectory(path) => ("oci", Some(path)),
-            LocalSource::Directory(path) => ("dir", path),
+            LocalSource::Directory(path) => ("dir", Some(path)),
             LocalSource::Tarball => ("tarball", None),
         };
         let whole = path.map(std::fs::canonicalize).transpose();

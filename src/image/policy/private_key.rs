@@ -143,3 +143,80 @@ fn unseal(sealed: &Sealed, passphrase: &str) -> Result<Vec<u8>> {
     stream.apply_keystream(&mut content);
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::policy::key::PublicKey;
+    use crate::image::policy::payload::{Payload, PayloadKind};
+
+    /// A key pair of cosign 3.1 with the passphrase `secret`, and what it has signed with that.
+    const KEY: &str = "\
+-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n\
+eyJrZGYiOnsibmFtZSI6InNjcnlwdCIsInBhcmFtcyI6eyJOIjo2NTUzNiwiciI6\n\
+OCwicCI6MX0sInNhbHQiOiI4RGhsS0E3elRJK3M3L0dEb0pPekZObjQ5TkE3a01r\n\
+Sll5ZXJGaE9scEdrPSJ9LCJjaXBoZXIiOnsibmFtZSI6Im5hY2wvc2VjcmV0Ym94\n\
+Iiwibm9uY2UiOiJFSUM1SmNGTEp3MHBIdWg2d01qRE5jc3ZUWXJVd1FTTCJ9LCJj\n\
+aXBoZXJ0ZXh0IjoiazhPSG5VWktSbE5BMm12aDdiQW4vYXJ1MVBNYkp5Yy9NTnk5\n\
+cWdka1Z5bE56SGpBSHhiVzBVUmxNUGNRMUlhTW8rVkRxTGxZMmQ0QmNIUjZ2L0lD\n\
+azhWeVFqVHMzc28yQk8xZzUzMHRJY0tqb3J5YzNWV2J4RkFuVzN1N005dHpHOHND\n\
+SXYvZDlIZFVwVHJwMkYyYWs1SUw4YU81T2ZLTzVWWU1tOXJJcGo2VHo0K3FEV1dv\n\
+SitoRjhDUjREcTlGNW9iUmtVOGptZmZsVUE9PSJ9\n\
+-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n";
+    const PUBLIC: &str = "\
+-----BEGIN PUBLIC KEY-----\n\
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE4zMNApHs9QId+sn1Yk4msfhU/xXP\n\
+qSv8x/JIMx6ESSmHHN/tCcqIb7mHlizB6uckOndy7H50sfv/m5EBWlgEPQ==\n\
+-----END PUBLIC KEY-----\n";
+    const SIGNED: &str = r#"{"critical":{"identity":{"docker-reference":"127.0.0.1:5599/team/app"},"image":{"docker-manifest-digest":"sha256:af249fe73ff59b3775d888755473ffc54efbade65ba0fab6380428931e9ff5df"},"type":"cosign container image signature"},"optional":null}"#;
+    const SIGNATURE: &str = "MEUCIQCjuy8PTfrWI5LJxRy8mBtVaabTeVxJl4yw1pQU1F9g8gIgClbmUH8RfbLoVy/W+1EpsvWGqxYyzC2ETEHoH52OqUg=";
+
+    #[test]
+    fn signs_with_keys_of_cosign() {
+        let public = PublicKey::from_pem(PUBLIC.as_bytes()).unwrap();
+        let signature = STANDARD.decode(SIGNATURE).unwrap();
+        assert!(public.has_signed(SIGNED.as_bytes(), &signature));
+        let payload = Payload::parse(PayloadKind::Sigstore, SIGNED.as_bytes()).unwrap();
+        assert_eq!(payload.name, "127.0.0.1:5599/team/app");
+        let key = PrivateKey::open(KEY, "secret").unwrap();
+        let signature = key.sign(b"message").unwrap();
+        assert!(public.has_signed(b"message", &signature));
+        assert!(!public.has_signed(b"massage", &signature));
+    }
+
+    #[test]
+    fn refuses_keys_that_are_no_good() {
+        let error = PrivateKey::open(KEY, "wrong").err().unwrap();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (Kind::Denied, "the passphrase is wrong".to_owned())
+        );
+        let body = body(KEY, LABELS[0]).unwrap();
+        let json = String::from_utf8(STANDARD.decode(&body).unwrap()).unwrap();
+        let wrap = |json: &str| {
+            let text = STANDARD.encode(json);
+            format!("-----BEGIN {0}-----\n{text}\n-----END {0}-----\n", LABELS[1])
+        };
+        assert!(PrivateKey::open(&wrap(&json), "secret").is_ok());
+        for (from, to) in [
+            ("scrypt", "argon2"),
+            ("nacl/secretbox", "none"),
+            ("\"N\":65536", "\"N\":65537"),
+            ("\"N\":65536", "\"N\":4611686018427387904"),
+            ("\"r\":8", "\"r\":0"),
+            ("\"p\":1", "\"p\":1000"),
+            ("\"nonce\":\"", "\"nonce\":\"AAAA"),
+            ("\"ciphertext\":\"", "\"ciphertext\":\"AAAA"),
+            ("\"ciphertext\":\"", "\"ciphertext\":\"!"),
+            ("\"ciphertext\"", "\"text\""),
+        ] {
+            let changed = json.replacen(from, to, 1);
+            assert_ne!(changed, json, "{from}");
+            assert!(PrivateKey::open(&wrap(&changed), "secret").is_err(), "{from} -> {to}");
+        }
+        let plain = KEY.replace("ENCRYPTED SIGSTORE ", "");
+        for text in ["", "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----", &plain] {
+            assert!(PrivateKey::open(text, "secret").is_err(), "{text}");
+        }
+    }
+}

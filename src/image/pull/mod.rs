@@ -195,7 +195,7 @@ impl Pull<'_> {
         let host = Platform::host();
         let platform = self.platform.unwrap_or(&host);
         let fits = platform.distance(&image.os, &image.architecture, image.variant.as_deref());
-        let is_whole = image.layers.iter().all(|layer| store.layers().exists(layer))
+        let is_whole = image.layers.iter().all(|layer| store.layers().is_wanted(layer))
             && image.blobs.iter().all(|blob| store.blobs().exists(blob))
             && store.blobs().read(&image.id.0).is_ok();
         if fits != Some(0) || !is_whole {

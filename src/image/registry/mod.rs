@@ -12,6 +12,7 @@ mod failure;
 mod foreign;
 mod login;
 mod options;
+mod search;
 mod signatures;
 mod tags;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use login::{
     logout_all,
 };
 pub use options::RegistryOptions;
+pub(crate) use search::search;
 pub(crate) use upload::{Content, Growing};
 pub(crate) use web::WebFile;
 
@@ -86,6 +88,8 @@ enum Authorization {
 /// Where a request goes.
 #[derive(Clone, Copy)]
 enum Target<'a> {
+    /// To a path of the host that is not the API's.
+    Host(&'a str),
     /// To a path of the API.
     Api(&'a str),
     /// To a path below the repository.
@@ -352,6 +356,7 @@ impl Repository {
                 None => format!("{scheme}://{}/", self.endpoint.host),
             };
             let (url, trusted) = match target {
+                Target::Host(path) => (format!("{base}{path}"), false),
                 Target::Api(path) => (format!("{base}v2/{path}"), true),
                 Target::Repository(path) => (format!("{base}v2/{}/{path}", self.path), true),
                 Target::Url(url) => (
@@ -402,6 +407,12 @@ impl Repository {
         if *authorization != *used {
             // Another request has done it meanwhile.
             return Ok(true);
+        }
+        // Another host, to which an answer has led, has no say in where our secrets go.
+        let host =
+            self.base.read().await.as_ref().and_then(|base| base.host_str().map(str::to_owned));
+        if self.credentials.is_some() && host.as_deref() != refusal.url().host_str() {
+            return Ok(false);
         }
         let challenges: Vec<Challenge> = refusal
             .headers()

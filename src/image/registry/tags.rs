@@ -50,7 +50,7 @@ impl Repository {
 }
 
 /// Returns where the next page is, by a `Link` header, RFC 8288.
-fn next_page(link: &str) -> Option<&str> {
+pub(super) fn next_page(link: &str) -> Option<&str> {
     link.split(',').find_map(|one| {
         let (address, parameters) = one.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = parameters

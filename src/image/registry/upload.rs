@@ -32,7 +32,6 @@ use crate::store::blob::digest_of;
 const PIECE: u64 = 256 << 10;
 /// Pieces under way for each blob.
 const UNDER_WAY: usize = 4;
-const ATTEMPTS: u32 = 5;
 /// After so many bytes a lost connection counts as the first one again.
 const PROGRESS: u64 = 8 << 20;
 /// How long a registry may take none of the bytes that wait for it.
@@ -210,10 +209,10 @@ impl Repository {
             let reached = *reached.lock().unwrap_or_else(PoisonError::into_inner);
             failures = if reached >= failed_at + PROGRESS { 1 } else { failures + 1 };
             failed_at = reached;
-            if failures >= ATTEMPTS {
+            if failures >= self.attempts {
                 return Err(error);
             }
-            sleep(Duration::from_millis(100 << failures)).await;
+            sleep(self.pause(failures)).await;
         }
     }
 

@@ -25,6 +25,7 @@ use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::draft::Draft;
+use crate::store::garbage::Parts;
 use crate::store::image::Image;
 use crate::store::packed::Packed;
 
@@ -98,6 +99,9 @@ pub fn save(
     progress: &dyn Progress,
 ) -> Result<Vec<Pushed>> {
     store.gc_tmp()?;
+    let mut parts = Parts::default();
+    images.iter().for_each(|saved| parts.add_image(&saved.image));
+    let _pin = store.pin(&parts)?;
     match target {
         SaveTarget::Path(path) if format.is_directory() => {
             let members = Members::directory(path, format == SaveFormat::DockerDir)?;

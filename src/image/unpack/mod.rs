@@ -48,7 +48,7 @@ pub(crate) struct Leeway {
 
 /// Unpacks an archive below an empty directory, and reads the stream to its end.
 pub(crate) fn unpack<R: BufRead>(input: Tap<R>, diff: &Path, leeway: Leeway) -> Result<LayerInfo> {
-    let mut unpacker = Unpacker::new(diff, input.aside(), leeway)?;
+    let mut unpacker = Unpacker::new(diff, leeway, input.aside())?;
     let mut reader = Reader::new(input);
     let mut entry = Entry::default();
     while reader.next(&mut entry).context(|| "cannot read the layer")? {
@@ -89,7 +89,7 @@ struct Attributes {
 }
 
 impl Unpacker {
-    fn new(diff: &Path, aside: Option<Aside>, leeway: Leeway) -> Result<Self> {
+    fn new(diff: &Path, leeway: Leeway, aside: Option<Aside>) -> Result<Self> {
         let context = || format!("cannot open {}", diff.display());
         Ok(Self {
             root: Root::open(diff).context(context)?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Access, Entry, Mirror, Registries, ShortNameMode, Usage};
+use super::{Access, Alias, Entry, Mirror, Registries, ShortNameMode, Usage};
 use crate::error::{Error, Kind, Result};
 use crate::spec::reference::Reference;
 
@@ -125,8 +125,8 @@ impl File {
         };
         let mut aliases = BTreeMap::new();
         for (name, value) in self.aliases {
-            let value = check_alias(&name, &value)?;
-            aliases.insert(name, value);
+            let repository = check_alias(&name, &value)?;
+            aliases.insert(name, Alias { repository, origin: origin.to_owned() });
         }
         let mut entries: Vec<Entry> = Vec::new();
         for table in self.registry {

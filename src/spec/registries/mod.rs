@@ -1,4 +1,4 @@
-//! `registries.conf`: which registries a name leads to. Pure; [`crate::store::registries`] reads the
+//! `registries.conf`: which registries a name leads to. Pure; `store::registries` reads the
 //! files.
 //!
 //! The format is that of containers-registries.conf(5), version 2; lists of version 1 are understood.
@@ -23,8 +23,7 @@ pub struct Registries {
     /// Where that was said.
     search_origin: Option<String>,
     mode: Option<ShortNameMode>,
-    /// Short names and the repositories that they stand for; nothing where an alias was erased.
-    aliases: BTreeMap<String, Option<String>>,
+    aliases: BTreeMap<String, Alias>,
     entries: Vec<Entry>,
     helpers: Option<Vec<String>>,
 }
@@ -38,6 +37,15 @@ enum ShortNameMode {
     Permissive,
     /// Try one after the other.
     Disabled,
+}
+
+/// What a short name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Alias {
+    /// The repository; nothing where the alias was erased.
+    repository: Option<String>,
+    /// The file that says so.
+    origin: String,
 }
 
 /// One `[[registry]]`.

@@ -11,6 +11,8 @@ pub struct Resolved {
     pub names: Vec<Reference>,
     /// Who decides between them.
     pub choice: Choice,
+    /// Why a short name stands for these, in Podman's words; nothing if no file says so.
+    pub reason: Option<String>,
 }
 
 /// Who decides between several names that a short one may stand for.
@@ -27,15 +29,18 @@ pub enum Choice {
 impl Registries {
     /// Completes a name as a registry's user means it.
     pub fn resolve(&self, text: &str) -> Result<Resolved> {
-        let only = |name: Reference| Resolved { names: vec![name], choice: Choice::None };
-        let Some(repository) = Reference::short(text)? else { return Ok(only(text.parse()?)) };
-        if let Some(name) = self.aliased(text, repository)? {
-            return Ok(only(name));
+        let only = |name, reason| Resolved { names: vec![name], choice: Choice::None, reason };
+        let Some(repository) = Reference::short(text)? else {
+            return Ok(only(text.parse()?, None));
+        };
+        if let Some((name, origin)) = self.aliased(text, repository)? {
+            let reason = format!("Resolved \"{repository}\" as an alias ({origin})");
+            return Ok(only(name, Some(reason)));
         }
-        let Some(search) = &self.search else { return Ok(only(text.parse()?)) };
+        let Some(search) = &self.search else { return Ok(only(text.parse()?, None)) };
         let names = self.searched(text, search)?;
+        let origin = self.search_origin.as_deref().unwrap_or_default();
         if names.is_empty() {
-            let origin = self.search_origin.as_deref().unwrap_or("registries.conf");
             return Err(Error::new(
                 Kind::NotFound,
                 format!(
@@ -50,7 +55,9 @@ impl Registries {
             ShortNameMode::Permissive => Choice::Wanted,
             ShortNameMode::Enforcing => Choice::Required,
         };
-        Ok(Resolved { names, choice })
+        let reason =
+            format!("Resolving \"{repository}\" using unqualified-search registries ({origin})");
+        Ok(Resolved { names, choice, reason: Some(reason) })
     }
 
     /// Returns the names that a text may stand for on this machine, in the order in which to try them.
@@ -59,7 +66,7 @@ impl Registries {
     pub fn local(&self, text: &str) -> Result<Vec<Reference>> {
         let Some(repository) = Reference::short(text)? else { return Ok(vec![text.parse()?]) };
         let mut names = vec![Reference::in_registry(LOCAL_REGISTRY, text)?];
-        names.extend(self.aliased(text, repository)?);
+        names.extend(self.aliased(text, repository)?.map(|(name, _)| name));
         names.extend(self.searched(text, self.search.as_deref().unwrap_or_default())?);
         let hub = Reference::in_registry(DEFAULT_REGISTRY, text)?;
         if !names.contains(&hub) {
@@ -68,12 +75,12 @@ impl Registries {
         Ok(names)
     }
 
-    /// Returns what an alias makes of a short name; tag and digest stay.
-    fn aliased(&self, text: &str, repository: &str) -> Result<Option<Reference>> {
-        match self.aliases.get(repository) {
-            Some(Some(alias)) => format!("{alias}{}", &text[repository.len()..]).parse().map(Some),
-            Some(None) | None => Ok(None),
-        }
+    /// Returns what an alias makes of a short name, and who says so; tag and digest stay.
+    fn aliased(&self, text: &str, repository: &str) -> Result<Option<(Reference, &str)>> {
+        let Some(alias) = self.aliases.get(repository) else { return Ok(None) };
+        let Some(target) = &alias.repository else { return Ok(None) };
+        let name = format!("{target}{}", &text[repository.len()..]).parse()?;
+        Ok(Some((name, &alias.origin)))
     }
 
     fn searched(&self, text: &str, search: &[String]) -> Result<Vec<Reference>> {
@@ -125,6 +132,16 @@ mod tests {
             assert_eq!(names(&resolved.names), want, "{text} in {file}");
             assert_eq!(resolved.choice, choice, "{text} in {file}");
         }
+        let reason = |file: &str, text: &str| {
+            Registries::parse(file, "f.conf").unwrap().resolve(text).unwrap().reason
+        };
+        let alias = reason(aliases, "fedora:40");
+        assert_eq!(alias.as_deref(), Some("Resolved \"fedora\" as an alias (f.conf)"));
+        let search = reason(&one, "x:1");
+        let words = "Resolving \"x\" using unqualified-search registries (f.conf)";
+        assert_eq!(search.as_deref(), Some(words));
+        assert_eq!(reason("", "x"), None);
+        assert_eq!(reason(&one, "quay.io/x"), None);
         let none = Registries::parse("unqualified-search-registries = []", "f.conf").unwrap();
         let error = none.resolve("x").unwrap_err().to_string();
         assert_eq!(
