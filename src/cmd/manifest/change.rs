@@ -92,29 +92,48 @@ struct ArtifactFlags {
     #[arg(long)]
     artifact: bool,
     /// Annotate the artifact
-    #[arg(long, value_name = "NAME=VALUE", requires = "artifact")]
+    #[arg(long, value_name = "NAME=VALUE")]
     artifact_annotation: Vec<Annotation>,
     /// File with the configuration of the artifact
-    #[arg(long, value_name = "FILE", requires = "artifact")]
+    #[arg(long, value_name = "FILE")]
     artifact_config: Option<PathBuf>,
     /// Media type of the configuration
-    #[arg(long, value_name = "TYPE", requires = "artifact")]
+    #[arg(long, value_name = "TYPE")]
     artifact_config_type: Option<String>,
     /// Leave out the names of the files
-    #[arg(long, requires = "artifact")]
+    #[arg(long)]
     artifact_exclude_titles: bool,
     /// Media type of the files; found out if not given
-    #[arg(long, value_name = "TYPE", requires = "artifact")]
+    #[arg(long, value_name = "TYPE")]
     artifact_layer_type: Option<String>,
     /// What the artifact is about: an image, by name
-    #[arg(long, value_name = "IMAGE", requires = "artifact")]
+    #[arg(long, value_name = "IMAGE")]
     artifact_subject: Option<String>,
     /// Kind of the artifact, as a media type
-    #[arg(long, value_name = "TYPE", requires = "artifact")]
+    #[arg(long, value_name = "TYPE")]
     artifact_type: Option<String>,
 }
 
 impl ArtifactFlags {
+    /// Refuses what is said of an artifact where none is made.
+    fn check(&self) -> Result<()> {
+        let given = [
+            ("--artifact-type", self.artifact_type.is_some()),
+            ("--artifact-config", self.artifact_config.is_some()),
+            ("--artifact-config-type", self.artifact_config_type.is_some()),
+            ("--artifact-layer-type", self.artifact_layer_type.is_some()),
+            ("--artifact-subject", self.artifact_subject.is_some()),
+            ("--artifact-exclude-titles", self.artifact_exclude_titles),
+            ("--artifact-annotation", !self.artifact_annotation.is_empty()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) if !self.artifact => {
+                Err(Error::new(Kind::Invalid, format!("{flag} requires --artifact")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn options(self, change: MemberChange, registry: RegistryOptions) -> AddFilesOptions {
         let annotations = self.artifact_annotation.into_iter().map(|it| (it.name, it.value));
         AddFilesOptions {
@@ -136,6 +155,7 @@ impl ArtifactFlags {
 
 impl Act for Add {
     fn act(self, world: &mut World) -> Result<Status> {
+        self.artifact.check()?;
         let registry = self.access.options()?;
         let (change, index_annotations) = self.change.split();
         let engine = world.power()?;

@@ -105,7 +105,7 @@ pub(super) fn image(store: &Store, member: &Member) -> Result<Option<Image>> {
         created: 0,
         size: 0,
         manifest_digest: None,
-        blobs: member.blobs.clone(),
+        blobs: Vec::new(),
         builtin: None,
     }))
 }
@@ -116,12 +116,15 @@ pub fn restore(store: &Store, digest: &Digest, member: &Member) -> Result<Option
         return Ok(None);
     };
     let Some(config) = store.blobs().read(&id.0)? else { return Ok(None) };
-    let origin = Origin {
+    let origin = match member.made {
         // One that was made is nothing that it came with.
-        manifest: (!member.made).then(|| digest.clone()),
-        documents: if member.made { Vec::new() } else { vec![document] },
-        blobs: member.blobs.clone(),
-        builtin: None,
+        true => Origin::default(),
+        false => Origin {
+            manifest: Some(digest.clone()),
+            documents: vec![document],
+            blobs: member.blobs.clone(),
+            builtin: None,
+        },
     };
     record(store, &config, origin, &[])
 }

@@ -81,6 +81,12 @@ pub fn push(
     if let Some(words) = options.words {
         words.index().clone_into(&mut index.media_type);
     }
+    if options.words == Some(Words::Docker) {
+        // Docker's lists have no place for these.
+        index.annotations.clear();
+        (index.subject, index.artifact_type) = (None, None);
+        index.manifests.iter_mut().for_each(|member| member.annotations.clear());
+    }
     for descriptor in &mut index.manifests {
         let member = list.members.get(&descriptor.digest).cloned().unwrap_or_default();
         push.member(descriptor, &member)
@@ -102,6 +108,7 @@ pub fn push(
 impl Push<'_> {
     /// Sees to it that the registry has a member, and notes what has become of it.
     fn member(&self, descriptor: &mut Descriptor, member: &Member) -> Result<()> {
+        // Nobody has a manifest that was made here: it is sent in any case.
         if member.made {
             return self.made(descriptor, member);
         }
