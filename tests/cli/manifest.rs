@@ -109,13 +109,8 @@ fn its_name_is_an_images_name() {
     barge.run(["manifest", "exists", &own]).exits(1);
     barge.run(["manifest", "exists", "all"]).ok();
     barge.run(["image", "exists", "all"]).ok();
-<<<<<<< HEAD
     let listed = barge.run(["images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}"]).ok();
     assert!(listed.text().contains(&format!("localhost/all sha256:{id}")), "{}", listed.text());
-=======
-    let listed = barge.run(["images", "--no-trunc", "--format", "{{.Repository}} {{.Id}}"]).ok();
-    assert!(listed.text().contains(&format!("localhost/all {id}")), "{}", listed.text());
->>>>>>> lists
     barge.run(["tag", "all", "other:2"]).ok();
     barge.run(["manifest", "exists", "other:2"]).ok();
     barge.run(["rmi", "other:2"]).ok().stdout("Untagged: localhost/other:2\n");
