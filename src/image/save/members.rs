@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use tar::{EntryType, Header};
+
 use crate::error::{Context, Error, Kind, Result};
 
 const BUFFER: usize = 256 << 10;
@@ -75,7 +77,16 @@ impl<'a> Members<'a> {
         let context = || format!("cannot write `{name}`");
         match &mut self.to {
             To::Archive(archive) => {
-                archive.write_all(header(name, size)?.as_bytes()).context(context)?;
+                // Other tools, run by users, fail to make directories that are not mentioned.
+                for (end, _) in name.match_indices('/') {
+                    let directory = &name[..=end];
+                    if self.written.insert(directory.to_owned()) {
+                        let header = header(directory, EntryType::Directory, 0)?;
+                        archive.write_all(header.as_bytes()).context(context)?;
+                    }
+                }
+                let header = header(name, EntryType::Regular, size)?;
+                archive.write_all(header.as_bytes()).context(context)?;
                 copy(content, archive, &mut self.buffer, size, &mut done).context(context)?;
                 let padding = size.wrapping_neg() % BLOCK;
                 io::copy(&mut io::repeat(0).take(padding), archive).map(drop).context(context)
@@ -113,10 +124,11 @@ impl<'a> Members<'a> {
 }
 
 /// Makes a header that says nothing of who wrote it and when.
-fn header(name: &str, size: u64) -> Result<tar::Header> {
-    let mut header = tar::Header::new_gnu();
+fn header(name: &str, kind: EntryType, size: u64) -> Result<Header> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
     header.set_path(name).context(|| format!("cannot write `{name}`"))?;
-    header.set_mode(0o644);
+    header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
