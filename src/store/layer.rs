@@ -60,7 +60,8 @@ impl<'a> Layers<'a> {
 
     /// Tells whether a layer is there and has the owners that it came with, unless nobody asks for them.
     pub fn is_wanted(&self, id: &DiffId) -> bool {
-        self.info(id).is_ok_and(|info| !info.squashed || self.store.ignores_chown_errors())
+        let is_true = |info: LayerInfo| !info.squashed || self.store.ignores_chown_errors();
+        self.exists(id) && self.info(id).is_ok_and(is_true)
     }
 
     /// Returns what is known about a layer.

@@ -202,3 +202,46 @@ pub fn overlay(
 pub fn kind(name: &str) -> io::Result<CString> {
     CString::new(name).map_err(io::Error::other)
 }
+
+/// Returns where something is mounted, as we see it.
+pub fn points() -> io::Result<Vec<PathBuf>> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|it| unescape(it).into())
+        .collect())
+}
+
+/// Turns the kernel's `\040` into a space, and the like.
+pub fn unescape(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                plain.push_str(&part[3..]);
+            }
+            None => {
+                plain.push('\\');
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unescapes_mount_points() {
+        for (text, want) in
+            [("/a\\040b", "/a b"), ("/a\\134", "/a\\"), ("/plain", "/plain"), ("/a\\9", "/a\\9")]
+        {
+            assert_eq!(unescape(text), want);
+        }
+    }
+}

@@ -63,7 +63,7 @@ fn run_reports_a_working_directory_that_cannot_be_entered() {
 
 #[test]
 fn run_reports_a_missing_image() {
-    let barge = Barge::new();
+    let barge = Barge::with_busybox();
     let before = barge.files();
     barge
         .run(["run", "--rm", "--pull", "never", "nosuch", "true"])

@@ -26,10 +26,12 @@ pub(in crate::engine) const HOST_DIRS: [&str; 11] =
 /// Finds the directories of this machine to be shown in `builtin/host`.
 ///
 /// The store is never among them: overlay refuses a layer that contains its own upper directory, and
-/// nobody should see it. Of a directory that contains the store, the others in it are shown.
-/// `list` names the directories in a directory.
+/// nobody should see it. Of a directory that contains the store, the others in it are shown; likewise
+/// of one with mounts below it, which overlay refuses in a user namespace. `list` names the directories
+/// in a directory.
 pub(in crate::engine) fn tree_of_host(
     store: &Path,
+    mounts: &[PathBuf],
     changes: &Path,
     list: impl Fn(&Path) -> Vec<PathBuf>,
 ) -> Vec<HostDir> {
@@ -42,11 +44,12 @@ pub(in crate::engine) fn tree_of_host(
         if path == store || Path::new("/var/tmp") == path || Path::new("/var/run") == path {
             continue;
         }
-        if store.starts_with(&path) {
+        let has_mounts = mounts.iter().any(|point| *point != path && point.starts_with(&path));
+        if store.starts_with(&path) || has_mounts {
             waiting.extend(list(&path));
             continue;
         }
-        let name = path.display().to_string().trim_start_matches('/').replace('/', "-");
+        let name = path.display().to_string().trim_start_matches('/').replace('/', "%");
         let own = changes.join(name);
         found.push(HostDir { upper: own.join("upper"), work: own.join("work"), path });
     }
@@ -211,11 +214,16 @@ mod tests {
             };
             names.iter().map(|name| dir.join(name)).collect()
         };
-        let tree = tree_of_host(Path::new("/var/lib/barge"), Path::new("/c"), list);
+        let tree = tree_of_host(Path::new("/var/lib/barge"), &[], Path::new("/c"), list);
         let paths: Vec<_> = tree.iter().map(|dir| dir.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["/etc", "/usr", "/var/cache", "/var/lib/dpkg"]);
-        assert_eq!(tree[3].upper, Path::new("/c/var-lib-dpkg/upper"));
-        let elsewhere = tree_of_host(Path::new("/home/me/store"), Path::new("/c"), list);
+        assert_eq!(tree[3].upper, Path::new("/c/var%lib%dpkg/upper"));
+        let store = Path::new("/home/me/store");
+        let elsewhere = tree_of_host(store, &[], Path::new("/c"), list);
         assert_eq!(elsewhere.len(), 3);
+        let mounts = ["/", "/usr", "/home/me/x", "/var/lib/dpkg"].map(PathBuf::from);
+        let mounted = tree_of_host(store, &mounts, Path::new("/c"), list);
+        let paths: Vec<_> = mounted.iter().map(|dir| dir.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["/etc", "/usr", "/var/cache", "/var/lib/barge", "/var/lib/dpkg"]);
     }
 }

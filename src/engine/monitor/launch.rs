@@ -17,7 +17,7 @@ use crate::store::container::{Builtin, ContainerConfig, Run};
 use crate::store::driver::Tree;
 use crate::store::file;
 use crate::sys::clone::Child;
-use crate::sys::process;
+use crate::sys::{mount, process};
 
 /// A container that runs, with all that the monitor holds for it.
 pub(super) struct Running {
@@ -351,7 +351,12 @@ fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
     let containers = engine.store.containers();
     let changes = containers.dir(&config.id).join("host");
     let host_tree = match config.builtin {
-        Some(Builtin::Host) => bundle::tree_of_host(engine.store.root(), &changes, directories),
+        Some(Builtin::Host) => {
+            // What cannot be read is noticed when it is mounted.
+            let mounts =
+                if engine.host.rootless { mount::points().unwrap_or_default() } else { vec![] };
+            bundle::tree_of_host(engine.store.root(), &mounts, &changes, directories)
+        }
         _ => Vec::new(),
     };
     Facts {

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::Access;
 
 use crate::error::{Context, Result};
+use crate::sys::mount;
 
 /// Where all distributions mount control groups.
 pub(super) const MOUNT: &str = "/sys/fs/cgroup";
@@ -205,30 +206,11 @@ impl Mounted {
         let mut left = left.split(' ').skip(3);
         Some(Self {
             v2,
-            root: unescape(left.next()?),
-            mount: unescape(left.next()?),
+            root: mount::unescape(left.next()?),
+            mount: mount::unescape(left.next()?),
             options: right.nth(1)?.to_owned(),
         })
     }
-}
-
-/// Turns the kernel's `\040` into a space, and the like.
-fn unescape(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
-            Some(byte) => {
-                plain.push(char::from(byte));
-                plain.push_str(&part[3..]);
-            }
-            None => {
-                plain.push('\\');
-                plain.push_str(part);
-            }
-        }
-    }
-    plain
 }
 
 /// Finds our own group's directory in a hierarchy.
@@ -313,15 +295,6 @@ mod tests {
             let mounts = format!("1 1 0:1 {root} /cg rw - cgroup2 cgroup2 rw\n");
             let found = Hierarchies::parse(&mounts, &format!("0::{own}\n"));
             assert_eq!(found.v2.unwrap().own.as_deref(), want.map(Path::new), "{root} {own}");
-        }
-    }
-
-    #[test]
-    fn unescapes_mount_points() {
-        for (text, want) in
-            [("/a\\040b", "/a b"), ("/a\\134", "/a\\"), ("/plain", "/plain"), ("/a\\9", "/a\\9")]
-        {
-            assert_eq!(unescape(text), want);
         }
     }
 }
