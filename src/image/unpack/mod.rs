@@ -168,11 +168,11 @@ impl Unpacker {
     /// Creates the directories on the way to an entry that the archive does not mention.
     fn create_parents(&mut self, path: &[u8]) -> Result<()> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-        for end in ends.chain([path.len()]).collect::<Vec<_>>() {
-            let path = &path[..end];
-            if self.root.dir(path).is_ok() {
-                continue;
-            }
+        let ends: Vec<usize> = ends.chain([path.len()]).collect();
+        // As a rule it is only the last one that is missing.
+        let known = ends.iter().rposition(|end| self.root.dir(&path[..*end]).is_ok());
+        for end in &ends[known.map_or(0, |known| known + 1)..] {
+            let path = &path[..*end];
             let (parent, name) = split(path).unwrap_or_default();
             self.enter(parent)?;
             match mkdirat(self.here()?, name, Mode::from_raw_mode(0o755)) {
