@@ -2,6 +2,8 @@
 //!
 //! A way in is a source of layers (a registry, an archive, a tarball): each layer is taken in by
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
+//! `policy` says whose signatures it needs for that. A way out begins with `outgoing`, the form that the
+//! image is to have there; `stream` makes the layers' archives again, and `push` and `save` send them.
 
 pub mod archive;
 pub mod artifact;
