@@ -3,6 +3,7 @@
 //! A way in is a source of layers (a registry, an archive, a tarball): each layer is taken in by
 //! `ingest`, several at a time by `parallel`, and `record` writes down the image when all are here.
 
+mod ahead;
 pub mod archive;
 pub mod artifact;
 pub mod builtin;
