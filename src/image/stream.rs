@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 
 use sha2::{Digest as _, Sha256};
 
+use super::ahead::read_ahead;
 use super::compression::Peeked;
 use super::recipe::Replay;
 use crate::error::{Context, Error, Kind, Result};
@@ -15,8 +16,8 @@ use crate::store::Store;
 const BUFFER: usize = 256 << 10;
 
 /// The tar stream of a layer. Its end is an error if it is not what the layer's name says.
-pub(crate) struct TarStream {
-    input: Box<dyn Read + Send>,
+pub(crate) struct TarStream<R = Box<dyn Read + Send>> {
+    input: R,
     hash: Option<Sha256>,
     id: DiffId,
 }
@@ -44,6 +45,12 @@ impl TarStream {
         };
         Ok(Self { input, hash: Some(Sha256::new()), id: id.clone() })
     }
+
+    /// Lets `consume` read the stream. It is made in another thread, and verified in this one.
+    pub(crate) fn read_ahead<T>(self, consume: impl FnOnce(&mut dyn Read) -> T) -> T {
+        let Self { input, hash, id } = self;
+        read_ahead(input, |input| consume(&mut TarStream { input, hash, id }))
+    }
 }
 
 /// Opens the blob that a layer came as, if it is here.
@@ -56,7 +63,7 @@ fn blob(store: &Store, id: &DiffId) -> Result<Option<File>> {
     Ok(None)
 }
 
-impl Read for TarStream {
+impl<R: Read> Read for TarStream<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.input.read(buffer)?;
         if length > 0 {

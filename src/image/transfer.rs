@@ -206,7 +206,7 @@ fn copied<'a>(
 
 /// Copies a stream into a draft; `told` is told how many bytes came so far.
 pub(super) fn write<'a>(
-    input: &mut impl Read,
+    input: &mut (impl Read + ?Sized),
     mut draft: BlobDraft<'a>,
     limit: Option<u64>,
     told: &dyn Fn(u64),

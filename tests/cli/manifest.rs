@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::support::Barge;
-use super::support::layout::{self, architecture};
+use super::support::layout::{self, Layout, Packing, Tar, architecture};
 use super::support::registry::Registry;
 
 /// Returns a manifest of a registry byte for byte, as skopeo gets it.
@@ -421,4 +421,57 @@ fn images_without_a_manifest_are_members_too() {
         .stdout("there\n");
     let line = ["manifest", "create", "own", "builtin/hello"];
     barge.run(line).fails(125);
+}
+
+#[test]
+fn members_need_no_compressed_blobs() {
+    let barge = Barge::with_busybox();
+    let (from, to) = (Registry::start(barge.place()), Registry::empty(barge.place()));
+    // An image whose layer is a plain tar stream, and one whose blob is not kept: the layer was here.
+    let directory = barge.path("layouts");
+    let mut files = Vec::new();
+    for (name, packing) in [("plain", Packing::Plain), ("gzip", Packing::Gzip)] {
+        let mut layout = Layout::new(&directory.join(name));
+        let tar = Tar::new().file("hello", 0o644, "hello from a layer\n").bytes();
+        let layer = layout.layer(&tar, packing);
+        let image = layout.image(&[layer], &json!({ "Labels": { "name": name } }), architecture());
+        layout.name(&image, &format!("localhost/{name}:1"));
+        files.push((name, image, directory.join(name)));
+    }
+    for (_, _, layout) in &files {
+        barge.run(["load", "-q", "-i", layout.to_str().unwrap()]).ok();
+    }
+    barge.run(["pull", "-q", &from.reference("box:1")]).ok();
+    let pulled = from.reference("box:1");
+    let line = ["manifest", "create", "all", "busybox", "plain:1", "gzip:1", &pulled];
+    barge.run(line).ok();
+    let target = to.reference("copy:all");
+    barge.run(["manifest", "push", "-q", "all", &target]).ok();
+    let list: Value = serde_json::from_slice(&raw(&barge, &target)).unwrap();
+    let sent: Vec<&str> = list["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["digest"].as_str().unwrap())
+        .collect();
+    assert_eq!(sent.len(), 4);
+    let member = |digest: &str| raw(&barge, &to.reference(&format!("copy@{digest}")));
+    // Byte for byte if it can be had, compressed again if not.
+    assert_eq!(sent[1], files[0].1["digest"]);
+    let again: Value = serde_json::from_slice(&member(sent[2])).unwrap();
+    assert_eq!(again["config"]["digest"], config_of(&files[1].2, &files[1].1));
+    assert_eq!(member(sent[3]), raw(&barge, &pulled));
+    for digest in sent {
+        let other = Barge::at(barge.place().clone());
+        other.run(["pull", "-q", &to.reference(&format!("copy@{digest}"))]).ok();
+    }
+    barge.leaves_nothing();
+}
+
+/// Returns the digest of the configuration of an image of a layout.
+fn config_of(layout: &std::path::Path, image: &Value) -> Value {
+    let digest = image["digest"].as_str().unwrap();
+    let path = layout.join("blobs/sha256").join(layout::hex(digest));
+    let manifest: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    manifest["config"]["digest"].clone()
 }

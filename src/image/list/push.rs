@@ -20,13 +20,14 @@ use crate::image::policy::{Signer, SigningOptions};
 use crate::image::progress::{Progress, ProgressEvent};
 use crate::image::push::{PushOptions, Pushed, push_member};
 use crate::image::registry::{self, RegistryOptions, Repository};
+use crate::image::stream::TarStream;
 use crate::image::transfer::{self, Purpose, Upload, Wanted};
-use crate::spec::digest::Digest;
+use crate::spec::digest::{DiffId, Digest};
 use crate::spec::manifest::ManifestFormat;
-use crate::spec::oci::{Descriptor, Index, Manifest};
+use crate::spec::oci::{DOCKER_MANIFEST, Descriptor, Index, Manifest};
 use crate::spec::reference::Reference;
 use crate::store::Store;
-use crate::store::blob::digest_of;
+use crate::store::blob::{BlobDraft, digest_of};
 use crate::store::list::{List, Member};
 
 /// How a list is pushed.
@@ -130,7 +131,9 @@ impl Push<'_> {
             for part in &inner.manifests {
                 // Deeper than this nobody goes.
                 let document = self.document(&part.digest, source.as_ref())?;
-                self.blobs(&document, source.as_ref())?;
+                if let Some(blob) = self.blobs(&document, member, source.as_ref())? {
+                    return Err(missing_blob(&blob));
+                }
                 self.put(&part.digest, &part.media_type, &document)?;
             }
             return self.put(&descriptor.digest, &fetched.media_type, &document).map(drop);
@@ -148,13 +151,19 @@ impl Push<'_> {
             descriptor.media_type.clone_from(&media_type);
         }
         if self.options.members {
-            self.blobs(&document, source.as_ref())?;
+            if let Some(blob) = self.blobs(&document, member, source.as_ref())? {
+                // Another image brought the layer, otherwise compressed: it is compressed again.
+                return match member.image {
+                    Some(_) => self.made(descriptor, member),
+                    None => Err(missing_blob(&blob)),
+                };
+            }
             self.put(&descriptor.digest, &media_type, &document)?;
         }
         Ok(())
     }
 
-    /// Pushes an image that came without a manifest: what is made of it decides what it is called.
+    /// Pushes an image whose manifest cannot be had: what is made of it decides what it is called.
     fn made(&self, descriptor: &mut Descriptor, member: &Member) -> Result<()> {
         let missing = || {
             Error::new(Kind::NotFound, "it is not here any more")
@@ -163,6 +172,7 @@ impl Push<'_> {
         let image = image(self.store, member)?.ok_or_else(missing)?;
         let format = match self.options.words {
             Some(Words::Docker) => ManifestFormat::Docker,
+            None if descriptor.media_type == DOCKER_MANIFEST => ManifestFormat::Docker,
             Some(Words::Oci) | None => ManifestFormat::Oci,
         };
         let options = PushOptions {
@@ -223,8 +233,13 @@ impl Push<'_> {
         self.sign(digest)
     }
 
-    /// Sees to it that the registry has the blobs of a manifest.
-    fn blobs(&self, document: &[u8], source: Option<&Source>) -> Result<()> {
+    /// Sees to it that the registry has the blobs of a manifest; returns one that is nowhere.
+    fn blobs(
+        &self,
+        document: &[u8],
+        member: &Member,
+        source: Option<&Source>,
+    ) -> Result<Option<Digest>> {
         let manifest: Manifest = serde_json::from_slice(document).context(|| "it is malformed")?;
         let (mut uploads, mut others): (Vec<Upload>, Vec<Wanted>) = (Vec::new(), Vec::new());
         let mut known = BTreeSet::new();
@@ -239,7 +254,9 @@ impl Push<'_> {
             }
         }
         let absent = self.runtime.block_on(self.absent(others, source))?;
-        let drafts = match (source, absent.first()) {
+        let (layers, absent): (Vec<Wanted>, Vec<Wanted>) =
+            absent.into_iter().partition(|wanted| is_layer(member, &wanted.blob));
+        let mut drafts = match (source, absent.first()) {
             (_, None) => Vec::new(),
             (Some(source), _) => transfer::fetch(
                 self.store,
@@ -249,16 +266,28 @@ impl Push<'_> {
                 Purpose::PassOn,
                 self.progress,
             )?,
-            (None, Some(Wanted { blob, .. })) => {
-                return Err(Error::new(Kind::NotFound, format!("blob {} is missing", blob.digest))
-                    .hint("pull the image again"));
-            }
+            (None, Some(Wanted { blob, .. })) => return Ok(Some(blob.digest.clone())),
         };
+        for Wanted { blob, .. } in layers {
+            drafts.push(self.layer(blob)?);
+        }
         for draft in &drafts {
             let (digest, size) = draft.digest();
             uploads.push(Upload { blob: Blob { digest, size }, file: draft.file()?, from: None });
         }
-        self.runtime.block_on(transfer::upload(&self.repository, uploads, self.progress))
+        self.runtime.block_on(transfer::upload(&self.repository, uploads, self.progress))?;
+        Ok(None)
+    }
+
+    /// Makes the tar stream of a layer that was not compressed.
+    fn layer(&self, blob: Blob) -> Result<BlobDraft<'_>> {
+        let Blob { digest, size } = blob;
+        let told = |done| {
+            self.progress.update(ProgressEvent::Layer { digest: &digest, done, total: size });
+        };
+        let draft = self.store.blobs().begin()?;
+        let stream = TarStream::open(self.store, &DiffId(digest.clone()))?;
+        stream.read_ahead(|stream| transfer::write(stream, draft, Some(size), &told))
     }
 
     /// Returns which of some blobs the registry neither has nor can take over.
@@ -280,6 +309,15 @@ impl Push<'_> {
         }
         Ok(absent)
     }
+}
+
+/// Tells whether a blob is the tar stream of a layer that is here.
+fn is_layer(member: &Member, blob: &Blob) -> bool {
+    member.layers.iter().any(|id| id.0 == blob.digest)
+}
+
+fn missing_blob(digest: &Digest) -> Error {
+    Error::new(Kind::NotFound, format!("blob {digest} is missing")).hint("pull the image again")
 }
 
 /// Where a member comes from.

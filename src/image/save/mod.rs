@@ -199,8 +199,9 @@ impl Saver<'_> {
         let (digest, size) = (&part.id.0, part.size()?);
         let name = name_of(digest);
         if !self.members.has(&name) {
-            let mut stream = TarStream::open(self.store, &part.id)?;
-            self.members.add(&name, size, &mut stream, told(self.progress, digest, size))?;
+            let done = told(self.progress, digest, size);
+            TarStream::open(self.store, &part.id)?
+                .read_ahead(|stream| self.members.add(&name, size, stream, done))?;
             self.progress.update(ProgressEvent::LayerDone(digest));
         }
         let digest = digest.clone();
@@ -260,14 +261,16 @@ fn compressed(
     progress: &dyn Progress,
 ) -> Result<(Draft, Packed)> {
     let mut blob = store.blobs().begin()?;
-    let mut input = TarStream::open(store, &part.id)?;
     let mut done = 0;
-    pack(&mut input, compression, level, |piece| {
+    let write = |piece: &[u8]| {
         done += piece.len() as u64;
         progress.update(ProgressEvent::Layer { digest: &part.id.0, done, total: 0 });
         blob.write_all(piece).context(|| "cannot write a temporary file")
-    })
-    .context(|| format!("cannot compress layer {}", part.id))?;
+    };
+    let input = TarStream::open(store, &part.id)?;
+    input
+        .read_ahead(|input| pack(input, compression, level, write))
+        .context(|| format!("cannot compress layer {}", part.id))?;
     let (digest, size) = blob.digest();
     let packed = Packed { digest, size, compression, level: Some(level) };
     store.remember_packed(&part.id, &packed)?;
