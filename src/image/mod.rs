@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod artifact;
+mod bomb;
 pub mod builtin;
 mod compression;
 #[cfg(fuzzing)]
