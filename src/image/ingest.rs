@@ -9,6 +9,7 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
+use super::bomb;
 use super::compression::Peeked;
 use super::recipe::{Recorder, Tap};
 use super::unpack::{Leeway, unpack};
@@ -104,7 +105,7 @@ pub(crate) fn layer_into<R: BufRead>(
             let diff_id = DiffId(Digest::from_sha256(&tar.hash.finalize().into()));
             Ok((info, diff_id, tar.count))
         });
-        let first = pass_on(&mut stream, &full, &empty);
+        let first = pass_on(&mut stream, store.max_unpacked_ratio(), &full, &empty);
         // Its end is told by a message; without one it was cut off.
         drop(full);
         (first, unpacker.join())
@@ -123,8 +124,7 @@ pub(crate) fn layer_into<R: BufRead>(
         Err(Stopped::Receive(error)) => return Err(error).context(|| "cannot receive the layer"),
         Err(Stopped::Keep(error)) => return Err(error).context(|| "cannot write the layer"),
         Err(Stopped::Decompress(error)) => {
-            let outer = Error::new(Kind::Invalid, "cannot decompress the layer").caused_by(error);
-            return Err(outer.hint("it is damaged or cut off"));
+            return Err(bomb::explain("cannot decompress the layer", error));
         }
         Err(Stopped::Downstream) => Compression::None,
         Ok(compression) => compression,
@@ -176,12 +176,13 @@ enum Stopped {
 
 fn pass_on<R: BufRead, F: FnMut(u64)>(
     stream: &mut Incoming<R, F>,
+    max_ratio: u64,
     full: &SyncSender<Message>,
     empty: &Receiver<Vec<u8>>,
 ) -> Result<Compression, Stopped> {
     let mut peeked = Peeked::new(&mut *stream)?;
     let compression = Compression::detect(peeked.beginning());
-    let mut tar = compression.reader(&mut peeked)?;
+    let mut tar = bomb::reader(compression, &mut peeked, max_ratio)?;
     let mut made = 0;
     loop {
         let mut buffer = match empty.try_recv() {

@@ -8,6 +8,7 @@
 mod ahead;
 pub mod archive;
 pub mod artifact;
+mod bomb;
 pub mod builtin;
 mod compression;
 #[cfg(fuzzing)]

@@ -5,6 +5,13 @@ use std::io;
 use super::sparse::Sparse;
 use super::tarball::{Entry, malformed};
 
+/// A header with more records than this is refused: each costs more memory than it has bytes.
+const MAX_RECORDS: usize = 1 << 16;
+/// A file with more attributes than this is refused: no kernel would keep them.
+const MAX_XATTRS: usize = 4096;
+/// Global headers that are larger than this together are refused.
+const MAX_GLOBAL: usize = 1 << 20;
+
 /// The records of one extended header.
 ///
 /// Values may contain anything, line ends too: only the length at its beginning ends a record.
@@ -24,6 +31,9 @@ impl Pax {
             }
             let record = &data[space + 1..length - 1];
             let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
+            if records.len() == MAX_RECORDS {
+                return Err(malformed("an extended header has too many records"));
+            }
             records.push((record[..equals].to_vec(), record[equals + 1..].to_vec()));
             data = &data[length..];
         }
@@ -35,8 +45,13 @@ impl Pax {
     }
 
     /// Adds the records of a later header.
-    pub(super) fn extend(&mut self, later: Self) {
+    pub(super) fn extend(&mut self, later: Self) -> io::Result<()> {
         self.0.extend(later.0);
+        let size: usize = self.0.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > MAX_GLOBAL || self.0.len() > MAX_RECORDS {
+            return Err(malformed("the global headers are larger than 1 MiB"));
+        }
+        Ok(())
     }
 
     /// Tells how large the entry's data is, if that is said here.
@@ -83,6 +98,9 @@ impl Pax {
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                         // A later record replaces an earlier one.
                         entry.xattrs.retain(|(known, _)| known != name);
+                        if entry.xattrs.len() == MAX_XATTRS {
+                            return Err(malformed("a file has too many extended attributes"));
+                        }
                         entry.xattrs.push((name.to_vec(), value.clone()));
                     }
                 }

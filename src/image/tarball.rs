@@ -120,7 +120,7 @@ impl<R: BufRead> Reader<R> {
                 b'x' | b'X' => local = Pax::parse(&self.text()?)?,
                 b'g' => {
                     let global = Pax::parse(&self.text()?)?;
-                    self.global.extend(global);
+                    self.global.extend(global)?;
                 }
                 b'L' => long_path = Some(until_zero(&self.text()?).to_vec()),
                 b'K' => long_link = Some(until_zero(&self.text()?).to_vec()),

@@ -49,13 +49,26 @@ impl fmt::Display for DriverName {
     }
 }
 
-/// What is asked of a store's driver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorageOptions {
     /// The driver; what the store has already, or what works best, if nothing is said.
     pub driver: Option<DriverName>,
     /// Whether files whose owner this user cannot name are given to the user.
     pub ignore_chown_errors: bool,
+    /// How many times its size a layer or an archive may unpack to; no limit if 0.
+    pub max_unpacked_ratio: u64,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        Self {
+            driver: None,
+            ignore_chown_errors: false,
+            // Above what files of any use shrink to; gzip's best is a thousandth.
+            max_unpacked_ratio: 500,
+        }
+    }
 }
 
 impl StorageOptions {
@@ -64,13 +77,17 @@ impl StorageOptions {
     pub fn set(&mut self, text: &str) -> Result<()> {
         let invalid = || {
             Error::new(Kind::Invalid, format!("invalid storage option `{text}`"))
-                .hint("the only one is ignore_chown_errors=true")
+                .hint("there are ignore_chown_errors=true and max_unpacked_ratio=N")
         };
         let (name, value) = text.split_once('=').ok_or_else(invalid)?;
         match name.split_once('.').map_or(name, |(_, name)| name) {
             "ignore_chown_errors" => {
                 self.ignore_chown_errors =
                     value.to_ascii_lowercase().parse().map_err(|_| invalid())?;
+                Ok(())
+            }
+            "max_unpacked_ratio" => {
+                self.max_unpacked_ratio = value.parse().map_err(|_| invalid())?;
                 Ok(())
             }
             _ => Err(invalid()),
@@ -113,6 +130,16 @@ mod tests {
         ] {
             let mut options = StorageOptions::default();
             let got = options.set(text).ok().map(|()| options.ignore_chown_errors);
+            assert_eq!(got, want, "{text}");
+        }
+        for (text, want) in [
+            ("max_unpacked_ratio=0", Some(0)),
+            ("overlay.max_unpacked_ratio=10000", Some(10_000)),
+            ("max_unpacked_ratio=-1", None),
+            ("max_unpacked_ratio=", None),
+        ] {
+            let mut options = StorageOptions::default();
+            let got = options.set(text).ok().map(|()| options.max_unpacked_ratio);
             assert_eq!(got, want, "{text}");
         }
     }

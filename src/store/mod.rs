@@ -78,6 +78,7 @@ pub struct Store {
     runroot: PathBuf,
     driver: DriverName,
     ignores_chown_errors: bool,
+    max_unpacked_ratio: u64,
 }
 
 impl Store {
@@ -97,6 +98,7 @@ impl Store {
         let choose = |store: &Self| driver::choose(store, options.driver);
         let (mut store, warning) = Self::open_or_make(root, runroot, choose)?;
         store.ignores_chown_errors = options.ignore_chown_errors;
+        store.max_unpacked_ratio = options.max_unpacked_ratio;
         if let Some(asked) = options.driver {
             store.change_driver(asked)?;
         }
@@ -113,6 +115,7 @@ impl Store {
             runroot: runroot.to_owned(),
             driver: DriverName::default(),
             ignores_chown_errors: false,
+            max_unpacked_ratio: StorageOptions::default().max_unpacked_ratio,
         };
         let mut warning = None;
         let format = root.join("format");
@@ -169,6 +172,11 @@ impl Store {
     /// Tells whether files whose owner this user cannot name are given to the user.
     pub fn ignores_chown_errors(&self) -> bool {
         self.ignores_chown_errors
+    }
+
+    /// Returns how many times its size a layer or an archive may unpack to; 0 if there is no limit.
+    pub fn max_unpacked_ratio(&self) -> u64 {
+        self.max_unpacked_ratio
     }
 
     /// Returns the durable directory.

@@ -73,8 +73,9 @@ pub fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
         other => return Ok(other?),
     }
     // A list of open directories in place of recursion: depth is the archive's choice, the stack ours.
-    let mut open = vec![(open_dir(parent, name)?, name.to_vec())];
-    while let Some((dir, own_name)) = open.last_mut() {
+    let mut open = vec![Level::open(parent, name)?];
+    while let Some(level) = open.last_mut() {
+        let Some(dir) = &mut level.dir else { return Err(Errno::STALE.into()) };
         let mut deeper = None;
         while let Some(entry) = dir.read() {
             let entry = entry?;
@@ -85,7 +86,7 @@ pub fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
             match unlinkat(dir.fd()?, entry_name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::ISDIR) => {
-                    deeper = Some((open_dir(dir.fd()?, entry_name)?, entry_name.to_vec()));
+                    deeper = Some(Level::open(dir.fd()?, entry_name)?);
                     break;
                 }
                 Err(error) => return Err(error.into()),
@@ -93,17 +94,58 @@ pub fn remove_all(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
         }
         if let Some(deeper) = deeper {
             open.push(deeper);
+            // As many descriptors as the tree is deep are more than a process may have.
+            if let Some(number) = open.len().checked_sub(MAX_OPEN + 1) {
+                open[number].dir = None;
+            }
             continue;
         }
-        let own_name = std::mem::take(own_name);
-        open.pop();
+        let Some(done) = open.pop() else { break };
+        if let (Some(above), Some(dir)) = (open.last_mut(), &done.dir) {
+            above.reopen_from(dir)?;
+        }
         let above = match open.last() {
-            Some((dir, _)) => dir.fd()?,
-            None => parent,
+            Some(Level { dir: Some(dir), .. }) => dir.fd()?,
+            _ => parent,
         };
-        unlinkat(above, own_name.as_slice(), AtFlags::REMOVEDIR)?;
+        unlinkat(above, done.name.as_slice(), AtFlags::REMOVEDIR)?;
     }
     Ok(())
+}
+
+/// Directories that are open at once while a tree is removed.
+const MAX_OPEN: usize = 64;
+
+/// A directory on the way to what is removed.
+struct Level {
+    /// Closed if too many are below it.
+    dir: Option<Dir>,
+    name: Vec<u8>,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl Level {
+    fn open(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Self> {
+        let dir = open_dir(parent, name)?;
+        let found = dir.stat()?;
+        Ok(Self { dir: Some(dir), name: name.to_vec(), identity: (found.st_dev, found.st_ino) })
+    }
+
+    /// Opens it again if it was closed, from a directory in it.
+    fn reopen_from(&mut self, below: &Dir) -> io::Result<()> {
+        if self.dir.is_some() {
+            return Ok(());
+        }
+        let dir = open_dir(below.fd()?, b"..")?;
+        let found = dir.stat()?;
+        // Somebody may have moved what is below to another place, where nothing is to be removed.
+        if (found.st_dev, found.st_ino) != self.identity {
+            return Err(Errno::STALE.into());
+        }
+        self.dir = Some(dir);
+        Ok(())
+    }
 }
 
 fn open_dir(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Dir> {
@@ -153,5 +195,21 @@ mod tests {
         remove_all(root.as_fd(), b"tree").unwrap();
         assert!(!top.path().join("tree").exists());
         assert!(top.path().join("kept").exists());
+    }
+
+    #[test]
+    fn removes_what_is_deeper_than_descriptors_reach() {
+        let top = tempfile::tempdir().unwrap();
+        let top_fd = Root::open(top.path()).unwrap();
+        let mut here = open_dir(top_fd.as_fd(), b".").unwrap();
+        for _ in 0..3000 {
+            mkdirat(here.fd().unwrap(), "f", Mode::from_raw_mode(0o700)).unwrap();
+            mkdirat(here.fd().unwrap(), "d", Mode::from_raw_mode(0o700)).unwrap();
+            here = open_dir(here.fd().unwrap(), b"d").unwrap();
+        }
+        drop(here);
+        remove_all(top_fd.as_fd(), b"d").unwrap();
+        remove_all(top_fd.as_fd(), b"f").unwrap();
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0);
     }
 }

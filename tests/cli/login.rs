@@ -341,7 +341,13 @@ fn login_uses_helpers() {
 #[test]
 fn a_stranger_to_whom_a_registry_leads_gets_no_secrets() {
     let barge = Barge::new();
-    // The same machine under another name is another host.
+    for other in ["localhost", "127.0.0.1"] {
+        no_secrets_for(&barge, other);
+    }
+}
+
+/// Lets a registry lead to another server on this machine, under this name.
+fn no_secrets_for(barge: &Barge, other: &str) {
     let thief = Http::start(barge.place(), |request| match request.path.as_str() {
         "/token?service=x&account=user" => reply(200, r#"{"token":"stolen"}"#),
         _ => {
@@ -350,7 +356,7 @@ fn a_stranger_to_whom_a_registry_leads_gets_no_secrets() {
             (401, vec![("WWW-Authenticate", challenges)], Vec::new())
         }
     });
-    let there = thief.address().replace("127.0.0.1", "localhost");
+    let there = thief.address().replace("127.0.0.1", other);
     let registry = Http::start(barge.place(), move |request| {
         if request.header("authorization") != format!("Basic {ENCODED}") {
             return (401, vec![("WWW-Authenticate", "Basic realm=\"x\"".to_owned())], Vec::new());
@@ -365,6 +371,49 @@ fn a_stranger_to_whom_a_registry_leads_gets_no_secrets() {
     for request in seen {
         assert!(request.header("authorization").is_empty(), "{request:?}");
         assert!(!request.path.contains("/token"), "{request:?}");
+    }
+}
+
+#[test]
+fn a_token_server_that_leads_elsewhere_gives_no_secrets_away() {
+    let barge = Barge::new();
+    let thief = Http::start(barge.place(), |_| reply(200, r#"{"token":"stolen"}"#));
+    for status in [301, 302, 303, 307, 308] {
+        let there = thief.address();
+        let registry = Http::start(barge.place(), move |request| {
+            let token = format!("http://{}/token", request.header("host"));
+            match request.path.as_str() {
+                path if path.starts_with("/token") => {
+                    (status, vec![("Location", format!("http://{there}/token"))], Vec::new())
+                }
+                _ => {
+                    let challenge = format!("Bearer realm=\"{token}\",service=\"x\"");
+                    (401, vec![("WWW-Authenticate", challenge)], Vec::new())
+                }
+            }
+        });
+        let host = registry.address();
+        let image = format!("{host}/team/app:1");
+        let entry = json!({ "auth": ENCODED, "identitytoken": "lasting" });
+        let file = barge.file("t.json", json!({ "auths": { &host: entry } }).to_string());
+        let pull = |options: [&str; 2]| {
+            let line = [&["pull", "-q", "--retry=0"], options.as_slice(), &[&image]].concat();
+            barge.run(line).fails(125)
+        };
+        pull(["--authfile", &file]).error_has("redirects to another host");
+        assert_eq!(thief.seen().len(), 0, "{status}");
+        // A password is in a header, which stays behind.
+        pull(["--creds", "user:secret"]);
+        log_in(&barge, &host, &[], "secret").fails(125);
+        for request in thief.seen() {
+            assert_eq!(request.header("authorization"), "", "{status}: {request:?}");
+            assert!(request.body.is_empty(), "{status}: {request:?}");
+        }
+        // To the token server as to the registry: only the latter gets what it is for.
+        for request in registry.seen() {
+            let is_token = request.path.starts_with("/token");
+            assert!(is_token || !request.header("authorization").contains("Basic"));
+        }
     }
 }
 

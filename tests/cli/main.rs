@@ -5,6 +5,7 @@
 mod support;
 
 mod artifact;
+mod bombs;
 mod builtin;
 mod crash;
 mod debian;

@@ -184,6 +184,8 @@ fn digests_that_make_no_sense_are_refused() {
     for (bad, want) in [
         (format!("sha256:{hex}"), "digest length"),
         (format!("sha256:{hex}G"), "digest"),
+        (format!("sha256:{}", "A".repeat(64)), "digest"),
+        (format!("sha256:{}", "0".repeat(65)), "digest"),
         (format!("sha512:{}", "0".repeat(128)), "digest"),
         (format!("md5:{}", "0".repeat(32)), "digest"),
         ("sha256:../../../etc/passwd".to_owned(), "malformed"),

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::unknown_format;
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::bomb;
 use crate::image::compression::Peeked;
 use crate::image::tarball::{Entry, EntryKind, Reader};
 use crate::spec::compression::Compression;
@@ -22,6 +23,8 @@ use crate::sys::root::Root;
 const BUFFER: usize = 128 << 10;
 /// No image has as many layers as this; an archive of only names would fill the memory.
 const MAX_MEMBERS: usize = 100_000;
+/// Bytes that all their names may have together.
+const MAX_NAMES: usize = 16 << 20;
 /// Links that lead to links, and so on.
 const MAX_LINKS: usize = 8;
 
@@ -87,7 +90,8 @@ impl Members {
         let context = || "cannot read the archive";
         let mut input = Peeked::new(input).context(context)?;
         let compression = Compression::detect(input.beginning());
-        let mut input = compression.reader(&mut input).context(context)?;
+        let ratio = store.max_unpacked_ratio();
+        let mut input = bomb::reader(compression, &mut input, ratio).context(context)?;
         let temporary = store.draft_file()?;
         let mut length = 0;
         let mut buffer = vec![0; BUFFER];
@@ -95,11 +99,7 @@ impl Members {
             let filled = match input.read(&mut buffer) {
                 Ok(0) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return Err(Error::new(Kind::Invalid, context())
-                        .caused_by(error)
-                        .hint("it is damaged or cut off"));
-                }
+                Err(error) => return Err(bomb::explain(context(), error)),
                 Ok(filled) => filled,
             };
             temporary
@@ -115,6 +115,7 @@ impl Members {
     /// Finds out where the members are, without reading them.
     fn index(file: File, length: u64, temporary: Option<Draft>) -> Result<Self> {
         let mut places = HashMap::new();
+        let mut names = 0;
         let mut entry = Entry::default();
         let mut offset = 0;
         while offset < length {
@@ -142,7 +143,8 @@ impl Members {
             if let Some(place) = place {
                 places.insert(clean(&entry.path), place);
             }
-            if places.len() > MAX_MEMBERS {
+            names += entry.path.len() + entry.link.len();
+            if places.len() > MAX_MEMBERS || names > MAX_NAMES {
                 return Err(Error::new(Kind::Invalid, "the archive has too many members"));
             }
             offset = entry

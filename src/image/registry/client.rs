@@ -21,15 +21,45 @@ pub(super) fn client(
     endpoint: &Endpoint,
     idle: Option<Duration>,
 ) -> Result<Client> {
+    build(registry, endpoint, idle, Redirects::Anywhere)
+}
+
+/// Makes one for requests of which the body itself is a secret: it would go along to another host.
+pub(super) fn discreet_client(
+    registry: &str,
+    endpoint: &Endpoint,
+    idle: Duration,
+) -> Result<Client> {
+    build(registry, endpoint, Some(idle), Redirects::SameHost)
+}
+
+/// Where an answer may lead a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Redirects {
+    /// To other hosts, too; headers that prove who we are stay behind.
+    Anywhere,
+    /// Not to another host.
+    SameHost,
+}
+
+fn build(
+    registry: &str,
+    endpoint: &Endpoint,
+    idle: Option<Duration>,
+    redirects: Redirects,
+) -> Result<Client> {
     let config = tls::config(registry, endpoint.verify, endpoint.cert_dir.as_deref())?;
     let mut builder = Client::builder()
         .tls_backend_preconfigured(config)
         .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::custom(|attempt| {
-            let was_encrypted =
-                attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+        .redirect(Policy::custom(move |attempt| {
+            let previous = attempt.previous().last();
+            let was_encrypted = previous.is_some_and(|url| url.scheme() == "https");
+            let stays = previous.is_some_and(|url| url.origin() == attempt.url().origin());
             if was_encrypted && attempt.url().scheme() != "https" {
                 attempt.error("it redirects to an address without encryption")
+            } else if redirects == Redirects::SameHost && !stays {
+                attempt.error("it redirects to another host, which must not get your token")
             } else if attempt.previous().len() > MAX_REDIRECTS {
                 attempt.error("too many redirects")
             } else {

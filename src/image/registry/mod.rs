@@ -31,7 +31,7 @@ use tokio::sync::RwLock;
 use tokio::time::sleep;
 
 use challenge::Challenge;
-use client::client;
+use client::{client, discreet_client};
 use credentials::Credentials;
 pub(crate) use download::{Download, Order, deliver};
 use endpoint::{Endpoint, is_loopback};
@@ -67,6 +67,7 @@ pub(crate) struct Repository {
     endpoint: Endpoint,
     /// Address of the API, chosen by the first request.
     base: RwLock<Option<Url>>,
+    registry: String,
     path: String,
     credentials: Option<Credentials>,
     authorization: RwLock<Authorization>,
@@ -160,6 +161,7 @@ impl Repository {
             patient: None,
             endpoint,
             base: RwLock::new(None),
+            registry: registry.to_owned(),
             path: reference.path().to_owned(),
             credentials,
             authorization: RwLock::new(Authorization::None),
@@ -409,9 +411,8 @@ impl Repository {
             return Ok(true);
         }
         // Another host, to which an answer has led, has no say in where our secrets go.
-        let host =
-            self.base.read().await.as_ref().and_then(|base| base.host_str().map(str::to_owned));
-        if self.credentials.is_some() && host.as_deref() != refusal.url().host_str() {
+        let own = self.base.read().await.as_ref().map(Url::origin);
+        if self.credentials.is_some() && own != Some(refusal.url().origin()) {
             return Ok(false);
         }
         let challenges: Vec<Challenge> = refusal
@@ -482,7 +483,7 @@ impl Repository {
                 .append_pair("refresh_token", token)
                 .append_pair("service", service.unwrap_or_default())
                 .append_pair("scope", &scopes.join(" "));
-            self.client
+            discreet_client(&self.registry, &self.endpoint, IDLE_TIMEOUT)?
                 .post(url)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.query().unwrap_or_default().to_owned())

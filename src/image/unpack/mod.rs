@@ -36,6 +36,9 @@ use crate::sys::userns;
 /// Overlay's own attributes: an archive that could set them would choose what overlay shows.
 const OVERLAY_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 const MAX_WARNINGS: usize = 10;
+/// Bytes of names and attributes that wait for the end of the archive: hundreds of thousands of
+/// directories have less.
+const MAX_WAITING: usize = 32 << 20;
 
 /// What may be done where it cannot be done as it should.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +72,8 @@ struct Unpacker {
     aside: Option<Aside>,
     /// What directories get when all is in them.
     directories: HashMap<Vec<u8>, Attributes>,
+    /// How large their names and attributes are.
+    waiting: usize,
     /// Who files belong to if nothing is done about it.
     own: (u32, u32),
     /// Permission bits that new files do not get.
@@ -96,6 +101,7 @@ impl Unpacker {
             parent: None,
             aside,
             directories: HashMap::new(),
+            waiting: 0,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask: current_umask().context(|| "cannot read /proc/self/status")?,
             initial_namespace: userns::is_initial(),
@@ -116,7 +122,9 @@ impl Unpacker {
             }
             return Err(Error::new(Kind::Invalid, "the root must be a directory"));
         };
+        let known = self.directories.len();
         self.enter(parent)?;
+        self.wait((self.directories.len() - known) * parent.len())?;
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
             return self.whiteout(name, hidden);
         }
@@ -125,6 +133,8 @@ impl Unpacker {
             EntryKind::Directory => {
                 self.directory(&path, name)?;
                 let attributes = self.attributes(entry)?;
+                let xattrs = attributes.xattrs.iter().map(|(key, value)| key.len() + value.len());
+                self.wait(path.len() + xattrs.sum::<usize>())?;
                 self.directories.insert(path.clone(), attributes);
                 Ok(())
             }
@@ -141,6 +151,18 @@ impl Unpacker {
             EntryKind::CharacterDevice => self.device(name, entry, FileType::CharacterDevice),
             EntryKind::BlockDevice => self.device(name, entry, FileType::BlockDevice),
         }
+    }
+
+    /// Notes that so many bytes are kept in memory until the end.
+    fn wait(&mut self, bytes: usize) -> Result<()> {
+        self.waiting += bytes;
+        if self.waiting > MAX_WAITING {
+            return Err(Error::new(
+                Kind::Invalid,
+                "the names and attributes of the layer's directories are larger than 32 MiB",
+            ));
+        }
+        Ok(())
     }
 
     /// Makes `path` the directory that [`Self::parent`] is, and creates it where it is missing.

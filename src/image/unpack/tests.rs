@@ -1,5 +1,7 @@
 //! Archives made in memory, friendly and hostile, and what becomes of them.
 
+mod hostile;
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ impl Archive {
         Self(Vec::new())
     }
 
-    fn entry(mut self, kind: u8, path: &str, link: &str, mode: u32, data: &[u8]) -> Self {
+    fn entry(self, kind: u8, path: &str, link: &str, mode: u32, data: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
@@ -27,6 +29,11 @@ impl Archive {
         header.set_gid(rustix::process::getegid().as_raw().into());
         header.set_mtime(1_700_000_000);
         header.set_size(data.len() as u64);
+        self.raw(header, data)
+    }
+
+    /// Adds a header as it is, with its check sum, and data.
+    fn raw(mut self, mut header: tar::Header, data: &[u8]) -> Self {
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());
         self.0.extend_from_slice(data);
@@ -51,6 +58,10 @@ impl Archive {
     }
 
     fn pax(self, records: &[(&str, &[u8])]) -> Self {
+        self.extended(b'x', records)
+    }
+
+    fn extended(self, kind: u8, records: &[(&str, &[u8])]) -> Self {
         let mut data = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
@@ -63,7 +74,7 @@ impl Archive {
             data.extend_from_slice(value);
             data.push(b'\n');
         }
-        self.entry(b'x', "pax", "", 0o644, &data)
+        self.entry(kind, "pax", "", 0o644, &data)
     }
 
     /// Unpacks it into a directory with a witness beside it, and checks that the witness is untouched.
