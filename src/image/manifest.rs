@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
@@ -66,12 +68,23 @@ impl Blob {
     }
 }
 
+/// What tells the kinds of documents apart.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    schema_version: Option<u64>,
+    artifact_type: Option<String>,
+    manifests: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+}
+
 impl Document {
     /// Parses a document; what it is is told by its content.
     pub(crate) fn parse(data: &[u8]) -> Result<Self> {
         let malformed = || "the image's manifest is malformed";
-        let value: serde_json::Value = serde_json::from_slice(data).context(malformed)?;
-        if value.get("schemaVersion").and_then(serde_json::Value::as_u64) == Some(1) {
+        // Not as a tree of values, which would take many times the memory of the text.
+        let head: Head = serde_json::from_slice(data).context(malformed)?;
+        if head.schema_version == Some(1) {
             return Err(Error::new(
                 Kind::Unsupported,
                 "the image has a manifest of schema version 1, which is no longer supported",
@@ -79,15 +92,14 @@ impl Document {
             .hint("push it again with a tool that is newer than 2017"));
         }
         // An index has no layers, a manifest no manifests; a document with both means ill.
-        match (value.get("manifests").is_some(), value.get("layers").is_some()) {
+        match (head.manifests.is_some(), head.layers.is_some()) {
             (true, false) => {
                 let index = serde_json::from_slice(data).context(malformed)?;
                 Ok(Self::Index(Box::new(index)))
             }
             (false, true) => {
                 let manifest: ImageManifest = serde_json::from_slice(data).context(malformed)?;
-                let artifact = value.get("artifactType").and_then(serde_json::Value::as_str);
-                Manifest::of(&manifest, artifact).map(Self::Manifest)
+                Manifest::of(&manifest, head.artifact_type.as_deref()).map(Self::Manifest)
             }
             _ => Err(Error::new(Kind::Invalid, "the image's manifest is malformed")),
         }
