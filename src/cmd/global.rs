@@ -27,7 +27,11 @@ pub(crate) struct Global {
     /// How root file systems are made: overlay, vfs or btrfs
     #[arg(long, value_name = "NAME")]
     storage_driver: Option<DriverName>,
-    /// Option of the storage driver, as in ignore_chown_errors=true
+    /// Option of the store, as in ignore_chown_errors=true
+    ///
+    /// ignore_chown_errors=true: files of users that you have no IDs for become yours.
+    /// max_unpacked_ratio=N: refuse layers that unpack to more than N times their size, if that is above
+    /// 1 GiB; 500 if nothing is said, 0 for no limit.
     #[arg(long, value_name = "NAME=VALUE")]
     storage_opt: Vec<String>,
     /// Accepted for scripts; nothing is logged yet

@@ -83,8 +83,8 @@ impl History {
             0 => "N/A".to_owned(),
             created => format!("{} ago", elapsed(created, now)),
         };
-        // One step is one line.
-        let instruction = entry.created_by.replace(['\t', '\n'], " ");
+        // One step is one line, and an image has nothing to say to the terminal.
+        let instruction = entry.created_by.replace(char::is_control, " ");
         Row {
             fields: json!({
                 "ID": id,
@@ -93,7 +93,7 @@ impl History {
                 "CreatedAt": created_at,
                 "CreatedBy": if self.no_trunc { instruction } else { cut(&instruction) },
                 "Size": if self.human { HumanSize(entry.size).to_string() } else { entry.size.to_string() },
-                "Comment": entry.comment,
+                "Comment": entry.comment.replace(char::is_control, " "),
                 "Tags": entry.names,
             }),
             document: json!({
