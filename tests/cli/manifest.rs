@@ -446,7 +446,12 @@ fn members_need_no_compressed_blobs() {
     let line = ["manifest", "create", "all", "busybox", "plain:1", "gzip:1", &pulled];
     barge.run(line).ok();
     let target = to.reference("copy:all");
-    barge.run(["manifest", "push", "-q", "all", &target]).ok();
+    let output = barge.run(["manifest", "push", "all", &target]).exits(0);
+    let errors = output.errors();
+    let warnings: Vec<&str> = errors.lines().filter(|line| line.starts_with("Warning: ")).collect();
+    let gzip = files[1].1["digest"].as_str().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with(&format!("Warning: image {gzip} is sent anew: blob ")));
     let list: Value = serde_json::from_slice(&raw(&barge, &target)).unwrap();
     let sent: Vec<&str> = list["manifests"]
         .as_array()

@@ -2,7 +2,7 @@
 //!
 //! A member that is here is sent, one that is in another registry is copied blob by blob, and one in
 //! another repository of the same registry is taken over there. All of it goes byte for byte, unless
-//! other words are wanted.
+//! other words are wanted. An image that is here with its files only is compressed anew.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -131,9 +131,7 @@ impl Push<'_> {
             for part in &inner.manifests {
                 // Deeper than this nobody goes.
                 let document = self.document(&part.digest, source.as_ref())?;
-                if let Some(blob) = self.blobs(&document, member, source.as_ref())? {
-                    return Err(missing_blob(&blob));
-                }
+                self.upload(self.blobs(&document, member, source.as_ref())?)?;
                 self.put(&part.digest, &part.media_type, &document)?;
             }
             return self.put(&descriptor.digest, &fetched.media_type, &document).map(drop);
@@ -151,13 +149,16 @@ impl Push<'_> {
             descriptor.media_type.clone_from(&media_type);
         }
         if self.options.members {
-            if let Some(blob) = self.blobs(&document, member, source.as_ref())? {
-                // Another image brought the layer, otherwise compressed: it is compressed again.
-                return match member.image {
-                    Some(_) => self.made(descriptor, member),
-                    None => Err(missing_blob(&blob)),
-                };
-            }
+            let blobs = match self.blobs(&document, member, source.as_ref()) {
+                // Its layers are here, otherwise compressed or not at all: they are compressed again.
+                Err(error) if member.image.is_some() => {
+                    let warning = format!("image {} is sent anew: {error}", descriptor.digest);
+                    self.progress.update(ProgressEvent::Warning(&warning));
+                    return self.made(descriptor, member);
+                }
+                blobs => blobs?,
+            };
+            self.upload(blobs)?;
             self.put(&descriptor.digest, &media_type, &document)?;
         }
         Ok(())
@@ -233,13 +234,13 @@ impl Push<'_> {
         self.sign(digest)
     }
 
-    /// Sees to it that the registry has the blobs of a manifest; returns one that is nowhere.
+    /// Opens the blobs of a manifest that the registry may not have.
     fn blobs(
         &self,
         document: &[u8],
         member: &Member,
         source: Option<&Source>,
-    ) -> Result<Option<Digest>> {
+    ) -> Result<Blobs<'_>> {
         let manifest: Manifest = serde_json::from_slice(document).context(|| "it is malformed")?;
         let (mut uploads, mut others): (Vec<Upload>, Vec<Wanted>) = (Vec::new(), Vec::new());
         let mut known = BTreeSet::new();
@@ -266,7 +267,10 @@ impl Push<'_> {
                 Purpose::PassOn,
                 self.progress,
             )?,
-            (None, Some(Wanted { blob, .. })) => return Ok(Some(blob.digest.clone())),
+            (None, Some(Wanted { blob, .. })) => {
+                return Err(Error::new(Kind::NotFound, format!("blob {} is missing", blob.digest))
+                    .hint("pull the image again"));
+            }
         };
         for Wanted { blob, .. } in layers {
             drafts.push(self.layer(blob)?);
@@ -275,8 +279,12 @@ impl Push<'_> {
             let (digest, size) = draft.digest();
             uploads.push(Upload { blob: Blob { digest, size }, file: draft.file()?, from: None });
         }
-        self.runtime.block_on(transfer::upload(&self.repository, uploads, self.progress))?;
-        Ok(None)
+        Ok(Blobs { uploads, _drafts: drafts })
+    }
+
+    /// Sees to it that the registry has blobs.
+    fn upload(&self, blobs: Blobs<'_>) -> Result<()> {
+        self.runtime.block_on(transfer::upload(&self.repository, blobs.uploads, self.progress))
     }
 
     /// Makes the tar stream of a layer that was not compressed.
@@ -316,8 +324,11 @@ fn is_layer(member: &Member, blob: &Blob) -> bool {
     member.layers.iter().any(|id| id.0 == blob.digest)
 }
 
-fn missing_blob(digest: &Digest) -> Error {
-    Error::new(Kind::NotFound, format!("blob {digest} is missing")).hint("pull the image again")
+/// The blobs of a manifest, opened.
+struct Blobs<'a> {
+    uploads: Vec<Upload>,
+    /// Files of those that are not in the store, for as long as they are needed.
+    _drafts: Vec<BlobDraft<'a>>,
 }
 
 /// Where a member comes from.
