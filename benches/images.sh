@@ -5,7 +5,8 @@
 #
 # The image has eight layers of this machine's own files, about 500 MB. Everything that is written
 # goes to a new ext4 on a loop device each time: removing one tree makes the next slow on file
-# systems without a journal. Registries are on loopback. Rounds go through all candidates in turn;
+# systems without a journal. What barge pulls and loads is on the disk when it says so, hence the
+# rows with `sync`. Registries are on loopback. Rounds go through all candidates in turn;
 # wall times are medians, CPU is that of this script's control group.
 # Root measures. Needs curl, docker-registry, e2fsprogs, skopeo, zstd; podman and time if they are there.
 set -euo pipefail
@@ -133,16 +134,18 @@ cold=("$work/barge" --root "$work/fs/s" --runroot "$work/fs/r")
 
 before_each() { fresh_disk; }
 plain_gzip() { unpack gunzip "${urls[@]/#/big/}"; }
+flushed_gzip() { plain_gzip; sync -f "$work/fs"; }
 pull_gzip() { "${cold[@]}" pull -q "$here/big:1"; }
 podman_gzip() { "${podman[@]}" pull -q --tls-verify=false "$here/big:1"; }
 title "cold pull, eight gzip layers"
-beside_podman "curl | gunzip | tar"=plain_gzip barge=pull_gzip podman=podman_gzip
+beside_podman "curl | gunzip | tar"=plain_gzip "the same; sync"=flushed_gzip barge=pull_gzip podman=podman_gzip
 
 plain_zstd() { unpack "zstd -dc" "${zstd_urls[@]/#/zstd/}"; }
+flushed_zstd() { plain_zstd; sync -f "$work/fs"; }
 pull_zstd() { "${cold[@]}" pull -q "$here/zstd:1"; }
 podman_zstd() { "${podman[@]}" pull -q --tls-verify=false "$here/zstd:1"; }
 title "cold pull, eight zstd layers"
-beside_podman "curl | zstd | tar"=plain_zstd barge=pull_zstd podman=podman_zstd
+beside_podman "curl | zstd | tar"=plain_zstd "the same; sync"=flushed_zstd barge=pull_zstd podman=podman_zstd
 
 if [ -x /usr/bin/time ]; then
     title "most memory of a pull, KiB"
