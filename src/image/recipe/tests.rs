@@ -159,10 +159,6 @@ fn what_python_writes_comes_back() {
              out.add('.', filter=lambda member: None if '{format}' == 'USTAR' and 'n' * 120 in member.name else member)\n\
              out.close()"
         );
-        if Command::new("python3").arg("--version").output().is_err() {
-            eprintln!("left out: there is no python3");
-            return;
-        }
         comes_back(&run("python3", top.path(), &["-c", &script]), format);
     }
 }
