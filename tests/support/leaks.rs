@@ -75,8 +75,13 @@ impl Traces<'_> {
     pub(crate) fn processes(&self) -> Vec<Process> {
         let directory = self.directory.to_string_lossy();
         let words = [self.marker, &directory];
-        let mut ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        ids.extend(words);
+        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        // Another test may use the same image, and name it by the same ID.
+        let is_monitor = |process: &Process| {
+            let line = process.command_line();
+            let rest = line.strip_prefix("barge: monitor ");
+            rest.is_some_and(|rest| ids.iter().any(|id| rest.starts_with(&id[..12])))
+        };
         let mine = std::process::id();
         processes()
             .into_iter()
@@ -84,7 +89,8 @@ impl Traces<'_> {
                 process.pid != mine
                     && !process.is_zombie()
                     && (process.line_with("environ", &words).is_some()
-                        || process.line_with("cmdline", &ids).is_some()
+                        || process.line_with("cmdline", &words).is_some()
+                        || is_monitor(process)
                         || process.line_with("cgroup", &ids).is_some()
                         || process.line_with("mountinfo", &words).is_some())
             })
