@@ -123,7 +123,13 @@ fn render(page: &str, command: Command) -> String {
     // Names of commands live as long as the program.
     let name: &'static str = page.to_owned().leak();
     let mut flat = Command::new(name).disable_help_flag(true).disable_version_flag(true);
-    flat = flat.args(command.get_arguments().cloned());
+    // Flags in the order of the alphabet, as in the help, whatever groups they are defined in.
+    let mut arguments: Vec<_> = command.get_arguments().cloned().collect();
+    arguments.sort_by_key(|arg| match arg.is_positional() {
+        true => (true, String::new()),
+        false => (false, arg.get_id().as_str().replace('_', "-")),
+    });
+    flat = flat.args(arguments);
     if let Some(about) = command.get_about() {
         flat = flat.about(about.clone());
     }

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::World;
 use super::connect::check_terminal;
+use super::environment;
 use super::exit::Status;
-use super::request::environment;
 use super::tree::Act;
 use crate::engine::ExecSpec;
 use crate::error::{Error, Kind, Result};
@@ -65,7 +65,7 @@ impl Act for Exec {
         check_terminal(self.tty && !self.detach, self.interactive);
         let spec = ExecSpec {
             command,
-            env: environment(&self.env_file, &self.env)?,
+            env: environment::read(&self.env_file, &self.env)?,
             user: self.user,
             working_dir: self.workdir,
             tty: self.tty,

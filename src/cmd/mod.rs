@@ -3,6 +3,7 @@
 mod access;
 mod connect;
 mod containers;
+mod environment;
 mod exit;
 mod flags;
 mod global;
@@ -13,7 +14,6 @@ mod output;
 mod parse;
 mod progress;
 mod prompt;
-mod request;
 mod search;
 mod signing;
 mod table;

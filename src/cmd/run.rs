@@ -5,9 +5,8 @@ use clap::{Args, ValueEnum};
 use super::World;
 use super::connect::{ConnectFlags, Wanted, check_terminal};
 use super::exit::Status;
-use super::flags::ContainerFlags;
+use super::flags::{ContainerFlags, together};
 use super::output;
-use super::request::together;
 use super::tree::Act;
 use crate::engine::{Engine, RemoveOptions, hold_signals};
 use crate::error::{Error, Kind, Result};
@@ -69,7 +68,10 @@ impl Act for Run {
             return Err(together("attach", "detach"));
         }
         let engine = world.power()?;
-        check_terminal(self.container.tty && !self.detach, self.container.interactive);
+        check_terminal(
+            self.container.process.tty && !self.detach,
+            self.container.process.interactive,
+        );
         let (id, spec) = create(&engine, self.container)?;
         let settings = &spec.settings;
         let asked = |stream| self.attach.contains(&stream);

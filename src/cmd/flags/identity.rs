@@ -1,0 +1,93 @@
+//! What a container is called and marked with, and when it goes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cmd::environment;
+use crate::error::{Error, Kind, Result};
+use crate::spec::container::ContainerSpec;
+use crate::spec::env::{parse_label, parse_pair};
+use crate::spec::limits::RestartPolicy;
+use crate::spec::name;
+
+/// What the container is called and marked with, and when it goes.
+#[derive(Args, Debug)]
+pub(super) struct IdentityFlags {
+    /// Add an annotation of the OCI runtime
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    annotation: Vec<(String, String)>,
+    /// Write the container's ID to this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Add a label
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+    /// Read labels from this file
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// Name it
+    #[arg(long, value_name = "NAME", value_parser = name::parse)]
+    name: Option<String>,
+    /// Do not run health checks
+    #[arg(long)]
+    no_healthcheck: bool,
+    /// Write its process ID to this file
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Remove a container that has the name first
+    #[arg(long)]
+    replace: bool,
+    /// no, always, unless-stopped or on-failure[:MAX]
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+    /// Remove it when it exits
+    #[arg(long)]
+    rm: bool,
+}
+
+impl IdentityFlags {
+    /// Adds it to what is asked for.
+    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+        let restart = self.restart.unwrap_or_default();
+        if self.rm && restart != RestartPolicy::No {
+            return Err(Error::new(
+                Kind::Invalid,
+                "the --rm option conflicts with --restart, when the restartPolicy is not \"\" and \"no\"",
+            ));
+        }
+        if self.replace && self.name.is_none() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "cannot replace container without --name being set",
+            ));
+        }
+        spec.name = self.name;
+        spec.labels = labels(&self.label_file, self.label)?;
+        spec.replace = self.replace;
+        let settings = &mut spec.settings;
+        settings.remove = self.rm;
+        settings.restart = restart;
+        settings.cidfile = self.cidfile;
+        settings.pidfile = self.pidfile;
+        settings.annotations = self.annotation.into_iter().collect();
+        Ok(())
+    }
+}
+
+fn labels(
+    files: &[impl AsRef<Path>],
+    given: Vec<(String, String)>,
+) -> Result<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    for file in files {
+        for line in environment::read_file(file.as_ref())?.lines().map(str::trim) {
+            if !line.is_empty() && !line.starts_with('#') {
+                labels.extend([parse_label(line)?]);
+            }
+        }
+    }
+    labels.extend(given);
+    Ok(labels)
+}

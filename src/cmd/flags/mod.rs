@@ -1,0 +1,79 @@
+//! The flags of `run` and `create` that say what the container is to be.
+//!
+//! One file a subject; each has its flags, and adds what they say to the [`ContainerSpec`].
+
+mod devices;
+mod identity;
+mod limits;
+mod log;
+mod mounts;
+mod names;
+mod namespaces;
+mod network;
+mod process;
+mod security;
+
+use clap::Args;
+
+use super::pull::PullFlags;
+use crate::error::{Error, Kind, Result};
+use crate::spec::container::ContainerSpec;
+
+/// Which container is wanted.
+#[derive(Args, Debug)]
+pub(crate) struct ContainerFlags {
+    #[command(flatten)]
+    devices: devices::DevicesFlags,
+    #[command(flatten)]
+    identity: identity::IdentityFlags,
+    #[command(flatten)]
+    limits: limits::LimitsFlags,
+    #[command(flatten)]
+    log: log::LogFlags,
+    #[command(flatten)]
+    mounts: mounts::MountsFlags,
+    #[command(flatten)]
+    names: names::NamesFlags,
+    #[command(flatten)]
+    namespaces: namespaces::NamespacesFlags,
+    #[command(flatten)]
+    network: network::NetworkFlags,
+    #[command(flatten)]
+    pub(super) process: process::ProcessFlags,
+    #[command(flatten)]
+    pub(super) pull: PullFlags,
+    #[command(flatten)]
+    security: security::SecurityFlags,
+    /// Image, then the command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
+    words: Vec<String>,
+}
+
+impl ContainerFlags {
+    /// Returns the container that the flags ask for.
+    pub(crate) fn request(self) -> Result<ContainerSpec> {
+        let mut words = self.words.into_iter();
+        let mut spec = ContainerSpec {
+            image: words.next().unwrap_or_default(),
+            command: words.collect(),
+            platform: self.pull.platform()?,
+            ..ContainerSpec::default()
+        };
+        self.devices.apply(&mut spec);
+        self.identity.apply(&mut spec)?;
+        self.limits.apply(&mut spec)?;
+        self.log.apply(&mut spec)?;
+        self.mounts.apply(&mut spec)?;
+        self.names.apply(&mut spec);
+        self.namespaces.apply(&mut spec);
+        self.network.apply(&mut spec);
+        self.process.apply(&mut spec)?;
+        self.security.apply(&mut spec)?;
+        Ok(spec)
+    }
+}
+
+/// Says that two flags contradict each other.
+pub(crate) fn together(one: &str, other: &str) -> Error {
+    Error::new(Kind::Invalid, format!("--{one} and --{other} cannot be set together"))
+}

@@ -1,0 +1,55 @@
+//! What is mounted in a container.
+
+use clap::Args;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::container::ContainerSpec;
+use crate::spec::mount::{Mount, MountSource};
+
+/// What is mounted in it.
+#[derive(Args, Debug)]
+pub(super) struct MountsFlags {
+    /// Add a mount, as in type=bind,src=/a,dst=/b
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = Mount::parse_mount)]
+    mount: Vec<Mount>,
+    /// Make its root file system read-only
+    #[arg(long)]
+    read_only: bool,
+    /// Mount a file system in memory
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = Mount::parse_tmpfs)]
+    tmpfs: Vec<Mount>,
+    /// Bind a file or directory of the host
+    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]", value_parser = Mount::parse_volume)]
+    volume: Vec<Mount>,
+}
+
+impl MountsFlags {
+    /// Adds it to what is asked for.
+    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+        spec.settings.read_only = self.read_only;
+        spec.settings.mounts = mounts(self.volume.into_iter().chain(self.mount).chain(self.tmpfs))?;
+        Ok(())
+    }
+}
+
+/// Makes the sources of binds absolute, and refuses two mounts at one place.
+fn mounts(given: impl Iterator<Item = Mount>) -> Result<Vec<Mount>> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for mut mount in given {
+        if let MountSource::Bind { path, .. } = &mut mount.source {
+            *path = std::path::absolute(&*path)
+                .context(|| format!("cannot resolve {}", path.display()))?;
+        }
+        if mounts.iter().any(|other| other == &mount) {
+            continue;
+        }
+        if mounts.iter().any(|other| other.target == mount.target) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{}: duplicate mount destination", mount.target.display()),
+            ));
+        }
+        mounts.push(mount);
+    }
+    Ok(mounts)
+}
