@@ -22,6 +22,7 @@ mod tree;
 
 mod artifact;
 mod completion;
+mod events;
 mod exec;
 mod history;
 mod image_diff;
@@ -75,6 +76,7 @@ const COMMANDS: Group = group(
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<events::Events>(&["events"], ""),
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
@@ -189,6 +191,7 @@ const SYSTEM: Group = group(
     &[
         verb::<info::Check>(&["check", "doctor"], ""),
         verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<events::Events>(&["events"], ""),
         verb::<info::Info>(&["info"], ""),
         verb::<prune::SystemPrune>(&["prune"], ""),
     ],

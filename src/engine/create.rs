@@ -14,7 +14,8 @@ use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
-use crate::store::container::{Builtin, ContainerConfig, Locked};
+use crate::store::container::{Builtin, ContainerConfig};
+use crate::store::events::{Action, Event};
 use crate::store::image::{Image, not_known};
 
 /// The smallest memory limit that Docker allows, in bytes.
@@ -148,7 +149,9 @@ impl Engine {
                 &made_up
             }
         };
-        self.store.containers().create(config, name)
+        self.store.containers().create(config, name)?;
+        self.record_event(Event::of_named(config, name, Action::Create));
+        Ok(())
     }
 
     fn write_cidfile(&self, path: &Path, id: &ContainerId) -> Result<()> {
@@ -156,7 +159,8 @@ impl Engine {
             .context(|| format!("cannot write the container ID to {}", path.display()));
         if written.is_err() {
             // The first failure is the one to report.
-            drop(self.store.containers().lock(id).and_then(Locked::remove));
+            let locked = self.store.containers().lock(id);
+            drop(locked.and_then(|locked| self.take_off_record(locked)?.erase()));
         }
         written
     }

@@ -18,6 +18,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Entry, Stdio};
 use crate::store::container::Container;
+use crate::store::events::{Action, Event};
 use crate::sys::clone::{exit_now, fork};
 use crate::sys::process::{self, Words};
 use crate::sys::signal::Signals;
@@ -146,11 +147,16 @@ impl Engine {
         // Before there is a process that they could be for.
         let signals = session::catch_signals(true)?;
         let (child, master) = entry.start()?.run(user_size())?;
-        match (spec.detach, master) {
-            (true, _) => Ok(0),
-            (false, Some(master)) => converse(&child.pidfd, &master, &signals, spec),
-            (false, None) => wait_with_signals(&child.pidfd, &signals),
+        self.record_event(Event::of(&container, Action::Exec));
+        let code = match (spec.detach, master) {
+            (true, _) => return Ok(0),
+            (false, Some(master)) => converse(&child.pidfd, &master, &signals, spec)?,
+            (false, None) => Some(wait_with_signals(&child.pidfd, &signals)?),
+        };
+        if let Some(code) = code {
+            self.record_event(Event::of(&container, Action::ExecDied).with("exitCode", code));
         }
+        Ok(code.unwrap_or(0))
     }
 }
 
@@ -198,8 +204,14 @@ fn wait_with_signals(child: &OwnedFd, signals: &Signals) -> Result<i32> {
     }
 }
 
-/// Copies between the user's terminal and one of the container until the process ends.
-fn converse(child: &OwnedFd, master: &OwnedFd, signals: &Signals, spec: &ExecSpec) -> Result<i32> {
+/// Copies between the user's terminal and one of the container until the process ends, or the user
+/// leaves it: `None`.
+fn converse(
+    child: &OwnedFd,
+    master: &OwnedFd,
+    signals: &Signals,
+    spec: &ExecSpec,
+) -> Result<Option<i32>> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let wanted = spec.interactive.then_some(stdin.as_fd());
     let _raw = match wanted.filter(|stdin| rustix::termios::isatty(stdin)) {
@@ -241,7 +253,8 @@ fn converse(child: &OwnedFd, master: &OwnedFd, signals: &Signals, spec: &ExecSpe
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
                 // Its last user has closed it.
                 Ok(_) | Err(_) => {
-                    return process::wait(child.as_fd()).context(|| "cannot wait for the process");
+                    let code = process::wait(child.as_fd());
+                    return code.map(Some).context(|| "cannot wait for the process");
                 }
             }
         }
@@ -252,14 +265,14 @@ fn converse(child: &OwnedFd, master: &OwnedFd, signals: &Signals, spec: &ExecSpe
                 Typed::More => {}
                 // What a terminal sends at the end of input.
                 Typed::End => outgoing.buffer().push(4),
-                Typed::DetachKeys => return leave(master),
+                Typed::DetachKeys => return leave(master).map(|()| None),
             }
         }
     }
 }
 
 /// Leaves a process to itself: somebody must hold its terminal, or it would be hung up.
-fn leave(master: &OwnedFd) -> Result<i32> {
+fn leave(master: &OwnedFd) -> Result<()> {
     fork(|| {
         let drain = || {
             rustix::process::setsid()?;
@@ -275,8 +288,8 @@ fn leave(master: &OwnedFd) -> Result<i32> {
         drop(drain());
         exit_now(0)
     })
-    .context(|| "cannot leave the process in the background")?;
-    Ok(0)
+    .context(|| "cannot leave the process in the background")
+    .map(drop)
 }
 
 /// Rows and columns of the user's terminal.

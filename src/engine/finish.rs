@@ -5,7 +5,8 @@ use crate::error::{Error, Kind, Result};
 use crate::net;
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::spec::id::ContainerId;
-use crate::store::container::{Container, Retired, Run, Status};
+use crate::store::container::{Container, ContainerConfig, Locked, Retired, Run, Status};
+use crate::store::events::{Action, Event};
 use crate::sys::process;
 
 /// How a run ended.
@@ -35,6 +36,17 @@ impl Exit {
     pub(super) fn was_started(&self) -> bool {
         self.started
     }
+
+    /// What has happened to a container that ended so.
+    pub(super) fn events(&self, config: &ContainerConfig, name: &str) -> Vec<Event> {
+        if !self.started {
+            return Vec::new();
+        }
+        let event = |action| Event::of_named(config, name, action);
+        let died = event(Action::Died).with("exitCode", self.code);
+        let oom = self.oom_killed.then(|| event(Action::Oom));
+        oom.into_iter().chain([died, event(Action::Cleanup)]).collect()
+    }
 }
 
 /// The exit code of a container that could not be started.
@@ -49,8 +61,10 @@ pub(super) fn exit_code_of(kind: Kind) -> i32 {
 /// Records the end of a run, and takes the container off the record if that was asked for.
 pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<Option<Retired>> {
     let mut locked = engine.store.containers().lock(id)?;
+    let ended = exit.events(locked.config(), &locked.state().name);
+    engine.record_events(&ended);
     if locked.config().settings.remove {
-        return locked.retire().map(Some);
+        return engine.take_off_record(locked).map(Some);
     }
     locked.update(|state| {
         state.status = Status::Exited;
@@ -64,6 +78,14 @@ pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<O
 }
 
 impl Engine {
+    /// Takes a container off the record: it is gone, but for its files.
+    pub(super) fn take_off_record(&self, locked: Locked<'_>) -> Result<Retired> {
+        let event = Event::of_named(locked.config(), &locked.state().name, Action::Remove);
+        let retired = locked.retire()?;
+        self.record_event(event);
+        Ok(retired)
+    }
+
     /// Reads a container; if its monitor has died, records that first.
     pub(super) fn repaired(&self, id: &ContainerId) -> Result<Container> {
         let gone = || {
@@ -104,8 +126,10 @@ impl Engine {
             }
             self.free(id, &run.cgroup)?;
         }
+        let exit = Exit { code: 137, oom_killed: false, error: None, started: true };
+        self.record_events(&exit.events(locked.config(), &locked.state().name));
         if locked.config().settings.remove {
-            return locked.remove();
+            return self.take_off_record(locked)?.erase();
         }
         locked.update(|state| {
             state.status = Status::Exited;

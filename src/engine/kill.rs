@@ -4,6 +4,7 @@ use super::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::process::Signal;
 use crate::store::container::Run;
+use crate::store::events::{Action, Event};
 use crate::sys::process;
 
 impl Engine {
@@ -20,7 +21,9 @@ impl Engine {
                 ),
             ));
         };
-        send(run, signal).context(|| format!("cannot send signal {} to {name}", signal.0))
+        send(run, signal).context(|| format!("cannot send signal {} to {name}", signal.0))?;
+        self.record_event(Event::of(&container, Action::Kill).with("signal", signal.0));
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod artifacts;
 mod bundle;
 mod create;
 mod disk;
+mod events;
 pub mod exec;
 mod finish;
 mod frame;
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use disk::{DiskUsage, Total};
+pub use events::EventOptions;
 pub use exec::ExecSpec;
 pub use host::Host;
 pub use info::{Counts, Info};

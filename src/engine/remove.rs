@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
-use crate::store::container::Status;
+use crate::store::container::{Retired, Status};
 
 /// How to remove.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +48,9 @@ impl Engine {
             }
         };
         self.free_leftovers(&id)?;
-        locked.remove().context(|| format!("cannot remove container {name}"))?;
+        self.take_off_record(locked)
+            .and_then(Retired::erase)
+            .context(|| format!("cannot remove container {name}"))?;
         // What was cut off is finished by the next who removes something. It is no part of this.
         if !self.sweep().is_ok_and(|swept| swept) {
             drop(self.store.containers().finish_removals());

@@ -11,6 +11,7 @@ use super::outgoing::Outgoing;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::store::container::Run;
+use crate::store::events::{Action, Event};
 use crate::sys::signal::Signals;
 use crate::sys::{process, socket, terminal};
 
@@ -350,7 +351,9 @@ impl Engine {
                 .hint(format!("start it with `barge start {}`", container.state.name)));
         };
         let signals = catch_signals(attach.proxy_signals)?;
-        self.connect(id, run, Hello { output: true }, attach.tty, Some(signals))
+        let session = self.connect(id, run, Hello { output: true }, attach.tty, Some(signals))?;
+        self.record_event(Event::of(&container, Action::Attach));
+        Ok(session)
     }
 
     /// Connects to the monitor of a container.

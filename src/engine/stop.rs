@@ -1,5 +1,7 @@
 //! `stop` and `restart`: asks a container to end, and makes it end when it does not.
 
+use std::time::Duration;
+
 use super::Engine;
 use super::frame::Hello;
 use super::kill::send;
@@ -9,6 +11,7 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::spec::id::ContainerId;
 use crate::spec::process::Signal;
 use crate::store::container::{Container, Run, Status};
+use crate::store::events::{Action, Event};
 
 /// Seconds between the stop signal and KILL, unless the container says otherwise.
 const GRACE: u32 = 10;
@@ -34,7 +37,13 @@ impl Engine {
     /// Stops a container. One that is not running is no error.
     pub fn stop(&self, name: &str, seconds: Option<u32>) -> Result<Stopped> {
         let container = self.lookup(name)?;
-        self.stop_container(&container, seconds).context(|| format!("cannot stop container {name}"))
+        let stopped = self
+            .stop_container(&container, seconds)
+            .context(|| format!("cannot stop container {name}"))?;
+        if stopped != Stopped::NotRunning {
+            self.record_event(Event::of(&container, Action::Stop));
+        }
+        Ok(stopped)
     }
 
     pub(super) fn stop_container(
@@ -74,16 +83,30 @@ impl Engine {
         let container = self.lookup(name)?;
         self.stop_container(&container, seconds)
             .context(|| format!("cannot stop container {name}"))?;
-        self.start(container.id(), None).map(drop)
+        self.start(container.id(), None)?;
+        self.record_event(Event::of(&container, Action::Restart));
+        Ok(())
     }
 
     /// Connects to the monitor without output; `None` if the container has ended meanwhile.
     pub(super) fn watch(&self, id: &ContainerId, run: &Run) -> Result<Option<Session>> {
         match self.connect(id, run, Hello { output: false }, false, None) {
             Ok(session) => Ok(Some(session)),
-            Err(_) if !self.store.containers().is_monitored(id)? => Ok(None),
+            Err(_) if self.has_gone(id)? => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells whether a monitor that does not answer has ended. One that is killed loses its socket a
+    /// moment before its mark.
+    fn has_gone(&self, id: &ContainerId) -> Result<bool> {
+        for _ in 0..100 {
+            if !self.store.containers().is_monitored(id)? {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(false)
     }
 
     fn thaw(run: &Run) -> Result<()> {

@@ -27,6 +27,14 @@ pub fn go_style(nanoseconds: i64) -> String {
     format!("{date} {clock} +0000 UTC")
 }
 
+/// As [`go_style`], with the fraction of the second.
+pub fn go_style_nanoseconds(nanoseconds: i64) -> String {
+    let (date, clock) = parts(nanoseconds);
+    let fraction = format!(".{:09}", nanoseconds.rem_euclid(SECOND));
+    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+    format!("{date} {clock}{fraction} +0000 UTC")
+}
+
 /// Writes a time as in `Mon Nov  2 08:04:05 2026`.
 pub fn ctime(nanoseconds: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

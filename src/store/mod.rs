@@ -30,6 +30,8 @@
 //! ├── chains.lock                  held while one is made
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
+//! ├── events, events.1, …          what has happened, the newest first
+//! ├── events.lock                  held while they are renamed
 //! └── tmp/NAME/                    things being made or erased; dead if their lock can be taken
 //!     └── NAME.pin                 what somebody makes an image of
 //! RUNROOT                          void after a reboot; /run/barge, rootless $XDG_RUNTIME_DIR/barge
@@ -52,6 +54,7 @@ pub mod blob;
 pub mod container;
 pub mod draft;
 pub mod driver;
+pub mod events;
 pub mod file;
 pub mod garbage;
 pub mod image;
@@ -217,6 +220,11 @@ impl Store {
     /// Returns the artifacts.
     pub fn artifacts(&self) -> artifact::Artifacts<'_> {
         artifact::Artifacts::new(self)
+    }
+
+    /// Returns the events.
+    pub fn events(&self) -> events::Events<'_> {
+        events::Events::new(self)
     }
 
     /// Keeps garbage collection away while objects that refer to each other are made.

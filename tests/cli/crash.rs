@@ -64,7 +64,7 @@ fn killed_commands_leave_a_store_that_works() {
 }
 
 /// Returns the monitor of a container; a process that has its ID in its command line.
-fn monitor(id: &str) -> Option<Pid> {
+pub(super) fn monitor(id: &str) -> Option<Pid> {
     processes()
         .iter()
         .find(|process| {

@@ -10,6 +10,7 @@ mod builtin;
 mod crash;
 mod debian;
 mod drivers;
+mod events;
 mod exec;
 mod hostile;
 mod images;

@@ -273,6 +273,12 @@ impl Running {
         assert!(found(self), "`{}` never wrote `{text}`\n{}", self.shown, self.story());
     }
 
+    /// Tells whether its standard output contains `text` by now.
+    pub(crate) fn has_shown(&mut self, text: &str) -> bool {
+        self.stdout.pump();
+        contains(&self.stdout.bytes, text.as_bytes())
+    }
+
     /// Waits until its standard error contains `text`.
     #[track_caller]
     pub(crate) fn expect_error(&mut self, text: &str) {

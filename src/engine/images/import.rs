@@ -3,9 +3,11 @@
 use std::io::BufRead;
 
 use super::{ImportOptions, Progress};
+use crate::engine::events::record;
 use crate::error::Result;
 use crate::image::registry::WebFile;
 use crate::store::Store;
+use crate::store::events::{Action, Event};
 use crate::store::image::Image;
 
 /// Where the archive of a root file system comes from.
@@ -27,9 +29,12 @@ pub fn import(
         super::tag::check_new_name(name)?;
     }
     let import = |input| crate::image::import::import(store, input, options, progress);
-    match source {
+    let image = match source {
         ImportSource::Stream(stream) => import(stream),
         ImportSource::Url(url) => import(Box::new(WebFile::open(url)?)),
     }
-    .inspect_err(|error| super::free_space(store, error))
+    .inspect_err(|error| super::free_space(store, error))?;
+    let name = options.name.as_ref().map(ToString::to_string).unwrap_or_default();
+    record(store, &[Event::of_image(Action::Import, image.id.hex(), &name)]);
+    Ok(image)
 }

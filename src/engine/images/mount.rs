@@ -21,6 +21,7 @@ use rustix::mount::UnmountFlags;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{Digest, ImageId};
+use crate::store::events::{Action, Event};
 use crate::store::image::{Image, NamedImage};
 use crate::store::lock::Lock;
 use crate::store::{Store, file};
@@ -47,6 +48,7 @@ pub fn mount(engine: &Engine, names: &[String]) -> Result<Vec<MountedImage>> {
         let image = store.images().lookup(name)?;
         let path = mount_image(engine, &image)
             .context(|| format!("cannot mount image {}", image.id.short()))?;
+        engine.record_event(Event::of_image(Action::Mount, image.id.hex(), name));
         mounted.push(MountedImage { named: store.images().with_names(image)?, path });
     }
     Ok(mounted)
@@ -112,6 +114,7 @@ pub fn unmount(engine: &Engine, name: &str, force: bool) -> Result<Option<ImageI
         Err(error) => return Err(error).context(context),
     }
     file::remove_tree(&place.0)?;
+    engine.record_event(Event::of_image(Action::Unmount, id.hex(), name));
     Ok(Some(id))
 }
 

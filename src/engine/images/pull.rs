@@ -1,6 +1,7 @@
 //! `pull`, and the look-up before `run`: an image from here, or from its registry.
 
 use super::{Progress, free_space};
+use crate::engine::events::record;
 use crate::error::{Error, Kind, Result};
 use crate::image::progress::ProgressEvent;
 use crate::image::registry::RegistryOptions;
@@ -9,6 +10,7 @@ use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::spec::registries::{Choice, Resolved};
 use crate::store::Store;
+use crate::store::events::{Action, Event};
 use crate::store::image::{Image, not_known};
 use crate::store::registries;
 
@@ -201,7 +203,11 @@ fn fetch_any(
     progress: &dyn Progress,
 ) -> Result<(Image, String)> {
     let Wanted { names, is_chosen } = resolve(name, options, progress)?;
-    let pulled = attempt(name, &names, |name| fetch(store, name, options, progress))?;
+    let pulled = attempt(name, &names, |name| fetch(store, name, options, progress));
+    let pulled = pulled.inspect_err(|error| {
+        let event = Event::of_image(Action::PullError, "", name).with("error", error);
+        record(store, &[event]);
+    })?;
     if let (true, Some(chosen)) = (is_chosen, names.first()) {
         registries::remember(name, chosen)?;
     }
@@ -247,5 +253,7 @@ fn fetch(
     let platform = options.platform.as_ref();
     let image = crate::image::pull::pull(store, reference, platform, &options.registry, progress)
         .inspect_err(|error| free_space(store, error))?;
-    Ok((image, reference.to_string()))
+    let name = reference.to_string();
+    record(store, &[Event::of_image(Action::Pull, image.id.hex(), &name)]);
+    Ok((image, name))
 }

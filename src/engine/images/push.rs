@@ -1,6 +1,7 @@
 //! `push`: an image to a registry, or to a file or a directory that is named like one.
 
 use super::Progress;
+use crate::engine::events::record;
 use crate::engine::lists::{self, ListPushOptions, Words};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::push::{PushOptions, Pushed};
@@ -9,6 +10,7 @@ use crate::spec::digest::Digest;
 use crate::spec::location::Location;
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::events::{Action, Event};
 use crate::store::image::{Image, not_known};
 
 /// Pushes an image; without a destination, under the name that it is called by.
@@ -30,13 +32,16 @@ pub fn push(
     }
     let image_text = image;
     let image = store.images().lookup(image)?;
-    match destination_of(image_text, destination)? {
+    let event = Event::of_image(Action::Push, image.id.hex(), destination.unwrap_or(image_text));
+    let pushed = match destination_of(image_text, destination)? {
         Location::Registry(name) => {
             let pushed = crate::image::push::push(store, &image, &name, options, progress)?;
-            Ok((Some(name), Some(pushed)))
+            (Some(name), Some(pushed))
         }
-        elsewhere => Ok((None, to_files(store, image, &elsewhere, options, progress)?)),
-    }
+        elsewhere => (None, to_files(store, image, &elsewhere, options, progress)?),
+    };
+    record(store, &[event]);
+    Ok(pushed)
 }
 
 /// Pushes all names of a repository, each under its tag.
@@ -80,6 +85,7 @@ pub fn push_all_tags(
     for (name, image) in found {
         let to = Reference::stored(&to.repository(), name.tag_or_digest())?;
         let done = crate::image::push::push(store, &image, &to, options, progress)?;
+        record(store, &[Event::of_image(Action::Push, image.id.hex(), &to.to_string())]);
         pushed(&to, &done)?;
     }
     Ok(())

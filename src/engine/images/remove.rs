@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::mount;
+use crate::engine::events::record;
 use crate::engine::{Engine, RemoveOptions as RemoveContainer};
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::ImageId;
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::container::Container;
+use crate::store::events::{Action, Event};
 use crate::store::garbage::Parts;
 use crate::store::image::{Names, Removal, not_known};
 use crate::store::lock::Lock;
@@ -186,7 +188,9 @@ impl<'a> Batch<'a> {
         }
         self.parts.add(list.parts());
         self.names.remove(&list.id);
-        self.store.lists().forget(&list.id, names, &self.makers_kept_away).map(Some)
+        let done = self.store.lists().forget(&list.id, names, &self.makers_kept_away)?;
+        tell(self.store, &list.id, &done);
+        Ok(Some(done))
     }
 
     fn untag(&mut self, id: &ImageId, name: &Reference) -> Result<()> {
@@ -195,6 +199,7 @@ impl<'a> Batch<'a> {
             names.tags.retain(|other| other != name);
             names.digests.retain(|other| other != name);
         }
+        tell(self.store, id, &[Removal::Untagged(name.clone())]);
         Ok(())
     }
 
@@ -214,7 +219,9 @@ impl<'a> Batch<'a> {
             Err(error) => return Err(error),
         }
         let names = self.names.remove(id).unwrap_or_default();
-        self.store.images().forget(id, names, &self.makers_kept_away).map(Outcome::Done)
+        let done = self.store.images().forget(id, names, &self.makers_kept_away)?;
+        tell(self.store, id, &done);
+        Ok(Outcome::Done(done))
     }
 
     /// Finds the image that `text` means among those whose records are damaged.
@@ -254,6 +261,19 @@ impl<'a> Batch<'a> {
         drop(self.makers_kept_away);
         garbage.erase()
     }
+}
+
+/// Writes down what is gone. An image's last name is that of its end, too.
+fn tell(store: &Store, id: &ImageId, done: &[Removal]) {
+    let mut last = String::new();
+    let event = |removal: &Removal| match removal {
+        Removal::Untagged(name) => {
+            last = name.to_string();
+            Event::of_image(Action::Untag, id.hex(), &last)
+        }
+        Removal::Deleted(id) => Event::of_image(Action::Remove, id.hex(), &last),
+    };
+    record(store, &done.iter().map(event).collect::<Vec<_>>());
 }
 
 fn several_names(id: &ImageId, names: &[Reference]) -> Error {

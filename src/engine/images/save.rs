@@ -1,11 +1,13 @@
 //! `save`: images into an archive or a directory.
 
 use super::Progress;
+use crate::engine::events::record;
 use crate::error::{Error, Kind, Result};
 use crate::image::outgoing::Form;
 use crate::image::save::{SaveFormat, SaveTarget, SavedImage};
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::events::{Action, Event};
 use crate::store::image::not_known;
 
 /// Saves images under the names that they are called by; an ID is no name.
@@ -44,5 +46,11 @@ pub fn save(
     if images.is_empty() {
         return Err(Error::new(Kind::Invalid, "there is no image to save"));
     }
-    crate::image::save::save(store, &images, format, form, target, progress).map(drop)
+    crate::image::save::save(store, &images, format, form, target, progress)?;
+    let event = |saved: &SavedImage| {
+        let name = saved.names.first().map(String::as_str).unwrap_or_default();
+        Event::of_image(Action::Save, saved.image.id.hex(), name)
+    };
+    record(store, &images.iter().map(event).collect::<Vec<_>>());
+    Ok(())
 }

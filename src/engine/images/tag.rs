@@ -1,17 +1,27 @@
 //! `tag` and `untag`: names of images.
 
+use crate::engine::events::record;
 use crate::error::{Error, Kind, Result};
 use crate::spec::reference::{BUILTIN_REGISTRY, Reference};
 use crate::store::Store;
+use crate::store::events::{Action, Event};
 
 /// Gives an image a further name; another image that has it loses it.
 pub fn tag(store: &Store, image: &str, name: &str) -> Result<Reference> {
     let name = Reference::local(name)?;
     check_new_name(&name)?;
-    match store.lists().find(image)? {
-        Some((list, _)) => store.lists().tag(&list.id, &name)?,
-        None => store.images().tag(&store.images().lookup(image)?.id, &name)?,
-    }
+    let id = match store.lists().find(image)? {
+        Some((list, _)) => {
+            store.lists().tag(&list.id, &name)?;
+            list.id
+        }
+        None => {
+            let id = store.images().lookup(image)?.id;
+            store.images().tag(&id, &name)?;
+            id
+        }
+    };
+    record(store, &[Event::of_image(Action::Tag, id.hex(), &name.to_string())]);
     Ok(name)
 }
 
@@ -31,10 +41,12 @@ pub fn untag(store: &Store, image: &str, names: &[String]) -> Result<Vec<Referen
         );
     }
     if names.is_empty() {
-        chosen = named.names;
+        chosen.clone_from(&named.names);
     }
     for name in &chosen {
         images.untag(name)?;
+        let id = named.image.id.hex();
+        record(store, &[Event::of_image(Action::Untag, id, &name.to_string())]);
     }
     Ok(chosen)
 }

@@ -1,11 +1,13 @@
 //! `manifest push`: a list and its members to a registry.
 
 use super::ListPushOptions;
+use crate::engine::events::record;
 use crate::engine::images::{Progress, Pushed};
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
 use crate::store::Store;
+use crate::store::events::{Action, Event};
 
 /// Pushes a list; without a destination, under the name that it is called by. `then_remove` takes the
 /// list away when it has been pushed.
@@ -28,6 +30,7 @@ pub fn push(
         }
     };
     let pushed = crate::image::list::push(store, &list, &to, options, progress)?;
+    record(store, &[Event::of_image(Action::Push, list.id.hex(), &to.to_string())]);
     if then_remove {
         super::remove::remove_whole(store, &list.id)?;
     }

@@ -57,6 +57,11 @@ impl Client {
         self.gone
     }
 
+    /// Tells whether it takes the container's output.
+    pub(super) fn wants_output(&self) -> bool {
+        self.hello.output
+    }
+
     /// Tells whether something waits to be sent.
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()

@@ -30,6 +30,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
 use crate::store::container::{ContainerConfig, Retired, Status};
+use crate::store::events::{Action, Event};
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::{process, spawn};
@@ -177,7 +178,9 @@ impl Monitor {
                 started.abandon(&self.engine, &self.id);
                 return Err(error);
             }
+            let name = locked.state().name.clone();
             locked.release();
+            self.record_start(&name, restarts);
             Ok(started)
         });
         match &result {
@@ -194,6 +197,20 @@ impl Monitor {
             Err(_) => {}
         }
         result
+    }
+
+    /// Writes down for `events` that the container runs.
+    fn record_start(&self, name: &str, restarts: u32) {
+        let is_attached = restarts == 0 && self.clients.iter().any(Client::wants_output);
+        let actions = [
+            (restarts > 0).then_some(Action::Restart),
+            Some(Action::Init),
+            Some(Action::Start),
+            is_attached.then_some(Action::Attach),
+        ];
+        let event = |action| Event::of_named(&self.config, name, action);
+        let events: Vec<Event> = actions.into_iter().flatten().map(event).collect();
+        self.engine.record_events(&events);
     }
 
     /// Copies until the container's first process has ended.
@@ -329,6 +346,7 @@ impl Monitor {
         let locked = self.engine.store.containers().lock(&self.id);
         // Removed meanwhile, or a full disk: the next look at the state decides.
         drop(locked.and_then(|mut locked| {
+            self.engine.record_events(&exit.events(&self.config, &locked.state().name));
             locked.update(|state| {
                 if let Status::Running(run) = &state.status {
                     state.status = Status::Restarting(run.clone());
@@ -373,7 +391,7 @@ impl Monitor {
         // Whatever happens to the record, who waits must hear of the first failure.
         drop(locked.and_then(|mut locked| {
             if self.config.settings.remove {
-                return locked.remove();
+                return self.engine.take_off_record(locked)?.erase();
             }
             locked.update(|state| {
                 if state.run().is_some() {
