@@ -34,6 +34,31 @@ pub(crate) struct Selection {
     pub(crate) containers: Vec<String>,
 }
 
+/// As [`Selection`], for commands where `-f` is the filter.
+#[derive(Args, Debug)]
+pub(crate) struct FilterSelection {
+    /// All containers
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// The container that was created last
+    #[arg(short, long)]
+    pub(crate) latest: bool,
+    /// Containers of which this is true
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<Filter>,
+    /// Containers, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) containers: Vec<String>,
+}
+
+impl FilterSelection {
+    /// Returns what it selects.
+    pub(crate) fn into_selection(self) -> Selection {
+        let Self { all, latest, filter, containers } = self;
+        Selection { all, latest, filter, containers }
+    }
+}
+
 /// IDs of containers in files, as `--cidfile` writes them.
 #[derive(Args, Debug)]
 pub(crate) struct IdFiles {
@@ -67,6 +92,16 @@ impl Selection {
 
     /// Returns the chosen containers: what was typed, or full IDs where nothing was.
     pub(crate) fn chosen(&self, engine: &Engine, from_files: Vec<String>) -> Result<Vec<String>> {
+        self.chosen_where(engine, from_files, |_| true)
+    }
+
+    /// As [`Selection::chosen`]; where `--all` or a filter chooses, only among the `eligible`.
+    pub(crate) fn chosen_where(
+        &self,
+        engine: &Engine,
+        from_files: Vec<String>,
+        eligible: impl Fn(&Container) -> bool,
+    ) -> Result<Vec<String>> {
         let named = !self.containers.is_empty() || !from_files.is_empty();
         if named && (self.all || self.latest || !self.filter.is_empty()) {
             return Err(Error::new(
@@ -85,7 +120,10 @@ impl Selection {
         let latest = self.latest.then(|| all.iter().map(|one| one.config.created).max()).flatten();
         let mut chosen = Vec::new();
         for container in &all {
-            let wanted = latest.is_none_or(|created| container.config.created == created);
+            let wanted = match latest {
+                Some(created) => container.config.created == created,
+                None => eligible(container),
+            };
             if wanted && matches(container, &self.filter, &all)? {
                 chosen.push(container.id().to_string());
             }

@@ -6,6 +6,7 @@ use super::output::Output;
 use super::table;
 use super::template::Format;
 use crate::error::{Context, Result};
+use crate::sys::terminal;
 
 /// The columns of a kind of listing.
 pub(crate) struct Columns {
@@ -32,7 +33,9 @@ pub(crate) fn print(
     headings: bool,
 ) -> Result<()> {
     let (format, is_table) = match format.map(str::trim) {
-        None | Some("" | "table") => return print_table(out, columns, &rows, headings),
+        None | Some("" | "table") => {
+            return out.text(&table_of(columns.shown, &rows, headings));
+        }
         Some("json") => {
             let documents = rows.into_iter().map(|row| row.document).collect();
             return print_json(out, &Json::Array(documents));
@@ -62,6 +65,33 @@ pub(crate) fn print(
     out.text(&if is_table { table::layout_text(&text) } else { text })
 }
 
+/// As [`print`]; on a terminal that is too narrow for the table, columns are left out: first those
+/// whose fields stand first in `spare`.
+pub(crate) fn print_fitting(
+    out: &mut Output,
+    columns: &Columns,
+    rows: Vec<Row>,
+    format: Option<&str>,
+    headings: bool,
+    spare: &[&str],
+) -> Result<()> {
+    let is_table = matches!(format.map(str::trim), None | Some("" | "table"));
+    let width = match is_table.then(|| terminal::size(rustix::stdio::stdout())).flatten() {
+        Some((_, width)) if width > 0 => usize::from(width),
+        _ => return print(out, columns, rows, format, headings),
+    };
+    let mut shown = columns.shown.to_vec();
+    let mut spare = spare.iter();
+    loop {
+        let text = table_of(&shown, &rows, headings);
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        match spare.next() {
+            Some(field) if widest > width => shown.retain(|(own, _)| own != field),
+            _ => return out.text(&text),
+        }
+    }
+}
+
 /// Prints a document over several lines.
 pub(crate) fn print_json(out: &mut Output, document: &Json) -> Result<()> {
     let mut text = Vec::new();
@@ -72,18 +102,21 @@ pub(crate) fn print_json(out: &mut Output, document: &Json) -> Result<()> {
     out.bytes(b"\n")
 }
 
-fn print_table(out: &mut Output, columns: &Columns, rows: &[Row], headings: bool) -> Result<()> {
-    let heading = columns.shown.iter().map(|(_, heading)| (*heading).to_owned()).collect();
+/// Fields with their headings.
+type Shown<'a> = &'a [(&'static str, &'static str)];
+
+fn table_of(shown: Shown<'_>, rows: &[Row], headings: bool) -> String {
+    let heading = shown.iter().map(|(_, heading)| (*heading).to_owned()).collect();
     let lines = rows.iter().map(|row| {
         let cell = |(field, _): &(&str, &str)| match &row.fields[*field] {
             Json::String(text) => text.clone(),
             Json::Null => String::new(),
             other => other.to_string(),
         };
-        columns.shown.iter().map(cell).collect()
+        shown.iter().map(cell).collect()
     });
     let lines: Vec<Vec<String>> = headings.then_some(heading).into_iter().chain(lines).collect();
-    out.text(&table::layout(&lines))
+    table::layout(&lines)
 }
 
 /// Returns a heading for every field.

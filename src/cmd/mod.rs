@@ -38,17 +38,23 @@ mod login;
 mod logout;
 mod logs;
 mod manifest;
+mod pause;
+mod port;
 mod prune;
 mod ps;
 mod pull;
 mod push;
+mod rename;
 mod rm;
 mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
+mod top;
+mod update;
 mod version;
 mod wait;
 
@@ -90,8 +96,11 @@ const COMMANDS: Group = group(
         verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         Node::Group(MANIFEST),
+        verb::<pause::Pause>(&["pause"], "CONTAINER [CONTAINER...]"),
+        verb::<port::Port>(&["port"], "CONTAINER [PORT]"),
         verb::<ps::Ps>(&["ps"], ""),
         verb::<pull::Pull>(&["pull"], "IMAGE [IMAGE...]"),
+        verb::<rename::Rename>(&["rename"], "CONTAINER NAME"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
         verb::<push::Push>(&["push"], "IMAGE [DESTINATION]"),
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
@@ -100,10 +109,14 @@ const COMMANDS: Group = group(
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<search::Search>(&["search"], "TERM"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
+        verb::<stats::Stats>(&["stats"], "[CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
         Node::Group(SYSTEM),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
+        verb::<top::Top>(&["top"], "CONTAINER [COLUMN...]"),
+        verb::<pause::Unpause>(&["unpause"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
+        verb::<update::Update>(&["update"], "CONTAINER [CONTAINER...]"),
         verb::<version::Version>(&["version"], ""),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
     ],
@@ -135,11 +148,19 @@ const CONTAINER: Group = group(
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         verb::<ps::Ps>(&["ls", "list", "ps"], ""),
+        verb::<pause::Pause>(&["pause"], "CONTAINER [CONTAINER...]"),
+        verb::<port::Port>(&["port"], "CONTAINER [PORT]"),
+        verb::<prune::ContainerPrune>(&["prune"], ""),
+        verb::<rename::Rename>(&["rename"], "CONTAINER NAME"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
-        verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
+        verb::<rm::Rm>(&["rm", "remove"], "CONTAINER [CONTAINER...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
+        verb::<stats::Stats>(&["stats"], "[CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
+        verb::<top::Top>(&["top"], "CONTAINER [COLUMN...]"),
+        verb::<pause::Unpause>(&["unpause"], "CONTAINER [CONTAINER...]"),
+        verb::<update::Update>(&["update"], "CONTAINER [CONTAINER...]"),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
     ],
 );

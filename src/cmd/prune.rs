@@ -1,4 +1,4 @@
-//! `barge image prune` and `barge system prune`
+//! `barge container prune`, `barge image prune` and `barge system prune`
 
 use clap::Args;
 
@@ -13,6 +13,34 @@ use crate::error::Result;
 use crate::spec::filter::Filter;
 use crate::spec::size::HumanSize;
 use crate::store::image::Removal;
+
+/// Remove containers that do not run
+#[derive(Args, Debug)]
+pub(crate) struct ContainerPrune {
+    /// Remove those of which this is true: label or until
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Act for ContainerPrune {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let warning = "WARNING! This will remove all non running containers.";
+        if !self.force && !confirm(world, warning)? {
+            return Ok(Status::SUCCESS);
+        }
+        let engine = world.power()?;
+        let pruned = engine.prune_containers(&self.filter)?;
+        for id in &pruned.containers {
+            world.out.line(id.as_str())?;
+        }
+        world.out.flush()?;
+        pruned.failures.iter().for_each(output::error);
+        Ok(if pruned.failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+}
 
 /// Remove images that nobody needs
 ///

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::World;
-use super::containers::{IdFiles, Selection, for_each};
+use super::containers::{FilterSelection, IdFiles, Selection, for_each};
 use super::exit::Status;
 use super::output;
 use super::tree::Act;
@@ -23,7 +23,7 @@ pub(crate) struct Stop {
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = seconds)]
     time: Option<u32>,
     #[command(flatten)]
-    selection: Selection,
+    selection: FilterSelection,
 }
 
 /// Parses seconds; -1 waits as long as it takes.
@@ -38,7 +38,8 @@ fn seconds(text: &str) -> Result<u32, String> {
 impl Act for Stop {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
-        let names = self.selection.chosen(&engine, self.files.read(self.ignore)?)?;
+        let selection = self.selection.into_selection();
+        let names = selection.chosen(&engine, self.files.read(self.ignore)?)?;
         for_each(world, &names, Status::of_error, |world, name| {
             let stopped = match engine.stop(name, self.time) {
                 Err(error) if self.ignore && error.kind() == Kind::NotFound => return Ok(()),
@@ -72,13 +73,13 @@ pub(crate) struct Restart {
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = seconds)]
     time: Option<u32>,
     #[command(flatten)]
-    selection: Selection,
+    selection: FilterSelection,
 }
 
 impl Act for Restart {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
-        let mut selection = self.selection;
+        let mut selection = self.selection.into_selection();
         if self.running {
             selection.all = selection.containers.is_empty();
         }

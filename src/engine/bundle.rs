@@ -150,10 +150,46 @@ fn resources(config: &ContainerConfig) -> LinuxResources {
     let asked = &config.settings.resources;
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(asked)).set_cpu(cpu(asked)).set_devices(devices::rules(config));
+    resources.set_pids(Some(pids(asked)));
+    resources
+}
+
+fn pids(asked: &Resources) -> LinuxPids {
     let most = asked.pids.unwrap_or(DEFAULT_PIDS);
     let mut pids = LinuxPids::default();
     pids.set_limit(if most <= 0 { -1 } else { most });
-    resources.set_pids(Some(pids));
+    pids
+}
+
+/// Describes limits that were changed to the runtime, and those that go together with them.
+pub(super) fn changed_resources(all: &Resources, changed: &Resources) -> LinuxResources {
+    let mut resources = LinuxResources::default();
+    if changed.memory.is_some()
+        || changed.memory_swap.is_some()
+        || changed.memory_reservation.is_some()
+    {
+        resources.set_memory(memory(all));
+    }
+    let time = Resources {
+        cpuset_cpus: changed.cpuset_cpus.clone(),
+        cpuset_mems: changed.cpuset_mems.clone(),
+        cpu_shares: changed.cpu_shares,
+        ..Resources::default()
+    };
+    let mut wanted = cpu(&time).unwrap_or_default();
+    if changed.nano_cpus.is_some() || changed.cpu_period.is_some() || changed.cpu_quota.is_some() {
+        let limited = cpu(all).unwrap_or_default();
+        // A quota of none or 0 is no limit; that has to be said where there was one.
+        wanted
+            .set_period(limited.period())
+            .set_quota(Some(limited.quota().filter(|quota| *quota != 0).unwrap_or(-1)));
+    }
+    if wanted != LinuxCpu::default() {
+        resources.set_cpu(Some(wanted));
+    }
+    if changed.pids.is_some() {
+        resources.set_pids(Some(pids(all)));
+    }
     resources
 }
 

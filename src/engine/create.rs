@@ -176,7 +176,7 @@ fn no_overlay(driver: DriverName) -> Error {
 }
 
 /// Refuses limits of memory that make no sense, as Docker does.
-fn check_memory(resources: &Resources) -> Result<()> {
+pub(super) fn check_memory(resources: &Resources) -> Result<()> {
     let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
     let memory = resources.memory.filter(|bytes| *bytes > 0);
     if memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {

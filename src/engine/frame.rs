@@ -35,6 +35,8 @@ pub(crate) enum FrameKind {
     Resize = 8,
     /// To the monitor: end a container that waits to be started again.
     Stop = 9,
+    /// To the monitor: the record has other limits, or another restart policy.
+    Update = 10,
 }
 
 impl FrameKind {
@@ -50,6 +52,7 @@ impl FrameKind {
             7 => Self::StdinEnd,
             8 => Self::Resize,
             9 => Self::Stop,
+            10 => Self::Update,
             _ => return None,
         })
     }

@@ -21,8 +21,13 @@ impl Engine {
                 ),
             ));
         };
-        send(run, signal).context(|| format!("cannot send signal {} to {name}", signal.0))?;
+        let context = || format!("cannot send signal {} to {name}", signal.0);
+        send(run, signal).context(context)?;
         self.record_event(Event::of(&container, Action::Kill).with("signal", signal.0));
+        // As Docker: what is to end a paused container lets it go on, other signals wait until then.
+        if run.paused && (signal == Signal::KILL || signal == container.config.stop_signal) {
+            self.thaw(container.id()).context(context)?;
+        }
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `system prune`: what nobody needs goes.
+//! `container prune` and `system prune`: what nobody needs goes.
 
 use super::images::{self, PruneOptions, Removals};
 use super::{Engine, RemoveOptions, now};
@@ -25,20 +25,21 @@ impl Engine {
     /// Removes containers that do not run, and then images that no container uses: those without a
     /// name, or all.
     pub fn prune(&self, options: &PruneOptions) -> Result<Pruned> {
-        if let Some(filter) = options.filters.iter().find(|it| !KEYS.contains(&&*it.key)) {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("unsupported filter \"{}\"", filter.key),
-            )
-            .hint(format!("known are {}", KEYS.join(", "))));
-        }
         let mut pruned = self.prune_containers(&options.filters)?;
         pruned.images = images::prune(self, options)?;
         pruned.bytes += pruned.images.bytes;
         Ok(pruned)
     }
 
-    fn prune_containers(&self, filters: &[Filter]) -> Result<Pruned> {
+    /// Removes containers that do not run.
+    pub fn prune_containers(&self, filters: &[Filter]) -> Result<Pruned> {
+        if let Some(filter) = filters.iter().find(|it| !KEYS.contains(&&*it.key)) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("unsupported filter \"{}\"", filter.key),
+            )
+            .hint(format!("known are {}", KEYS.join(", "))));
+        }
         let mut pruned = Pruned::default();
         for container in self.list()? {
             if !matches!(container.state.status, Status::Created | Status::Exited)

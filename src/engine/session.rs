@@ -184,6 +184,11 @@ impl Session {
         let _gone = frame::send(self.socket.as_fd(), FrameKind::Stop, b"");
     }
 
+    /// Tells the monitor that the container was given other limits, or another restart policy.
+    pub(super) fn send_update(&self) {
+        let _gone = frame::send(self.socket.as_fd(), FrameKind::Update, b"");
+    }
+
     /// Handles one frame: `None` if there is none, `Some(Some(code))` if the container has ended.
     fn next_frame(&mut self, streams: &Streams<'_>) -> Result<Option<Option<i32>>> {
         let Some((kind, data)) = self.decoder.next()? else { return Ok(None) };

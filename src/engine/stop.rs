@@ -7,7 +7,6 @@ use super::frame::Hello;
 use super::kill::send;
 use super::session::Session;
 use crate::error::{Context, Error, Kind, Result};
-use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::spec::id::ContainerId;
 use crate::spec::process::Signal;
 use crate::store::container::{Container, Run, Status};
@@ -65,7 +64,8 @@ impl Engine {
         let context = || "cannot signal its process";
         send(&run, container.config.stop_signal).context(context)?;
         if run.paused {
-            Self::thaw(&run)?;
+            // One that ended in spite of it is as good.
+            self.thaw(id)?;
         }
         if wait_for_end(&mut session, u64::from(seconds) * 1000)? {
             return Ok(Stopped::InTime);
@@ -107,10 +107,6 @@ impl Engine {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(false)
-    }
-
-    fn thaw(run: &Run) -> Result<()> {
-        Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?.thaw()
     }
 }
 

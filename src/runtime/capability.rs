@@ -57,6 +57,11 @@ impl CapabilitySet {
         Self((0..64).map(|number| 1 << number).take_while(known).filter(has).sum())
     }
 
+    /// Makes a set of bits as the kernel shows them.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Returns the calling thread's effective set.
     pub fn effective() -> io::Result<Self> {
         Ok(Self(thread::capabilities(None)?.effective.bits()))

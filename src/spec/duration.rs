@@ -52,6 +52,34 @@ fn parse_units(text: &str) -> Option<Duration> {
     }
 }
 
+/// Writes a duration as Go does, as in `1h2m3.5s` or `20ms`.
+pub fn go(duration: Duration) -> String {
+    let nanoseconds = duration.as_nanos();
+    let (unit, scale) = match nanoseconds {
+        0 => return "0s".to_owned(),
+        1..1_000 => ("ns", 1),
+        1_000..1_000_000 => ("µs", 1_000),
+        1_000_000..1_000_000_000 => ("ms", 1_000_000),
+        _ => ("s", 1_000_000_000),
+    };
+    let (hours, minutes) = (duration.as_secs() / 3600, duration.as_secs() / 60 % 60);
+    let rest = if unit == "s" { nanoseconds % 60_000_000_000 } else { nanoseconds };
+    let mut text = match (hours, minutes) {
+        (0, 0) => String::new(),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, minutes) => format!("{hours}h{minutes}m"),
+    };
+    text.push_str(&(rest / scale).to_string());
+    let width = scale.ilog10() as usize;
+    let fraction = format!("{:0width$}", rest % scale);
+    let fraction = fraction.trim_end_matches('0');
+    if !fraction.is_empty() {
+        text.push('.');
+        text.push_str(fraction);
+    }
+    text + unit
+}
+
 /// Writes roughly how long something took, as in `2 minutes`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -76,6 +104,22 @@ pub fn human(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writes_durations_as_go() {
+        for (nanoseconds, want) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (1_500, "1.5µs"),
+            (20_000_000, "20ms"),
+            (1_000_000_000, "1s"),
+            (61_500_000_000, "1m1.5s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (3_723_000_000_001, "1h2m3.000000001s"),
+        ] {
+            assert_eq!(go(Duration::from_nanos(nanoseconds)), want);
+        }
+    }
 
     #[test]
     fn parses_durations() {

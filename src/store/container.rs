@@ -13,9 +13,10 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::Settings;
 use crate::spec::digest::{DiffId, ImageId};
 use crate::spec::id::{ContainerId, is_hex};
+use crate::spec::limits::{Resources, RestartPolicy};
 use crate::spec::process::Signal;
 
-/// What was decided when a container was created. Never changes.
+/// What was decided when a container was created. Never changes, but for what [`Changes`] puts over it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ContainerConfig {
     /// Full ID.
@@ -99,6 +100,19 @@ pub struct ContainerState {
     pub stopped_by_user: bool,
     /// Its network endpoint, as the network code recorded it.
     pub network: Option<serde_json::Value>,
+    /// What was changed since it was created, of what was decided then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+}
+
+/// What `update` changes of a container. Readers find it in the configuration, in place of what was
+/// decided at create.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Changes {
+    /// Limits.
+    pub resources: Resources,
+    /// Restart policy.
+    pub restart: RestartPolicy,
 }
 
 /// Where a container is in its life.
@@ -146,6 +160,7 @@ impl ContainerState {
             restarts: 0,
             stopped_by_user: false,
             network: None,
+            changes: None,
         }
     }
 
@@ -182,6 +197,14 @@ impl Container {
     /// Returns its full ID.
     pub fn id(&self) -> &ContainerId {
         &self.config.id
+    }
+
+    fn apply_changes(&mut self) {
+        if let Some(changes) = &self.state.changes {
+            let settings = &mut self.config.settings;
+            settings.resources.clone_from(&changes.resources);
+            settings.restart = changes.restart;
+        }
     }
 }
 
@@ -391,7 +414,9 @@ impl<'a> Containers<'a> {
         let dir = self.dir(id);
         let Some(config) = file::read_json(&dir.join("config.json"))? else { return Ok(None) };
         let Some(state) = file::read_json(&dir.join("state.json"))? else { return Ok(None) };
-        Ok(Some(Container { config, state }))
+        let mut container = Container { config, state };
+        container.apply_changes();
+        Ok(Some(container))
     }
 
     /// Waits for the lock of a container and reads it; `NotFound` if it is gone by then.
@@ -450,6 +475,17 @@ impl Locked<'_> {
         change(&mut self.container.state);
         let path = self.containers.dir(self.container.id()).join("state.json");
         file::write_json_volatile(&path, &self.container.state)
+    }
+
+    /// Changes limits and restart policy, from now on and durably.
+    pub fn change(&mut self, changes: Changes) -> Result<()> {
+        self.container.state.changes = Some(changes);
+        self.container.apply_changes();
+        let path = self.containers.dir(self.container.id()).join("state.json");
+        if self.container.config.settings.remove {
+            return file::write_json_volatile(&path, &self.container.state);
+        }
+        file::write_json(&path, &self.container.state)
     }
 
     /// Gives the container another name; fails with `Conflict` if that is in use.

@@ -20,7 +20,7 @@
 //! ├── artifacts.lock               held while artifacts are changed
 //! ├── containers/HEX/              one container, named by its ID
 //! │   ├── config.json              what was decided at create; never changes
-//! │   ├── state.json               what is so
+//! │   ├── state.json               what is so, and limits that were changed since
 //! │   ├── lock                     held by who changes it
 //! │   ├── log, log.1, …            its output, the newest first
 //! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,

@@ -26,7 +26,9 @@ mod mount;
 mod mounts;
 mod names;
 mod network;
+mod observe;
 mod parallel;
+mod pause;
 mod policy;
 mod prune;
 mod pull;
@@ -41,6 +43,7 @@ mod search;
 mod security;
 mod terminal;
 mod transport;
+mod update;
 
 use std::fs;
 use std::path::Path;

@@ -32,6 +32,8 @@ pub(super) enum Request {
     Resize(u16, u16),
     /// Do not start the container again.
     Stop,
+    /// Look at the record: limits or restart policy were changed.
+    Update,
 }
 
 impl Client {
@@ -122,6 +124,7 @@ impl Client {
                     requests.push(Request::Resize(rows, columns));
                 }
                 FrameKind::Stop => requests.push(Request::Stop),
+                FrameKind::Update => requests.push(Request::Update),
                 // Words of ours, not of a client.
                 FrameKind::Stdout
                 | FrameKind::Stderr

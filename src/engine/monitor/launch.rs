@@ -179,6 +179,15 @@ impl Running {
         self.tear_down(engine, id);
     }
 
+    /// Finds control groups that were made since, for limits that came later.
+    pub(super) fn look_again(&mut self) {
+        let found = Hierarchies::detect().and_then(|all| Cgroup::open(&all, &self.run.cgroup));
+        // What cannot be opened now is found by the next start or removal of the container.
+        if let Ok(cgroup) = found {
+            self.cgroup = cgroup;
+        }
+    }
+
     /// Ends processes that have outlived the first one: with the host's process namespace they may.
     pub(super) fn kill_rest(&self) {
         let _none_left = self.cgroup.kill_all(libc::SIGKILL);

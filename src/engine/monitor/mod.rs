@@ -277,6 +277,7 @@ impl Monitor {
 
     /// Takes what clients have to say, and forgets those that have hung up.
     fn read_clients(&mut self, mut running: Option<&mut Running>) {
+        let mut updated = false;
         for client in &mut self.clients {
             client.flush();
             for request in client.read() {
@@ -290,12 +291,27 @@ impl Monitor {
                     (Request::Input(data), Some(running)) => running.streams.input(&data),
                     (Request::EndOfInput, Some(running)) => running.streams.end_input(),
                     (Request::Stop, _) => self.stop = true,
+                    (Request::Update, _) => updated = true,
                     // Between two runs nobody takes input.
                     (Request::Input(_) | Request::EndOfInput, None) => {}
                 }
             }
         }
         self.clients.retain(|client| !client.is_gone());
+        if updated {
+            self.look_again(running);
+        }
+    }
+
+    /// Takes over limits and restart policy that were changed.
+    fn look_again(&mut self, running: Option<&mut Running>) {
+        // One that is gone or cannot be read keeps what it has: its end decides.
+        if let Ok(Some(container)) = self.engine.store.containers().get(&self.id) {
+            self.config = container.config;
+        }
+        if let Some(running) = running {
+            running.look_again();
+        }
     }
 
     fn accept(&mut self) {

@@ -17,6 +17,7 @@ mod hierarchy;
 mod limits;
 mod processes;
 mod stats;
+mod update;
 mod view;
 
 use std::fs::{self, OpenOptions};
@@ -35,7 +36,7 @@ pub use stats::Stats;
 pub(super) use view::mount;
 
 use devices::Devices;
-use hierarchy::words;
+use hierarchy::{Hierarchy, words};
 use limits::Setting;
 
 /// How long processes that were killed may take to disappear.
@@ -161,15 +162,6 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Changes limits. Returns warnings about those that cannot be applied here.
-    pub fn update(
-        &self,
-        hierarchies: &Hierarchies,
-        resources: &LinuxResources,
-    ) -> Result<Vec<String>> {
-        self.apply(&settings(hierarchies, resources)?)
-    }
-
     /// Removes the group; what still runs in it is killed.
     pub fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + REMOVE_DEADLINE;
@@ -221,16 +213,7 @@ impl Cgroup {
             if !wanted {
                 continue;
             }
-            let dir = hierarchy.dir(path);
-            if !make_dir(&dir)? {
-                continue;
-            }
-            if hierarchy.has("cpuset") {
-                fill_cpuset(&hierarchy.mount, &dir)
-                    .context(|| format!("cannot set up {}", dir.display()))?;
-            }
-            let controllers = hierarchy.controllers.clone();
-            self.v1.push(Directory { path: dir, controllers, fd: None });
+            self.add_hierarchy(hierarchy, path)?;
         }
         if let Some(v2) = &hierarchies.v2 {
             let dir = v2.dir(path);
@@ -241,6 +224,21 @@ impl Cgroup {
                 self.v2 = Some(Directory { path: dir, controllers: Vec::new(), fd: Some(fd) });
             }
         }
+        Ok(())
+    }
+
+    /// Makes the group's directory in a version 1 hierarchy; not where we may not make groups.
+    fn add_hierarchy(&mut self, hierarchy: &Hierarchy, path: &str) -> Result<()> {
+        let dir = hierarchy.dir(path);
+        if !make_dir(&dir)? {
+            return Ok(());
+        }
+        if hierarchy.has("cpuset") {
+            fill_cpuset(&hierarchy.mount, &dir)
+                .context(|| format!("cannot set up {}", dir.display()))?;
+        }
+        let controllers = hierarchy.controllers.clone();
+        self.v1.push(Directory { path: dir, controllers, fd: None });
         Ok(())
     }
 

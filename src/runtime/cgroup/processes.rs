@@ -50,7 +50,7 @@ impl Cgroup {
             (None, None) => {
                 let message = format!("cannot {verb}: the container has no control group");
                 return Err(Error::new(Kind::Unsupported, message)
-                    .hint("without root, version 2 control groups and delegation are needed"));
+                    .hint("without root, a version 2 control group that was delegated to you is needed: see `barge system check`"));
             }
         };
         if done.context(|| format!("cannot {verb} {}", dir.display()))? {

@@ -67,7 +67,7 @@ fn limits_counts_and_removes() {
     let Some(hierarchies) = hierarchies() else { return };
     let json = "{'memory': {'limit': 67108864, 'swap': 67108864}, 'pids': {'limit': 50},
                  'cpu': {'quota': 50000, 'period': 100000, 'shares': 512}}";
-    let scratch = Scratch::new(&hierarchies, "limits", &resources(json));
+    let mut scratch = Scratch::new(&hierarchies, "limits", &resources(json));
     assert_eq!(scratch.warnings, [""; 0]);
     let stats = scratch.group.stats();
     assert_eq!((stats.memory_limit, stats.pids_limit), (Some(67_108_864), Some(50)));
@@ -81,7 +81,9 @@ fn limits_counts_and_removes() {
     // Lower and higher than before: memory and swap must not cross on the way.
     for limit in [33_554_432, 134_217_728] {
         let json = format!("{{'memory': {{'limit': {limit}, 'swap': {limit}}}}}");
-        assert_eq!(scratch.group.update(&hierarchies, &resources(&json)).unwrap(), [""; 0]);
+        let path = scratch.path.clone();
+        let updated = scratch.group.update(&hierarchies, &path, &resources(&json));
+        assert_eq!(updated.unwrap(), [""; 0]);
         assert_eq!(scratch.group.stats().memory_limit, Some(limit));
     }
 

@@ -1,0 +1,156 @@
+//! `stats`: what running containers use.
+
+use std::fs;
+use std::time::Instant;
+
+use super::Engine;
+use super::processes::members;
+use crate::error::Result;
+use crate::runtime::cgroup::{Cgroup, Hierarchies, Stats};
+use crate::spec::network::NetworkMode;
+use crate::store::container::{Container, Run};
+
+/// What a container has used until some moment.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The container.
+    pub container: Container,
+    /// When this was so.
+    pub taken: Instant,
+    /// Processor time in nanoseconds.
+    pub cpu: u64,
+    /// Bytes of memory, without caches that can be dropped at once.
+    pub memory: u64,
+    /// Bytes of memory that it may have.
+    pub memory_limit: u64,
+    /// Bytes received and sent over its own network.
+    pub network: (u64, u64),
+    /// Bytes read from and written to block devices.
+    pub blocks: (u64, u64),
+    /// Processes and threads.
+    pub pids: u64,
+}
+
+impl Sample {
+    /// Returns percents of one processor since an earlier sample.
+    pub fn cpu_since(&self, earlier: &Self) -> f64 {
+        let wall = self.taken.duration_since(earlier.taken).as_nanos() as f64;
+        if wall == 0.0 { 0.0 } else { self.cpu.saturating_sub(earlier.cpu) as f64 / wall * 100.0 }
+    }
+
+    /// Returns percents of the memory that it may have.
+    pub fn memory_percent(&self) -> f64 {
+        match self.memory_limit {
+            0 => 0.0,
+            limit => self.memory as f64 / limit as f64 * 100.0,
+        }
+    }
+}
+
+impl Engine {
+    /// Returns what a container has used; nothing was, by one that does not run.
+    pub fn sample(&self, container: Container) -> Result<Sample> {
+        let mut sample = Sample {
+            taken: Instant::now(),
+            cpu: 0,
+            memory: 0,
+            memory_limit: 0,
+            network: (0, 0),
+            blocks: (0, 0),
+            pids: 0,
+            container,
+        };
+        if let Some(run) = sample.container.state.run().cloned() {
+            let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+            let settings = &sample.container.config.settings;
+            if settings.network != NetworkMode::Host {
+                sample.network = traffic(&run);
+            }
+            let stats = match cgroup.is_none() {
+                // Nobody counts for us: what the processes have is the best that can be said.
+                true => by_processes(&run, !settings.share.pid)?,
+                false => cgroup.stats(),
+            };
+            sample.fill(&stats);
+        }
+        Ok(sample)
+    }
+}
+
+impl Sample {
+    fn fill(&mut self, stats: &Stats) {
+        let all = total_memory();
+        self.taken = Instant::now();
+        self.cpu = stats.cpu.unwrap_or(0);
+        // As Docker's command line shows it.
+        let caches = stats.memory_inactive_file.unwrap_or(0);
+        self.memory = stats.memory.unwrap_or(0).saturating_sub(caches);
+        self.memory_limit = stats.memory_limit.unwrap_or(all).min(all);
+        self.blocks = (stats.read.unwrap_or(0), stats.written.unwrap_or(0));
+        self.pids = stats.pids.unwrap_or(0);
+    }
+}
+
+/// Adds up what the processes of a container without a control group have.
+fn by_processes(run: &Run, own_processes: bool) -> Result<Stats> {
+    let mut stats = Stats { cpu: Some(0), memory: Some(0), pids: Some(0), ..Stats::default() };
+    let second = rustix::param::clock_ticks_per_second();
+    let page = rustix::param::page_size() as u64;
+    for pid in members(run, own_processes)? {
+        // One that has ended meanwhile has nothing.
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let fields: Vec<&str> =
+            text.rfind(')').map_or("", |end| &text[end + 1..]).split_whitespace().collect();
+        let number = |place: usize| fields.get(place).and_then(|it| it.parse::<u64>().ok());
+        let ticks = number(11).unwrap_or(0) + number(12).unwrap_or(0);
+        stats.cpu = stats.cpu.map(|cpu| cpu + ticks * 1_000_000_000 / second);
+        stats.memory = stats.memory.map(|bytes| bytes + number(21).unwrap_or(0) * page);
+        stats.pids = stats.pids.map(|count| count + number(17).unwrap_or(1));
+    }
+    Ok(stats)
+}
+
+/// Returns bytes received and sent over all interfaces but the loopback.
+fn traffic(run: &Run) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/{}/net/dev", run.pid)).unwrap_or_default();
+    count_traffic(&text)
+}
+
+fn count_traffic(text: &str) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for line in text.lines() {
+        let Some((name, counters)) = line.split_once(':') else { continue };
+        if name.trim() == "lo" {
+            continue;
+        }
+        let counters: Vec<u64> =
+            counters.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+        sum.0 += counters.first().unwrap_or(&0);
+        sum.1 += counters.get(8).unwrap_or(&0);
+    }
+    sum
+}
+
+fn total_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_traffic_of_all_interfaces_but_the_loopback() {
+        let text = "\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs
+    lo:    1000      10    0    0    0     0          0         0     1000      10    0
+  eth0:    2000      20    0    0    0     0          0         0      300       3    0
+  eth1:5 1 0 0 0 0 0 0 7 1 0
+";
+        assert_eq!(count_traffic(text), (2005, 307));
+    }
+}

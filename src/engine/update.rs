@@ -1,0 +1,110 @@
+//! `update`: other limits and another restart policy, at once and for all later runs.
+
+use super::{Engine, bundle, create};
+use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::spec::id::ContainerId;
+use crate::spec::limits::{Resources, RestartPolicy};
+use crate::store::container::{Changes, Status};
+use crate::store::events::{Action, Event};
+
+/// What is to be changed; `None` leaves things as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Limits.
+    pub resources: Resources,
+    /// Restart policy.
+    pub restart: Option<RestartPolicy>,
+}
+
+impl Engine {
+    /// Changes limits and restart policy of a container. Returns its ID, and what could not be applied
+    /// to the present run.
+    pub fn update(&self, name: &str, update: &Update) -> Result<(ContainerId, Vec<String>)> {
+        let id = self.lookup(name)?.config.id;
+        let mut locked = self.store.containers().lock(&id)?;
+        let settings = &locked.config().settings;
+        if settings.remove && update.restart.is_some_and(|policy| policy != RestartPolicy::No) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("container {name} is removed when it exits: it cannot be restarted"),
+            ));
+        }
+        let resources = merge(&settings.resources, &update.resources);
+        create::check_memory(&resources)?;
+        let run = match &locked.state().status {
+            Status::Running(run) | Status::Restarting(run) => Some(run.clone()),
+            Status::Created | Status::Exited => None,
+        };
+        let mut warnings = Vec::new();
+        if let Some(run) = run.as_ref().filter(|_| update.resources != Resources::default()) {
+            let hierarchies = Hierarchies::detect()?;
+            let wanted = bundle::changed_resources(&resources, &update.resources);
+            warnings = Cgroup::open(&hierarchies, &run.cgroup)
+                .and_then(|mut cgroup| cgroup.update(&hierarchies, &run.cgroup, &wanted))
+                .context(|| format!("cannot update container {name}"))?;
+        }
+        let restart = update.restart.unwrap_or(settings.restart);
+        locked.change(Changes { resources, restart })?;
+        self.record_event(Event::of_named(locked.config(), &locked.state().name, Action::Update));
+        drop(locked);
+        if let Some(run) = run
+            && let Some(session) = self.watch(&id, &run)?
+        {
+            session.send_update();
+        }
+        Ok((id, warnings))
+    }
+}
+
+/// Puts new limits over the old ones.
+fn merge(old: &Resources, new: &Resources) -> Resources {
+    let mut all = Resources {
+        memory: new.memory.or(old.memory),
+        memory_swap: new.memory_swap.or(old.memory_swap),
+        memory_reservation: new.memory_reservation.or(old.memory_reservation),
+        nano_cpus: new.nano_cpus.or(old.nano_cpus),
+        cpu_shares: new.cpu_shares.or(old.cpu_shares),
+        cpu_period: new.cpu_period.or(old.cpu_period),
+        cpu_quota: new.cpu_quota.or(old.cpu_quota),
+        cpuset_cpus: new.cpuset_cpus.clone().or_else(|| old.cpuset_cpus.clone()),
+        cpuset_mems: new.cpuset_mems.clone().or_else(|| old.cpuset_mems.clone()),
+        pids: new.pids.or(old.pids),
+        ..old.clone()
+    };
+    // Two ways to say the same: the later one counts.
+    if new.nano_cpus.is_some() {
+        (all.cpu_period, all.cpu_quota) = (None, None);
+    } else if new.cpu_period.is_some() || new.cpu_quota.is_some() {
+        all.nano_cpus = None;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let old = Resources {
+            memory: Some(1 << 30),
+            nano_cpus: Some(5),
+            pids: Some(7),
+            ..Resources::default()
+        };
+        let new = Resources { cpu_quota: Some(1000), pids: Some(8), ..Resources::default() };
+        let merged = merge(&old, &new);
+        assert_eq!(
+            merged,
+            Resources {
+                memory: Some(1 << 30),
+                cpu_quota: Some(1000),
+                pids: Some(8),
+                ..Resources::default()
+            }
+        );
+        let back = merge(&merged, &Resources { nano_cpus: Some(9), ..Resources::default() });
+        assert_eq!((back.nano_cpus, back.cpu_quota), (Some(9), None));
+    }
+}
