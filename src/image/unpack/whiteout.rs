@@ -21,8 +21,7 @@ impl Unpacker {
     /// Makes overlay's mark for `hidden`; `name` is how the archive calls it.
     pub(super) fn whiteout(&mut self, name: &[u8], hidden: &[u8]) -> Result<()> {
         if name == OPAQUE {
-            let path = self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
-            return self.hide_lower(&path);
+            return self.hide_lower(self.trail.path());
         }
         if name.starts_with(AUFS) {
             return Ok(());
@@ -30,15 +29,14 @@ impl Unpacker {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(Error::new(Kind::Invalid, "a whiteout names no file"));
         }
-        match mknodat(self.here()?, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
+        match mknodat(self.trail.here(), hidden, FileType::CharacterDevice, Mode::empty(), 0) {
             // What this layer itself has hides the same name below, but a directory would merge.
             Err(Errno::EXIST) => {
                 let is_directory = self.found(hidden)?.is_some_and(|found| {
                     FileType::from_raw_mode(found.st_mode) == FileType::Directory
                 });
                 if is_directory {
-                    let mut path =
-                        self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
+                    let mut path = self.trail.path().to_vec();
                     if !path.is_empty() {
                         path.push(b'/');
                     }
@@ -48,8 +46,7 @@ impl Unpacker {
                 Ok(())
             }
             Err(Errno::PERM) if self.leeway.plain_whiteouts => {
-                let parent = self.parent.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
-                self.plain(&parent, name).context(|| "cannot create the whiteout")
+                self.plain(self.trail.path(), name).context(|| "cannot create the whiteout")
             }
             other => other.context(|| "cannot create the whiteout"),
         }
@@ -61,21 +58,21 @@ impl Unpacker {
             if self.initial_namespace { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let marked =
-            self.root.file(path, flags, Mode::empty()).and_then(|directory| {
-                match fsetxattr(&directory, name, b"y", XattrFlags::empty()) {
+            self.trail.root().file(path, flags, Mode::empty()).and_then(
+                |directory| match fsetxattr(&directory, name, b"y", XattrFlags::empty()) {
                     Err(Errno::PERM | Errno::OPNOTSUPP) if self.leeway.plain_whiteouts => {
                         self.plain(path, OPAQUE)
                     }
                     other => Ok(other?),
-                }
-            });
+                },
+            );
         marked.context(|| "cannot mark the directory as opaque")
     }
 
     /// Makes a whiteout as the archive has it.
     fn plain(&self, parent: &[u8], name: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(self.root.dir(parent)?, name, flags, Mode::from_raw_mode(0o600))?;
+        openat(self.trail.root().dir(parent)?, name, flags, Mode::from_raw_mode(0o600))?;
         Ok(())
     }
 }
