@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::start::is_interrupted;
 use super::{Engine, bundle, host, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
 use crate::spec::container::ContainerSpec;
+use crate::spec::digest::ImageId;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
 use crate::spec::mount::MountSource;
@@ -15,7 +17,9 @@ use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
 use crate::store::container::{Builtin, ContainerConfig};
+use crate::store::driver::NewTree;
 use crate::store::events::{Action, Event};
+use crate::store::garbage::Parts;
 use crate::store::image::{Image, not_known};
 
 /// The smallest memory limit that Docker allows, in bytes.
@@ -55,21 +59,38 @@ impl Engine {
     }
 
     fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
-        // Until the container is on record, nobody may remove its image.
-        let _no_gc = self.store.shared()?;
-        let found = match self.store.images().find_named(&spec.image)? {
-            Some(found) => Some(found),
-            None => super::lists::here(&self.store, &spec.image, spec.platform.as_ref())?,
+        let mut copied: Option<(ImageId, Option<NewTree>)> = None;
+        let (image, shown, tree, _no_gc) = loop {
+            // Until the container is on record, nobody may remove its image.
+            let no_gc = self.store.shared()?;
+            let (image, shown) = self.image_of(spec)?;
+            match copied {
+                _ if self.store.driver() == DriverName::Overlay => {
+                    break (image, shown, None, no_gc);
+                }
+                // The name may lead to another image by now.
+                Some((of, tree)) if of == image.id => break (image, shown, tree, no_gc),
+                _ => {}
+            }
+            // Others need not wait for the copy of a large image.
+            let parts = Parts::of(&image.layers, []);
+            let pin = self.store.pin(&parts)?;
+            drop(no_gc);
+            let tree = self.copy(spec, &image);
+            drop(pin);
+            if let Err(error) = self.image_of(spec) {
+                // Somebody has removed the image, and left to us what we were at. What cannot be
+                // freed now is garbage for the next prune.
+                drop(tree);
+                drop(self.free_layers(&parts));
+                return Err(error);
+            }
+            copied = Some((image.id.clone(), tree?));
         };
-        let (image, reference) = found.ok_or_else(|| not_known(&spec.image))?;
-        if image.builtin == Some(Builtin::Host) && self.store.driver() != DriverName::Overlay {
-            return Err(no_overlay(self.store.driver()));
-        }
-        let shown = reference.map_or_else(|| spec.image.clone(), |name| name.to_string());
         loop {
             let id = random_id()?;
             let config = decide(spec, &image, shown.clone(), id)?;
-            match self.record(&config, spec.name.as_deref()) {
+            match self.record(&config, spec.name.as_deref(), tree.as_ref()) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
@@ -81,6 +102,44 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Finds the image of a container, and what it is called there.
+    fn image_of(&self, spec: &ContainerSpec) -> Result<(Image, String)> {
+        let found = match self.store.images().find_named(&spec.image)? {
+            Some(found) => Some(found),
+            None => super::lists::here(&self.store, &spec.image, spec.platform.as_ref())?,
+        };
+        let (image, reference) = found.ok_or_else(|| not_known(&spec.image))?;
+        if image.builtin == Some(Builtin::Host) && self.store.driver() != DriverName::Overlay {
+            return Err(no_overlay(self.store.driver()));
+        }
+        let shown = reference.map_or_else(|| spec.image.clone(), |name| name.to_string());
+        Ok((image, shown))
+    }
+
+    /// Frees layers that nobody needs any more.
+    fn free_layers(&self, parts: &Parts) -> Result<()> {
+        match self.store.try_exclusive()? {
+            Some(lock) => {
+                let garbage = self.store.free(parts, &lock)?;
+                drop(lock);
+                garbage.erase().map(drop)
+            }
+            // Others are making something; it is not to be waited for.
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the container's own copy of its image, where overlay does not do that.
+    fn copy(&self, spec: &ContainerSpec, image: &Image) -> Result<Option<NewTree>> {
+        let durable = !spec.settings.remove;
+        self.store.new_tree(&image.layers, durable, &is_interrupted).map_err(|error| {
+            if is_interrupted() {
+                return Error::new(Kind::Unavailable, "interrupted before the container was made");
+            }
+            error
+        })
     }
 
     /// Finds what is wrong with a request before anything is made.
@@ -140,7 +199,12 @@ impl Engine {
         }
     }
 
-    fn record(&self, config: &ContainerConfig, name: Option<&str>) -> Result<()> {
+    fn record(
+        &self,
+        config: &ContainerConfig,
+        name: Option<&str>,
+        tree: Option<&NewTree>,
+    ) -> Result<()> {
         let made_up;
         let name = match name {
             Some(name) => name,
@@ -149,7 +213,7 @@ impl Engine {
                 &made_up
             }
         };
-        self.store.containers().create(config, name)?;
+        self.store.containers().create(config, name, tree)?;
         self.record_event(Event::of_named(config, name, Action::Create));
         Ok(())
     }

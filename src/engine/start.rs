@@ -22,6 +22,11 @@ pub fn hold_signals() -> Result<()> {
     signal::hold(&ENDING).context(|| "cannot hold signals back")
 }
 
+/// Tells whether one of the signals has come that were held back.
+pub(super) fn is_interrupted() -> bool {
+    signal::is_held(&ENDING)
+}
+
 impl Engine {
     /// Starts a container; `None` if it runs already.
     ///

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::driver::NewTree;
 use super::lock::Lock;
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
@@ -245,11 +246,16 @@ impl<'a> Containers<'a> {
     /// Records a new container under a name; fails with `Conflict` if the name is in use.
     ///
     /// A container that is removed when it exits needs not survive a power loss: nothing is synced.
-    pub fn create(&self, config: &ContainerConfig, name: &str) -> Result<()> {
+    pub fn create(
+        &self,
+        config: &ContainerConfig,
+        name: &str,
+        tree: Option<&NewTree>,
+    ) -> Result<()> {
         let dir = self.dir(&config.id);
         file::create_dir(&dir, 0o700)?;
         let made = self.reserve_name(name, &config.id).and_then(|()| {
-            self.fill(config, name, &dir).inspect_err(|_| {
+            self.fill(config, name, tree, &dir).inspect_err(|_| {
                 // The failure to report is the first one.
                 drop(file::remove_file(&self.name_path(name)));
             })
@@ -304,9 +310,15 @@ impl<'a> Containers<'a> {
         Ok(found)
     }
 
-    fn fill(&self, config: &ContainerConfig, name: &str, dir: &Path) -> Result<()> {
+    fn fill(
+        &self,
+        config: &ContainerConfig,
+        name: &str,
+        tree: Option<&NewTree>,
+        dir: &Path,
+    ) -> Result<()> {
         drop(Lock::exclusive(&dir.join("lock"))?);
-        self.store.make_tree(&config.layers, dir, !config.settings.remove)?;
+        tree.map_or(Ok(()), |tree| tree.place(dir))?;
         file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;
         // Last: a directory without it is not a container.
         if config.settings.remove {

@@ -54,6 +54,17 @@ pub fn take_held(signals: &[i32]) -> Option<i32> {
     (signal > 0).then_some(signal)
 }
 
+/// Tells whether one of these signals has come that was held back; it stays for who takes it.
+pub fn is_held(signals: &[i32]) -> bool {
+    let mut set = set_of(&[]);
+    // SAFETY: the pointer refers to a whole structure.
+    if unsafe { libc::sigpending(&raw mut set) } != 0 {
+        return false;
+    }
+    // SAFETY: the set is whole; a number that is no signal is no member.
+    signals.iter().any(|signal| unsafe { libc::sigismember(&raw const set, *signal) } == 1)
+}
+
 /// Gives all signals their default action and blocks none: what a new program expects.
 pub fn reset_all() -> io::Result<()> {
     for signal in 1..=64 {

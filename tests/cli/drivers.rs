@@ -324,6 +324,49 @@ fn killed_creates_are_cleaned_up() {
 }
 
 #[test]
+fn a_long_copy_holds_up_nobody() {
+    let stage = Stage::here("vfs");
+    let barge = &stage.with_busybox().barge;
+    let files = (0..50_000).fold(Tar::new(), |tar, n| tar.file(&format!("f{n}"), 0o644, ""));
+    let tar = barge.file("many.tar", files.bytes());
+    barge.run(["import", "-q", &tar, "many"]).ok();
+    let copies = || stage.entries("tmp").into_iter().any(|path| path.join("root/f0").exists());
+
+    // Others may remove images while it goes on; not the one that is copied.
+    let mut running = barge.command(["create", "--name", "box", "many", "x"]).spawn();
+    wait_until("it copies", &copies);
+    barge.run(["rmi", "busybox"]).ok();
+    assert!(!running.has_ended(), "nothing is shown: the copy is too small");
+    running.wait().ok();
+    assert!(
+        barge
+            .root()
+            .join("containers")
+            .read_dir()
+            .unwrap()
+            .any(|container| { container.unwrap().path().join("root/f49999").exists() })
+    );
+    barge.run(["rm", "box"]).ok();
+
+    // An image that is removed meanwhile makes no container.
+    let mut running = barge.command(["create", "--name", "box", "many", "x"]).spawn();
+    wait_until("it copies", &copies);
+    barge.run(["rmi", "many"]).ok();
+    assert!(!running.has_ended(), "nothing is shown: the copy is too small");
+    running.wait().fails(125).error_has("localhost/many:latest: image not known");
+    stage.is_empty();
+
+    // Who does not want to wait does not have to.
+    barge.run(["import", "-q", &tar, "many"]).ok();
+    let mut running = barge.command(["run", "--rm", "--network=none", "many", "x"]).spawn();
+    wait_until("it copies", &copies);
+    running.signal(Signal::INT);
+    running.wait().fails(125).error_has("interrupted before the container was made");
+    barge.run(["rmi", "many"]).ok();
+    stage.is_empty();
+}
+
+#[test]
 fn space_is_shared_and_freed() {
     if !needs(&[Need::Root]) {
         return;

@@ -22,15 +22,24 @@ use crate::sys::btrfs;
 const AT_ONCE: usize = 32;
 
 /// Makes a tree of layers, the lowest first, as a snapshot.
-pub(super) fn snapshot(store: &Store, layers: &[DiffId], tree: &Path) -> Result<()> {
-    match ensure(store, layers)? {
+pub(super) fn snapshot(
+    store: &Store,
+    layers: &[DiffId],
+    tree: &Path,
+    is_given_up: &dyn Fn() -> bool,
+) -> Result<()> {
+    match ensure(store, layers, is_given_up)? {
         Some(chain) => copy_at_once(&chain, tree),
         None => create(tree),
     }
 }
 
 /// Returns the tree of layers that all containers of these share; `None` if there are no layers.
-fn ensure(store: &Store, layers: &[DiffId]) -> Result<Option<PathBuf>> {
+fn ensure(
+    store: &Store,
+    layers: &[DiffId],
+    is_given_up: &dyn Fn() -> bool,
+) -> Result<Option<PathBuf>> {
     let places: Vec<PathBuf> =
         ChainId::all(layers).iter().map(|chain| store.chains().join(chain.hex())).collect();
     let Some(top) = places.last() else { return Ok(None) };
@@ -50,7 +59,7 @@ fn ensure(store: &Store, layers: &[DiffId]) -> Result<Option<PathBuf>> {
                     Some(below) => copy_at_once(below, &tree)?,
                     None => create(&tree)?,
                 }
-                merge::apply(&store.layers().path(layer), &tree)?;
+                merge::apply(&store.layers().path(layer), &tree, is_given_up)?;
                 below = Some(tree);
                 drafts.push(draft);
             }

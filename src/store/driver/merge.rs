@@ -24,7 +24,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::sys::root::{Root, remove_all};
 
 /// Overlay's own attributes, as root and in a user namespace: marks, and nothing of the file.
@@ -39,7 +39,9 @@ const OPAQUE_FILE: &CStr = c".wh..wh..opq";
 const BUFFER: usize = 128 << 10;
 
 /// Puts the files of a layer on top of those of a tree that nobody else uses yet.
-pub(super) fn apply(layer: &Path, tree: &Path) -> Result<()> {
+///
+/// Between two files it is asked whether to go on.
+pub(super) fn apply(layer: &Path, tree: &Path, is_given_up: &dyn Fn() -> bool) -> Result<()> {
     let open = |path: &Path| {
         Root::open(path).context(|| format!("cannot open directory {}", path.display()))
     };
@@ -50,11 +52,12 @@ pub(super) fn apply(layer: &Path, tree: &Path) -> Result<()> {
         own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         shares_data: true,
         kernel_copies: true,
+        is_given_up,
     };
     merger.run().context(|| format!("cannot copy {}", layer.display()))
 }
 
-struct Merger {
+struct Merger<'a> {
     layer: Root,
     tree: Root,
     /// Files of the layer with several names: where the first of them went, and how many there are now.
@@ -65,6 +68,7 @@ struct Merger {
     shares_data: bool,
     /// Whether nothing says yet that the kernel cannot copy from file to file.
     kernel_copies: bool,
+    is_given_up: &'a dyn Fn() -> bool,
 }
 
 /// What is to be done with a directory, by its path.
@@ -75,7 +79,7 @@ enum Step {
     Leave(Vec<u8>),
 }
 
-impl Merger {
+impl Merger<'_> {
     fn run(&mut self) -> Result<()> {
         let mut steps = vec![Step::Enter(Vec::new())];
         while let Some(step) = steps.pop() {
@@ -117,6 +121,9 @@ impl Merger {
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") || name.starts_with(WHITEOUT) {
                 continue;
+            }
+            if (self.is_given_up)() {
+                return Err(Error::new(Kind::Unavailable, "it was interrupted"));
             }
             let mut below = path.to_vec();
             if !below.is_empty() {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::syncfs;
 
 use super::container::{ContainerConfig, Containers};
+use super::draft::Draft;
 use super::{Store, file};
 use crate::error::{Context, Result};
 use crate::spec::digest::DiffId;
@@ -77,36 +78,63 @@ impl Store {
         })
     }
 
-    /// Makes what a new container needs of its image in its directory.
+    /// Makes the tree that a new container of these layers needs; `None` if it needs none.
     ///
-    /// The caller holds [`Store::shared`]: the layers stay. With `durable`, the files are on the disk
-    /// before they are the container's.
-    pub(super) fn make_tree(&self, layers: &[DiffId], dir: &Path, durable: bool) -> Result<()> {
-        let make = match self.driver {
-            DriverName::Overlay => return Ok(()),
-            DriverName::Vfs => copy,
-            DriverName::Btrfs => chains::snapshot,
-        };
+    /// The caller has [pinned](Store::pin) the layers, and need hold no locks: it may take long. With
+    /// `durable`, the files are on the disk when this returns. When `is_given_up` says so, it ends.
+    pub fn new_tree(
+        &self,
+        layers: &[DiffId],
+        durable: bool,
+        is_given_up: &dyn Fn() -> bool,
+    ) -> Result<Option<NewTree>> {
         // A copy that was cut off may be large.
-        self.gc_tmp()?;
-        let draft = self.draft_dir()?;
-        let tree = draft.path().join(TREE);
-        make(self, layers, &tree)?;
+        let begin = || self.gc_tmp().and_then(|()| self.draft_dir());
+        let draft = match self.driver {
+            DriverName::Overlay => return Ok(None),
+            DriverName::Vfs => {
+                let draft = begin()?;
+                copy(self, layers, &draft.path().join(TREE), is_given_up)?;
+                draft
+            }
+            DriverName::Btrfs => {
+                let draft = begin()?;
+                chains::snapshot(self, layers, &draft.path().join(TREE), is_given_up)?;
+                draft
+            }
+        };
         if durable {
             syncfs(draft.file())
                 .context(|| format!("cannot write {} to the disk", self.root.display()))?;
         }
+        Ok(Some(NewTree(draft)))
+    }
+}
+
+/// A whole tree for a container that is about to be made.
+#[derive(Debug)]
+pub struct NewTree(Draft);
+
+impl NewTree {
+    /// Moves the tree to the container's directory.
+    pub(super) fn place(&self, dir: &Path) -> Result<()> {
         // The rename itself reaches the disk with the container's record, which is written next.
-        fs::rename(&tree, dir.join(TREE))
+        fs::rename(self.0.path().join(TREE), dir.join(TREE))
             .context(|| format!("cannot move a file tree to {}", dir.display()))
     }
 }
 
 /// Makes a tree of layers, the lowest first, by copying.
-fn copy(store: &Store, layers: &[DiffId], tree: &Path) -> Result<()> {
+fn copy(
+    store: &Store,
+    layers: &[DiffId],
+    tree: &Path,
+    is_given_up: &dyn Fn() -> bool,
+) -> Result<()> {
     file::create_dir(tree, 0o755)?;
     begin(tree)?;
-    layers.iter().try_for_each(|layer| merge::apply(&store.layers().path(layer), tree))
+    let mut layers = layers.iter();
+    layers.try_for_each(|layer| merge::apply(&store.layers().path(layer), tree, is_given_up))
 }
 
 /// Gives the root directory of a tree what it has in every container, whatever our umask is and
