@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -41,6 +42,9 @@ pub(crate) struct Import {
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
+    /// File that says whose signatures images must have
+    #[arg(long, value_name = "FILE")]
+    signature_policy: Option<PathBuf>,
     /// Variant of the processor, as in v8
     #[arg(long, value_name = "VARIANT", conflicts_with = "platform")]
     variant: Option<String>,
@@ -95,6 +99,7 @@ impl Act for Import {
             changes: self.change.clone(),
             message: self.message.clone(),
             platform,
+            signature_policy: self.signature_policy.clone(),
         };
         let display = Display::new(self.quiet);
         let image = images::import(engine.store(), source, &options, &display)?;

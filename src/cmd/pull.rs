@@ -14,6 +14,7 @@ use super::{World, output};
 use crate::engine::Engine;
 use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::location::Location;
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 
@@ -98,7 +99,8 @@ impl PullFlags {
         let options = self.registry.options(self.pull)?;
         let (image, complete) = images::pull_named(engine.store(), name, &options, &display)?;
         display.finish();
-        if complete != image.id.hex() {
+        // What is asked for by its ID goes on to be called as the user did.
+        if complete != image.id.hex() || Location::is_no_registry(name) {
             *name = complete;
         }
         Ok(())
@@ -107,7 +109,7 @@ impl PullFlags {
 
 /// Pull images from registries
 ///
-/// What a name without a registry stands for is said by registries.conf; docker.io if nothing is said. The ID of each image is printed.
+/// What a name without a registry stands for is said by registries.conf; docker.io if nothing is said. Images may also come from docker-archive:FILE[:NAME|@NUMBER], oci-archive:FILE[:NAME], oci:DIRECTORY[:NAME] and dir:DIRECTORY. The ID of each image is printed.
 #[derive(Args, Debug)]
 pub(crate) struct Pull {
     /// Pull all tags of the repository
@@ -135,9 +137,7 @@ impl Act for Pull {
             let display = Display::new(self.registry.quiet);
             let pulled = match self.all_tags {
                 true => images::pull_all_tags(engine.store(), name, &options, &display),
-                false => {
-                    images::pull(engine.store(), name, &options, &display).map(|image| vec![image])
-                }
+                false => images::pull(engine.store(), name, &options, &display),
             };
             display.finish();
             for image in pulled? {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::archive::{self, ArchiveSource};
+use super::archive::{self, ArchiveSource, LoadOptions, Selection};
 use super::ingest::{self, Expected};
 use super::manifest::{Document, choose};
 use super::progress::Silent;
@@ -24,8 +24,12 @@ pub fn layer(store: &Store, data: &[u8]) -> Result<()> {
 
 /// Loads an archive with images.
 pub fn archive(store: &Store, data: &[u8]) -> Result<()> {
-    archive::load(store, ArchiveSource::Stream(Box::new(data)), &Platform::host(), &Silent)
-        .map(drop)
+    let options = LoadOptions {
+        platform: &Platform::host(),
+        signature_policy: None,
+        selection: Selection::All,
+    };
+    archive::load(store, ArchiveSource::Stream(Box::new(data)), &options, &Silent).map(drop)
 }
 
 /// Reads a manifest or an index, and chooses from it.

@@ -1,6 +1,7 @@
 //! A root file system in a tar archive becomes an image of one layer.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ingest::{Expected, layer};
@@ -28,6 +29,8 @@ pub struct ImportOptions {
     pub message: Option<String>,
     /// What it is made for; this machine if nothing is said.
     pub platform: Option<Platform>,
+    /// Says whose signatures images must have, in place of the usual file.
+    pub signature_policy: Option<PathBuf>,
 }
 
 /// Imports an archive, which may be compressed.
@@ -38,7 +41,7 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Image> {
     store.gc_tmp()?;
-    Policy::load(None)?.check_local(store, LocalSource::Tarball)?;
+    Policy::load(options.signature_policy.as_deref())?.check_local(store, LocalSource::Tarball)?;
     let ingested = layer(store, input, &Expected { blob: None, diff_id: None }, |_| {})
         .context(|| "cannot import the root file system")?;
     for warning in &ingested.info.warnings {

@@ -6,19 +6,47 @@ use std::str::FromStr;
 use super::reference::Reference;
 use crate::error::{Error, Kind};
 
+/// Which image of an archive in Docker's form is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArchiveImage {
+    /// The one with this name.
+    Named(Reference),
+    /// The one with this number, from 0 on: `@0`.
+    Numbered(usize),
+}
+
 /// A place for an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A registry.
     Registry(Reference),
-    /// A file in Docker's form, and the image's name in it.
-    DockerArchive(PathBuf, Option<Reference>),
+    /// A file in Docker's form, and the image in it.
+    DockerArchive(PathBuf, Option<ArchiveImage>),
     /// A file in OCI's form, and what the image is called in it.
     OciArchive(PathBuf, Option<String>),
     /// A directory in OCI's form, and what the image is called in it.
     OciDir(PathBuf, Option<String>),
     /// A directory with the files of one image.
     Dir(PathBuf),
+}
+
+impl Location {
+    /// Tells whether a word names a place that is no registry, as what is before its first colon says.
+    pub fn is_no_registry(text: &str) -> bool {
+        matches!(
+            text.split_once(':').map(|(kind, _)| kind),
+            Some(
+                "docker-archive"
+                    | "oci-archive"
+                    | "oci"
+                    | "dir"
+                    | "containers-storage"
+                    | "docker-daemon"
+                    | "atomic"
+                    | "ostree"
+            )
+        )
+    }
 }
 
 impl FromStr for Location {
@@ -49,8 +77,8 @@ impl FromStr for Location {
                 }
             },
             "docker-archive" => {
-                let name = word.as_deref().map(str::parse).transpose()?;
-                Ok(Self::DockerArchive(path_of(path)?, name))
+                let image = word.as_deref().map(str::parse).transpose()?;
+                Ok(Self::DockerArchive(path_of(path)?, image))
             }
             "oci-archive" => Ok(Self::OciArchive(path_of(path)?, word)),
             "oci" => Ok(Self::OciDir(path_of(path)?, word)),
@@ -60,6 +88,20 @@ impl FromStr for Location {
                     .hint("docker://, docker-archive:, oci-archive:, oci: and dir: are supported"))
             }
             _ => text.parse().map(Self::Registry),
+        }
+    }
+}
+
+impl FromStr for ArchiveImage {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.strip_prefix('@') {
+            Some(number) => number.parse().map(Self::Numbered).map_err(|_| {
+                Error::new(Kind::Invalid, format!("`{text}` is no number of an image"))
+                    .hint("write @0 for the first image of the archive")
+            }),
+            None => text.parse().map(Self::Named),
         }
     }
 }
@@ -84,7 +126,15 @@ mod tests {
             ("oci:d:", Some(Location::OciDir("d".into(), None))),
             ("oci-archive:f:t", Some(Location::OciArchive("f".into(), Some("t".to_owned())))),
             ("docker-archive:f", Some(Location::DockerArchive("f".into(), None))),
-            ("docker-archive:f:a:1", Some(Location::DockerArchive("f".into(), Some(name("a:1"))))),
+            (
+                "docker-archive:f:a:1",
+                Some(Location::DockerArchive("f".into(), Some(ArchiveImage::Named(name("a:1"))))),
+            ),
+            (
+                "docker-archive:f:@2",
+                Some(Location::DockerArchive("f".into(), Some(ArchiveImage::Numbered(2)))),
+            ),
+            ("docker-archive:f:@x", None),
             ("docker-archive:f:A B", None),
             ("docker-daemon:a:1", None),
         ] {

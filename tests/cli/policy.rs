@@ -267,6 +267,12 @@ fn load_and_import_obey_the_policy() {
         barge.run(&line).exits(0);
         yard.demand(&json!({ "type": "reject" }));
         barge.run(&line).exits(125);
+        // Another file in its place.
+        let other = json!({ "default": accept });
+        let other = barge.file("other-policy.json", other.to_string());
+        let mut line = line;
+        line.insert(1, format!("--signature-policy={other}"));
+        barge.run(&line).exits(0);
     }
     // Directories and archives have scopes of their own.
     let accept = json!([{ "type": "insecureAcceptAnything" }]);

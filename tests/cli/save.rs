@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::support::layout::{Layout, Packing, Tar, architecture, digest};
+use super::support::server::{Answer, Server};
 use super::support::{Barge, fixture, tool};
 
 /// What an image is: its configuration's bytes, and its files.
@@ -301,4 +302,82 @@ fn load_follows_the_links_of_old_archives() {
     barge.run(["load", "-q", "-i", &file]).ok().stdout("Loaded image: docker.io/library/old:1\n");
     let layer = barge.layers().remove(0);
     assert_eq!(fs::read_to_string(layer.join("diff/file")).unwrap(), "old");
+}
+
+#[test]
+fn pulls_from_archives_and_directories() {
+    let other = with_box("1");
+    let want = content(&other, "a:1");
+    other.run(["tag", "a:1", "quay.example/b:2"]).ok();
+    let place = |kind: &str| other.path_text(kind);
+    for (format, names) in [
+        ("docker-archive", &["a:1", "quay.example/b:2"][..]),
+        ("oci-archive", &["a:1"]),
+        ("oci-dir", &["a:1"]),
+        ("docker-dir", &["a:1"]),
+    ] {
+        let path = place(format);
+        let line = [&["save", "-q", "--format", format, "-o", &path], names].concat();
+        other.run(line).ok();
+    }
+    let archive = format!("docker-archive:{}", place("docker-archive"));
+    let oci_archive = format!("oci-archive:{}", place("oci-archive"));
+    let oci = format!("oci:{}", place("oci-dir"));
+    let dir = format!("dir:{}", place("docker-dir"));
+    let all = "localhost/a:1 quay.example/b:2";
+    for (from, names) in [
+        (archive.clone(), all),
+        (format!("{archive}:quay.example/b:2"), "quay.example/b:2"),
+        (format!("{archive}:@0"), all),
+        (oci_archive.clone(), "localhost/a:1"),
+        (format!("{oci_archive}:localhost/a:1"), "localhost/a:1"),
+        (format!("{oci}:localhost/a:1"), "localhost/a:1"),
+        // As with Podman: without a name these have none.
+        (oci.clone(), ""),
+        (dir.clone(), ""),
+    ] {
+        let barge = Barge::new();
+        // What is here is the image itself: a registry is not asked.
+        let pulled = barge.run(["pull", "-q", &from]).ok();
+        assert_eq!(pulled.lines(), [want.id.as_str()], "{from}");
+        let listed = barge.run(["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok();
+        let mut listed = listed.lines();
+        listed.retain(|name| name != "<none>:<none>");
+        listed.sort();
+        assert_eq!(listed.join(" "), names, "{from}");
+        assert_eq!(content(&barge, &want.id), want, "{from}");
+    }
+    let barge = Barge::new();
+    for (from, error) in [
+        (format!("{archive}:a:1"), "there is no image `docker.io/library/a:1` in it"),
+        (format!("{archive}:@1"), "there is no image number 1 in it"),
+        (format!("{oci_archive}:nope"), "there is no image `nope` in it"),
+        (format!("{oci}:nope"), "there is no image `nope` in it"),
+        (format!("dir:{}", place("oci-dir")), "it is not a directory with the files of an image"),
+        (format!("oci:{}", place("docker-dir")), "it is not an OCI layout"),
+        (
+            format!("docker-archive:{}", place("oci-archive")),
+            "it is not an archive in Docker's form",
+        ),
+        ("oci:/nowhere".to_owned(), "cannot open /nowhere"),
+        ("docker-daemon:a:1".to_owned(), "unsupported place `docker-daemon:`"),
+    ] {
+        barge
+            .run(["pull", "-q", &from])
+            .fails(125)
+            .error_has(&format!("cannot pull {from}: {error}"));
+    }
+    barge.run(["pull", "-a", &oci]).fails(125).error_has("--all-tags is for registries");
+    // `run` takes them, too.
+    let line = ["run", "--rm", "--network", "none", &oci, "echo", "here"];
+    barge.run(line).ok().stdout("here\n");
+
+    // An archive on the web is loaded as one in a file.
+    let server = Server::start(barge.place());
+    let data = fs::read(place("oci-archive")).unwrap();
+    server.answer("/image.tar", Answer::new("application/x-tar", data));
+    let address = format!("http://{}/image.tar", server.address());
+    barge.run(["load", "-q", "-i", &address]).ok().stdout("Loaded image: localhost/a:1\n");
+    let line = ["load", "-i", &format!("http://{}/none.tar", server.address())];
+    barge.run(line).fails(125).error_has("404");
 }

@@ -26,7 +26,7 @@ pub use import::{ImportSource, import};
 pub use inspect::{Inspection, ManifestFacts, inspect};
 pub(super) use list::usage;
 pub use list::{ListOptions, Listing, Usage, exists, list};
-pub use load::load;
+pub use load::{LoadOptions, load, load_from_web};
 pub use login::{
     CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
     logout_all,

@@ -1,17 +1,19 @@
 //! `pull`, and the look-up before `run`: an image from here, or from its registry.
 
+use super::load::{LoadOptions, from_place};
 use super::{Progress, free_space};
 use crate::engine::events::record;
 use crate::error::{Error, Kind, Result};
 use crate::image::progress::ProgressEvent;
 use crate::image::registry::RegistryOptions;
 use crate::spec::digest::Digest;
+use crate::spec::location::Location;
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::spec::registries::{Choice, Resolved};
 use crate::store::Store;
 use crate::store::events::{Action, Event};
-use crate::store::image::{Image, not_known};
+use crate::store::image::{Image, NamedImage, not_known};
 use crate::store::registries;
 
 /// When a registry is asked.
@@ -59,17 +61,31 @@ pub struct PullOptions {
     pub choose: Option<Choose>,
 }
 
+impl PullOptions {
+    fn of_archives(&self) -> LoadOptions {
+        LoadOptions {
+            platform: self.platform.clone(),
+            signature_policy: self.registry.signature_policy.clone(),
+        }
+    }
+}
+
 /// Returns an image: the one that is here, or the one that the registry has, as the policy says.
+///
+/// The name may be a place as in `docker-archive:FILE`, where there may be several.
 pub fn pull(
     store: &Store,
     name: &str,
     options: &PullOptions,
     progress: &dyn Progress,
-) -> Result<Image> {
-    pull_named(store, name, options, progress).map(|(image, _)| image)
+) -> Result<Vec<Image>> {
+    match from_place(store, name, &options.of_archives(), progress)? {
+        Some(loaded) => Ok(loaded.into_iter().map(|named| named.image).collect()),
+        None => pull_named(store, name, options, progress).map(|(image, _)| vec![image]),
+    }
 }
 
-/// As [`pull`]; also returns the image's complete name, or its ID if it was asked for by that.
+/// Returns an image as [`pull`] does, and its complete name, or its ID if it was asked for by that.
 pub fn pull_named(
     store: &Store,
     name: &str,
@@ -78,6 +94,12 @@ pub fn pull_named(
 ) -> Result<(Image, String)> {
     if let Some((image, name)) = crate::image::builtin::ensure(store, name)? {
         return Ok((image, name.to_string()));
+    }
+    if let Some(mut loaded) = from_place(store, name, &options.of_archives(), progress)? {
+        // None is an error of the archive, said before.
+        let NamedImage { image, names, .. } = loaded.swap_remove(0);
+        let name = names.first().map_or_else(|| image.id.hex().to_owned(), ToString::to_string);
+        return Ok((image, name));
     }
     let here = match store.images().find_named(name) {
         Ok(found) => found.filter(|(image, _)| is_wanted(image, options)),
@@ -140,6 +162,9 @@ pub fn pull_all_tags(
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<Vec<Image>> {
+    if Location::is_no_registry(name) {
+        return Err(Error::new(Kind::Invalid, "--all-tags is for registries"));
+    }
     let names = resolve(name, options, progress)?.names;
     let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
     if has_tag {

@@ -7,7 +7,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::push::{PushOptions, Pushed};
 use crate::image::save::{SaveFormat, SaveTarget, SavedImage, save};
 use crate::spec::digest::Digest;
-use crate::spec::location::Location;
+use crate::spec::location::{ArchiveImage, Location};
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::events::{Action, Event};
@@ -100,8 +100,15 @@ fn to_files(
 ) -> Result<Option<Pushed>> {
     let named = |name: &Option<String>| name.iter().cloned().collect();
     let (format, path, names) = match to {
-        Location::DockerArchive(path, name) => {
-            let names = name.iter().map(ToString::to_string).collect();
+        Location::DockerArchive(path, image) => {
+            let names = match image {
+                Some(ArchiveImage::Named(name)) => vec![name.to_string()],
+                Some(ArchiveImage::Numbered(number)) => {
+                    let message = format!("cannot write an image number {number}");
+                    return Err(Error::new(Kind::Invalid, message).hint("give it a name"));
+                }
+                None => Vec::new(),
+            };
             (SaveFormat::DockerArchive, path, names)
         }
         Location::OciArchive(path, name) => (SaveFormat::OciArchive, path, named(name)),

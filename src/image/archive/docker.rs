@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use super::Members;
+use super::{Members, Selection};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::ingest::{Expected, layer};
 use crate::image::parallel;
 use crate::image::progress::{Progress, ProgressEvent};
 use crate::image::record::{Origin, disturbed, parse_config, record};
 use crate::spec::digest::DiffId;
+use crate::spec::location::ArchiveImage;
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::garbage::Parts;
@@ -54,14 +55,48 @@ fn items(members: &Members) -> Result<Vec<Item>> {
         .context(|| "the archive's list of images is malformed")
 }
 
+/// Picks the image that is meant; under its name only, if that is how it was meant.
+fn pick(mut items: Vec<Item>, image: &ArchiveImage) -> Result<Item> {
+    let at = match image {
+        ArchiveImage::Numbered(number) => Some(*number).filter(|number| *number < items.len()),
+        ArchiveImage::Named(name) => {
+            let name = name.to_string();
+            items.iter().position(|item| item.repo_tags.iter().flatten().any(|one| *one == name))
+        }
+    };
+    if let Some(at) = at {
+        let mut item = items.swap_remove(at);
+        if let ArchiveImage::Named(name) = image {
+            item.repo_tags = Some(vec![name.to_string()]);
+        }
+        return Ok(item);
+    }
+    Err(match image {
+        ArchiveImage::Named(name) => {
+            let names = items.iter().flat_map(|item| item.repo_tags.iter().flatten());
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            Error::new(Kind::NotFound, format!("there is no image `{name}` in it"))
+                .hint(format!("its images are: {}", names.join(", ")))
+        }
+        ArchiveImage::Numbered(number) => {
+            Error::new(Kind::NotFound, format!("there is no image number {number} in it"))
+                .hint(format!("it has {}, numbered from 0 on", items.len()))
+        }
+    })
+}
+
 pub(super) fn load(
     store: &Store,
     members: &Members,
+    selection: Selection<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<NamedImage>> {
-    let items = items(members)?;
+    let mut items = items(members)?;
     if items.is_empty() {
         return Err(Error::new(Kind::Invalid, "the archive has no images"));
+    }
+    if let Selection::Docker(Some(image)) = selection {
+        items = vec![pick(items, image)?];
     }
     let mut images = Vec::new();
     let mut jobs: Vec<(DiffId, String)> = Vec::new();
