@@ -176,7 +176,7 @@ fn login_asks_on_a_terminal_without_echo() {
     let registry = Registry::with_password(barge.place());
     let host = host(&registry);
     let mut terminal = barge.command(["login", &host]).terminal();
-    let before = terminal.settings();
+    let before = terminal.settings_before().local_modes;
     terminal.expect("Username: ");
     terminal.send("user\n");
     terminal.expect("Password: ");
@@ -184,7 +184,7 @@ fn login_asks_on_a_terminal_without_echo() {
     terminal.expect("Login Succeeded!");
     terminal.exits(0);
     assert!(!terminal.screen().contains("secre"), "{}", terminal.screen());
-    assert_eq!(terminal.settings().local_modes, before.local_modes);
+    assert_eq!(terminal.settings().local_modes, before);
     barge.run(["login", "--get-login", &host]).ok().stdout("user\n");
 
     let mut terminal = barge.command(["login", "-u", "user", &host]).terminal();
@@ -192,7 +192,7 @@ fn login_asks_on_a_terminal_without_echo() {
     terminal.send("sec\u{3}");
     terminal.expect("the question was not answered");
     terminal.exits(125);
-    assert_eq!(terminal.settings().local_modes, before.local_modes);
+    assert_eq!(terminal.settings().local_modes, before);
 }
 
 #[test]

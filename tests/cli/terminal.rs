@@ -70,7 +70,7 @@ fn terminal_settings_are_restored() {
     let barge = Barge::with_busybox();
     let quick = |flags: &[&str], command: &[&str], code: i32| {
         let mut terminal = run(&barge, flags, command);
-        let before = format!("{:?}", terminal.settings());
+        let before = format!("{:?}", terminal.settings_before());
         terminal.exits(code);
         assert_eq!(format!("{:?}", terminal.settings()), before, "{command:?}");
     };
@@ -81,7 +81,7 @@ fn terminal_settings_are_restored() {
     let script = "trap 'exit 0' TERM HUP; echo up; while :; do sleep 0.1; done";
     for signal in [Signal::TERM, Signal::HUP] {
         let mut terminal = run(&barge, &["--rm"], &["sh", "-c", script]);
-        let before = format!("{:?}", terminal.settings());
+        let before = format!("{:?}", terminal.settings_before());
         terminal.expect("up");
         assert_ne!(format!("{:?}", terminal.settings()), before, "it is raw now");
         terminal.signal(signal);
@@ -160,7 +160,7 @@ fn exec_follows_the_window_size_and_detaches() {
     let id = barge.start(["busybox", "sleep", "1000"]);
     let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done";
     let mut terminal = barge.command(["exec", "-it", &id, "sh", "-c", script]).terminal();
-    let before = format!("{:?}", terminal.settings());
+    let before = format!("{:?}", terminal.settings_before());
     terminal.expect("ready");
     terminal.resize(33, 44);
     terminal.expect("33 44");

@@ -22,6 +22,7 @@ pub(crate) struct Terminal {
     master: File,
     // Kept open, so that the settings can be looked at after the process has gone.
     slave: File,
+    before: Termios,
     shown: String,
     seen: Vec<u8>,
     mark: usize,
@@ -36,6 +37,7 @@ impl Terminal {
         tcsetwinsize(&master, size).expect("it is a terminal");
         rustix::io::ioctl_fionbio(&master, true).expect("it can be non-blocking");
         let end = || Stdio::from(slave.try_clone().expect("it can be shared"));
+        let before = tcgetattr(&slave).expect("it is a terminal");
         // A session of its own with this as its controlling terminal.
         let mut session = Command::new("setsid");
         session.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
@@ -53,7 +55,7 @@ impl Terminal {
         let child = start(&mut session, place, &shown);
         let pidfd = pidfd_of(&child);
         let deadline = Instant::now() + limit;
-        Self { child, pidfd, master, slave, shown, seen: Vec::new(), mark: 0, deadline }
+        Self { child, pidfd, master, slave, before, shown, seen: Vec::new(), mark: 0, deadline }
     }
 
     /// Types something.
@@ -86,6 +88,11 @@ impl Terminal {
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.master, size).expect("it is a terminal");
+    }
+
+    /// Returns the settings that the terminal had before the process was started.
+    pub(crate) fn settings_before(&self) -> &Termios {
+        &self.before
     }
 
     /// Returns the terminal's settings.
