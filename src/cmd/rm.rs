@@ -35,6 +35,7 @@ impl Act for Rm {
         let engine = world.power()?;
         let ignore = self.ignore || self.force;
         let names = self.selection.chosen(&engine, self.files.read(ignore)?)?;
+        let names = engine.dependants_first(names);
         // There are no volumes yet that could be left behind.
         let _ = self.volumes;
         let options = RemoveOptions { force: self.force, seconds: self.time };

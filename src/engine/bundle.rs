@@ -59,7 +59,7 @@ pub(super) fn spec(config: &ContainerConfig, facts: &Facts) -> Result<Spec> {
 
 /// The host name that is set in the container; none if it shares the host's.
 fn hostname(config: &ContainerConfig) -> Option<String> {
-    if config.settings.share.uts {
+    if !config.settings.namespaces.uts.is_own() {
         return None;
     }
     Some(config.hostname().to_owned())
@@ -127,13 +127,13 @@ fn sysctls(config: &ContainerConfig) -> HashMap<String, String> {
 }
 
 fn namespaces(config: &ContainerConfig) -> Vec<LinuxNamespace> {
-    let share = config.settings.share;
+    let own = &config.settings.namespaces;
     [
         (LinuxNamespaceType::Mount, true),
-        (LinuxNamespaceType::Pid, !share.pid),
-        (LinuxNamespaceType::Ipc, !share.ipc),
-        (LinuxNamespaceType::Uts, !share.uts),
-        (LinuxNamespaceType::Cgroup, !share.cgroup),
+        (LinuxNamespaceType::Pid, own.pid.is_own()),
+        (LinuxNamespaceType::Ipc, own.ipc.is_own()),
+        (LinuxNamespaceType::Uts, own.uts.is_own()),
+        (LinuxNamespaceType::Cgroup, own.cgroup.is_own()),
         (LinuxNamespaceType::Network, config.has_own_network()),
     ]
     .into_iter()

@@ -89,7 +89,8 @@ impl Engine {
         };
         loop {
             let id = random_id()?;
-            let config = decide(spec, &image, shown.clone(), id)?;
+            let mut config = decide(spec, &image, shown.clone(), id)?;
+            self.settle_donors(&mut config)?;
             match self.record(&config, spec.name.as_deref(), tree.as_ref()) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
@@ -171,18 +172,17 @@ impl Engine {
             return Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave --network out to use pasta, or use --network host or none"));
         }
-        let own_network = settings.network.is_own();
-        if let Some(name) = settings.sysctls.keys().find(|name| {
-            !is_of_namespace(name, !settings.share.ipc, own_network, !settings.share.uts)
-        }) {
+        let (own_network, own) = (settings.network.is_own(), &settings.namespaces);
+        if let Some(name) = settings
+            .sysctls
+            .keys()
+            .find(|name| !is_of_namespace(name, own.ipc.is_own(), own_network, own.uts.is_own()))
+        {
             return Err(Error::new(
                 Kind::Invalid,
                 format!("sysctl `{name}` cannot be set for one container"),
             )
             .hint("only those of the container's own network, IPC and host name namespaces can"));
-        }
-        if let NetworkMode::Container(other) = &settings.network {
-            self.store.containers().lookup(other)?;
         }
         Ok(())
     }

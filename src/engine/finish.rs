@@ -63,7 +63,9 @@ pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<O
     let mut locked = engine.store.containers().lock(id)?;
     let ended = exit.events(locked.config(), &locked.state().name);
     engine.record_events(&ended);
-    if locked.config().settings.remove {
+    // Others need it: it stays for them.
+    let needed = !engine.store.containers().dependants(id)?.is_empty();
+    if locked.config().settings.remove && !needed {
         return engine.take_off_record(locked).map(Some);
     }
     locked.update(|state| {

@@ -21,6 +21,7 @@ mod list;
 pub mod lists;
 mod logs;
 pub mod monitor;
+mod namespaces;
 mod outgoing;
 mod pause;
 mod processes;

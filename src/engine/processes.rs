@@ -142,7 +142,7 @@ impl Engine {
             )
             .hint(format!("start it with `barge start {name}`")));
         };
-        let own_processes = !container.config.settings.share.pid;
+        let own_processes = container.config.settings.namespaces.pid.is_own();
         let view = View::of(run.pid);
         let mut list: Vec<Process> =
             members(run, own_processes)?.into_iter().filter_map(|pid| view.read(pid)).collect();

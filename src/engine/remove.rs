@@ -34,6 +34,11 @@ impl Engine {
                 if !options.force {
                     return Err(improper(&id, container.state.word()));
                 }
+                // It is not stopped in vain.
+                let dependants = self.store.containers().dependants(&id)?;
+                if !dependants.is_empty() {
+                    return Err(depended_on(&id, &dependants));
+                }
                 self.stop_container(&container, options.seconds)
                     .context(|| format!("cannot stop container {name}"))?;
                 continue;
@@ -42,6 +47,10 @@ impl Engine {
                 Err(error) if error.kind() == Kind::NotFound => return Ok(id),
                 other => other?,
             };
+            let dependants = self.store.containers().dependants(&id)?;
+            if !dependants.is_empty() {
+                return Err(depended_on(&id, &dependants));
+            }
             // While we waited for the lock, somebody may have started it.
             if !is_running(&locked.state().status) {
                 break locked;
@@ -61,6 +70,18 @@ impl Engine {
 
 fn is_running(status: &Status) -> bool {
     matches!(status, Status::Running(_) | Status::Restarting(_))
+}
+
+fn depended_on(id: &ContainerId, dependants: &[ContainerId]) -> Error {
+    let list: Vec<&str> = dependants.iter().map(ContainerId::as_str).collect();
+    Error::new(
+        Kind::Invalid,
+        format!(
+            "container {id} has dependent containers which must be removed before it: {}: container already exists",
+            list.join(", ")
+        ),
+    )
+    .hint("they are in its namespaces; remove them first")
 }
 
 fn improper(id: &ContainerId, word: &str) -> Error {

@@ -32,7 +32,8 @@ impl Engine {
     ///
     /// With `attach`, the session has all of its output from the first byte on.
     pub fn start(&self, id: &ContainerId, attach: Option<&Attach>) -> Result<Option<Session>> {
-        self.repaired(id)?;
+        let container = self.repaired(id)?;
+        self.start_donors(&container.config)?;
         let mut locked = self.store.containers().lock(id)?;
         match locked.state().status {
             Status::Created | Status::Exited => {}

@@ -68,7 +68,7 @@ impl Engine {
             }
             let stats = match cgroup.is_none() {
                 // Nobody counts for us: what the processes have is the best that can be said.
-                true => by_processes(&run, !settings.share.pid)?,
+                true => by_processes(&run, settings.namespaces.pid.is_own())?,
                 false => cgroup.stats(),
             };
             sample.fill(&stats);

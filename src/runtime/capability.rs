@@ -270,6 +270,24 @@ impl Capabilities {
     }
 }
 
+/// Does something as another owner of files, without giving up power over any.
+///
+/// For what the kernel remembers: overlay acts later as who has mounted it.
+pub(super) fn as_owner<T>((uid, gid): (u32, u32), act: impl FnOnce() -> Result<T>) -> Result<T> {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+
+    use crate::error::Context;
+
+    let own = thread::capabilities(None).context(|| "cannot read the own capabilities")?;
+    let (own_gid, own_uid) = (setfsgid(Gid::from_raw(gid)), setfsuid(Uid::from_raw(uid)));
+    // The change of user has taken those that are about files.
+    let kept = thread::set_capabilities(None, own).context(|| "cannot keep the own capabilities");
+    let made = kept.and_then(|()| act());
+    setfsuid(own_uid);
+    setfsgid(own_gid);
+    made
+}
+
 fn single(bit: u64) -> thread::CapabilitySet {
     thread::CapabilitySet::from_bits_retain(bit)
 }

@@ -1,7 +1,8 @@
 //! What the launcher and the container's first process tell each other before the user's program runs.
 //!
 //! One socket pair of messages. Launcher to child: `go`. Child to launcher: its terminal, or why it
-//! failed. The child's end is closed at exec: end of file without a report means success.
+//! failed. Who makes the child on behalf of the launcher (see `threshold`) has another pair, and hands
+//! the child's descriptor over. The child's end is closed at exec: end of file without a report means success.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +15,7 @@ use crate::sys::socket;
 
 const GO: u8 = b'G';
 const TERMINAL: u8 = b'T';
+const BORN: u8 = b'B';
 const FAILED: u8 = b'E';
 
 /// One end of the channel.
@@ -31,6 +33,8 @@ struct Report {
 pub(super) enum Message {
     /// The master side of the container's terminal.
     Terminal(OwnedFd),
+    /// The first process was made by somebody else: its number and its descriptor.
+    Born(i32, OwnedFd),
     /// The user's program runs.
     Running,
 }
@@ -66,6 +70,13 @@ impl Channel {
         socket::send(self.0.as_fd(), &[TERMINAL], Some(terminal))
     }
 
+    /// Hands a process that was made for the launcher over to it.
+    pub(super) fn send_born(&self, pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut data = vec![BORN];
+        data.extend(pid.to_ne_bytes());
+        socket::send(self.0.as_fd(), &data, Some(pidfd))
+    }
+
     /// Tells the launcher why there is no container.
     pub(super) fn fail(&self, error: &Error) {
         let report = Report {
@@ -87,6 +98,10 @@ impl Channel {
         match (data[..length].split_first(), file) {
             (None, _) => Ok(Message::Running),
             (Some((&TERMINAL, _)), Some(terminal)) => Ok(Message::Terminal(terminal)),
+            (Some((&BORN, pid)), Some(pidfd)) if pid.len() == 4 => {
+                let pid = pid.try_into().map_or(0, i32::from_ne_bytes);
+                Ok(Message::Born(pid, pidfd))
+            }
             (Some((&FAILED, report)), _) => {
                 let report: Report = serde_json::from_slice(report)
                     .context(|| "cannot understand the container's first process")?;
@@ -107,7 +122,7 @@ impl Channel {
             match self.receive() {
                 // Its terminal came first.
                 Ok(Message::Terminal(_)) => {}
-                Ok(Message::Running) => return None,
+                Ok(Message::Running | Message::Born(..)) => return None,
                 Err(error) if error.kind() == Kind::Unavailable => return None,
                 Err(error) => return Some(error),
             }

@@ -42,7 +42,8 @@ pub struct Entry<'a> {
 }
 
 /// Namespaces by their name in /proc/PID/ns, without the one for processes.
-const NAMESPACES: [(&str, CloneFlags); 5] = [
+const NAMESPACES: [(&str, CloneFlags); 6] = [
+    ("user", CloneFlags::CLONE_NEWUSER),
     ("net", CloneFlags::CLONE_NEWNET),
     ("ipc", CloneFlags::CLONE_NEWIPC),
     ("uts", CloneFlags::CLONE_NEWUTS),
@@ -98,6 +99,9 @@ impl Entry<'_> {
                 env,
                 filter: self.filter,
                 own_stdio: self.stdio.is_none(),
+                settled: false,
+                // One in the background stays when the command that made it has ended.
+                tied: false,
             };
             program.exec()
         };

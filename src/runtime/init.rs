@@ -18,10 +18,14 @@
 //! 10. Without `no_new_privs`, the filter needs CAP_SYS_ADMIN: it is installed before the change of
 //!     user and the filter must let that pass; with it, last of all.
 //! 11. Wait for the launcher's go (the network) at the last moment, so that all above runs beside it.
+//!
+//! In another user namespace, or in another container's process namespace, a process sent ahead has
+//! done the first steps (see `threshold`): there, this one begins as the root of that namespace, with
+//! the file systems that it could not make itself.
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -31,6 +35,7 @@ use rustix::fs::{Mode, OFlags};
 use super::capability::{Capabilities, CapabilitySet};
 use super::channel::Channel;
 use super::launch::Launch;
+use super::rootfs::{Source, Trees};
 use super::seccomp::Filter;
 use super::user::Identity;
 use super::{cgroup, reaper, rlimit, rootfs, user};
@@ -39,41 +44,58 @@ use crate::sys::clone::exit_now;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::{process, signal, terminal};
 
-const MS_SLAVE: u64 = 1 << 19;
+pub(super) const MS_SLAVE: u64 = 1 << 19;
 
 /// The number under which the channel is kept while other descriptors are closed.
 const CHANNEL: i32 = 3;
 
 /// Becomes the user's program, or tells the launcher why not.
-pub(super) fn run(launch: &Launch<'_>, channel: Channel) -> Infallible {
-    match prepare(launch, &channel) {
+///
+/// `ahead` is what a process sent ahead has done, if there was one: the file systems for another user
+/// namespace.
+pub(super) fn run(
+    launch: &Launch<'_>,
+    channel: Channel,
+    ahead: Option<Option<Trees>>,
+) -> Infallible {
+    let settled = ahead.is_some();
+    match prepare(launch, &channel, ahead) {
         Ok(process) => {
             // The channel moves to its low number; the old one closes with all others.
             let Ok(channel) = keep_channel(&channel) else { exit_now(125) };
-            finish(process, launch, channel)
+            finish(process, launch, channel, settled)
         }
         Err(error) => fail(&channel, &error),
     }
 }
 
-fn process_of(spec: &Spec) -> Result<&Process> {
+pub(super) fn process_of(spec: &Spec) -> Result<&Process> {
     spec.process()
         .as_ref()
         .ok_or_else(|| Error::new(Kind::Invalid, "the configuration names no process"))
 }
 
-fn prepare<'a>(launch: &'a Launch<'_>, channel: &Channel) -> Result<&'a Process> {
+fn prepare<'a>(
+    launch: &'a Launch<'_>,
+    channel: &Channel,
+    ahead: Option<Option<Trees>>,
+) -> Result<&'a Process> {
     let spec = launch.spec;
     let process = process_of(spec)?;
     process::hide().context(|| "cannot hide the container's first process")?;
-    if let Some(cgroup) = launch.cgroup {
+    if let (None, Some(cgroup)) = (&ahead, launch.cgroup) {
         cgroup.join().context(|| "cannot enter the container's cgroups")?;
+    }
+    if let Some((uid, gid)) = launch.user_namespace.map(|user| user.first) {
+        process::become_user(uid, gid, Some(&[]))
+            // Where a single ID is mapped, groups cannot be changed, and there are none.
+            .or_else(|_| process::become_user(uid, gid, None))
+            .context(|| "cannot become root of the container")?;
     }
     process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
     rustix::process::setsid().context(|| "cannot make a session")?;
-    for (namespace, kind) in launch.join {
-        setns(namespace, CloneFlags::from_bits_retain(*kind))
-            .context(|| "cannot join a namespace")?;
+    if ahead.is_none() {
+        join_all(launch.join)?;
     }
     if has_new_cgroup_namespace(spec) {
         unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "cannot make a cgroup namespace")?;
@@ -82,8 +104,35 @@ fn prepare<'a>(launch: &'a Launch<'_>, channel: &Channel) -> Result<&'a Process>
         rustix::system::sethostname(hostname.as_bytes())
             .context(|| format!("cannot set the host name {hostname}"))?;
     }
-    build_tree(launch, channel)?;
+    build_tree(launch, channel, ahead.flatten())?;
     Ok(process)
+}
+
+/// Joins namespaces that exist.
+pub(super) fn join_all(namespaces: &[(OwnedFd, i32)]) -> Result<()> {
+    for (namespace, kind) in namespaces {
+        setns(namespace, CloneFlags::from_bits_retain(*kind)).map_err(|error| {
+            let failed = |kind| Error::new(kind, "cannot join a namespace");
+            match error {
+                nix::errno::Errno::EINVAL => failed(Kind::Invalid)
+                    .hint("it is of another kind, or one that cannot be joined"),
+                nix::errno::Errno::EPERM => failed(Kind::Denied)
+                    .hint("it belongs to another user, or to a container with users of its own"),
+                _ => failed(Kind::Internal),
+            }
+            .caused_by(error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Sets what a process passes on to its children, and needs the host's power for.
+pub(super) fn settle(process: &Process) -> Result<()> {
+    if let Some(score) = process.oom_score_adj() {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .context(|| format!("cannot set the oom score to {score}"))?;
+    }
+    rlimit::apply(process.rlimits().as_deref().unwrap_or_default())
 }
 
 fn has_new_cgroup_namespace(spec: &Spec) -> bool {
@@ -93,19 +142,25 @@ fn has_new_cgroup_namespace(spec: &Spec) -> bool {
 }
 
 /// Makes the container's file tree and moves into it.
-fn build_tree(launch: &Launch<'_>, channel: &Channel) -> Result<()> {
+fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> Result<()> {
     let spec = launch.spec;
     let linux = spec.linux().as_ref();
     mount::set_propagation_of_all(MS_SLAVE)
         .context(|| "cannot cut the mounts off from the host's")?;
-    let root = launch.rootfs.mount()?;
+    let (root, mut sources) = match trees {
+        Some(trees) => (rootfs::attach(trees.root, Path::new("/"))?, trees.sources),
+        None => (launch.rootfs.mount()?, Vec::new()),
+    };
+    let mut sources = sources.drain(..);
     let mut dev_is_ours = false;
     for entry in spec.mounts().as_deref().unwrap_or_default() {
+        let given = launch.given(entry.destination()).map(Source::given).transpose()?;
+        let source = given.or(sources.next().flatten());
         if entry.typ().as_deref() == Some("cgroup") {
             let own = has_new_cgroup_namespace(spec);
             cgroup::mount(root.as_fd(), entry, launch.cgroup, own)?;
         } else {
-            rootfs::apply(root.as_fd(), entry)?;
+            rootfs::apply(root.as_fd(), entry, source)?;
         }
         dev_is_ours |=
             entry.destination() == Path::new("/dev") && entry.typ().as_deref() == Some("tmpfs");
@@ -174,7 +229,7 @@ pub(super) fn keep_channel(channel: &Channel) -> std::io::Result<Channel> {
 }
 
 /// The part after all foreign descriptors are closed.
-fn finish(process: &Process, launch: &Launch<'_>, channel: Channel) -> Infallible {
+fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: bool) -> Infallible {
     let ready = || {
         let (identity, env) = identify(process, launch.user, launch.groups)?;
         if launch.make_cwd {
@@ -185,7 +240,17 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel) -> Infallibl
             exit_now(125);
         }
         user::add_to_passwd(&identity, process.cwd());
-        Ok(Program { process, identity, env, filter: launch.filter, own_stdio: true })
+        // With our own process between it and the monitor, that one is tied.
+        let tied = !launch.reaper;
+        Ok(Program {
+            process,
+            identity,
+            env,
+            filter: launch.filter,
+            own_stdio: true,
+            settled,
+            tied,
+        })
     };
     let program = match ready() {
         Ok(program) => program,
@@ -253,6 +318,10 @@ pub(super) struct Program<'a> {
     pub(super) filter: Option<&'a Filter>,
     /// Whether its standard descriptors were made for it.
     pub(super) own_stdio: bool,
+    /// Whether its oom score and rlimits are set already.
+    pub(super) settled: bool,
+    /// Whether it ends with the process that made it.
+    pub(super) tied: bool,
 }
 
 impl Program<'_> {
@@ -266,7 +335,7 @@ impl Program<'_> {
         self.give_up()?;
         signal::reset_all().context(|| "cannot reset signals")?;
         // A change of user cleared it.
-        if rustix::process::getpid().as_raw_nonzero().get() == 1 {
+        if self.tied {
             process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
         }
         let name = args.first().map_or("", String::as_str);
@@ -303,11 +372,9 @@ impl Program<'_> {
         if self.own_stdio && ids.uid != 0 {
             self.hand_over_stdio();
         }
-        if let Some(score) = process.oom_score_adj() {
-            std::fs::write("/proc/self/oom_score_adj", score.to_string())
-                .context(|| format!("cannot set the oom score to {score}"))?;
+        if !self.settled {
+            settle(process)?;
         }
-        rlimit::apply(process.rlimits().as_deref().unwrap_or_default())?;
         let capabilities = self.capabilities();
         capabilities.drop_bounding().context(|| "cannot drop capabilities")?;
         let locked = process.no_new_privileges() == Some(true);

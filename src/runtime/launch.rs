@@ -1,14 +1,16 @@
 //! The launcher's side of making a container's first process.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::cgroup::Cgroup;
 use super::channel::{Channel, Message};
-use super::init;
 use super::rootfs::Rootfs;
 use super::seccomp::Filter;
+use super::threshold::UserNamespace;
+use super::{init, threshold};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::{Child, clone3};
 
@@ -35,8 +37,14 @@ pub struct Launch<'a> {
     pub stdio: Option<Stdio<'a>>,
     /// Whether device nodes can be made here: not in a user namespace.
     pub device_nodes: bool,
-    /// Namespaces that exist and are joined, with their kind as `CLONE_NEW…`.
+    /// Namespaces that exist and are joined, with their kind as `CLONE_NEW…`; a process stands for all
+    /// of its own.
     pub join: &'a [(OwnedFd, i32)],
+    /// Detached mounts for some entries of the configuration, by destination: another container's
+    /// shared memory is at no path of ours.
+    pub given: &'a [(PathBuf, OwnedFd)],
+    /// Its user namespace, if that is not ours.
+    pub user_namespace: Option<UserNamespace<'a>>,
 }
 
 /// The three standard descriptors of a process.
@@ -61,29 +69,40 @@ pub struct Starting {
 impl Launch<'_> {
     /// Makes the process. It prepares its box and then waits for [`Starting::run`].
     pub fn start(&self) -> Result<Starting> {
+        if threshold::is_needed(self) {
+            return threshold::start(self);
+        }
         let (ours, theirs) = Channel::pair()?;
         let cgroup = self.cgroup.and_then(Cgroup::v2_fd);
-        let child =
-            clone3(self.namespaces(), cgroup, || init::run(self, theirs)).map_err(|error| {
-                match error.raw_os_error() {
-                    Some(libc::ENOSPC | libc::EUSERS) => Error::new(
-                        Kind::Unavailable,
-                        "cannot make namespaces: the limit of this machine is reached",
-                    )
-                    .hint("see the sysctls user.max_*_namespaces"),
-                    Some(libc::EAGAIN) => Error::new(
-                        Kind::Unavailable,
-                        "cannot make a process: the limit of processes is reached",
-                    ),
-                    _ => Error::new(Kind::Internal, "cannot make a process in new namespaces"),
-                }
-                .caused_by(error)
-            })?;
+        let child = clone3(self.namespaces(), cgroup, || init::run(self, theirs, None))
+            .map_err(Self::refused)?;
         Ok(Starting::new(child, ours, self.stdio.is_none()))
     }
 
+    /// Returns the mount that was given for a destination.
+    pub(super) fn given(&self, destination: &Path) -> Option<&OwnedFd> {
+        self.given.iter().find(|(path, _)| path == destination).map(|(_, tree)| tree)
+    }
+
+    /// Says why there is no process in new namespaces.
+    pub(super) fn refused(error: std::io::Error) -> Error {
+        match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EUSERS) => Error::new(
+                Kind::Unavailable,
+                "cannot make namespaces: the limit of this machine is reached",
+            )
+            .hint("see the sysctls user.max_*_namespaces"),
+            Some(libc::EAGAIN) => Error::new(
+                Kind::Unavailable,
+                "cannot make a process: the limit of processes is reached",
+            ),
+            _ => Error::new(Kind::Internal, "cannot make a process in new namespaces"),
+        }
+        .caused_by(error)
+    }
+
     /// The namespaces that are made with the process; joined ones and the cgroup one come later.
-    fn namespaces(&self) -> i32 {
+    pub(super) fn namespaces(&self) -> i32 {
         let linux = self.spec.linux().as_ref();
         let asked = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
         asked
@@ -142,7 +161,7 @@ impl Starting {
         self.channel.go();
         match self.channel.receive()? {
             Message::Running => Ok(terminal),
-            Message::Terminal(_) => Err(unexpected()),
+            Message::Terminal(_) | Message::Born(..) => Err(unexpected()),
         }
     }
 

@@ -19,9 +19,11 @@ mod reaper;
 pub mod rlimit;
 mod rootfs;
 pub mod seccomp;
+mod threshold;
 mod user;
 
 pub use doctor::doctor;
 pub use enter::Entry;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};
+pub use threshold::{Owners, UserNamespace};

@@ -10,7 +10,9 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::capability;
 use super::options::{Bind, Options};
+use super::threshold::{Owners, UserNamespace, map_owners};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::mount::{self, Attributes};
 
@@ -40,28 +42,100 @@ pub struct Overlay {
     pub mount_point: PathBuf,
 }
 
+/// What a container in another user namespace cannot make or find itself: detached mounts.
+#[derive(Debug)]
+pub(super) struct Trees {
+    /// Its root file system.
+    pub(super) root: OwnedFd,
+    /// What is shown by the entries of the configuration, in their order.
+    pub(super) sources: Vec<Option<Source>>,
+}
+
+/// A file system or a part of one that is yet to be put into its place.
+#[derive(Debug)]
+pub(super) struct Source {
+    tree: OwnedFd,
+    directory: bool,
+}
+
 impl Rootfs {
     /// Mounts the tree in this (the container's) mount namespace and opens its root.
     pub(super) fn mount(&self) -> Result<OwnedFd> {
-        let (tree, mount_point) = match self {
-            Self::Overlay(overlay) => (overlay.make()?, overlay.mount_point.as_path()),
+        let mount_point = match self {
+            Self::Overlay(overlay) => overlay.mount_point.as_path(),
+            Self::Directory(path) => path.as_path(),
+        };
+        attach(self.tree(None)?, mount_point)
+    }
+
+    /// Makes the tree, detached; for another user namespace, with the owners that it shows.
+    pub(super) fn tree(&self, user: Option<&UserNamespace<'_>>) -> Result<OwnedFd> {
+        match self {
+            Self::Overlay(overlay) => overlay.make(user),
             Self::Directory(path) => {
                 let tree = mount::clone_tree(path, true)
                     .context(|| format!("cannot use root directory {}", path.display()))?;
-                (tree, path.as_path())
+                if let Some(user) = user {
+                    map_owners(&tree, user)?;
+                }
+                Ok(tree)
             }
-        };
-        let target = open_dir(mount_point)?;
-        mount::attach(&tree, &target).context(|| {
-            format!("cannot mount the root file system on {}", mount_point.display())
-        })?;
-        // The descriptor of the detached mount is now one of the attached mount.
-        Ok(tree)
+        }
     }
 }
 
+/// Puts a detached tree somewhere in this mount namespace; it is then found by its descriptor.
+pub(super) fn attach(tree: OwnedFd, mount_point: &Path) -> Result<OwnedFd> {
+    let target = open_dir(mount_point)?;
+    mount::attach(&tree, &target)
+        .context(|| format!("cannot mount the root file system on {}", mount_point.display()))?;
+    // The descriptor of the detached mount is now one of the attached mount.
+    Ok(tree)
+}
+
 impl Overlay {
-    fn make(&self) -> Result<OwnedFd> {
+    fn make(&self, user: Option<&UserNamespace<'_>>) -> Result<OwnedFd> {
+        match user {
+            Some(user @ UserNamespace { owners: Owners::Mapped(uid, gid), .. }) => {
+                self.make_mapped(user, (*uid, *gid))
+            }
+            _ => self.make_of(&self.layers, &self.upper, &self.work),
+        }
+    }
+
+    /// Makes it of idmapped mounts: what is on the disk keeps the owners that it has in the image,
+    /// also what the container changes.
+    fn make_mapped(&self, user: &UserNamespace<'_>, owner: (u32, u32)) -> Result<OwnedFd> {
+        let mut held = Vec::new();
+        // Until Linux 6.15 overlay takes no layers that are mounted nowhere; here nobody sees them.
+        let mut mapped = |path: &Path| -> Result<PathBuf> {
+            let tree = mount::clone_tree(path, false)
+                .context(|| format!("cannot use {}", path.display()))?;
+            map_owners(&tree, user)?;
+            mount::attach(&tree, open_dir(path)?)
+                .context(|| format!("cannot mount {} on itself", path.display()))?;
+            let number = std::os::fd::AsRawFd::as_raw_fd(&tree);
+            held.push(tree);
+            Ok(PathBuf::from(format!("/proc/self/fd/{number}")))
+        };
+        let layers = self.layers.iter().map(|path| mapped(path)).collect::<Result<Vec<_>>>()?;
+        // Both must be on one mount.
+        let parent = self.upper.parent().unwrap_or(&self.upper);
+        let dir = mapped(parent)?;
+        let below = |path: &Path| {
+            path.strip_prefix(parent).map_or_else(|_| path.to_owned(), |path| dir.join(path))
+        };
+        let (upper, work) = (below(&self.upper), below(&self.work));
+        // Overlay makes files of its own, as who mounts it; that must be somebody who is mapped.
+        let made = capability::as_owner(owner, || self.make_of(&layers, &upper, &work));
+        for tree in &held {
+            // It has its own clones. The next overlay may find something below the same directories.
+            mount::detach(tree).context(|| "cannot unmount a layer")?;
+        }
+        made
+    }
+
+    fn make_of(&self, layers: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd> {
         let mut options = Vec::new();
         if self.volatile {
             options.push(("volatile".to_owned(), None));
@@ -69,8 +143,8 @@ impl Overlay {
         if self.user_xattr {
             options.push(("userxattr".to_owned(), None));
         }
-        let layers: Vec<&Path> = self.layers.iter().map(PathBuf::as_path).collect();
-        mount::overlay(&layers, Some((&self.upper, &self.work)), &options, 0)
+        let layers: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+        mount::overlay(&layers, Some((upper, work)), &options, 0)
             .context(|| format!("cannot mount an overlay of {} layers", layers.len()))
     }
 }
@@ -116,28 +190,85 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Resu
     }
 }
 
-/// Mounts one entry of the OCI configuration.
-pub(super) fn apply(root: BorrowedFd<'_>, entry: &Mount) -> Result<()> {
+/// Mounts one entry of the OCI configuration. What it shows may have been made before.
+pub(super) fn apply(root: BorrowedFd<'_>, entry: &Mount, made: Option<Source>) -> Result<()> {
     let words = entry.options().as_deref().unwrap_or_default();
-    let options = Options::parse(words);
+    let mut options = Options::parse(words);
     let destination = entry.destination();
     let kind = entry.typ().as_deref().unwrap_or("bind");
     let context = || format!("cannot mount {} ({kind})", destination.display());
-    if options.bind.is_some() || kind == "bind" {
-        let source = entry.source().as_deref().ok_or_else(|| {
-            Error::new(Kind::Invalid, "a bind mount needs a source").within(context())
-        })?;
-        let tree = bind(source, &options).context(context)?;
-        let directory = source.is_dir();
-        return place(root, destination, &tree, directory, &options).context(context);
+    let source = match made {
+        Some(source) => source,
+        None => Source::of(entry, &options)?,
+    };
+    if !is_bind(entry, &options) {
+        // They were set when it was made.
+        options.attributes = Attributes::default();
     }
-    let source = entry.source().as_deref().map(Path::to_string_lossy);
-    let data = if kind == "overlay" { split_layers(&options.data) } else { options.data.clone() };
-    let tree = mount::kind(kind)
-        .and_then(|kind| mount::filesystem(&kind, source.as_deref(), &data, options.attributes.set))
-        .context(context)?;
-    place(root, destination, &tree, true, &Options { attributes: Attributes::default(), ..options })
-        .context(context)
+    place(root, destination, &source.tree, source.directory, &options).context(context)
+}
+
+fn is_bind(entry: &Mount, options: &Options) -> bool {
+    options.bind.is_some() || entry.typ().as_deref().unwrap_or("bind") == "bind"
+}
+
+impl Source {
+    fn of(entry: &Mount, options: &Options) -> Result<Self> {
+        let kind = entry.typ().as_deref().unwrap_or("bind");
+        let context = || format!("cannot mount {} ({kind})", entry.destination().display());
+        if is_bind(entry, options) {
+            let source = entry.source().as_deref().ok_or_else(|| {
+                Error::new(Kind::Invalid, "a bind mount needs a source").within(context())
+            })?;
+            let tree = bind(source, options).context(context)?;
+            return Ok(Self { tree, directory: source.is_dir() });
+        }
+        let source = entry.source().as_deref().map(Path::to_string_lossy);
+        let data =
+            if kind == "overlay" { split_layers(&options.data) } else { options.data.clone() };
+        let made = mount::kind(kind).and_then(|kind| {
+            mount::filesystem(&kind, source.as_deref(), &data, options.attributes.set)
+        });
+        let tree = made.context(context)?;
+        Ok(Self { tree, directory: true })
+    }
+
+    /// One that the launcher has.
+    pub(super) fn given(tree: &OwnedFd) -> Result<Self> {
+        let tree = tree.try_clone().context(|| "cannot copy a mount's descriptor")?;
+        Ok(Self { tree, directory: true })
+    }
+
+    /// Makes what a container in another user namespace may not be able to: what is bound, and overlays.
+    pub(super) fn prepare(entry: &Mount, user: &UserNamespace<'_>) -> Result<Option<Self>> {
+        let options = Options::parse(entry.options().as_deref().unwrap_or_default());
+        let context = || format!("cannot mount {}", entry.destination().display());
+        if is_bind(entry, &options) {
+            return Self::of(entry, &options).map(Some);
+        }
+        if entry.typ().as_deref() != Some("overlay") {
+            return Ok(None);
+        }
+        let value = |name: &str| {
+            options
+                .data
+                .iter()
+                .find(|(own, _)| own == name)
+                .and_then(|(_, value)| value.as_deref())
+                .map(PathBuf::from)
+                .unwrap_or_default()
+        };
+        let overlay = Overlay {
+            layers: vec![value("lowerdir")],
+            upper: value("upperdir"),
+            work: value("workdir"),
+            volatile: false,
+            user_xattr: options.data.iter().any(|(name, _)| name == "userxattr"),
+            mount_point: PathBuf::new(),
+        };
+        let tree = overlay.make(Some(user)).context(context)?;
+        Ok(Some(Self { tree, directory: true }))
+    }
 }
 
 /// Names lower directories one at a time: one string would be too long for many.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::mount::Mount;
+use super::namespace::Namespaces;
 use super::network::{NameResolution, NetworkMode, PortMapping};
 use super::platform::Platform;
 use super::process::Signal;
@@ -89,8 +90,8 @@ pub struct Settings {
     pub sysctls: BTreeMap<String, String>,
     /// What it may do.
     pub security: Security,
-    /// Which of the host's namespaces it shares.
-    pub share: SharedNamespaces,
+    /// Which namespaces it shares with whom.
+    pub namespaces: Namespaces,
     /// Seconds between the stop signal and KILL; 10 if there is none.
     pub stop_timeout: Option<u32>,
     /// Whether it is started again.
@@ -105,20 +106,6 @@ pub struct Settings {
     pub pidfile: Option<PathBuf>,
     /// Annotations of the OCI runtime.
     pub annotations: BTreeMap<String, String>,
-}
-
-/// Which of the host's namespaces a container shares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SharedNamespaces {
-    /// Process IDs.
-    pub pid: bool,
-    /// System V IPC, POSIX queues and shared memory.
-    pub ipc: bool,
-    /// Host name.
-    pub uts: bool,
-    /// Control groups.
-    pub cgroup: bool,
 }
 
 /// Where a container's output goes.

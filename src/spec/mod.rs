@@ -18,6 +18,7 @@ pub mod location;
 pub mod manifest;
 pub mod mount;
 pub mod name;
+pub mod namespace;
 pub mod network;
 pub mod oci;
 pub mod place;

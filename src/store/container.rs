@@ -253,15 +253,18 @@ impl<'a> Containers<'a> {
         tree: Option<&NewTree>,
     ) -> Result<()> {
         let dir = self.dir(&config.id);
+        self.note_dependant(config)?;
         file::create_dir(&dir, 0o700)?;
         let made = self.reserve_name(name, &config.id).and_then(|()| {
-            self.fill(config, name, tree, &dir).inspect_err(|_| {
+            let filled = self.fill(config, name, tree, &dir);
+            filled.and_then(|()| self.check_donors(config)).inspect_err(|_| {
                 // The failure to report is the first one.
                 drop(file::remove_file(&self.name_path(name)));
             })
         });
         if made.is_err() {
             drop(file::remove_tree(&dir));
+            drop(self.forget_dependant(config));
         }
         made
     }
@@ -524,6 +527,7 @@ impl Locked<'_> {
             file::remove_file(cidfile)?;
         }
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
+        self.containers.forget_dependant(&self.container.config)?;
         Ok(Retired { files: [self.containers.run_dir(id), gone] })
     }
 }

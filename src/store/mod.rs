@@ -52,6 +52,7 @@
 pub mod artifact;
 pub mod blob;
 pub mod container;
+mod dependants;
 pub mod draft;
 pub mod driver;
 pub mod events;

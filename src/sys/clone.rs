@@ -27,17 +27,31 @@ pub fn clone3(
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce() -> Infallible,
 ) -> io::Result<Child> {
-    assert_single_threaded()?;
-    let mut pidfd: i32 = -1;
     // SAFETY: all zeroes is the documented default of every field of this plain structure.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = u64::from(flags.cast_unsigned()) | libc::CLONE_PIDFD as u64;
-    args.pidfd = &raw mut pidfd as u64;
+    args.flags = u64::from(flags.cast_unsigned());
     args.exit_signal = libc::SIGCHLD as u64;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
     }
+    make(args, child)
+}
+
+/// Makes a sibling: a child of our own parent, in new namespaces. It tells its parent of its end as
+/// we do.
+pub fn clone_sibling(flags: i32, child: impl FnOnce() -> Infallible) -> io::Result<Child> {
+    // SAFETY: all zeroes is the documented default of every field of this plain structure.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from(flags.cast_unsigned()) | libc::CLONE_PARENT as u64;
+    make(args, child)
+}
+
+fn make(mut args: libc::clone_args, child: impl FnOnce() -> Infallible) -> io::Result<Child> {
+    assert_single_threaded()?;
+    let mut pidfd: i32 = -1;
+    args.flags |= libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
     // SAFETY: without CLONE_VM the child has its own copy of all memory, as after fork; the check
     // above makes sure that no other thread holds a lock in that copy.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) } {

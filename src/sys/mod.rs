@@ -13,6 +13,7 @@ pub mod clone;
 pub mod command;
 pub mod exe;
 pub mod mount;
+pub mod mountns;
 pub mod netlink;
 pub mod netns;
 pub mod process;

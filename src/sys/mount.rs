@@ -106,12 +106,28 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool)
         propagation: attributes.propagation,
         userns_fd: 0,
     };
+    change(mount.as_fd(), args, recursive)
+}
+
+/// Lets a mount that is not attached yet show owners as a user namespace maps them: what belongs to
+/// its ID 0 on the disk belongs to what that stands for.
+pub fn map_owners(mount: impl AsFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let args = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?,
+    };
+    change(mount.as_fd(), args, false)
+}
+
+fn change(mount: BorrowedFd<'_>, args: libc::mount_attr, recursive: bool) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the structure and its size agree, and the descriptor and the string outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            mount.as_fd().as_raw_fd(),
+            mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
             &raw const args,
@@ -125,6 +141,12 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool)
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", flags)?)
+}
+
+/// Unmounts what a descriptor refers to the top of.
+pub fn detach(mount: &OwnedFd) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?)
 }
 
 /// Sets the propagation of all mounts of this mount namespace.

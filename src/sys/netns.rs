@@ -95,7 +95,7 @@ fn open(netns: c_int, wanted: Wanted<'_>) -> c_int {
     if fd < 0 { -errno() } else { fd }
 }
 
-fn errno() -> c_int {
+pub(super) fn errno() -> c_int {
     // SAFETY: has no preconditions; the child borrows the thread-local storage of its parent.
     let location = unsafe { libc::__errno_location() };
     // SAFETY: the location is valid for as long as the thread, which waits for the child.
@@ -103,7 +103,7 @@ fn errno() -> c_int {
 }
 
 /// Collects the child, which has already ended.
-fn reap(pid: c_int) -> io::Result<()> {
+pub(super) fn reap(pid: c_int) -> io::Result<()> {
     let mut status = mem::MaybeUninit::<c_int>::uninit();
     loop {
         // SAFETY: `status` has room for the one number that is written.

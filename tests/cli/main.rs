@@ -25,6 +25,7 @@ mod manifests;
 mod mount;
 mod mounts;
 mod names;
+mod namespaces;
 mod network;
 mod observe;
 mod parallel;

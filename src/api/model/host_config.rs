@@ -21,8 +21,7 @@ pub(super) fn document(settings: &Settings) -> Value {
 }
 
 fn isolation(settings: &Settings) -> Value {
-    let share = settings.share;
-    let own = |shared: bool, own: &'static str| if shared { "host" } else { own };
+    let namespaces = &settings.namespaces;
     let retries = match settings.restart {
         RestartPolicy::OnFailure { retries } => retries.unwrap_or_default(),
         _ => 0,
@@ -38,19 +37,19 @@ fn isolation(settings: &Settings) -> Value {
         "AutoRemove": settings.remove,
         "CapAdd": capabilities(&settings.security.cap_add),
         "CapDrop": capabilities(&settings.security.cap_drop),
-        "CgroupnsMode": own(share.cgroup, "private"),
+        "CgroupnsMode": namespaces.cgroup.to_string(),
         "Dns": settings.names.servers,
         "DnsOptions": settings.names.options,
         "DnsSearch": settings.names.search,
         "ExtraHosts": hosts.collect::<Vec<_>>(),
         "GroupAdd": settings.groups,
-        "IpcMode": own(share.ipc, "private"),
-        "PidMode": own(share.pid, "private"),
+        "IpcMode": namespaces.ipc.to_string(),
+        "PidMode": namespaces.pid.to_string(),
         "Privileged": settings.security.privileged,
         "ReadonlyRootfs": settings.read_only,
         "SecurityOpt": security_options(&settings.security),
         "Tmpfs": tmpfs(&settings.mounts),
-        "UTSMode": own(share.uts, "private"),
+        "UTSMode": namespaces.uts.to_string(),
         "UsernsMode": "",
         "Sysctls": settings.sysctls,
         "Runtime": "barge",

@@ -6,6 +6,7 @@ use oci_spec::runtime::Mount as OciMount;
 
 use super::{Facts, OWN_FILES, own_file};
 use crate::spec::mount::{Mount, MountSource};
+use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::store::container::{Builtin, ContainerConfig};
 
 /// A directory of this machine, shown in `builtin/host` with changes going elsewhere.
@@ -95,7 +96,7 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
         // The group tty, in every distribution.
         terminals.push("gid=5");
     }
-    let proc = if settings.share.pid && facts.rootless {
+    let proc = if settings.namespaces.pid == NamespaceMode::Host && facts.rootless {
         bind(Path::new("/proc"), Path::new("/proc"), &["rbind", "nosuid", "noexec", "nodev"])
     } else {
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])
@@ -115,17 +116,22 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     ];
     let options = ["nosuid", "noexec", "nodev", "relatime", access];
     mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
-    if settings.share.ipc {
-        for path in ["/dev/mqueue", "/dev/shm"] {
-            let options = ["rbind", "nosuid", "noexec", "nodev"];
-            mounts.push(bind(Path::new(path), Path::new(path), &options));
+    let shared = ["rbind", "nosuid", "noexec", "nodev"];
+    let [shm_path, queues_path] = ["/dev/shm", "/dev/mqueue"].map(Path::new);
+    let queues = mount(queues_path, "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
+    let options = ["nosuid", "noexec", "nodev", "mode=1777", shm.as_str()];
+    let memory = mount(shm_path, "tmpfs", "shm", &options);
+    match &settings.namespaces.ipc {
+        IpcMode::Host => {
+            mounts.extend([queues_path, shm_path].map(|path| bind(path, path, &shared)));
+            // Not every host has a queue file system.
+            mounts
+                .retain(|it| it.source().as_deref().is_none_or(|path| !is_missing_bind(it, path)));
         }
-        // Not every host has a queue file system.
-        mounts.retain(|it| it.source().as_deref().is_none_or(|path| !is_missing_bind(it, path)));
-    } else {
-        mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
-        let options = ["nosuid", "noexec", "nodev", "mode=1777", shm.as_str()];
-        mounts.push(mount("/dev/shm", "tmpfs", "shm", &options));
+        // The shared memory is the other container's: see `Launch::given`.
+        IpcMode::Container(_) => mounts.extend([queues, bind(shm_path, shm_path, &shared)]),
+        IpcMode::None => mounts.push(queues),
+        IpcMode::Shareable | IpcMode::Private | IpcMode::Ns(_) => mounts.extend([queues, memory]),
     }
     mounts
 }

@@ -12,6 +12,7 @@ use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Launch, Overlay, Rootfs, Starting};
 use crate::spec::id::ContainerId;
+use crate::spec::namespace::{Existing, NamespaceKind};
 use crate::spec::network::NetworkMode;
 use crate::store::container::{Builtin, ContainerConfig, Run};
 use crate::store::driver::Tree;
@@ -142,6 +143,11 @@ fn start_process(
     network: &Network,
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
+    let mut join = engine.existing_namespaces(config)?;
+    for (namespace, kind) in network.joined() {
+        join.push((namespace.try_clone().context(|| "cannot copy a descriptor")?, *kind));
+    }
+    let given = engine.shared_memory(config)?;
     let (streams, ends) = if config.settings.tty {
         (None, None)
     } else {
@@ -160,7 +166,9 @@ fn start_process(
         filter: filter.as_ref(),
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
         device_nodes: !engine.host.rootless,
-        join: network.joined(),
+        join: &join,
+        given: &given,
+        user_namespace: None,
     };
     Ok((launch.start()?, streams))
 }
@@ -231,16 +239,12 @@ impl Network {
         let containers = engine.store.containers();
         let (network, endpoint) = match &settings.network {
             NetworkMode::Host => (Self::Existing(Vec::new()), host_endpoint()),
-            NetworkMode::Ns(path) => (Self::existing(path)?, host_endpoint()),
+            NetworkMode::Ns(path) => {
+                (Self::existing(engine, Existing::Path(path))?, host_endpoint())
+            }
             NetworkMode::Container(other) => {
-                let id = containers.lookup(other)?;
-                let container = engine.repaired(&id)?;
-                let run = container.state.run().ok_or_else(|| {
-                    Error::new(Kind::Conflict, format!("container {other} is not running"))
-                        .hint("its network exists only while it runs")
-                })?;
-                let network = Self::existing(Path::new(&format!("/proc/{}/ns/net", run.pid)))?;
-                copy_names(&containers.run_dir(&id), facts)?;
+                let network = Self::existing(engine, Existing::Container(other))?;
+                copy_names(&containers.run_dir(&other.parse()?), facts)?;
                 return Ok(network);
             }
             NetworkMode::Default
@@ -276,11 +280,9 @@ impl Network {
         Ok(network)
     }
 
-    fn existing(path: &Path) -> Result<Self> {
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let namespace = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-            .context(|| format!("cannot open network namespace {}", path.display()))?;
-        Ok(Self::Existing(vec![(namespace, libc::CLONE_NEWNET)]))
+    fn existing(engine: &Engine, existing: Existing<'_>) -> Result<Self> {
+        let namespace = engine.existing_namespace(NamespaceKind::Network, existing)?;
+        Ok(Self::Existing(vec![namespace]))
     }
 
     fn joined(&self) -> &[(OwnedFd, i32)] {
@@ -322,11 +324,7 @@ fn write_names(
     endpoint: &net::Endpoint,
 ) -> Result<()> {
     let names = &config.settings.names;
-    let hostname = if config.settings.share.uts {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    } else {
-        config.hostname().to_owned()
-    };
+    let hostname = engine.shown_hostname(config)?;
     let state = engine.store.containers().get(&config.id)?;
     let name = state.map(|container| container.state.name).unwrap_or_default();
     let host_hosts = net::host_hosts(endpoint)?;

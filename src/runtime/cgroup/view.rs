@@ -35,7 +35,7 @@ pub(in crate::runtime) fn mount(
             .set_typ(Some(if source.is_some() { "bind" } else { kind }.to_owned()))
             .set_source(source.or_else(|| Some(kind.into())))
             .set_options(Some(words));
-        rootfs::apply(root, &mount)
+        rootfs::apply(root, &mount, None)
     };
     let top = entry.destination();
     let v2 = group.and_then(|group| group.v2.as_ref());
@@ -61,7 +61,7 @@ pub(in crate::runtime) fn mount(
         .set_typ(Some("tmpfs".to_owned()))
         .set_source(Some("tmpfs".into()))
         .set_options(Some(words.to_vec()));
-    rootfs::apply(root, &tmpfs)?;
+    rootfs::apply(root, &tmpfs, None)?;
     for directory in v1 {
         let name = directory.controllers.join(",");
         show(&top.join(&name), "cgroup", bound(directory), &directory.controllers)?;
