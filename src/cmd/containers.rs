@@ -13,7 +13,7 @@ use crate::api::model::network;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::filter::{self, Filter};
-use crate::spec::mount::MountSource;
+use crate::spec::mount::{MountSource, parse_bool};
 use crate::spec::{process::Signal, time};
 use crate::store::container::{Container, Status as State};
 
@@ -167,17 +167,20 @@ pub(crate) fn for_each(
 }
 
 /// What containers can be filtered by.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "ancestor",
     "before",
     "command",
     "exited",
+    "expose",
     "health",
     "id",
+    "is-task",
     "label",
     "name",
     "network",
     "pod",
+    "publish",
     "restart-policy",
     "since",
     "status",
@@ -227,6 +230,13 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
             })?;
             state.status == State::Exited && state.exit_code == code
         }
+        "expose" => config.exposed_ports.iter().any(|port| is_in_ports(value, port)),
+        "publish" => network::published(state).iter().any(|port| {
+            let outside = format!("{}/{}", port.host_port, port.protocol);
+            is_in_ports(value, &outside)
+        }),
+        // There are none here.
+        "is-task" => !parse_bool(value).unwrap_or(true),
         "label" => filter::label_matches(&config.labels, value),
         "ancestor" => image_matches(&config.image, config.image_id.hex(), value),
         "network" => network::name_of(container) == value,
@@ -258,6 +268,17 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         "pod" | "health" => value == "none",
         _ => return Err(unknown(key)),
     })
+}
+
+/// Tells whether a port as in `80/tcp` is among those that are wanted, as in `80`, `80/udp` or `80-90`.
+fn is_in_ports(wanted: &str, port: &str) -> bool {
+    let (wanted, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = wanted.split_once('-').unwrap_or((wanted, wanted));
+    let Some((number, own)) = port.split_once('/') else { return false };
+    match (first.parse::<u16>(), last.parse::<u16>(), number.parse::<u16>()) {
+        (Ok(first), Ok(last), Ok(number)) => own == protocol && (first..=last).contains(&number),
+        _ => false,
+    }
 }
 
 /// Tells whether a name contains a text; `^` and `$` tie it to the beginning and the end.
@@ -312,6 +333,19 @@ mod tests {
             ("web1", "1$", true),
         ] {
             assert_eq!(name_matches(name, wanted), want, "{name} {wanted}");
+        }
+    }
+
+    #[test]
+    fn matches_ports() {
+        for (wanted, port, want) in [
+            ("80", "80/tcp", true),
+            ("80/udp", "80/tcp", false),
+            ("70-90", "80/tcp", true),
+            ("81-90/tcp", "80/tcp", false),
+            ("x", "80/tcp", false),
+        ] {
+            assert_eq!(is_in_ports(wanted, port), want, "{wanted} {port}");
         }
     }
 

@@ -22,6 +22,9 @@ pub(crate) struct Inspect {
     /// The container that was created last
     #[arg(short, long)]
     latest: bool,
+    /// Say what containers have changed, and all that they see
+    #[arg(short, long)]
+    size: bool,
     /// Only things of this kind
     #[arg(short, long, value_enum, value_name = "KIND", default_value = "all")]
     r#type: Type,
@@ -50,6 +53,9 @@ pub(crate) struct InspectContainer {
     /// The container that was created last
     #[arg(short, long)]
     latest: bool,
+    /// Say what containers have changed, and all that they see
+    #[arg(short, long)]
+    size: bool,
     /// Containers, by name or ID
     #[arg(value_name = "CONTAINER")]
     names: Vec<String>,
@@ -68,31 +74,44 @@ pub(crate) struct InspectImage {
 
 impl Act for Inspect {
     fn act(self, world: &mut World) -> Result<Status> {
-        inspect(world, self.r#type, self.names, self.latest, self.format.as_deref())
+        let asked = Asked { kind: self.r#type, latest: self.latest, size: self.size };
+        inspect(world, asked, self.names, self.format.as_deref())
     }
 }
 
 impl Act for InspectContainer {
     fn act(self, world: &mut World) -> Result<Status> {
-        inspect(world, Type::Container, self.names, self.latest, self.format.as_deref())
+        let asked = Asked { kind: Type::Container, latest: self.latest, size: self.size };
+        inspect(world, asked, self.names, self.format.as_deref())
     }
 }
 
 impl Act for InspectImage {
     fn act(self, world: &mut World) -> Result<Status> {
-        inspect(world, Type::Image, self.names, false, self.format.as_deref())
+        let asked = Asked { kind: Type::Image, latest: false, size: false };
+        inspect(world, asked, self.names, self.format.as_deref())
     }
+}
+
+/// What is to be shown.
+#[derive(Clone, Copy)]
+struct Asked {
+    kind: Type,
+    latest: bool,
+    size: bool,
 }
 
 fn inspect(
     world: &mut World,
-    kind: Type,
+    asked: Asked,
     names: Vec<String>,
-    latest: bool,
     format: Option<&str>,
 ) -> Result<Status> {
-    let engine = world.engine()?;
-    let names = if latest {
+    let size = asked.size || format.is_some_and(|it| it.contains(".SizeR"));
+    // Without root, the files of a container belong to users whose powers are needed to see them.
+    let engine = if size { world.power()? } else { world.engine()? };
+    let asked = Asked { size, ..asked };
+    let names = if asked.latest {
         super::containers::Selection::named(names, true).chosen(&engine, Vec::new())?
     } else {
         names
@@ -107,7 +126,7 @@ fn inspect(
     let mut documents = Vec::new();
     let mut failures = Vec::new();
     for name in &names {
-        match find(&engine, kind, name, format.is_some()) {
+        match find(&engine, asked, name, format.is_some()) {
             Ok(document) => documents.push(document),
             Err(error) => failures.push(error),
         }
@@ -127,10 +146,19 @@ fn inspect(
 }
 
 /// Makes the document of one container or image, for a template or to be shown.
-fn find(engine: &Engine, kind: Type, name: &str, template: bool) -> Result<Json> {
+fn find(engine: &Engine, asked: Asked, name: &str, template: bool) -> Result<Json> {
+    let kind = asked.kind;
     if kind != Type::Image {
         match engine.lookup(name) {
-            Ok(container) => return Ok(model::container::inspect(engine.store(), &container)),
+            Ok(container) => {
+                let mut document = model::container::inspect(engine.store(), &container);
+                if asked.size {
+                    let size = engine.container_size(&container)?;
+                    document["SizeRw"] = size.own.into();
+                    document["SizeRootFs"] = size.all.into();
+                }
+                return Ok(document);
+            }
             Err(error) if error.kind() != Kind::NotFound => return Err(error),
             Err(_) if kind == Type::Container => {
                 let text = format!("no such container \"{name}\"");

@@ -54,11 +54,13 @@ mod stats;
 mod stop;
 mod system_df;
 mod top;
+mod unshare;
 mod update;
 mod version;
 mod wait;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -115,6 +117,7 @@ const COMMANDS: Group = group(
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<top::Top>(&["top"], "CONTAINER [COLUMN...]"),
         verb::<pause::Unpause>(&["unpause"], "CONTAINER [CONTAINER...]"),
+        verb::<unshare::Unshare>(&["unshare"], "[COMMAND [ARG...]]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<update::Update>(&["update"], "CONTAINER [CONTAINER...]"),
         verb::<version::Version>(&["version"], ""),
@@ -243,11 +246,16 @@ impl World {
 
     fn options(&self) -> Result<EngineOptions> {
         Ok(EngineOptions {
-            root: self.global.root.clone(),
-            runroot: self.global.runroot.clone(),
+            root: self.global.root.clone().or_else(|| place("BARGE_ROOT")),
+            runroot: self.global.runroot.clone().or_else(|| place("BARGE_RUNROOT")),
             storage: self.global.storage()?,
         })
     }
+}
+
+/// Returns a directory that the environment names: `barge unshare` does that for those below it.
+fn place(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// Returns nanoseconds since 1970.

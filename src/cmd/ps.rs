@@ -1,6 +1,8 @@
 //! `barge ps`
 
+use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -13,11 +15,13 @@ use super::listing::{self, Columns, Row};
 use super::tree::Act;
 use crate::api::model::container::command;
 use crate::api::model::network::{name_of, published};
-use crate::error::Result;
+use crate::engine::{ContainerSize, Engine};
+use crate::error::{Error, Kind, Result};
 use crate::net::PublishedPort;
 use crate::spec::filter::Filter;
+use crate::spec::size::HumanSize;
 use crate::spec::{duration, time};
-use crate::store::container::{Container, ContainerState, Status as State};
+use crate::store::container::{Container, ContainerConfig, ContainerState, Status as State};
 
 /// List containers
 #[derive(Args, Debug)]
@@ -25,6 +29,9 @@ pub(crate) struct Ps {
     /// Show those that do not run, too
     #[arg(short, long)]
     all: bool,
+    /// Show containers of other tools, of which there are none
+    #[arg(long)]
+    external: bool,
     /// Show those of which this is true
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
@@ -43,12 +50,27 @@ pub(crate) struct Ps {
     /// Leave out the headings
     #[arg(long)]
     noheading: bool,
+    /// Show namespaces instead
+    #[arg(long)]
+    ns: bool,
+    /// Show the pod, too
+    #[arg(short, long)]
+    pod: bool,
     /// Print IDs only
     #[arg(short, long)]
     quiet: bool,
+    /// Show what each has changed, and all that it sees
+    #[arg(short, long)]
+    size: bool,
     /// Sort by this
     #[arg(long, value_enum, value_name = "KEY", default_value = "created")]
     sort: Sort,
+    /// Look at all processes; that is always done
+    #[arg(long)]
+    sync: bool,
+    /// Show them again after so many seconds, and go on
+    #[arg(short, long, value_name = "SECONDS")]
+    watch: Option<u64>,
 }
 
 /// What a listing can be sorted by.
@@ -66,6 +88,8 @@ enum Sort {
     Names,
     /// When it was started.
     Runningfor,
+    /// What it has changed.
+    Size,
     /// State.
     Status,
 }
@@ -83,11 +107,93 @@ const COLUMNS: Columns = Columns {
     others: &[("Created", "CREATED"), ("Pid", "PID"), ("ExitCode", "EXIT CODE")],
 };
 
+/// With `--ns`.
+const NAMESPACES: Columns = Columns {
+    shown: &[
+        ("ID", "CONTAINER ID"),
+        ("Names", "NAMES"),
+        ("Pid", "PID"),
+        ("Cgroup", "CGROUPNS"),
+        ("IPC", "IPC"),
+        ("MNT", "MNT"),
+        ("NET", "NET"),
+        ("PIDNS", "PIDNS"),
+        ("USERNS", "USERNS"),
+        ("UTS", "UTS"),
+    ],
+    others: &[],
+};
+
+const WITH_SIZE: Columns = Columns {
+    shown: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("Ports", "PORTS"),
+        ("Names", "NAMES"),
+        ("Size", "SIZE"),
+    ],
+    others: COLUMNS.others,
+};
+
+const WITH_POD: Columns = Columns {
+    shown: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("Ports", "PORTS"),
+        ("Names", "NAMES"),
+        ("Pod", "POD ID"),
+        ("PodName", "PODNAME"),
+    ],
+    others: COLUMNS.others,
+};
+
+/// What a narrow terminal goes without, first things first.
+const SPARE: [&str; 5] = ["Ports", "RunningFor", "Command", "Pod", "Image"];
+
+/// Forgets what the terminal shows.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
 impl Act for Ps {
     fn act(self, world: &mut World) -> Result<Status> {
         check(&self.filter)?;
-        let engine = world.engine()?;
-        let all = listed(&engine)?;
+        if self.latest && self.last.is_some() {
+            let text = "--last and --latest cannot be set together";
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        if self.quiet && self.size {
+            return Err(Error::new(Kind::Invalid, "quiet and size cannot be set together"));
+        }
+        // Every record that is looked at is repaired, and no other tool keeps containers in our store.
+        let _ = (self.sync, self.external);
+        let sizes = self.wants_sizes();
+        // Without root, the files of a container belong to users whose powers are needed to see them.
+        let engine = if sizes { world.power()? } else { world.engine()? };
+        loop {
+            if self.watch.is_some() && std::io::stdout().is_terminal() {
+                world.out.text(CLEAR)?;
+            }
+            self.show(world, &engine, sizes)?;
+            let Some(seconds) = self.watch else { return Ok(Status::SUCCESS) };
+            world.out.flush()?;
+            thread::sleep(Duration::from_secs(seconds));
+        }
+    }
+}
+
+impl Ps {
+    fn wants_sizes(&self) -> bool {
+        let in_format = self.format.as_deref().is_some_and(|format| format.contains(".Size"));
+        self.size || in_format || self.sort == Sort::Size
+    }
+
+    fn show(&self, world: &mut World, engine: &Engine, sizes: bool) -> Result<()> {
+        let all = listed(engine)?;
         let by_status =
             self.filter.iter().any(|filter| matches!(&*filter.key, "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last.filter(|count| *count > 0) };
@@ -96,107 +202,157 @@ impl Act for Ps {
         for container in &all {
             let shown = every || container.state.run().is_some();
             if shown && matches(container, &self.filter, &all)? {
-                chosen.push(container);
+                chosen.push((container, None));
             }
         }
         if let Some(last) = last {
             let surplus = chosen.len().saturating_sub(usize::try_from(last).unwrap_or(usize::MAX));
             chosen.drain(..surplus);
         }
+        if sizes {
+            for (container, size) in &mut chosen {
+                *size = Some(engine.container_size(container)?);
+            }
+        }
         sort(&mut chosen, self.sort);
         if self.quiet {
-            for container in chosen {
+            for (container, _) in chosen {
                 let id = container.id();
                 world.out.line(if self.no_trunc { id.as_str() } else { id.short() })?;
             }
-            return Ok(Status::SUCCESS);
+            return Ok(());
         }
+        let columns = match (self.ns, self.size, self.pod) {
+            (true, ..) => &NAMESPACES,
+            (_, true, _) => &WITH_SIZE,
+            (.., true) => &WITH_POD,
+            _ => &COLUMNS,
+        };
         let now = super::now();
-        let rows = chosen.into_iter().map(|container| row(container, now, self.no_trunc)).collect();
-        listing::print(&mut world.out, &COLUMNS, rows, self.format.as_deref(), !self.noheading)?;
-        Ok(Status::SUCCESS)
+        let format = self.format.as_deref();
+        let as_json = format.map(str::trim) == Some("json");
+        let row = |(container, size): (&Container, Option<ContainerSize>)| {
+            let mut row = Row { fields: Value::Null, document: Value::Null };
+            if as_json {
+                row.document = document(container, now, size);
+            } else {
+                row.fields = fields(container, now, self.no_trunc, size);
+                if self.ns {
+                    add_namespaces(&mut row.fields, container);
+                }
+            }
+            row
+        };
+        let rows = chosen.into_iter().map(row).collect();
+        let spare: &[&str] = if self.no_trunc { &[] } else { &SPARE };
+        listing::print_fitting(&mut world.out, columns, rows, format, !self.noheading, spare)
     }
 }
 
-fn sort(containers: &mut [&Container], by: Sort) {
+fn sort(containers: &mut [(&Container, Option<ContainerSize>)], by: Sort) {
     match by {
         // They come so.
         Sort::Created => {}
-        Sort::Command => containers.sort_by_key(|it| command(&it.config).join(" ")),
-        Sort::Id => containers.sort_by_key(|it| it.id().clone()),
-        Sort::Image => containers.sort_by_key(|it| it.config.image.clone()),
-        Sort::Names => containers.sort_by_key(|it| it.state.name.clone()),
-        Sort::Runningfor => containers.sort_by_key(|it| it.state.started),
-        Sort::Status => containers.sort_by_key(|it| it.state.word()),
+        Sort::Command => containers.sort_by_key(|(it, _)| command(&it.config).join(" ")),
+        Sort::Id => containers.sort_by_key(|(it, _)| it.id().clone()),
+        Sort::Image => containers.sort_by_key(|(it, _)| it.config.image.clone()),
+        Sort::Names => containers.sort_by_key(|(it, _)| it.state.name.clone()),
+        Sort::Runningfor => containers.sort_by_key(|(it, _)| it.state.started),
+        Sort::Size => containers.sort_by_key(|(_, size)| size.map(|size| size.own)),
+        Sort::Status => containers.sort_by_key(|(it, _)| it.state.word()),
     }
 }
 
-fn row(container: &Container, now: i64, whole: bool) -> Row {
+/// Shows the namespaces of a container that runs, by the kernel's numbers.
+fn add_namespaces(fields: &mut Value, container: &Container) {
+    for (field, kind) in [
+        ("Cgroup", "cgroup"),
+        ("IPC", "ipc"),
+        ("MNT", "mnt"),
+        ("NET", "net"),
+        ("PIDNS", "pid"),
+        ("USERNS", "user"),
+        ("UTS", "uts"),
+    ] {
+        let link = container
+            .state
+            .run()
+            .and_then(|run| std::fs::read_link(format!("/proc/{}/ns/{kind}", run.pid)).ok());
+        let text = link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
+        let number = text.split_once(":[").map(|(_, number)| number.trim_end_matches(']'));
+        fields[field] = number.unwrap_or_default().into();
+    }
+}
+
+fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSize>) -> Value {
     let Container { config, state } = container;
     let words = command(config).join(" ");
     let labels = config.labels.iter().map(|(key, value)| format!("{key}={value}"));
-    let mounts: Vec<String> =
-        config.settings.mounts.iter().map(|mount| mount.target.display().to_string()).collect();
-    let published = published(state);
-    let ago = |when: i64| format!("{} ago", elapsed(when, now));
-    let pid = state.run().map_or(0, |run| run.pid);
-    let status = status(state, now);
-    let created_at = time::go_style(config.created);
-    let network = name_of(container);
-    Row {
-        fields: json!({
-            "ID": if whole { config.id.as_str() } else { config.id.short() },
-            "Image": config.image,
-            "ImageID": if whole { config.image_id.hex() } else { config.image_id.short() },
-            "Command": if whole { words } else { shorten(&words, 17) },
-            "CreatedAt": created_at,
-            "CreatedHuman": ago(config.created),
-            "Created": ago(config.created),
-            "RunningFor": ago(config.created),
-            "StartedAt": state.started / 1_000_000_000,
-            "Status": status,
-            "State": state.word(),
-            "ExitCode": state.exit_code,
-            "Exited": state.status == State::Exited,
-            "Restarts": state.restarts,
-            "Pid": pid,
-            "Ports": ports(&published, &config.exposed_ports),
-            "Names": state.name,
-            "Labels": labels.collect::<Vec<_>>().join(","),
-            "LabelMap": config.labels,
-            "Mounts": mounts.join(","),
-            "Networks": network,
-            "Pod": "",
-            "PodName": "",
-            "Size": "0B",
-            "LocalVolumes": "0",
-        }),
-        document: json!({
-            "AutoRemove": config.settings.remove,
-            "Command": command(config),
-            "CreatedAt": ago(config.created),
-            "Created": config.created / 1_000_000_000,
-            "Exited": state.status == State::Exited,
-            "ExitedAt": state.finished / 1_000_000_000,
-            "ExitCode": state.exit_code,
-            "Id": config.id,
-            "Image": config.image,
-            "ImageID": config.image_id.hex(),
-            "Labels": config.labels,
-            "Mounts": mounts,
-            "Names": [state.name],
-            "Networks": [network],
-            "Pid": pid,
-            "Pod": "",
-            "PodName": "",
-            "Ports": published.iter().map(port_document).collect::<Vec<_>>(),
-            "Restarts": state.restarts,
-            "Size": null,
-            "StartedAt": state.started / 1_000_000_000,
-            "State": state.word(),
-            "Status": status,
-        }),
-    }
+    let created = format!("{} ago", elapsed(config.created, now));
+    let size = size.map_or_else(
+        || "0B".to_owned(),
+        |size| format!("{} (virtual {})", HumanSize(size.own), HumanSize(size.all)),
+    );
+    json!({
+        "ID": if whole { config.id.as_str() } else { config.id.short() },
+        "Image": config.image,
+        "ImageID": if whole { config.image_id.hex() } else { config.image_id.short() },
+        "Command": if whole { words } else { shorten(&words, 17) },
+        "CreatedAt": time::go_style(config.created),
+        "CreatedHuman": created,
+        "Created": created,
+        "RunningFor": created,
+        "StartedAt": state.started / 1_000_000_000,
+        "Status": status(state, now),
+        "State": state.word(),
+        "ExitCode": state.exit_code,
+        "Exited": state.status == State::Exited,
+        "Restarts": state.restarts,
+        "Pid": state.run().map_or(0, |run| run.pid),
+        "Ports": ports(&published(state), &config.exposed_ports),
+        "Names": state.name,
+        "Labels": labels.collect::<Vec<_>>().join(","),
+        "LabelMap": config.labels,
+        "Mounts": targets(config).join(","),
+        "Networks": name_of(container),
+        "Pod": "",
+        "PodName": "",
+        "Size": size,
+        "LocalVolumes": "0",
+    })
+}
+
+fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Value {
+    let Container { config, state } = container;
+    json!({
+        "AutoRemove": config.settings.remove,
+        "Command": command(config),
+        "CreatedAt": format!("{} ago", elapsed(config.created, now)),
+        "Created": config.created / 1_000_000_000,
+        "Exited": state.status == State::Exited,
+        "ExitedAt": state.finished / 1_000_000_000,
+        "ExitCode": state.exit_code,
+        "Id": config.id,
+        "Image": config.image,
+        "ImageID": config.image_id.hex(),
+        "Labels": config.labels,
+        "Mounts": targets(config),
+        "Names": [state.name],
+        "Networks": [name_of(container)],
+        "Pid": state.run().map_or(0, |run| run.pid),
+        "Pod": "",
+        "PodName": "",
+        "Ports": published(state).iter().map(port_document).collect::<Vec<_>>(),
+        "Restarts": state.restarts,
+        "Size": size.map(|size| json!({ "rootFsSize": size.all, "rwSize": size.own })),
+        "StartedAt": state.started / 1_000_000_000,
+        "State": state.word(),
+        "Status": status(state, now),
+    })
+}
+
+fn targets(config: &ContainerConfig) -> Vec<String> {
+    config.settings.mounts.iter().map(|mount| mount.target.display().to_string()).collect()
 }
 
 fn port_document(port: &PublishedPort) -> Value {

@@ -57,9 +57,39 @@ impl Format {
                 Kind::Invalid,
                 format!("template: can't evaluate field {key}: there is no such field"),
             )
-            .hint("`--format json` shows what there is")),
+            .hint(match self.fields_beside(&key, document) {
+                Some(fields) => format!("there are {fields}"),
+                None => "`--format json` shows what there is".to_owned(),
+            })),
             other => other.map_err(invalid),
         }
+    }
+
+    /// Lists the fields that are where a field was looked for that is not there.
+    fn fields_beside(&self, key: &str, document: &Json) -> Option<String> {
+        let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let field = format!(".{key}");
+        let places = self.text.match_indices(&field).map(|(place, _)| place);
+        let mut lists = places.filter_map(|place| {
+            let before = &self.text[..place];
+            let start = before.rfind(|letter: char| !is_word(letter) && letter != '.');
+            let path = &before[start.map_or(0, |start| start + 1)..];
+            let mut parent = document;
+            for field in path.split('.').filter(|field| !field.is_empty()) {
+                parent = parent.get(field)?;
+            }
+            let fields = parent.as_object()?;
+            // Where it is there, it was another place that lacked it.
+            (!fields.contains_key(key)).then(|| {
+                fields
+                    .keys()
+                    .filter(|field| *field != LABELS)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            })
+        });
+        lists.next()
     }
 
     /// Fills in headings in place of values.
@@ -264,6 +294,19 @@ mod tests {
             ("{{range $key, $value := .Labels}}{{$key}}={{$value}};{{end}}", "a.b=c;tier=front;"),
         ] {
             assert_eq!(render(text, &document).unwrap(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn tells_which_fields_there_are() {
+        let document = json!({"ID": "x", "State": {"Running": true, "Pid": 1}, "LabelMap": {}});
+        for (text, want) in [
+            ("{{.Foo}}", "there are ID, State"),
+            ("{{.ID}} {{.State.Foo}}", "there are Running, Pid"),
+            ("{{if .State.Bad}}x{{end}}", "there are Running, Pid"),
+        ] {
+            let error = render(text, &document).unwrap_err();
+            assert_eq!(error.hint_text(), Some(want), "{text}");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::store::container::ContainerConfig;
 
 pub(super) use mounts::tree_of_host;
 pub(super) use security::{capabilities, filter};
+pub use security::{capability_names, hidden_paths};
 
 /// The number of processes that a container may have unless the user says otherwise.
 const DEFAULT_PIDS: i64 = 2048;
@@ -97,7 +98,7 @@ fn linux(config: &ContainerConfig, facts: &Facts) -> Result<Linux> {
     let settings = &config.settings;
     let security = &settings.security;
     let mut linux = Linux::default();
-    let (masked, read_only) = security::hidden_paths(security);
+    let (masked, read_only) = hidden_paths(security);
     linux
         .set_namespaces(Some(namespaces(config)))
         .set_cgroups_path(Some(PathBuf::from(&facts.cgroup)))

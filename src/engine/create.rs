@@ -87,11 +87,15 @@ impl Engine {
             }
             copied = Some((image.id.clone(), tree?));
         };
-        loop {
+        for attempt in 0.. {
             let id = random_id()?;
             let mut config = decide(spec, &image, shown.clone(), id)?;
             self.settle_donors(&mut config)?;
-            match self.record(&config, spec.name.as_deref(), tree.as_ref()) {
+            let name = match &spec.name {
+                Some(name) => name.clone(),
+                None => name::random(u64::from_ne_bytes(random()?), attempt),
+            };
+            match self.record(&config, &name, tree.as_ref()) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
@@ -103,6 +107,7 @@ impl Engine {
                 }
             }
         }
+        Err(Error::new(Kind::Unavailable, "cannot make up a name that is not in use"))
     }
 
     /// Finds the image of a container, and what it is called there.
@@ -199,20 +204,7 @@ impl Engine {
         }
     }
 
-    fn record(
-        &self,
-        config: &ContainerConfig,
-        name: Option<&str>,
-        tree: Option<&NewTree>,
-    ) -> Result<()> {
-        let made_up;
-        let name = match name {
-            Some(name) => name,
-            None => {
-                made_up = name::random(u64::from_ne_bytes(random()?));
-                &made_up
-            }
-        };
+    fn record(&self, config: &ContainerConfig, name: &str, tree: Option<&NewTree>) -> Result<()> {
         self.store.containers().create(config, name, tree)?;
         self.record_event(Event::of_named(config, name, Action::Create));
         Ok(())
@@ -319,7 +311,8 @@ fn decide(
     labels.extend(spec.labels.clone());
     let mut settings = spec.settings.clone();
     if spec.publish_all {
-        publish_all(&mut settings.ports, from_image.exposed_ports.keys());
+        let declared = from_image.exposed_ports.keys().chain(&spec.exposed_ports);
+        publish_all(&mut settings.ports, declared);
     }
     // The monitor has another working directory.
     for path in [&mut settings.cidfile, &mut settings.pidfile].into_iter().flatten() {
@@ -350,7 +343,10 @@ fn decide(
         user: spec.user.clone().unwrap_or_else(|| from_image.user.clone()),
         labels,
         stop_signal: stop_signal(spec, from_image.stop_signal.as_deref())?,
-        exposed_ports: exposed(&settings.ports, from_image.exposed_ports.keys()),
+        exposed_ports: exposed(
+            &settings.ports,
+            from_image.exposed_ports.keys().chain(&spec.exposed_ports),
+        ),
         settings,
         id,
     };
@@ -428,8 +424,8 @@ fn publish_all<'a>(ports: &mut Vec<PortMapping>, exposed: impl Iterator<Item = &
     }
 }
 
-fn exposed<'a>(ports: &[PortMapping], image: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut all: Vec<String> = image.cloned().collect();
+fn exposed<'a>(ports: &[PortMapping], declared: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all: Vec<String> = declared.cloned().collect();
     for mapping in ports {
         let protocol = match mapping.protocol {
             Protocol::Tcp => "tcp",

@@ -28,6 +28,15 @@ pub struct DiskUsage {
     pub each_container: Vec<(Container, u64)>,
 }
 
+/// How large a container is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContainerSize {
+    /// Bytes of files that it has changed or added.
+    pub own: u64,
+    /// The same and all of its image.
+    pub all: u64,
+}
+
 /// Things of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
@@ -66,6 +75,13 @@ impl Engine {
             containers,
             each_container,
         })
+    }
+
+    /// Returns how many bytes of files a container has changed, and sees altogether.
+    pub fn container_size(&self, container: &Container) -> Result<ContainerSize> {
+        let own = self.changed(container)?;
+        let image = self.store().images().get(&container.config.image_id)?;
+        Ok(ContainerSize { own, all: own + image.map_or(0, |image| image.size) })
     }
 
     /// Returns how many bytes of files a container has changed or added.

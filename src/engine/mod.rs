@@ -32,13 +32,15 @@ mod session;
 mod start;
 mod stats;
 mod stop;
+mod unshare;
 mod update;
 mod wait;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use disk::{DiskUsage, Total};
+pub use bundle::{capability_names, hidden_paths};
+pub use disk::{ContainerSize, DiskUsage, Total};
 pub use events::EventOptions;
 pub use exec::ExecSpec;
 pub use host::Host;

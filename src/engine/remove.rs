@@ -18,10 +18,16 @@ impl Engine {
     /// Removes a container; returns its ID.
     pub fn remove(&self, name: &str, options: RemoveOptions) -> Result<ContainerId> {
         let id = self.store.containers().lookup(name).map_err(|error| match error.kind() {
-            Kind::NotFound => Error::new(
-                Kind::NotFound,
-                format!("no container with ID or name \"{name}\" found: no such container"),
-            ),
+            Kind::NotFound => {
+                let missing = Error::new(
+                    Kind::NotFound,
+                    format!("no container with ID or name \"{name}\" found: no such container"),
+                );
+                match error.hint_text() {
+                    Some(hint) => missing.hint(hint),
+                    None => missing,
+                }
+            }
             _ => error,
         })?;
         let locked = loop {

@@ -66,11 +66,14 @@ impl Engine {
             if settings.network != NetworkMode::Host {
                 sample.network = traffic(&run);
             }
-            let stats = match cgroup.is_none() {
+            let mut stats = cgroup.stats();
+            if stats.cpu.is_none() || stats.memory.is_none() || stats.pids.is_none() {
                 // Nobody counts for us: what the processes have is the best that can be said.
-                true => by_processes(&run, settings.namespaces.pid.is_own())?,
-                false => cgroup.stats(),
-            };
+                let had = by_processes(&run, settings.namespaces.pid.is_own())?;
+                stats.cpu = stats.cpu.or(had.cpu);
+                stats.memory = stats.memory.or(had.memory);
+                stats.pids = stats.pids.or(had.pids);
+            }
             sample.fill(&stats);
         }
         Ok(sample)

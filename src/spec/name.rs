@@ -21,13 +21,19 @@ pub fn parse(text: &str) -> Result<String> {
 
 /// Makes up a name from a random number, as in `brisk_hopper`.
 ///
-/// There are some thousands of them; who finds one in use draws again, and appends a number when
-/// that goes on.
-pub fn random(number: u64) -> String {
+/// There are some thousands of them; who finds one in use draws again and counts the attempts.
+pub fn random(number: u64, attempt: u32) -> String {
     let adjectives = ADJECTIVES.len() as u64;
     let adjective = ADJECTIVES[(number % adjectives) as usize];
     let surname = SURNAMES[(number / adjectives % SURNAMES.len() as u64) as usize];
-    format!("{adjective}_{surname}")
+    // After some attempts most names are in use: numbers make more of them.
+    match attempt {
+        0..8 => format!("{adjective}_{surname}"),
+        attempt => {
+            let range = 10_u64.saturating_pow(attempt - 7);
+            format!("{adjective}_{surname}{}", number / 8192 % range)
+        }
+    }
 }
 
 const ADJECTIVES: [&str; 64] = [
@@ -153,9 +159,13 @@ mod tests {
     #[test]
     fn random_names_are_valid_and_many() {
         let total = (ADJECTIVES.len() * SURNAMES.len()) as u64;
-        let names: BTreeSet<String> = (0..total).map(random).collect();
+        let names: BTreeSet<String> = (0..total).map(|number| random(number, 0)).collect();
         assert_eq!(names.len() as u64, total);
         assert!(names.iter().all(|name| parse(name).is_ok()));
-        assert!(parse(&random(u64::MAX)).is_ok());
+        for attempt in [0, 7, 8, 20, 100] {
+            assert!(parse(&random(u64::MAX, attempt)).is_ok());
+        }
+        assert_eq!(random(0, 0), "able_abel");
+        assert_eq!(random(9 * 8192, 8), random(9 * 8192, 0) + "9");
     }
 }

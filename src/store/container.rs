@@ -11,6 +11,7 @@ use super::driver::NewTree;
 use super::lock::Lock;
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::closest::closest;
 use crate::spec::container::Settings;
 use crate::spec::digest::{DiffId, ImageId};
 use crate::spec::id::{ContainerId, is_hex};
@@ -396,10 +397,14 @@ impl<'a> Containers<'a> {
     pub fn lookup(&self, text: &str) -> Result<ContainerId> {
         let name = text.strip_prefix('/').unwrap_or(text);
         let missing = || {
-            Error::new(
+            let error = Error::new(
                 Kind::NotFound,
                 format!("no container with name or ID \"{text}\" found: no such container"),
-            )
+            );
+            match self.close_name(name) {
+                Some(close) => error.hint(format!("did you mean `{close}`?")),
+                None => error,
+            }
         };
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(missing());
@@ -412,16 +417,45 @@ impl<'a> Containers<'a> {
         if !is_hex(name) || name.len() > 64 {
             return Err(missing());
         }
-        let mut found = self.ids()?.into_iter().filter(|id| id.as_str().starts_with(name));
-        match (found.next(), found.next()) {
-            (Some(id), None) if self.dir(&id).join("config.json").exists() => Ok(id),
-            (Some(_), Some(_)) => Err(Error::new(
-                Kind::Conflict,
-                format!("more than one container has an ID that begins with \"{text}\""),
-            )
-            .hint("give more digits of the ID")),
-            _ => Err(missing()),
+        let mut found: Vec<ContainerId> = self.ids()?;
+        found.retain(|id| id.as_str().starts_with(name));
+        match found.as_slice() {
+            [id] if self.dir(id).join("config.json").exists() => Ok(id.clone()),
+            [] | [_] => Err(missing()),
+            several => Err(self.ambiguous(text, several)),
         }
+    }
+
+    fn ambiguous(&self, text: &str, several: &[ContainerId]) -> Error {
+        const MOST: usize = 10;
+        let mut list: Vec<String> = several
+            .iter()
+            .take(MOST)
+            .map(|id| match self.get(id) {
+                Ok(Some(container)) => format!("{} ({})", id.short(), container.state.name),
+                _ => id.short().to_owned(),
+            })
+            .collect();
+        list.sort_unstable();
+        if several.len() > MOST {
+            list.push("…".to_owned());
+        }
+        Error::new(
+            Kind::Conflict,
+            format!(
+                "more than one container has an ID that begins with \"{text}\": {}",
+                list.join(", ")
+            ),
+        )
+        .hint("give more digits of the ID, or a name")
+    }
+
+    /// Finds a name that is like one that is not there.
+    fn close_name(&self, name: &str) -> Option<String> {
+        let entries = fs::read_dir(self.store.root.join("names")).ok()?;
+        let names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        closest(name, names.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Reads a container; `None` if there is none, or it is just being made or removed.

@@ -36,6 +36,13 @@ pub fn join(process: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setns(process, CloneFlags::CLONE_NEWUSER)?)
 }
 
+/// Gives this process mounts of its own; those of the machine still arrive.
+pub fn own_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let flags = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_SLAVE;
+    Ok(nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?)
+}
+
 /// Enters a new user namespace in which only this user exists, as root.
 pub fn enter_alone(uid: u32, gid: u32) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWUSER)?;

@@ -32,6 +32,7 @@ mod parallel;
 mod pause;
 mod policy;
 mod prune;
+mod ps;
 mod pull;
 mod push;
 mod refusals;
@@ -44,6 +45,7 @@ mod search;
 mod security;
 mod terminal;
 mod transport;
+mod unshare;
 mod update;
 
 use std::fs;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{host_config, network};
+use super::{host_config, network, usual};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::storage::DriverName;
 use crate::spec::time;
@@ -26,7 +26,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         Tree::Layers(layers) => (DriverName::Overlay, overlay(&dir, &layers)),
         Tree::Whole(_) => (store.driver(), Value::Null),
     };
-    json!({
+    let mut document = json!({
         "Id": config.id,
         "Created": time::rfc3339_short(config.created),
         "Path": config.path,
@@ -48,7 +48,9 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "Mounts": config.settings.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": config_document(config),
         "NetworkSettings": network::document(config, state),
-    })
+    });
+    usual::complete(&mut document, store, container);
+    document
 }
 
 fn overlay(dir: &Path, layers: &[PathBuf]) -> Value {

@@ -29,7 +29,6 @@ fn isolation(settings: &Settings) -> Value {
     let hosts = settings.names.hosts.iter().map(|(name, address)| format!("{name}:{address}"));
     json!({
         "Binds": settings.mounts.iter().filter_map(bind).collect::<Vec<_>>(),
-        "ContainerIDFile": "",
         "LogConfig": log(&settings.log),
         "NetworkMode": settings.network.to_string(),
         "PortBindings": bindings(&settings.ports),

@@ -5,3 +5,4 @@ pub mod event;
 mod host_config;
 pub mod image;
 pub mod network;
+mod usual;

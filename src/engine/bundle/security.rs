@@ -34,7 +34,7 @@ const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The paths that are hidden, and those that are read-only.
-pub(super) fn hidden_paths(security: &Security) -> (Vec<String>, Vec<String>) {
+pub fn hidden_paths(security: &Security) -> (Vec<String>, Vec<String>) {
     if security.privileged {
         return (Vec::new(), Vec::new());
     }
@@ -46,6 +46,11 @@ pub(super) fn hidden_paths(security: &Security) -> (Vec<String>, Vec<String>) {
     masked.extend(security.mask.iter().map(|path| path.display().to_string()));
     let read_only = READ_ONLY.iter().copied().filter(kept).map(owned).collect();
     (masked, read_only)
+}
+
+/// Returns the names of the capabilities that a container's processes have, with `CAP_`.
+pub fn capability_names(security: &Security) -> Result<Vec<String>> {
+    Ok(capability::resolve(security, CapabilitySet::available())?.names())
 }
 
 /// The capabilities of a container's processes.

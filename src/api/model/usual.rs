@@ -1,0 +1,143 @@
+//! What Docker's and Podman's documents always have, also where a container here has nothing to say.
+//!
+//! Templates ask for fields without looking whether they are there, so every one is.
+
+use serde_json::{Map, Value, json};
+
+use crate::engine;
+use crate::store::Store;
+use crate::store::container::{Container, Status};
+
+/// Adds what a container's document lacks; what it has stays.
+pub(super) fn complete(document: &mut Value, store: &Store, container: &Container) {
+    add(document, top(store, container));
+    add(&mut document["State"], state(container));
+    add(&mut document["HostConfig"], host_config(container));
+    add(&mut document["Config"], json!({ "MacAddress": "", "Timeout": 0, "CreateCommand": null }));
+    add(&mut document["NetworkSettings"], network());
+    if let Some(Value::Object(networks)) = document["NetworkSettings"].get_mut("Networks") {
+        let names = json!([container.state.name, container.config.id.short()]);
+        for network in networks.values_mut() {
+            add(network, endpoint(&names));
+        }
+    }
+}
+
+fn add(document: &mut Value, more: Value) {
+    if let (Value::Object(document), Value::Object(more)) = (document, more) {
+        for (field, value) in more {
+            document.entry(field).or_insert(value);
+        }
+    }
+}
+
+fn top(store: &Store, container: &Container) -> Value {
+    let config = &container.config;
+    let containers = store.containers();
+    let security = &config.settings.security;
+    // A name that this version does not know was refused when the container was created.
+    let capabilities = engine::capability_names(security).unwrap_or_default();
+    let image = store.images().get(&config.image_id).ok().flatten();
+    let digest = image.and_then(|image| image.manifest_digest).map(|digest| digest.to_string());
+    json!({
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ImageDigest": digest.unwrap_or_default(),
+        "Rootfs": "",
+        "Pod": "",
+        "Namespace": "",
+        "OCIRuntime": "barge",
+        "OCIConfigPath": containers.dir(&config.id).join("config.json"),
+        "StaticDir": containers.dir(&config.id),
+        "PidFile": config.settings.pidfile.clone().unwrap_or_default(),
+        "ConmonPidFile": "",
+        "BoundingCaps": capabilities,
+        "EffectiveCaps": capabilities,
+        "Dependencies": [],
+        "IsInfra": false,
+        "IsService": false,
+    })
+}
+
+fn state(container: &Container) -> Value {
+    const NEVER: &str = "0001-01-01T00:00:00Z";
+    let monitor = match &container.state.status {
+        Status::Running(run) | Status::Restarting(run) => run.monitor,
+        Status::Created | Status::Exited => 0,
+    };
+    json!({
+        "OciVersion": oci_spec::runtime::VERSION,
+        "ConmonPid": monitor,
+        "StoppedByUser": container.state.stopped_by_user,
+        "CheckpointedAt": NEVER,
+        "RestoredAt": NEVER,
+    })
+}
+
+fn host_config(container: &Container) -> Value {
+    let settings = &container.config.settings;
+    let (masked, read_only) = engine::hidden_paths(&settings.security);
+    let mut document = json!({
+        "ContainerIDFile": settings.cidfile.clone().unwrap_or_default(),
+        "VolumeDriver": "",
+        "VolumesFrom": null,
+        "ConsoleSize": [0, 0],
+        "Annotations": settings.annotations,
+        "Cgroup": "",
+        "CgroupManager": "cgroupfs",
+        "CgroupParent": "",
+        "Links": null,
+        "PublishAllPorts": false,
+        "Isolation": "",
+        "MaskedPaths": masked,
+        "ReadonlyPaths": read_only,
+    });
+    add(&mut document, nothing_limited());
+    document
+}
+
+/// Limits that nobody has asked for.
+fn nothing_limited() -> Value {
+    json!({
+        "BlkioWeight": 0,
+        "BlkioWeightDevice": null,
+        "BlkioDeviceReadBps": null,
+        "BlkioDeviceWriteBps": null,
+        "BlkioDeviceReadIOps": null,
+        "BlkioDeviceWriteIOps": null,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "DeviceCgroupRules": null,
+        "DeviceRequests": null,
+        "MemorySwappiness": null,
+        "KernelMemory": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+    })
+}
+
+fn network() -> Value {
+    let mut document = Map::new();
+    document.insert("HairpinMode".to_owned(), false.into());
+    for field in ["LinkLocalIPv6Address", "SandboxID"] {
+        document.insert(field.to_owned(), "".into());
+    }
+    document.insert("LinkLocalIPv6PrefixLen".to_owned(), 0.into());
+    for field in ["SecondaryIPAddresses", "SecondaryIPv6Addresses"] {
+        document.insert(field.to_owned(), Value::Null);
+    }
+    Value::Object(document)
+}
+
+fn endpoint(names: &Value) -> Value {
+    json!({
+        "IPAMConfig": null,
+        "Links": null,
+        "DriverOpts": null,
+        "GwPriority": 0,
+        "DNSNames": names,
+    })
+}
