@@ -1,13 +1,12 @@
 //! `barge image diff`
 
 use clap::Args;
-use serde_json::json;
 
 use super::World;
+use super::diff;
 use super::exit::Status;
-use super::listing::print_json;
 use super::tree::Act;
-use crate::engine::images::{self, ChangeKind};
+use crate::engine::images;
 use crate::error::Result;
 
 /// Show what the top layer of an image changes
@@ -31,33 +30,6 @@ impl Act for ImageDiff {
         // Layers may have directories that only their owners can look into.
         let engine = world.power()?;
         let changes = images::diff(engine.store(), &self.image, self.other.as_deref())?;
-        if self.format.as_deref() == Some("json") {
-            let of = |kind: ChangeKind| -> Vec<_> {
-                let paths = changes.iter().filter(|change| change.kind == kind);
-                paths.map(|change| change.path.to_string_lossy()).collect()
-            };
-            let mut document = json!({});
-            for (name, kind) in [
-                ("changed", ChangeKind::Changed),
-                ("added", ChangeKind::Added),
-                ("deleted", ChangeKind::Deleted),
-            ] {
-                let paths = of(kind);
-                if !paths.is_empty() {
-                    document[name] = json!(paths);
-                }
-            }
-            print_json(&mut world.out, &document)?;
-            return Ok(Status::SUCCESS);
-        }
-        for change in changes {
-            let letter = match change.kind {
-                ChangeKind::Changed => 'C',
-                ChangeKind::Added => 'A',
-                ChangeKind::Deleted => 'D',
-            };
-            world.out.line(&format!("{letter} {}", change.path.display()))?;
-        }
-        Ok(Status::SUCCESS)
+        diff::print(&mut world.out, &changes, self.format.as_deref())
     }
 }

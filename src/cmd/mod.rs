@@ -21,9 +21,12 @@ mod template;
 mod tree;
 
 mod artifact;
+mod commit;
 mod completion;
+mod diff;
 mod events;
 mod exec;
+mod export;
 mod history;
 mod image_diff;
 mod image_mount;
@@ -81,11 +84,14 @@ const COMMANDS: Group = group(
     &[
         Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<diff::Diff>(&["diff"], "CONTAINER|IMAGE [OTHER]"),
         verb::<events::Events>(&["events"], ""),
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
+        verb::<export::Export>(&["export"], "CONTAINER"),
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
@@ -144,9 +150,12 @@ const CONTAINER: Group = group(
     "Manage containers",
     &[
         verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<diff::ContainerDiff>(&["diff"], "CONTAINER [OTHER]"),
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
         verb::<rmi::ContainerExists>(&["exists"], "CONTAINER"),
+        verb::<export::Export>(&["export"], "CONTAINER"),
         verb::<inspect::InspectContainer>(&["inspect"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),

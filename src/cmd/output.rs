@@ -3,6 +3,7 @@
 //! Standard output carries what was asked for and nothing else. It is collected and written in large
 //! parts; who prints as things happen flushes. Errors, warnings and hints go to standard error at once.
 
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -64,9 +65,28 @@ impl Output {
             .context(|| format!("cannot write to {name}"))
     }
 
+    /// Returns standard output as a stream.
+    pub(crate) fn stream(&mut self) -> Stream<'_> {
+        Stream(self)
+    }
+
     /// Tells whether the reader of a pipe has gone away: no reason to complain.
     pub(crate) fn reader_gone(&self) -> bool {
         self.reader_gone
+    }
+}
+
+/// Standard output as a stream.
+pub(crate) struct Stream<'a>(&'a mut Output);
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.bytes(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(io::Error::other)
     }
 }
 

@@ -1,13 +1,11 @@
 //! `barge save`
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::World;
 use super::exit::Status;
-use super::output::Output;
 use super::progress::Display;
 use super::tree::Act;
 use crate::engine::images::{self, Form, SaveFormat, SaveTarget};
@@ -74,7 +72,7 @@ impl Act for Save {
         let engine = world.power()?;
         // Names of layers among the bytes of the archive help nobody.
         let display = Display::new(self.quiet);
-        let mut stream = Stream(&mut world.out);
+        let mut stream = world.out.stream();
         let target = match &self.output {
             Some(path) => SaveTarget::Path(path),
             None => SaveTarget::Stream(&mut stream),
@@ -85,19 +83,5 @@ impl Act for Save {
         display.finish();
         saved?;
         Ok(Status::SUCCESS)
-    }
-}
-
-/// Standard output as a stream.
-struct Stream<'a>(&'a mut Output);
-
-impl Write for Stream<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.bytes(bytes).map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(io::Error::other)
     }
 }

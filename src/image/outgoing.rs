@@ -105,7 +105,7 @@ impl Outgoing {
             }
             Some(format) => format,
             None if zstd => ManifestFormat::Oci,
-            None => first.unwrap_or_default(),
+            None => first.or(image.format).unwrap_or_default(),
         };
         originals.retain(|original| form.format.is_none_or(|format| format == original.format));
         let compression = form.compression.unwrap_or(Compression::Gzip);

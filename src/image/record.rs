@@ -3,6 +3,7 @@
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::image::ImageConfig;
+use crate::spec::manifest::ManifestFormat;
 use crate::spec::reference::Reference;
 use crate::spec::time;
 use crate::store::Store;
@@ -20,6 +21,8 @@ pub(crate) struct Origin {
     pub(crate) blobs: Vec<Digest>,
     /// What it is made of besides layers.
     pub(crate) builtin: Option<Builtin>,
+    /// The form that its manifest is to have, if it came with none.
+    pub(crate) format: Option<ManifestFormat>,
 }
 
 /// Parses a configuration document.
@@ -71,6 +74,7 @@ pub(crate) fn record(
         manifest_digest: origin.manifest,
         blobs,
         builtin: origin.builtin,
+        format: origin.format,
     };
     store.images().put(&image, names, &kept)
 }

@@ -142,6 +142,12 @@ impl Overlay {
         }
         if self.user_xattr {
             options.push(("userxattr".to_owned(), None));
+        } else {
+            // What is changed must be in the upper directory whole, whatever this machine's defaults
+            // are: images are made of it. With `userxattr` that is always so.
+            for name in ["metacopy", "redirect_dir"] {
+                options.push((name.to_owned(), Some("off".to_owned())));
+            }
         }
         let layers: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
         mount::overlay(&layers, Some((upper, work)), &options, 0)

@@ -18,6 +18,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::id::is_hex;
 use crate::spec::image::{ImageConfig, RunConfig};
+use crate::spec::manifest::ManifestFormat;
 use crate::spec::reference::Reference;
 
 /// Fewer digits are no ID: `cafe` may be one, `a` is a name that was not found.
@@ -52,6 +53,9 @@ pub struct Image {
     /// What the root file system is made of besides layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<Builtin>,
+    /// The form that its manifest is to have, if it was made here and that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<ManifestFormat>,
 }
 
 impl Image {
@@ -464,6 +468,7 @@ pub(super) mod tests {
             manifest_digest: None,
             blobs: vec![id],
             builtin: None,
+            format: None,
         }
     }
 

@@ -130,6 +130,7 @@ impl List {
             manifest_digest: Some(super::blob::digest_of(&bytes)),
             blobs: Vec::new(),
             builtin: None,
+            format: None,
         })
     }
 }

@@ -25,6 +25,11 @@ impl Root {
         Ok(Self(openat(CWD, path, flags, Mode::empty())?))
     }
 
+    /// Takes a directory that is open as a root.
+    pub fn of(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+
     /// Opens a file by its path below the root; links are followed as they would be inside.
     ///
     /// With `NOFOLLOW` the last component is taken as it is.
@@ -33,6 +38,20 @@ impl Root {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
             match openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, resolve) {
+                // Somebody renamed a directory on the way; the kernel could not be sure.
+                Err(Errno::AGAIN) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// Opens a file by its path below the root where no component may be a link or a mount: for trees
+    /// that somebody changes meanwhile.
+    pub fn beneath(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        loop {
+            match openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 // Somebody renamed a directory on the way; the kernel could not be sure.
                 Err(Errno::AGAIN) => {}
                 other => return Ok(other?),

@@ -7,6 +7,7 @@ mod support;
 mod artifact;
 mod bombs;
 mod builtin;
+mod content;
 mod crash;
 mod debian;
 mod drivers;

@@ -7,9 +7,6 @@ use crate::spec::digest::DiffId;
 use crate::spec::storage::DriverName;
 use crate::spec::time;
 
-/// Type of a manifest that does not say its own.
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
 /// Makes the document that `image inspect` shows.
 pub fn inspect(inspection: &Inspection) -> Value {
     let Inspection { named, config, manifest, driver, layers } = inspection;
@@ -29,6 +26,7 @@ pub fn inspect(inspection: &Inspection) -> Value {
         }
         _ => Value::Null,
     };
+    let made_as = image.format.unwrap_or_default().manifest_type();
     json!({
         "Id": image.id.hex(),
         "Digest": image.manifest_digest.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -52,7 +50,7 @@ pub fn inspect(inspection: &Inspection) -> Value {
         },
         "Labels": config.config.labels,
         "Annotations": manifest.annotations.clone().unwrap_or_default(),
-        "ManifestType": manifest.media_type.as_deref().unwrap_or(OCI_MANIFEST),
+        "ManifestType": manifest.media_type.as_deref().unwrap_or(made_as),
         "User": config.config.user,
         "History": config.history,
         "NamesHistory": named.names,

@@ -8,7 +8,6 @@ mod inspect;
 mod list;
 mod load;
 mod login;
-mod merged;
 mod mount;
 mod prune;
 mod pull;
@@ -20,7 +19,8 @@ mod search;
 mod tag;
 mod tree;
 
-pub use diff::{Change, ChangeKind, diff};
+pub use diff::diff;
+pub(super) use diff::{NOT_OF_IMAGES, compare, layers};
 pub use history::{HistoryEntry, history};
 pub use import::{ImportSource, import};
 pub use inspect::{Inspection, ManifestFacts, inspect};
@@ -46,18 +46,19 @@ pub use tag::{tag, untag};
 pub use tree::{LayerNode, Tree, tree};
 
 pub use crate::image::archive::ArchiveSource;
+pub use crate::image::changes::{Change, ChangeKind};
 pub use crate::image::import::ImportOptions;
 pub use crate::image::outgoing::Form;
 pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
-pub use crate::image::save::{SaveFormat, SaveTarget};
+pub use crate::image::save::{SaveFormat, SaveTarget, whole_file};
 
 /// Frees what a pull or load that has failed on a full disk leaves for the next try.
 ///
 /// After any other failure it stays, and the next try goes on from there.
-fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
+pub(super) fn free_space(store: &crate::store::Store, error: &crate::error::Error) {
     if error.is_full_disk() {
         let freed = store.try_exclusive().and_then(|lock| match lock {
             Some(lock) => {

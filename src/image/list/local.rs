@@ -107,6 +107,7 @@ pub(super) fn image(store: &Store, member: &Member) -> Result<Option<Image>> {
         manifest_digest: None,
         blobs: Vec::new(),
         builtin: None,
+        format: None,
     }))
 }
 
@@ -124,6 +125,7 @@ pub fn restore(store: &Store, digest: &Digest, member: &Member) -> Result<Option
             documents: vec![document],
             blobs: member.blobs.clone(),
             builtin: None,
+            format: None,
         },
     };
     record(store, &config, origin, &[])

@@ -163,6 +163,7 @@ impl Pull<'_> {
                 documents: described.documents.clone(),
                 blobs: layers.collect(),
                 builtin: None,
+                format: None,
             };
             if let Some(image) = record(store, &described.config_bytes, origin, &names)? {
                 return Ok(image);

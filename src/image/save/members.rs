@@ -194,10 +194,7 @@ fn clear(path: &Path) -> Result<()> {
 }
 
 /// Writes a file so that it is there whole or not at all; pipes and devices are written to as they are.
-pub(super) fn whole_file<T>(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<T>,
-) -> Result<T> {
+pub fn whole_file<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
     let context = || format!("cannot write {}", path.display());
     let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
     if is_special {

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use self::members::Members;
+pub use self::members::whole_file;
 use super::manifest::Blob;
 use super::outgoing::{Form, Outgoing, Part, Ready};
 use super::pack::pack;
@@ -107,7 +108,7 @@ pub fn save(
             let members = Members::directory(path, format == SaveFormat::DockerDir)?;
             Saver { store, form, members, progress }.save(images, format)
         }
-        SaveTarget::Path(path) => members::whole_file(path, |file| {
+        SaveTarget::Path(path) => whole_file(path, |file| {
             let members = Members::archive(file);
             Saver { store, form, members, progress }.save(images, format)
         }),

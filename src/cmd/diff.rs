@@ -1,0 +1,92 @@
+//! `barge diff` and `barge container diff`
+
+use clap::Args;
+use serde_json::json;
+
+use super::World;
+use super::exit::Status;
+use super::listing::print_json;
+use super::output::Output;
+use super::tree::Act;
+use crate::engine::DiffSubject;
+use crate::engine::images::{Change, ChangeKind};
+use crate::error::Result;
+
+/// Show what a container or the top layer of an image changes
+///
+/// Or how one differs from another. A is added, C changed, D deleted.
+/// What barge itself puts into every container, as /etc/hosts, does not count.
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    /// Print it as json
+    #[arg(long, value_name = "FORMAT", value_parser = ["json", ""])]
+    format: Option<String>,
+    /// Container or image, by name or ID
+    #[arg(value_name = "CONTAINER|IMAGE", required = true)]
+    name: String,
+    /// Container or image to compare it with
+    #[arg(value_name = "OTHER")]
+    other: Option<String>,
+}
+
+/// Show what a container changes
+///
+/// Or how it differs from another. A is added, C changed, D deleted.
+/// What barge itself puts into every container, as /etc/hosts, does not count.
+#[derive(Args, Debug)]
+pub(crate) struct ContainerDiff {
+    /// Print it as json
+    #[arg(long, value_name = "FORMAT", value_parser = ["json", ""])]
+    format: Option<String>,
+    /// Container, by name or ID
+    #[arg(value_name = "CONTAINER", required = true)]
+    name: String,
+    /// Container to compare it with
+    #[arg(value_name = "OTHER")]
+    other: Option<String>,
+}
+
+impl Act for Diff {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let changes = engine.diff(DiffSubject::Any, &self.name, self.other.as_deref())?;
+        print(&mut world.out, &changes, self.format.as_deref())
+    }
+}
+
+impl Act for ContainerDiff {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.power()?;
+        let changes = engine.diff(DiffSubject::Container, &self.name, self.other.as_deref())?;
+        print(&mut world.out, &changes, self.format.as_deref())
+    }
+}
+
+/// Prints changes, one a line or as a document.
+pub(crate) fn print(out: &mut Output, changes: &[Change], format: Option<&str>) -> Result<Status> {
+    if format == Some("json") {
+        let mut document = json!({});
+        for (name, kind) in [
+            ("changed", ChangeKind::Changed),
+            ("added", ChangeKind::Added),
+            ("deleted", ChangeKind::Deleted),
+        ] {
+            let of_kind = changes.iter().filter(|change| change.kind == kind);
+            let paths: Vec<_> = of_kind.map(|change| change.path.to_string_lossy()).collect();
+            if !paths.is_empty() {
+                document[name] = json!(paths);
+            }
+        }
+        print_json(out, &document)?;
+        return Ok(Status::SUCCESS);
+    }
+    for change in changes {
+        let letter = match change.kind {
+            ChangeKind::Changed => 'C',
+            ChangeKind::Added => 'A',
+            ChangeKind::Deleted => 'D',
+        };
+        out.line(&format!("{letter} {}", change.path.display()))?;
+    }
+    Ok(Status::SUCCESS)
+}

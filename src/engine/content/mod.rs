@@ -1,0 +1,80 @@
+//! What is in a container: what it changed, an image of that, all of it as an archive.
+//!
+//! What a container changed lies in a directory of its own ([`Files`]), which is looked at directly:
+//! nothing is mounted, and the image is not walked through. All that it has is seen through a
+//! [`view`]: its own root without what is mounted below it.
+
+mod commit;
+mod diff;
+mod export;
+mod hold;
+mod view;
+
+use std::path::PathBuf;
+
+pub use commit::CommitOptions;
+pub use diff::DiffSubject;
+
+use super::{Engine, images};
+use crate::error::{Error, Kind, Result};
+use crate::image::changes::TreeKind;
+use crate::store::container::{Builtin, Container};
+use crate::store::driver::Tree;
+
+/// Where a container has its files.
+struct Files {
+    /// What is its own; it may not be there yet.
+    own: PathBuf,
+    /// What that is.
+    kind: TreeKind,
+    /// The layers of its image, the uppermost first.
+    lower: Vec<PathBuf>,
+}
+
+impl Files {
+    fn of(engine: &Engine, container: &Container) -> Result<Self> {
+        let containers = engine.store.containers();
+        let config = &container.config;
+        let lower = images::layers(&engine.store, &config.layers)?;
+        Ok(match containers.tree(config) {
+            Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower },
+            Tree::Layers(_) => {
+                let own = containers.dir(&config.id).join("upper");
+                Self { own, kind: TreeKind::Upper, lower }
+            }
+        })
+    }
+
+    /// Returns all directories that it sees together, the uppermost first.
+    fn all(self) -> Vec<PathBuf> {
+        match self.kind {
+            TreeKind::Whole => vec![self.own],
+            // It is made by the first start.
+            TreeKind::Upper if !self.own.exists() => self.lower,
+            TreeKind::Upper => std::iter::once(self.own).chain(self.lower).collect(),
+        }
+    }
+}
+
+/// Refuses containers of which the image is this machine: what is theirs would be nothing without it.
+fn refuse_builtin(container: &Container, verb: &str) -> Result<()> {
+    let what = match container.config.builtin {
+        None => return Ok(()),
+        Some(Builtin::Hello) => "is our own executable and nothing else",
+        Some(Builtin::Host) => "shows this machine's own files",
+    };
+    let id = container.id().short();
+    Err(Error::new(Kind::Unsupported, format!("cannot {verb} container {id}: it {what}"))
+        .hint("pack what you need of it in there, as with tar, and write that to a volume"))
+}
+
+/// Fails if a container is not there any more: its files may have gone as they were read.
+fn still_there(engine: &Engine, container: &Container) -> Result<()> {
+    match engine.store.containers().get(container.id())? {
+        Some(_) => Ok(()),
+        None => {
+            let id = container.id().short();
+            Err(Error::new(Kind::Conflict, format!("container {id} was removed meanwhile")))
+        }
+    }
+}

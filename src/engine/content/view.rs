@@ -1,0 +1,89 @@
+//! A container's root as it sees it, without what is mounted below it.
+//!
+//! While it runs, that is a clone of the mount that it has. Otherwise it is an overlay that only reads,
+//! or its own directory. Neither is mounted anywhere: it is seen by this process and ends with it.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, setns};
+use rustix::net::SocketType;
+
+use super::Files;
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::changes::TreeKind;
+use crate::store::container::Container;
+use crate::sys::clone::{clone3, exit_now};
+use crate::sys::mount::{self, NO_DEV, READ_ONLY};
+use crate::sys::root::Root;
+use crate::sys::{process, socket};
+
+/// Opens the root of a container. This process must have a single thread.
+pub(super) fn open(engine: &Engine, container: &Container) -> Result<Root> {
+    let files = Files::of(engine, container)?;
+    if files.kind == TreeKind::Upper
+        && let Some(run) = container.state.run()
+        && let Some(process) = process::open(run.pid, run.start_time)
+            .context(|| "cannot find the container's process")?
+    {
+        let root = made_elsewhere(0, || {
+            process::hide().context(|| "cannot hide this process")?;
+            setns(&process, CloneFlags::CLONE_NEWNS)
+                .context(|| "cannot enter the container's mount namespace")?;
+            mount::clone_tree(Path::new("/"), false).context(|| "cannot clone its root")
+        })?;
+        return Ok(Root::of(root));
+    }
+    let all = files.all();
+    let open = |path: &Path| {
+        Root::open(path).context(|| format!("cannot open directory {}", path.display()))
+    };
+    match all.as_slice() {
+        [] => Err(Error::new(Kind::NotFound, "there is nothing in the container yet")),
+        // The kernel wants two for an overlay.
+        [only] => open(only),
+        _ => overlay(engine, &all).map(Root::of),
+    }
+}
+
+/// In a user namespace, mounts are made in a mount namespace of it only.
+fn overlay(engine: &Engine, all: &[PathBuf]) -> Result<OwnedFd> {
+    let layers: Vec<&Path> = all.iter().map(PathBuf::as_path).collect();
+    let options: &[(String, Option<String>)] =
+        if engine.host.rootless { &[("userxattr".to_owned(), None)] } else { &[] };
+    made_elsewhere(libc::CLONE_NEWNS, || {
+        mount::overlay(&layers, None, options, READ_ONLY | NO_DEV)
+            .context(|| format!("cannot mount an overlay of {} layers", layers.len()))
+    })
+}
+
+/// Has a child make a mount, in namespaces of its own. What it opens outlives both.
+fn made_elsewhere(namespaces: i32, make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+    let context = || "cannot look into the container";
+    let (ours, theirs) = socket::pair(SocketType::SEQPACKET).context(context)?;
+    let child = clone3(namespaces, None, || -> Infallible {
+        // Nobody listens if that fails.
+        match make() {
+            Ok(tree) => drop(socket::send(theirs.as_fd(), b"t", Some(tree.as_fd()))),
+            Err(error) => {
+                drop(socket::send(theirs.as_fd(), format!("e{error}").as_bytes(), None));
+            }
+        }
+        exit_now(0)
+    })
+    .context(context)?;
+    drop(theirs);
+    let mut text = vec![0; 4096];
+    let received = socket::receive(ours.as_fd(), &mut text);
+    process::wait(child.pidfd.as_fd()).context(context)?;
+    match received.context(context)? {
+        (_, Some(tree)) => Ok(tree),
+        (length, None) => {
+            let reason = text.get(1..length).unwrap_or_default();
+            let reason = String::from_utf8_lossy(reason).into_owned();
+            Err(Error::new(Kind::Internal, context()).caused_by(reason))
+        }
+    }
+}
