@@ -8,7 +8,7 @@ use crate::store::blob::digest_of;
 
 const VERSION: &[u8] = b"Directory Transport Version: 1.1\n";
 
-impl Saver<'_> {
+impl Saver<'_, '_> {
     /// Writes the manifest and the blobs of an image.
     pub(super) fn docker_dir(&mut self, images: &[SavedImage]) -> Result<Vec<Pushed>> {
         let [SavedImage { image, .. }] = images else {

@@ -20,7 +20,7 @@ struct Item {
     layers: Vec<String>,
 }
 
-impl Saver<'_> {
+impl Saver<'_, '_> {
     /// Writes an archive that `docker load` understands, also very old ones of it.
     pub(super) fn docker_archive(&mut self, images: &[SavedImage]) -> Result<()> {
         let mut items: Vec<(ImageId, Item)> = Vec::new();

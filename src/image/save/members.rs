@@ -1,8 +1,12 @@
-//! Where files of an archive go: into a tar stream, or into a directory.
+//! Where files of an archive go: into a tar stream, into a file, or into a directory.
+//!
+//! A stream takes one file after the other. Elsewhere a file whose size is known has its place before
+//! anything of it is written, so several of them are written at once.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tar::{EntryType, Header};
@@ -16,19 +20,58 @@ const BLOCK: u64 = 512;
 pub(super) struct Members<'a> {
     to: To<'a>,
     written: HashSet<String>,
-    buffer: Vec<u8>,
 }
 
 enum To<'a> {
     Directory(PathBuf),
-    Archive(BufWriter<&'a mut dyn Write>),
+    /// A new file, and how much of it has been given away.
+    File(&'a File, u64),
+    Stream(BufWriter<&'a mut dyn Write>),
+}
+
+/// Where an archive is written to.
+pub(super) enum Output<'a> {
+    /// A new file.
+    File(&'a File),
+    /// A pipe or a device.
+    Stream(&'a mut dyn Write),
+}
+
+/// What a file of an archive is to be written to.
+pub(super) enum Place<'a, 'b> {
+    /// It is there already.
+    Taken,
+    /// A place that any thread may write to, at any time before the end.
+    Free(Room<'a>),
+    /// The stream that is next.
+    Next(Stream<'a, 'b>),
+}
+
+/// Room for a file of a known size.
+pub(super) struct Room<'a> {
+    name: String,
+    at: At<'a>,
+}
+
+enum At<'a> {
+    Path(PathBuf),
+    Offset(&'a File, u64),
+}
+
+/// The end of a stream, where a file of a known size comes next.
+pub(super) struct Stream<'a, 'b> {
+    name: String,
+    to: &'b mut BufWriter<&'a mut dyn Write>,
 }
 
 impl<'a> Members<'a> {
     /// Begins an archive.
-    pub(super) fn archive(to: &'a mut dyn Write) -> Self {
-        let to = To::Archive(BufWriter::with_capacity(BUFFER, to));
-        Self { to, written: HashSet::new(), buffer: vec![0; BUFFER] }
+    pub(super) fn archive(output: Output<'a>) -> Self {
+        let to = match output {
+            Output::File(file) => To::File(file, 0),
+            Output::Stream(stream) => To::Stream(BufWriter::with_capacity(BUFFER, stream)),
+        };
+        Self { to, written: HashSet::new() }
     }
 
     /// Begins a directory, made if it is not there. One that is `exclusive` has nothing else in it.
@@ -38,8 +81,7 @@ impl<'a> Members<'a> {
         if exclusive {
             clear(path)?;
         }
-        let to = To::Directory(path.to_owned());
-        Ok(Self { to, written: HashSet::new(), buffer: vec![0; BUFFER] })
+        Ok(Self { to: To::Directory(path.to_owned()), written: HashSet::new() })
     }
 
     /// Reads a file that a directory has from before.
@@ -53,74 +95,121 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Tells whether a file was written.
+    /// Tells whether a file was written, or has its place.
     pub(super) fn has(&self, name: &str) -> bool {
         self.written.contains(name)
     }
 
     /// Writes a file that is in memory.
     pub(super) fn add_bytes(&mut self, name: &str, data: &[u8]) -> Result<()> {
-        self.add(name, data.len() as u64, &mut &*data, |_| {})
+        let size = data.len() as u64;
+        match self.place(name, size)? {
+            Place::Taken => Ok(()),
+            Place::Free(room) => room.fill(size, &mut &*data, |_| {}),
+            Place::Next(stream) => stream.fill(size, &mut &*data, |_| {}),
+        }
     }
 
-    /// Writes a file of a known size; one that was written already is left.
-    pub(super) fn add(
-        &mut self,
-        name: &str,
-        size: u64,
-        content: &mut dyn Read,
-        mut done: impl FnMut(u64),
-    ) -> Result<()> {
+    /// Finds the place for a file of a known size.
+    pub(super) fn place(&mut self, name: &str, size: u64) -> Result<Place<'a, '_>> {
         if !self.written.insert(name.to_owned()) {
-            return Ok(());
+            return Ok(Place::Taken);
         }
         let context = || format!("cannot write `{name}`");
-        match &mut self.to {
-            To::Archive(archive) => {
-                // Other tools, run by users, fail to make directories that are not mentioned.
-                for (end, _) in name.match_indices('/') {
-                    let directory = &name[..=end];
-                    if self.written.insert(directory.to_owned()) {
-                        let header = header(directory, EntryType::Directory, 0)?;
-                        archive.write_all(header.as_bytes()).context(context)?;
-                    }
+        let mut headers = Vec::new();
+        if !matches!(self.to, To::Directory(_)) {
+            // Other tools, run by users, fail to make directories that are not mentioned.
+            for (end, _) in name.match_indices('/') {
+                let directory = &name[..=end];
+                if self.written.insert(directory.to_owned()) {
+                    let header = header(directory, EntryType::Directory, 0)?;
+                    headers.extend_from_slice(header.as_bytes());
                 }
-                let header = header(name, EntryType::Regular, size)?;
-                archive.write_all(header.as_bytes()).context(context)?;
-                copy(content, archive, &mut self.buffer, size, &mut done).context(context)?;
-                let padding = size.wrapping_neg() % BLOCK;
-                io::copy(&mut io::repeat(0).take(padding), archive).map(drop).context(context)
             }
+            headers.extend_from_slice(header(name, EntryType::Regular, size)?.as_bytes());
+        }
+        let name = name.to_owned();
+        match &mut self.to {
             To::Directory(directory) => {
-                let path = directory.join(name);
+                let path = directory.join(&name);
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent).context(context)?;
                 }
-                // Whole or not there: the name of a blob is a promise.
-                let temporary = path.with_extension("new");
-                let written = File::create(&temporary).context(context).and_then(|mut file| {
-                    copy(content, &mut file, &mut self.buffer, size, &mut done).context(context)?;
-                    fs::rename(&temporary, &path).context(context)
-                });
-                if written.is_err() {
-                    // What failed first is what counts.
-                    drop(fs::remove_file(&temporary));
-                }
-                written
+                Ok(Place::Free(Room { name, at: At::Path(path) }))
+            }
+            To::File(file, end) => {
+                file.write_all_at(&headers, *end).context(context)?;
+                let offset = *end + headers.len() as u64;
+                // What fills the last block is a hole, and zeros.
+                *end = offset + size + padding(size);
+                Ok(Place::Free(Room { name, at: At::Offset(file, offset) }))
+            }
+            To::Stream(to) => {
+                to.write_all(&headers).context(context)?;
+                Ok(Place::Next(Stream { name, to }))
             }
         }
     }
 
     /// Ends the archive.
     pub(super) fn finish(self) -> Result<()> {
-        if let To::Archive(mut archive) = self.to {
-            archive
-                .write_all(&[0; 2 * BLOCK as usize])
-                .and_then(|()| archive.flush())
-                .context(|| "cannot write the archive")?;
+        let end = [0; 2 * BLOCK as usize];
+        match self.to {
+            To::Directory(_) => Ok(()),
+            To::File(file, length) => file.write_all_at(&end, length),
+            To::Stream(mut stream) => stream.write_all(&end).and_then(|()| stream.flush()),
         }
-        Ok(())
+        .context(|| "cannot write the archive")
     }
+}
+
+impl Room<'_> {
+    /// Writes the file.
+    pub(super) fn fill(
+        self,
+        size: u64,
+        content: &mut dyn Read,
+        done: impl FnMut(u64),
+    ) -> Result<()> {
+        let context = || format!("cannot write `{}`", self.name);
+        let path = match self.at {
+            At::Offset(file, offset) => {
+                let write = |bytes: &[u8], at: u64| file.write_all_at(bytes, offset + at);
+                return copy(content, size, write, done).context(context);
+            }
+            At::Path(path) => path,
+        };
+        // Whole or not there: the name of a blob is a promise.
+        let temporary = path.with_extension("new");
+        let written = File::create(&temporary).context(context).and_then(|file| {
+            copy(content, size, |bytes, at| file.write_all_at(bytes, at), done).context(context)?;
+            fs::rename(&temporary, &path).context(context)
+        });
+        if written.is_err() {
+            // What failed first is what counts.
+            drop(fs::remove_file(&temporary));
+        }
+        written
+    }
+}
+
+impl Stream<'_, '_> {
+    /// Writes the file.
+    pub(super) fn fill(
+        self,
+        size: u64,
+        content: &mut dyn Read,
+        done: impl FnMut(u64),
+    ) -> Result<()> {
+        let Self { name, to } = self;
+        let context = || format!("cannot write `{name}`");
+        copy(content, size, |bytes, _| to.write_all(bytes), done).context(context)?;
+        io::copy(&mut io::repeat(0).take(padding(size)), to).map(drop).context(context)
+    }
+}
+
+fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % BLOCK
 }
 
 /// Makes a header that says nothing of who wrote it and when.
@@ -137,26 +226,28 @@ fn header(name: &str, kind: EntryType, size: u64) -> Result<Header> {
     Ok(header)
 }
 
+/// Copies as many bytes as there should be; `write` is told where they belong.
 fn copy(
     content: &mut dyn Read,
-    to: &mut impl Write,
-    buffer: &mut [u8],
     size: u64,
-    done: &mut impl FnMut(u64),
+    mut write: impl FnMut(&[u8], u64) -> io::Result<()>,
+    mut done: impl FnMut(u64),
 ) -> Result<()> {
+    let mut buffer = vec![0; BUFFER];
     let mut copied = 0;
     loop {
-        let length = match content.read(buffer) {
+        let length = match content.read(&mut buffer) {
             Ok(0) => break,
-            Ok(length) => length,
+            Ok(length) => length as u64,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error).context(|| "cannot read it"),
         };
-        copied += length as u64;
-        if copied > size {
+        if copied + length > size {
+            copied += length;
             break;
         }
-        to.write_all(&buffer[..length]).context(|| "cannot write it")?;
+        write(&buffer[..length as usize], copied).context(|| "cannot write it")?;
+        copied += length;
         done(copied);
     }
     if copied == size {
@@ -195,17 +286,25 @@ fn clear(path: &Path) -> Result<()> {
 
 /// Writes a file so that it is there whole or not at all; pipes and devices are written to as they are.
 pub fn whole_file<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    whole(path, |output| match output {
+        Output::File(mut file) => write(&mut file),
+        Output::Stream(stream) => write(stream),
+    })
+}
+
+/// As [`whole_file`]; `write` is told whether it may write in any order.
+pub(super) fn whole<T>(path: &Path, write: impl FnOnce(Output<'_>) -> Result<T>) -> Result<T> {
     let context = || format!("cannot write {}", path.display());
     let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
     if is_special {
         let mut file = OpenOptions::new().write(true).open(path).context(context)?;
-        return write(&mut file);
+        return write(Output::Stream(&mut file));
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
-    let mut file = File::create(&temporary).context(context)?;
-    let written = write(&mut file).and_then(|value| {
+    let file = File::create(&temporary).context(context)?;
+    let written = write(Output::File(&file)).and_then(|value| {
         fs::rename(&temporary, path).context(context)?;
         Ok(value)
     });

@@ -4,6 +4,7 @@
 
 mod directory;
 mod docker;
+mod jobs;
 mod members;
 mod oci;
 
@@ -12,8 +13,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use self::members::Members;
+use self::jobs::{Job, Source};
 pub use self::members::whole_file;
+use self::members::{Members, Output};
 use super::manifest::Blob;
 use super::outgoing::{Form, Outgoing, Part, Ready};
 use super::pack::pack;
@@ -106,38 +108,50 @@ pub fn save(
     match target {
         SaveTarget::Path(path) if format.is_directory() => {
             let members = Members::directory(path, format == SaveFormat::DockerDir)?;
-            Saver { store, form, members, progress }.save(images, format)
+            Saver::new(store, form, members, progress).save(images, format)
         }
-        SaveTarget::Path(path) => whole_file(path, |file| {
-            let members = Members::archive(file);
-            Saver { store, form, members, progress }.save(images, format)
+        SaveTarget::Path(path) => members::whole(path, |output| {
+            let members = Members::archive(output);
+            Saver::new(store, form, members, progress).save(images, format)
         }),
         SaveTarget::Stream(_) if format.is_directory() => {
             Err(Error::new(Kind::Invalid, "a directory cannot be written to standard output")
                 .hint("name it with --output"))
         }
         SaveTarget::Stream(stream) => {
-            let members = Members::archive(stream);
-            Saver { store, form, members, progress }.save(images, format)
+            let members = Members::archive(Output::Stream(stream));
+            Saver::new(store, form, members, progress).save(images, format)
         }
     }
 }
 
 /// What all formats need.
-struct Saver<'a> {
+struct Saver<'a, 'b> {
     store: &'a Store,
     form: &'a Form,
-    members: Members<'a>,
+    members: Members<'b>,
+    /// What has its place, and is yet to be written.
+    jobs: Vec<Job<'b>>,
     progress: &'a dyn Progress,
 }
 
-impl Saver<'_> {
+impl<'a, 'b> Saver<'a, 'b> {
+    fn new(
+        store: &'a Store,
+        form: &'a Form,
+        members: Members<'b>,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self { store, form, members, jobs: Vec::new(), progress }
+    }
+
     fn save(mut self, images: &[SavedImage], format: SaveFormat) -> Result<Vec<Pushed>> {
         let pushed = match format {
             SaveFormat::DockerArchive => self.docker_archive(images).map(|()| Vec::new()),
             SaveFormat::OciArchive | SaveFormat::OciDir => self.oci(images),
             SaveFormat::DockerDir => self.docker_dir(images),
         }?;
+        self.work_off()?;
         self.members.finish()?;
         Ok(pushed)
     }
@@ -185,26 +199,17 @@ impl Saver<'_> {
         if self.members.has(&name) {
             return Ok(());
         }
-        let missing = || {
-            Error::new(Kind::NotFound, format!("blob {digest} is missing"))
-                .hint("pull or load the image again")
-        };
-        let mut file = self.store.blobs().open(digest)?.ok_or_else(missing)?;
-        self.members.add(&name, *size, &mut file, told(self.progress, digest, *size))?;
-        self.progress.update(ProgressEvent::LayerDone(digest));
-        Ok(())
+        if !self.store.blobs().exists(digest) {
+            return Err(missing(digest));
+        }
+        self.put(&name, *size, Source::Blob(digest.clone()))
     }
 
     /// Writes a layer's tar stream.
     fn plain(&mut self, part: &Part, name_of: impl Fn(&Digest) -> String) -> Result<Packed> {
         let (digest, size) = (&part.id.0, part.size()?);
         let name = name_of(digest);
-        if !self.members.has(&name) {
-            let done = told(self.progress, digest, size);
-            TarStream::open(self.store, &part.id)?
-                .read_ahead(|stream| self.members.add(&name, size, stream, done))?;
-            self.progress.update(ProgressEvent::LayerDone(digest));
-        }
+        self.put(&name, size, Source::Layer(part.id.clone()))?;
         let digest = digest.clone();
         Ok(Packed { digest, size, compression: Compression::None, level: None })
     }
@@ -228,16 +233,18 @@ impl Saver<'_> {
             return Ok(known.clone());
         }
         let (draft, packed) = compressed(self.store, part, compression, level, self.progress)?;
-        let name = name_of(&packed.digest);
-        if !self.members.has(&name) {
-            let context = || format!("cannot read {}", draft.path().display());
-            let mut file = draft.file();
-            io::Seek::rewind(&mut file).context(context)?;
-            self.members.add(&name, packed.size, &mut file, |_| {})?;
-        }
-        self.progress.update(ProgressEvent::LayerDone(&part.id.0));
+        let context = || format!("cannot read {}", draft.path().display());
+        io::Seek::rewind(&mut draft.file()).context(context)?;
+        let source = Source::Temporary(draft, packed.digest.clone());
+        self.put(&name_of(&packed.digest), packed.size, source)?;
         Ok(packed)
     }
+}
+
+/// The error for a blob that is not here.
+fn missing(digest: &Digest) -> Error {
+    Error::new(Kind::NotFound, format!("blob {digest} is missing"))
+        .hint("pull or load the image again")
 }
 
 fn blob_of(packed: &Packed) -> Blob {

@@ -11,7 +11,7 @@ use crate::store::blob::digest_of;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-impl Saver<'_> {
+impl Saver<'_, '_> {
     /// Writes a layout; other images of a directory stay.
     pub(super) fn oci(&mut self, images: &[SavedImage]) -> Result<Vec<Pushed>> {
         let mut pushed = Vec::new();
