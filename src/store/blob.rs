@@ -31,6 +31,10 @@ pub struct BlobDraft<'a> {
     here: u64,
 }
 
+/// A document that is on the disk, but no blob yet.
+#[derive(Debug)]
+pub struct Document<'a>(BlobDraft<'a>);
+
 impl<'a> Blobs<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
         Self { store }
@@ -94,17 +98,42 @@ impl<'a> Blobs<'a> {
 
     /// Stores a document that is in memory already; one that is there and damaged is replaced.
     pub fn write(&self, data: &[u8]) -> Result<Digest> {
-        let digest = digest_of(data);
-        if !fs::read(self.path(&digest)).is_ok_and(|known| known == data) {
+        self.place(self.prepare(&[data])?)?;
+        Ok(digest_of(data))
+    }
+
+    /// Brings documents to the disk that will be blobs when [`place`](Self::place) says so; those that
+    /// are there are left out.
+    pub fn prepare(&self, documents: &[&[u8]]) -> Result<Vec<Document<'a>>> {
+        let mut prepared = Vec::new();
+        for data in documents {
+            let digest = digest_of(data);
+            if fs::read(self.path(&digest)).is_ok_and(|known| known == *data) {
+                continue;
+            }
+            let context = || format!("cannot write blob {digest}");
             let mut blob = self.begin()?;
-            blob.write_all(data).context(|| format!("cannot write blob {digest}"))?;
-            blob.draft.file().sync_all().context(|| format!("cannot write blob {digest}"))?;
+            blob.write_all(data).context(context)?;
+            blob.draft.file().sync_all().context(context)?;
+            prepared.push(Document(blob));
+        }
+        Ok(prepared)
+    }
+
+    /// Makes documents blobs; on the disk, too.
+    pub fn place(&self, documents: Vec<Document<'a>>) -> Result<()> {
+        let mut last = None;
+        for Document(blob) in documents {
+            let (digest, _) = blob.digest();
             let path = self.path(&digest);
             fs::rename(blob.draft.path(), &path)
-                .and_then(|()| file::sync_parent(&path))
                 .context(|| format!("cannot write blob {digest}"))?;
+            last = Some(path);
         }
-        Ok(digest)
+        match last {
+            Some(path) => file::sync_parent(&path).context(|| "cannot write blobs to the disk"),
+            None => Ok(()),
+        }
     }
 
     /// Removes a blob; one that is not there is fine.

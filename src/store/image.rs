@@ -340,9 +340,7 @@ impl<'a> Images<'a> {
         record.blobs.sort_unstable();
         record.blobs.dedup();
         file::write_json(&self.record(&image.id), &record)?;
-        for name in names {
-            self.set_link(name, &image.id)?;
-        }
+        self.set_links(names, &image.id)?;
         Ok(Some(record))
     }
 
@@ -356,21 +354,35 @@ impl<'a> Images<'a> {
     }
 
     pub(super) fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
-        let path = self.link(name);
-        if self.target(name)?.as_ref() == Some(id) {
-            return Ok(());
+        self.set_links(std::slice::from_ref(name), id)
+    }
+
+    /// Lets names lead to an image; the disk is waited for once.
+    fn set_links(&self, names: &[Reference], id: &ImageId) -> Result<()> {
+        let mut changed = Vec::new();
+        for name in names {
+            let path = self.link(name);
+            if self.target(name)?.as_ref() == Some(id) {
+                continue;
+            }
+            let dir = path.parent().unwrap_or(&self.store.root);
+            file::create_dirs(dir, 0o700)?;
+            // The lock is held: nobody else makes this. No tag begins with a dot.
+            let temporary = dir.join(".new");
+            file::remove_file(&temporary)?;
+            std::os::unix::fs::symlink(id.hex(), &temporary)
+                .and_then(|()| fs::rename(&temporary, &path))
+                .context(|| format!("cannot give an image the name `{name}`"))?;
+            if !changed.iter().any(|known: &PathBuf| known.parent() == Some(dir)) {
+                changed.push(path);
+            }
         }
-        let context = || format!("cannot give an image the name `{name}`");
-        let dir = path.parent().unwrap_or(&self.store.root);
-        file::create_dirs(dir, 0o700)?;
-        // The lock is held: nobody else makes this. No tag begins with a dot.
-        let temporary = dir.join(".new");
-        file::remove_file(&temporary)?;
-        std::os::unix::fs::symlink(id.hex(), &temporary)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .and_then(|()| file::sync_parent(&path))
-            .and_then(|()| file::sync_parent(dir))
-            .context(context)
+        for path in &changed {
+            file::sync_parent(path)
+                .and_then(|()| path.parent().map_or(Ok(()), file::sync_parent))
+                .context(|| format!("cannot write {} to the disk", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Takes a name away; `false` if there is no such name. The image stays.
