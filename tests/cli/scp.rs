@@ -95,14 +95,19 @@ fn image_scp_says_what_is_wrong() {
         (&["ci::box:1", "two::other"], "cannot give the image the name `other`"),
         (&["-oProxyCommand=x::box"], "unknown shorthand flag"),
         (&["ci::a;b"], "invalid reference format"),
-        (&["nobody-here@localhost::x"], ""),
     ] {
         elsewhere.scp(words).fails(125).error_has(text);
     }
+    // Without root it is sudo that says why, if there is one.
+    let output = elsewhere.scp(&["nobody-here@localhost::x"]).exits(125);
+    assert!(output.errors().contains("nobody-here"), "{}", output.story());
     assert_eq!(elsewhere.log(), "", "nobody was asked");
     let output = elsewhere.scp(&["unknown::box:1"]).exits(125);
     assert!(output.errors().contains("ssh: no such host"), "{}", output.story());
     assert!(output.errors().contains("Error: cannot copy image box:1"), "{}", output.story());
+    // The image is larger than a pipe: who saves it has to notice that nobody takes it.
+    let output = elsewhere.scp(&["busybox", "unknown::"]).exits(125);
+    assert!(output.errors().contains("Error: cannot copy image busybox"), "{}", output.story());
     elsewhere.scp(&["bare::box:1"]).fails(125).hint_has("barge must be installed at bare");
     let line = barge.command(["image", "scp", "ci::box:1"]).env("PATH", "/nonexistent");
     line.run().fails(125).error_has("cannot start `ssh`").hint_has("openssh-client");

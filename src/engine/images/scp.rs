@@ -134,7 +134,11 @@ impl Side {
     }
 
     fn start(&mut self, input: Stdio, output: Stdio) -> Result<Child> {
-        die_with_us(self.command.stdin(input).stdout(output)).spawn().map_err(|error| {
+        let started = die_with_us(self.command.stdin(input).stdout(output)).spawn();
+        // Who writes to the pipe is to notice when the one who reads from it has ended: it must not
+        // stay open here.
+        self.command.stdin(Stdio::null());
+        started.map_err(|error| {
             let program = self.command.get_program().to_string_lossy().into_owned();
             let outer = Error::new(Kind::Unsupported, format!("cannot start `{program}`"));
             outer.hint(self.hint.clone()).caused_by(error)
