@@ -5,17 +5,24 @@ use clap::Args;
 use super::World;
 use super::containers::Selection;
 use super::exit::Status;
-use super::output::Output;
+use super::output::{self, Output};
 use super::tree::Act;
-use crate::engine::{Engine, LogLine, LogOptions, LogStream};
-use crate::error::{Error, Kind, Result};
+use crate::engine::{Engine, LogLine, LogOptions, LogReader, LogStream};
+use crate::error::Result;
 use crate::spec::time;
+use crate::store::container::Container;
 
 /// Show what containers have written
 ///
 /// What a container wrote to standard error goes to standard error.
 #[derive(Args, Debug)]
 pub(crate) struct Logs {
+    /// Show the containers' names in different colors
+    #[arg(long)]
+    color: bool,
+    /// Show labels and variables that were chosen by --log-opt
+    #[arg(long)]
+    details: bool,
     /// Go on with what is written from now on
     #[arg(short, long)]
     follow: bool,
@@ -93,62 +100,101 @@ impl Logs {
         };
         let selection = Selection::named(self.containers, self.latest);
         let names = selection.chosen(engine, Vec::new())?;
-        if self.follow && names.len() > 1 {
-            return Err(Error::new(Kind::Unsupported, "cannot follow several containers at once")
-                .hint("run one `barge logs --follow` for each"));
-        }
-        for name in &names {
-            let prefix = match names.len() {
-                1 => String::new(),
-                _ => {
-                    let container = engine.lookup(name)?;
-                    let shown =
-                        if self.names { &container.state.name } else { container.id().short() };
-                    format!("{shown} ")
-                }
-            };
-            let mut printer = Printer {
-                out: &mut world.out,
-                prefix,
-                timestamps: self.timestamps,
-                at_start: [true; 2],
-            };
-            engine.logs(name, &options, &mut |line| {
-                printer.print(line)?;
-                if self.follow { printer.out.flush() } else { Ok(()) }
-            })?;
+        let containers =
+            names.iter().map(|name| engine.lookup(name)).collect::<Result<Vec<Container>>>()?;
+        let shown = Shown {
+            several: containers.len() > 1,
+            names: self.names,
+            color: self.color,
+            details: self.details,
+        };
+        let prefixes = containers.iter().enumerate().map(|(at, it)| shown.prefix(at, it)).collect();
+        let details = containers.iter().map(|it| shown.details(it)).collect();
+        let mut printer = Printer {
+            out: &mut world.out,
+            prefixes,
+            details,
+            timestamps: self.timestamps,
+            at_start: vec![[true; 2]; containers.len()],
+        };
+        engine.logs(&containers, &options, &mut printer)?;
+        world.out.flush()?;
+        for container in &containers {
+            if let Some(lost) = engine.lost_of_log(container) {
+                output::warning(&lost);
+            }
         }
         Ok(Status::SUCCESS)
     }
 }
 
-struct Printer<'a> {
-    out: &'a mut Output,
-    prefix: String,
-    timestamps: bool,
-    /// Whether the next part begins a line, of either stream.
-    at_start: [bool; 2],
+/// What stands before the text of each line.
+struct Shown {
+    several: bool,
+    names: bool,
+    color: bool,
+    details: bool,
 }
 
-impl Printer<'_> {
-    fn print(&mut self, line: &LogLine<'_>) -> Result<()> {
-        let at_start = &mut self.at_start[usize::from(line.stream == LogStream::Stderr)];
-        let mut text = Vec::with_capacity(line.text.len() + 48);
+impl Shown {
+    /// Returns what tells a container's lines from those of others.
+    fn prefix(&self, at: usize, container: &Container) -> String {
+        // The colors and their order are Podman's.
+        const COLORS: [u8; 7] = [37, 31, 33, 34, 35, 36, 32];
+        let name = match (self.names, self.several) {
+            (true, _) => &container.state.name,
+            (false, true) => container.id().short(),
+            (false, false) => return String::new(),
+        };
+        match self.color {
+            true => format!("\x1b[{}m{name} \x1b[0m", COLORS[at % COLORS.len()]),
+            false => format!("{name} "),
+        }
+    }
+
+    /// Returns the labels and variables that go with a container's lines, as Docker shows them.
+    fn details(&self, container: &Container) -> String {
+        let config = &container.config;
+        let attributes = config.settings.log.attributes(&config.labels, &config.env);
+        if !self.details {
+            return String::new();
+        }
+        let pairs = attributes.iter().map(|(name, value)| format!("{name}={value}"));
+        format!("{} ", pairs.collect::<Vec<_>>().join(","))
+    }
+}
+
+struct Printer<'a> {
+    out: &'a mut Output,
+    prefixes: Vec<String>,
+    details: Vec<String>,
+    timestamps: bool,
+    /// Whether the next part begins a line, of either stream of each container.
+    at_start: Vec<[bool; 2]>,
+}
+
+impl LogReader for Printer<'_> {
+    fn line(&mut self, container: usize, line: &LogLine<'_>) -> Result<()> {
+        let is_error = line.stream == LogStream::Stderr;
+        let print = match is_error {
+            true => Output::error_bytes,
+            false => Output::bytes,
+        };
+        let at_start = &mut self.at_start[container][usize::from(is_error)];
         if *at_start {
-            text.extend_from_slice(self.prefix.as_bytes());
+            print(self.out, self.prefixes[container].as_bytes())?;
             if self.timestamps {
-                text.extend_from_slice(line.time.as_bytes());
-                text.push(b' ');
+                print(self.out, line.time.as_bytes())?;
+                print(self.out, b" ")?;
             }
+            print(self.out, self.details[container].as_bytes())?;
         }
         *at_start = line.whole;
-        text.extend_from_slice(line.text);
-        if line.whole {
-            text.push(b'\n');
-        }
-        match line.stream {
-            LogStream::Stdout => self.out.bytes(&text),
-            LogStream::Stderr => self.out.error_bytes(&text),
-        }
+        print(self.out, line.text)?;
+        if line.whole { print(self.out, b"\n") } else { Ok(()) }
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        self.out.flush()
     }
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 
 /// Bytes that are collected before they are written.
-const ENOUGH: usize = 32 * 1024;
+const ENOUGH: usize = 64 * 1024;
 
 /// Standard output; and, for what belongs to neither of us, standard error in order with it.
 #[derive(Debug, Default)]
@@ -55,12 +55,13 @@ impl Output {
 
     /// Writes what was collected.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        let collected = std::mem::take(&mut self.collected);
         let (stream, name) = match self.is_error {
             true => (rustix::stdio::stderr(), "standard error"),
             false => (rustix::stdio::stdout(), "standard output"),
         };
-        write_all(stream, &collected)
+        let written = write_all(stream, &self.collected);
+        self.collected.clear();
+        written
             .inspect_err(|error| self.reader_gone |= *error == Errno::PIPE)
             .context(|| format!("cannot write to {name}"))
     }

@@ -47,7 +47,7 @@ pub use events::EventOptions;
 pub use exec::ExecSpec;
 pub use host::Host;
 pub use info::{Counts, Info};
-pub use logs::{LogLine, LogOptions, LogStream};
+pub use logs::{LogLine, LogOptions, LogReader, LogStream};
 pub use processes::{Names, Process, Processes};
 pub use prune::Pruned;
 pub use remove::RemoveOptions;

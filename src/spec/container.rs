@@ -5,18 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Resources, RestartPolicy, Ulimit};
+use super::log::LogSettings;
 use super::mount::Mount;
 use super::namespace::Namespaces;
 use super::network::{NameResolution, NetworkMode, PortMapping};
 use super::platform::Platform;
 use super::process::Signal;
 use super::security::Security;
-use super::size::Size;
 use crate::error::{Error, Kind, Result};
 
 /// A container as it is asked for.
@@ -108,77 +107,6 @@ pub struct Settings {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Where a container's output goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LogSettings {
-    /// How it is kept.
-    pub driver: LogDriver,
-    /// Bytes after which the file is rotated.
-    pub max_size: Option<u64>,
-    /// How many rotated files are kept, the newest included.
-    pub max_file: Option<u32>,
-}
-
-/// How a container's output is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogDriver {
-    /// Lines with time and stream, as Kubernetes writes them.
-    #[default]
-    K8sFile,
-    /// Not at all.
-    None,
-}
-
-impl FromStr for LogDriver {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            // Docker's and Podman's default; both read alike through `logs`.
-            "" | "k8s-file" | "json-file" | "local" => Ok(Self::K8sFile),
-            "none" => Ok(Self::None),
-            "journald" | "passthrough" | "syslog" => {
-                Err(Error::new(Kind::Unsupported, format!("unsupported log driver `{text}`"))
-                    .hint("use k8s-file or none"))
-            }
-            _ => Err(Error::new(
-                Kind::Invalid,
-                "running container create option: invalid log driver: invalid argument",
-            )
-            .hint(format!("`{text}` is not known; use k8s-file or none"))),
-        }
-    }
-}
-
-impl LogDriver {
-    /// Returns its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::K8sFile => "k8s-file",
-            Self::None => "none",
-        }
-    }
-}
-
-impl LogSettings {
-    /// Applies one `--log-opt`, as in `max-size=10m`.
-    pub fn apply(&mut self, text: &str) -> Result<()> {
-        let invalid = || Error::new(Kind::Invalid, format!("invalid --log-opt `{text}`"));
-        match text.split_once('=') {
-            Some(("max-size", "-1")) => self.max_size = None,
-            Some(("max-size", value)) => self.max_size = Some(value.parse::<Size>()?.0),
-            Some(("max-file", value)) => {
-                let count = value.parse().ok().filter(|count| *count > 0);
-                self.max_file = Some(count.ok_or_else(invalid)?);
-            }
-            _ => return Err(invalid().hint("use max-size=SIZE or max-file=NUMBER")),
-        }
-        Ok(())
-    }
-}
-
 /// Checks `--device`: `HOST[:CONTAINER][:PERMISSIONS]` with absolute paths and letters of `rwm`.
 pub fn parse_device(text: &str) -> Result<String> {
     let mut fields = text.split(':');
@@ -229,26 +157,6 @@ mod tests {
         ] {
             assert_eq!(parse_device(text).is_ok(), good, "{text}");
         }
-    }
-
-    #[test]
-    fn parses_log_settings() {
-        for (text, want) in [
-            ("max-size=10k", Some((Some(10_240), None))),
-            ("max-size=-1", Some((None, None))),
-            ("max-file=3", Some((None, Some(3)))),
-            ("max-file=0", None),
-            ("max-size=x", None),
-            ("tag", None),
-        ] {
-            let mut log = LogSettings::default();
-            let got = log.apply(text).ok().map(|()| (log.max_size, log.max_file));
-            assert_eq!(got, want, "{text}");
-        }
-        assert_eq!("json-file".parse::<LogDriver>().unwrap(), LogDriver::K8sFile);
-        assert_eq!("none".parse::<LogDriver>().unwrap(), LogDriver::None);
-        assert_eq!("journald".parse::<LogDriver>().unwrap_err().kind(), Kind::Unsupported);
-        assert_eq!("bogus".parse::<LogDriver>().unwrap_err().kind(), Kind::Invalid);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod image;
 pub mod keys;
 pub mod limits;
 pub mod location;
+pub mod log;
 pub mod manifest;
 pub mod mount;
 pub mod name;

@@ -22,7 +22,8 @@
 //! │   ├── config.json              what was decided at create; never changes
 //! │   ├── state.json               what is so, and limits that were changed since
 //! │   ├── lock                     held by who changes it
-//! │   ├── log, log.1, …            its output, the newest first
+//! │   ├── log                      its output; log.1, log.2, … are older, the oldest first
+//! │   ├── followers                held by who follows the log
 //! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
 //! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
@@ -38,6 +39,7 @@
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
+//! │   ├── log-lost                 what could not be written to the log, and why
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
 //! ├── endpoints/HEX.json           how a container is connected
@@ -63,6 +65,7 @@ pub mod layer;
 pub mod lease;
 pub mod list;
 pub mod lock;
+pub mod log;
 pub mod packed;
 pub mod partial;
 pub mod registries;

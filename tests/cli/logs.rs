@@ -181,3 +181,65 @@ fn a_client_that_goes_away_does_not_disturb() {
     barge.await_log("box", "\n50\n");
     assert_eq!(barge.status("box"), "running");
 }
+
+#[test]
+fn logs_of_several_are_merged_by_time() {
+    let barge = Barge::with_busybox();
+    let mut ids = Vec::new();
+    for (name, word) in [("first", "one"), ("second", "two")] {
+        let wait = "while [ ! -e /go$i ]; do sleep 0.02; done";
+        let script = format!("for i in 1 2 3; do {wait}; echo {word}$i; done");
+        ids.push(barge.start(["--name", name, "busybox", "sh", "-c", &script]));
+    }
+    let mut following = barge.command(["logs", "-f", "--names", "first", "second"]).spawn();
+    for round in ["1", "2", "3"] {
+        for (name, word) in [("first", "one"), ("second", "two")] {
+            barge.run(["exec", name, "touch", &format!("/go{round}")]).ok();
+            barge.await_log(name, &format!("{word}{round}"));
+        }
+    }
+    following.expect("second two3\n");
+    let want = "first one1\nsecond two1\nfirst one2\nsecond two2\nfirst one3\nsecond two3\n";
+    following.wait().ok().stdout(want);
+    barge.run(["logs", "--names", "second", "first"]).ok().stdout(want);
+    let by_id = want.replace("first", &ids[0][..12]).replace("second", &ids[1][..12]);
+    barge.run(["logs", "first", "second"]).ok().stdout(&by_id);
+    barge
+        .run(["logs", "--tail", "1", "--color", "--names", "first", "second"])
+        .ok()
+        .stdout("\x1b[37mfirst \x1b[0mone3\n\x1b[31msecond \x1b[0mtwo3\n");
+    barge.run(["logs", "-n", "first"]).ok().stdout("first one1\nfirst one2\nfirst one3\n");
+    barge.run(["logs", "first", "nosuch"]).fails(125).error_has("nosuch");
+}
+
+#[test]
+fn logs_follow_over_restarts() {
+    let barge = Barge::with_busybox();
+    let script = "echo run; [ $(wc -l < /count) -ge 3 ] && exit 0; echo x >> /count; exit 1";
+    let script = format!("touch /count; {script}");
+    barge.start(["--name", "box", "--restart=on-failure", "busybox", "sh", "-c", &script]);
+    let want = "run\n".repeat(4);
+    barge.run(["logs", "-f", "box"]).ok().stdout(&want);
+    // It ends when the monitor is killed, too.
+    barge.start(["--name", "other", "busybox", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut following = barge.command(["logs", "-f", "other"]).spawn();
+    following.expect("up\n");
+    let monitor = barge.inspect("other", "{{.State.Pid}}");
+    barge.kills();
+    let parent = std::fs::read_to_string(format!("/proc/{monitor}/stat")).unwrap();
+    let parent = parent.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap();
+    let parent = rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap();
+    rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
+    following.wait().ok().stdout("up\n");
+}
+
+#[test]
+fn logs_follow_until_a_time() {
+    let barge = Barge::with_busybox();
+    let id = barge.start(["busybox", "sh", "-c", "echo up; exec sleep 1000"]);
+    barge.await_log(&id, "up");
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    let soon = soon.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    barge.run(["logs", "-f", "--until", &soon, &id]).ok().stdout("up\n");
+    barge.run(["logs", "--since", "0", "-f", "--until", "1s", &id]).ok();
+}

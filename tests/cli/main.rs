@@ -19,6 +19,7 @@ mod info;
 mod lifecycle;
 mod limits;
 mod listing;
+mod log_drivers;
 mod login;
 mod logs;
 mod manifest;

@@ -9,7 +9,7 @@ use crate::spec::mount::{Mount, MountSource};
 use crate::spec::storage::DriverName;
 use crate::spec::time;
 use crate::store::Store;
-use crate::store::container::{Container, ContainerConfig, ContainerState, Status};
+use crate::store::container::{Container, ContainerConfig, ContainerState, Containers, Status};
 use crate::store::driver::Tree;
 
 /// What Docker shows for a time that has not come.
@@ -37,7 +37,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
-        "LogPath": dir.join("log").display().to_string(),
+        "LogPath": log_path(&containers, config),
         "Name": state.name,
         "RestartCount": state.restarts,
         "Driver": driver.as_str(),
@@ -51,6 +51,14 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
     });
     usual::complete(&mut document, store, container);
     document
+}
+
+/// Returns the file of a container's log; none with drivers that keep no file.
+fn log_path(containers: &Containers<'_>, config: &ContainerConfig) -> String {
+    match config.settings.log.driver.is_file() {
+        true => containers.log_files(config).path().display().to_string(),
+        false => String::new(),
+    }
 }
 
 fn overlay(dir: &Path, layers: &[PathBuf]) -> Value {

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::spec::container::{LogSettings, Settings};
+use crate::spec::container::Settings;
 use crate::spec::limits::RestartPolicy;
+use crate::spec::log::LogSettings;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::network::PortMapping;
 use crate::spec::security::{Seccomp, Security};
@@ -94,14 +95,11 @@ fn capabilities(names: &[String]) -> Vec<String> {
 }
 
 fn log(log: &LogSettings) -> Value {
-    let mut options = Map::new();
-    if let Some(size) = log.max_size {
-        options.insert("max-size".to_owned(), size.to_string().into());
-    }
-    if let Some(count) = log.max_file {
-        options.insert("max-file".to_owned(), count.to_string().into());
-    }
-    json!({ "Type": log.driver.as_str(), "Config": options })
+    let options: Map<String, Value> =
+        log.options().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let tag = log.tag.as_deref().unwrap_or_default();
+    let size = log.size_limit().map_or_else(|| "0B".to_owned(), |size| format!("{size}B"));
+    json!({ "Type": log.driver.as_str(), "Config": options, "Tag": tag, "Size": size })
 }
 
 fn bind(mount: &Mount) -> Option<String> {

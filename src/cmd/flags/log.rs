@@ -3,12 +3,13 @@
 use clap::Args;
 
 use crate::error::Result;
-use crate::spec::container::{ContainerSpec, LogDriver, LogSettings};
+use crate::spec::container::ContainerSpec;
+use crate::spec::log::{LogDriver, LogSettings};
 
 /// Where its output goes.
 #[derive(Args, Debug)]
 pub(super) struct LogFlags {
-    /// How output is kept: k8s-file or none
+    /// How output is kept: k8s-file, json-file, local or none
     #[arg(long, value_name = "NAME")]
     log_driver: Option<LogDriver>,
     /// Option of the log, as in max-size=10m
@@ -24,6 +25,7 @@ impl LogFlags {
         for option in &self.log_opt {
             log.apply(option)?;
         }
+        log.check()?;
         spec.settings.log = log;
         Ok(())
     }

@@ -98,8 +98,7 @@ impl Monitor {
         let container = containers
             .get(&id)?
             .ok_or_else(|| Error::new(Kind::NotFound, format!("no such container {id}")))?;
-        let log = Log::open(&containers.dir(&id).join("log"), &container.config.settings.log)
-            .context(|| "cannot open the log")?;
+        let log = Log::open(&engine, &container.config)?;
         let listener = listen(&containers.run_dir(&id))?;
         let client = Client::new(control).context(|| "cannot use the control socket")?;
         Ok(Self {
@@ -235,7 +234,9 @@ impl Monitor {
             if let Some(input) = running.streams.waiting_input() {
                 files.push(PollFd::from_borrowed_fd(input, PollFlags::OUT));
             }
-            if !wait(&mut files, None) {
+            let some = wait(&mut files, self.log.patience());
+            self.log.write_begun();
+            if !some {
                 continue;
             }
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
@@ -270,8 +271,7 @@ impl Monitor {
         for client in &mut self.clients {
             client.output(kind, data);
         }
-        // A full disk must not stop the container; the lines are lost, as the file shows.
-        let _lost = self.log.write(stream, data);
+        self.log.write(stream, data);
         true
     }
 
@@ -337,6 +337,7 @@ impl Monitor {
         for stream in [Stream::Stdout, Stream::Stderr] {
             while self.copy(&mut running, stream) {}
         }
+        self.log.end();
         let oom_killed = running.was_oom_killed();
         running.tear_down(&self.engine, &self.id);
         Exit { code, oom_killed, error: None, started: true }
