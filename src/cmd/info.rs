@@ -209,8 +209,7 @@ pub(crate) struct Check {}
 
 impl Act for Check {
     fn act(self, world: &mut World) -> Result<Status> {
-        let engine = world.engine()?;
-        let checks = engine.check();
+        let checks = Engine::check(&world.options()?)?;
         let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
         for check in &checks {
             let mark = if check.ok { "ok     " } else { "missing" };

@@ -253,7 +253,8 @@ impl World {
         Ok(engine)
     }
 
-    fn options(&self) -> Result<EngineOptions> {
+    /// Returns which store the flags name.
+    pub(crate) fn options(&self) -> Result<EngineOptions> {
         Ok(EngineOptions {
             root: self.global.root.clone().or_else(|| place("BARGE_ROOT")),
             runroot: self.global.runroot.clone().or_else(|| place("BARGE_RUNROOT")),

@@ -14,6 +14,9 @@ use crate::error::{Kind, Result};
 pub(crate) struct Rm {
     #[command(flatten)]
     files: IdFiles,
+    /// Remove those that are in its namespaces first
+    #[arg(long)]
+    depend: bool,
     /// End those that run first
     #[arg(short, long)]
     force: bool,
@@ -40,10 +43,16 @@ impl Act for Rm {
         let _ = self.volumes;
         let options = RemoveOptions { force: self.force, seconds: self.time };
         for_each(world, &names, Status::of_removal, |world, name| {
-            match engine.remove(name, options) {
+            let removed = match self.depend {
+                true => engine.remove_with_dependants(name, options),
+                false => engine.remove(name, options).map(|_| Vec::new()),
+            };
+            match removed {
                 Err(error) if ignore && error.kind() == Kind::NotFound => Ok(()),
                 other => {
-                    other?;
+                    for dependant in other? {
+                        world.out.line(dependant.as_str())?;
+                    }
                     world.out.line(name)
                 }
             }

@@ -1,10 +1,11 @@
 //! `info` and `system check`: what this machine and this store are like.
 
-use super::Engine;
+use super::{Engine, EngineOptions, Host};
 use crate::error::Result;
 use crate::net;
 use crate::runtime;
 use crate::spec::platform::Platform;
+use crate::spec::size::HumanSize;
 use crate::spec::storage::DriverName;
 use crate::store::container::Status;
 use crate::sys::check::Check;
@@ -101,14 +102,50 @@ impl Engine {
 }
 
 impl Engine {
-    /// Finds out what this machine has and lacks for containers.
+    /// Finds out what this machine has and lacks for containers. A store that cannot be opened is one
+    /// finding among others.
     ///
     /// To be called without power: a user namespace would hide what a user lacks.
-    pub fn check(&self) -> Vec<Check> {
+    pub fn check(options: &EngineOptions) -> Result<Vec<Check>> {
+        let host = Host::look()?;
         let mut checks = runtime::doctor();
-        checks.push(self.check_driver());
-        checks.extend(net::checks(self.host.rootless));
-        checks
+        match Self::open(options) {
+            Ok(engine) => checks.extend([engine.check_driver(), engine.check_place()]),
+            Err(error) => checks.push(Check::bad(
+                "store",
+                error.to_string(),
+                error.hint_text().unwrap_or("name a directory of yours with --root and --runroot"),
+            )),
+        }
+        checks.extend(net::checks(host.rootless));
+        checks.extend(programs());
+        Ok(checks)
+    }
+
+    /// Looks at how the file system of the store is mounted.
+    fn check_place(&self) -> Check {
+        let name = "store";
+        let place = self.store.root().display();
+        let Ok(facts) = rustix::fs::statvfs(self.store.root()) else {
+            let hint = "name another directory with --root";
+            return Check::bad(name, format!("{place} cannot be looked at"), hint);
+        };
+        let flags = facts.f_flag;
+        let noexec = flags.contains(rustix::fs::StatVfsMountFlags::NOEXEC);
+        let nodev = flags.contains(rustix::fs::StatVfsMountFlags::NODEV);
+        let free = facts.f_bavail * facts.f_frsize;
+        let hint = "name a directory elsewhere with --root";
+        if noexec {
+            return Check::bad(name, format!("{place} is mounted noexec: no program runs"), hint);
+        }
+        if nodev && !self.host.rootless {
+            return Check::bad(name, format!("{place} is mounted nodev: no device works"), hint);
+        }
+        if free < LEAST_SPACE {
+            let text = format!("{place} has {} of space left", HumanSize(free));
+            return Check::bad(name, text, "free some with `barge system prune -a`");
+        }
+        Check::good(name, format!("{place} has {} of space left", HumanSize(free)))
     }
 
     fn check_driver(&self) -> Check {
@@ -121,6 +158,27 @@ impl Engine {
         };
         Check::good("storage driver", format!("{} in {place}{on}: {how}", self.store.driver()))
     }
+}
+
+/// Space that even small images need.
+const LEAST_SPACE: u64 = 100 << 20;
+
+/// Looks for programs that some commands start; everything else works without them.
+fn programs() -> Vec<Check> {
+    [
+        ("gpg", "signatures of GPG can be made", "gnupg", "no image is signed with GPG"),
+        (
+            "ssh",
+            "images can be sent to other machines",
+            "openssh-client",
+            "`image scp` does not work",
+        ),
+    ]
+    .map(|(name, works, package, lacks)| match find_program(name) {
+        Some(path) => Check::good(name, format!("{path}: {works}")),
+        None => Check::good(name, format!("not found: {lacks} (package {package})")),
+    })
+    .into()
 }
 
 /// Finds a program in the directories of `PATH`.

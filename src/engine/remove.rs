@@ -72,6 +72,24 @@ impl Engine {
         }
         Ok(id)
     }
+
+    /// Removes a container, and before it all that are in its namespaces. Returns the IDs of those.
+    pub fn remove_with_dependants(
+        &self,
+        name: &str,
+        options: RemoveOptions,
+    ) -> Result<Vec<ContainerId>> {
+        let mut removed = Vec::new();
+        // A name that is not there is told by the removal itself.
+        if let Ok(id) = self.store.containers().lookup(name) {
+            for dependant in self.store.containers().dependants(&id)? {
+                removed.append(&mut self.remove_with_dependants(dependant.as_str(), options)?);
+                removed.push(dependant);
+            }
+        }
+        self.remove(name, options)?;
+        Ok(removed)
+    }
 }
 
 fn is_running(status: &Status) -> bool {
@@ -87,7 +105,7 @@ fn depended_on(id: &ContainerId, dependants: &[ContainerId]) -> Error {
             list.join(", ")
         ),
     )
-    .hint("they are in its namespaces; remove them first")
+    .hint("they are in its namespaces; remove them first, or pass --depend")
 }
 
 fn improper(id: &ContainerId, word: &str) -> Error {

@@ -22,6 +22,10 @@ pub fn doctor() -> Vec<Check> {
     let root = uid == 0 && userns::is_initial();
     let mut checks =
         vec![kernel(), processes(), mounts(), overlay(root), seccomp(), cgroups(root), userns()];
+    checks.extend([namespaces(), watches()]);
+    if root {
+        checks.extend([controllers(), swap()]);
+    }
     if !root {
         checks.extend(["newuidmap", "newgidmap"].map(id_program));
         checks.extend(["/etc/subuid", "/etc/subgid"].map(|file| subordinate(file, uid)));
@@ -165,6 +169,77 @@ fn userns() -> Check {
     match Path::new("/proc/self/ns/user").exists() {
         true => good(name, "available"),
         false => bad(name, "the kernel does not have them", "use a kernel with CONFIG_USER_NS"),
+    }
+}
+
+/// Looks whether an administrator has forbidden other namespaces.
+fn namespaces() -> Check {
+    let name = "namespaces";
+    for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        if !Path::new(&format!("/proc/self/ns/{kind}")).exists() {
+            let text = format!("the kernel has no {kind} namespaces");
+            let hint = "use a kernel with CONFIG_NAMESPACES and all options below it";
+            return bad(name, text, hint);
+        }
+        let key = format!("user.max_{kind}_namespaces");
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        if fs::read_to_string(path).is_ok_and(|text| text.trim() == "0") {
+            let hint = format!("an administrator can allow them: sysctl -w {key}=15000");
+            return bad(name, format!("{kind} namespaces are switched off by {key}=0"), hint);
+        }
+    }
+    good(name, "mnt pid net ipc uts cgroup")
+}
+
+/// Looks whether files can be watched, as `events` and `logs -f` do.
+fn watches() -> Check {
+    let name = "file watches";
+    match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
+        Ok(_) => good(name, "inotify works"),
+        Err(error) => bad(
+            name,
+            format!("inotify: {error}"),
+            "an administrator can allow more: sysctl -w fs.inotify.max_user_instances=1024",
+        ),
+    }
+}
+
+/// Looks for the controllers that limits need.
+fn controllers() -> Check {
+    let name = "limits";
+    let there = Hierarchies::detect().map(|found| found.controllers()).unwrap_or_default();
+    let has = |controller: &str| there.iter().any(|own| own == controller);
+    let missing: Vec<&str> = ["cpu", "cpuset", "memory", "pids"]
+        .into_iter()
+        .filter(|controller| !has(controller))
+        .chain((!has("io") && !has("blkio")).then_some("io"))
+        .collect();
+    if missing.is_empty() {
+        return good(name, "cpu cpuset memory pids io");
+    }
+    let list = missing.join(" ");
+    let hint = match missing.contains(&"memory") {
+        true => "boot with cgroup_enable=memory; some machines have it switched off".to_owned(),
+        false => format!("use a kernel with the cgroup controllers {list}"),
+    };
+    bad(name, format!("no controller for {list}: such limits are not applied"), hint)
+}
+
+/// Looks whether swap can be limited.
+fn swap() -> Check {
+    let name = "swap limits";
+    let v1 = Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
+    let v2 = || {
+        let groups = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        groups.into_iter().any(|group| group.path().join("memory.swap.max").exists())
+    };
+    if v1 || v2() {
+        return good(name, "available");
+    }
+    // Version 2 shows the file in groups only, of which there may be none.
+    match Hierarchies::detect().is_ok_and(|found| found.mode() == Mode::V2) {
+        true => good(name, "known once there is a container"),
+        false => bad(name, "the kernel does not count swap", "boot with swapaccount=1"),
     }
 }
 

@@ -35,7 +35,7 @@ fn system_check_names_each_matter() {
     let output = barge.run(["system", "check"]);
     assert!([0, 1].contains(&output.status), "{}", output.story());
     let text = output.text().to_lowercase();
-    for matter in ["overlay", "cgroups", "seccomp"] {
+    for matter in ["overlay", "cgroups", "seccomp", "namespaces", "file watches", "store"] {
         assert!(text.contains(matter), "{matter}: {}", output.text());
     }
     if !is_root() {
@@ -43,6 +43,30 @@ fn system_check_names_each_matter() {
             assert!(text.contains(matter), "{matter}: {}", output.text());
         }
     }
+}
+
+#[test]
+fn system_check_says_what_to_do_where_much_is_missing() {
+    let barge = Barge::new();
+    // Nothing is installed, and the store cannot be made: each is one finding among others.
+    let line = ["--root", "/proc/nosuch", "--runroot", "/proc/nosuch", "system", "check"];
+    let output = barge.bare_command(line).env("PATH", "/nonexistent").run().exits(1);
+    let lines = output.lines();
+    let after = |start: &str| -> &str {
+        let place = lines.iter().position(|line| line.starts_with(start));
+        let place = place.unwrap_or_else(|| panic!("no `{start}` in {}", output.text()));
+        &lines[place + 1]
+    };
+    assert!(after("missing  store").contains("-> "), "{}", output.text());
+    if !is_root() {
+        assert!(after("missing  newuidmap").contains("uidmap"), "{}", output.text());
+        assert!(after("missing  pasta").contains("passt"), "{}", output.text());
+    }
+    assert!(output.text().contains("gnupg"), "{}", output.text());
+    for (place, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("missing")) {
+        assert!(lines[place + 1].trim_start().starts_with("-> "), "{line}: no way out");
+    }
+    assert_eq!(output.errors(), "");
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod scp;
 mod search;
 mod security;
 mod terminal;
+mod together;
 mod transport;
 mod unshare;
 mod update;

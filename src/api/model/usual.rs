@@ -13,7 +13,7 @@ pub(super) fn complete(document: &mut Value, store: &Store, container: &Containe
     add(document, top(store, container));
     add(&mut document["State"], state(container));
     add(&mut document["HostConfig"], host_config(container));
-    add(&mut document["Config"], json!({ "MacAddress": "", "Timeout": 0, "CreateCommand": null }));
+    add(&mut document["Config"], config());
     add(&mut document["NetworkSettings"], network());
     if let Some(Value::Object(networks)) = document["NetworkSettings"].get_mut("Networks") {
         let names = json!([container.state.name, container.config.id.short()]);
@@ -57,6 +57,21 @@ fn top(store: &Store, container: &Container) -> Value {
         "Dependencies": [],
         "IsInfra": false,
         "IsService": false,
+        "KubeExitCodePropagation": "invalid",
+        "lockNumber": 0,
+        "UseImageHosts": false,
+        "UseImageHostname": false,
+    })
+}
+
+fn config() -> Value {
+    json!({
+        "MacAddress": "",
+        "Timeout": 0,
+        "CreateCommand": null,
+        "Passwd": true,
+        "HealthcheckOnFailureAction": "none",
+        "sdNotifyMode": "container",
     })
 }
 
@@ -84,7 +99,12 @@ fn host_config(container: &Container) -> Value {
         "VolumesFrom": null,
         "ConsoleSize": [0, 0],
         "Annotations": settings.annotations,
+        "AutoRemoveImage": false,
         "Cgroup": "",
+        "CgroupConf": null,
+        "Cgroups": "default",
+        "DiskQuota": 0,
+        "HostsFile": "",
         "CgroupManager": "cgroupfs",
         "CgroupParent": "",
         "Links": null,

@@ -53,6 +53,11 @@ impl Cgroup {
                     .hint("without root, a version 2 control group that was delegated to you is needed: see `barge system check`"));
             }
         };
+        let done = match done {
+            // What went on has ended at once, and its group has been removed.
+            Err(error) if !frozen && is_gone(&error) => Ok(true),
+            other => other,
+        };
         if done.context(|| format!("cannot {verb} {}", dir.display()))? {
             return Ok(());
         }
@@ -124,12 +129,7 @@ fn collect(dir: &Path, found: &mut BTreeSet<i32>) -> io::Result<()> {
     let list = match fs::read_to_string(dir.join("cgroup.procs")) {
         Ok(list) => list,
         // The group went away, which it cannot do with processes in it.
-        Err(error)
-            if error.kind() == ErrorKind::NotFound
-                || error.raw_os_error() == Some(libc::ENODEV) =>
-        {
-            return Ok(());
-        }
+        Err(error) if is_gone(&error) => return Ok(()),
         // A group of threads: their process is in the list of a group above.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
         Err(error) => return Err(error),
@@ -147,6 +147,11 @@ fn collect(dir: &Path, found: &mut BTreeSet<i32>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells whether a group is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// Freezes or thaws; returns whether that was done in time.
