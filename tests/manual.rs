@@ -54,6 +54,58 @@ fn every_flag_is_explained() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The flags of `docker run` (29) and `podman run` (5.8), but `--help`.
+const PEERS: &str = "\
+    add-host annotation arch attach authfile blkio-weight blkio-weight-device cap-add \
+    cap-drop cert-dir cgroup-conf cgroup-parent cgroupns cgroups chrootdirs cidfile \
+    conmon-pidfile cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime \
+    cpu-shares cpus cpuset-cpus cpuset-mems creds decryption-key detach detach-keys device \
+    device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops \
+    disable-content-trust dns dns-option dns-search domainname entrypoint env env-file \
+    env-host env-merge expose gidmap gpus group-add group-entry health-cmd health-interval \
+    health-log-destination health-max-log-count health-max-log-size health-on-failure \
+    health-retries health-start-interval health-start-period health-startup-cmd \
+    health-startup-interval health-startup-retries health-startup-success \
+    health-startup-timeout health-timeout hostname hosts-file hostuser http-proxy \
+    image-volume init init-path interactive io-maxbandwidth io-maxiops ip ip6 ipc isolation \
+    kernel-memory label label-file link link-local-ip log-driver log-opt mac-address memory \
+    memory-reservation memory-swap memory-swappiness mount name network network-alias \
+    no-healthcheck no-hostname no-hosts oom-kill-disable oom-score-adj os passwd \
+    passwd-entry personality pid pidfile pids-limit platform pod pod-id-file preserve-fd \
+    preserve-fds privileged publish publish-all pull quiet rdt-class read-only \
+    read-only-tmpfs replace requires restart retry retry-delay rm rmi rootfs runtime \
+    sdnotify seccomp-policy secret security-opt shm-size shm-size-systemd sig-proxy \
+    stop-signal stop-timeout storage-opt subgidname subuidname sysctl systemd timeout \
+    tls-verify tmpfs tty tz uidmap ulimit umask unsetenv unsetenv-all use-api-socket user \
+    userns uts variant volume volume-driver volumes-from workdir";
+
+#[test]
+fn every_flag_of_the_peers_is_there_or_has_a_reason() {
+    let definition = barge::cmd::definition();
+    for name in ["run", "create"] {
+        let command = definition.find_subcommand(name).unwrap();
+        let absent: Vec<_> =
+            barge::cmd::absent_flags(command).into_iter().flat_map(|(flags, _)| flags).collect();
+        let lacks: Vec<_> = PEERS
+            .split_whitespace()
+            .filter(|flag| {
+                let is_it = |arg: &clap::Arg| {
+                    let aliases = arg.get_all_aliases().unwrap_or_default();
+                    arg.get_long() == Some(*flag) || aliases.contains(flag)
+                };
+                !command.get_arguments().any(is_it) && !absent.contains(flag)
+            })
+            // They say how `run` itself goes on.
+            .filter(|flag| {
+                name == "run"
+                    || !["detach", "detach-keys", "sig-proxy", "preserve-fd", "preserve-fds"]
+                        .contains(flag)
+            })
+            .collect();
+        assert!(lacks.is_empty(), "{name} says nothing of {lacks:?}");
+    }
+}
+
 #[test]
 fn definitions_hold_together() {
     barge::cmd::definition().debug_assert();
@@ -151,6 +203,15 @@ fn render(page: &str, command: Command) -> String {
     man.render_description_section(&mut text).unwrap();
     man.render_options_section(&mut text).unwrap();
     let mut text = String::from_utf8(text).unwrap();
+    if matches!(page, "barge-run" | "barge-create") {
+        text.push_str(".SH \"FLAGS OF OTHER TOOLS\"\n");
+        text.push_str("Of the flags of docker and podman, these are not there:\n");
+        for (flags, reason) in barge::cmd::absent_flags(&command) {
+            let flags: Vec<_> =
+                flags.iter().map(|flag| format!("\\-\\-{}", flag.replace('-', "\\-"))).collect();
+            text.push_str(&format!(".TP\n{}\n{reason}\n", flags.join(", ")));
+        }
+    }
     let mut see = below;
     if page != "barge" {
         see.insert(0, "\\fBbarge\\fR(1)".to_owned());

@@ -25,9 +25,19 @@ pub(super) fn read(files: &[impl AsRef<Path>], words: &[String]) -> Result<Vec<(
 }
 
 /// Returns our own variables. What is not UTF-8 cannot be taken over: records are JSON.
-fn own() -> Vec<(String, String)> {
+pub(super) fn own() -> Vec<(String, String)> {
     env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Returns our own variables that say where proxies are.
+pub(super) fn proxies() -> Vec<(String, String)> {
+    let names = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"];
+    names
+        .into_iter()
+        .flat_map(|name| [name.to_ascii_lowercase(), name.to_owned()])
+        .filter_map(|name| env::var(&name).ok().map(|value| (name, value)))
         .collect()
 }
 

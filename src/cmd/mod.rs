@@ -329,6 +329,12 @@ fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {
     COMMANDS.dispatch("barge", words, world)
 }
 
+/// Lists the flags of `docker run` and `podman run` that the given command has not, with the reasons.
+pub fn absent_flags(command: &Command) -> Vec<(Vec<&'static str>, &'static str)> {
+    let there = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
+    flags::absent::list(there)
+}
+
 /// Builds the definition of the whole command line, for man pages and completions.
 pub fn definition() -> Command {
     let nodes = COMMANDS.nodes.iter().map(|node: &Node| node.define("barge"));

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::flags::absent;
 use crate::error::{Error, Kind, Result};
 use crate::spec::mount::parse_bool;
 
@@ -103,7 +104,12 @@ pub(crate) fn explain(command: &Command, words: &[OsString], error: clap::Error)
     let value = text(ContextKind::InvalidValue);
     let message = match error.kind() {
         ErrorKind::UnknownArgument if flag.len() > 1 && flag.starts_with('-') => {
-            return unknown_flag(flag, path);
+            let error = unknown_flag(flag, path);
+            let makes = path.ends_with(" run") || path.ends_with(" create");
+            return match absent::reason(flag.trim_start_matches('-')).filter(|_| makes) {
+                Some(reason) => error.hint(reason),
+                None => error,
+            };
         }
         ErrorKind::UnknownArgument
         | ErrorKind::TooManyValues

@@ -8,6 +8,7 @@ use super::exit::Status;
 use super::flags::{ContainerFlags, together};
 use super::output;
 use super::tree::Act;
+use crate::engine::images;
 use crate::engine::{Engine, RemoveOptions, hold_signals};
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
@@ -67,6 +68,10 @@ impl Act for Run {
         if self.detach && !self.attach.is_empty() {
             return Err(together("attach", "detach"));
         }
+        let rmi = self.container.identity.rmi;
+        if rmi && self.detach {
+            return Err(together("rmi", "detach"));
+        }
         let engine = world.power()?;
         check_terminal(
             self.container.process.tty && !self.detach,
@@ -94,6 +99,9 @@ impl Act for Run {
         match session {
             Some(session) if !self.detach => {
                 let ended = self.connect.follow(session, settings.tty, wanted)?;
+                if rmi && ended.is_some() {
+                    remove_image(&engine, &spec.image);
+                }
                 Ok(ended.unwrap_or(Status::SUCCESS))
             }
             Some(session) => {
@@ -102,6 +110,18 @@ impl Act for Run {
             }
             None => Ok(Status::SUCCESS),
         }
+    }
+}
+
+/// Removes the image of a container that is gone; one that is in use stays.
+fn remove_image(engine: &Engine, name: &str) {
+    let removed = images::remove(engine, &[name.to_owned()], images::RemoveOptions::default());
+    let failure = match removed {
+        Ok(mut removals) => removals.failures.pop(),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = failure {
+        output::warning(&format!("failed to remove the image: {error}"));
     }
 }
 

@@ -8,13 +8,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
-    Linux, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources,
-    Process, Root, Spec, User,
+    Linux, LinuxCpu, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPersonality,
+    LinuxPersonalityDomain, LinuxPids, LinuxResources, Process, Root, Spec, User,
 };
 
 use crate::error::Result;
 use crate::runtime::rlimit;
+use crate::spec::container::Settings;
 use crate::spec::limits::Resources;
+use crate::spec::process::Personality;
 use crate::store::container::ContainerConfig;
 
 pub(super) use mounts::tree_of_host;
@@ -51,6 +53,7 @@ pub(super) fn spec(config: &ContainerConfig, facts: &Facts) -> Result<Spec> {
         .set_mounts(Some(mounts::all(config, facts)))
         .set_process(Some(process(config)?))
         .set_hostname(hostname(config))
+        .set_domainname(domainname(config))
         .set_linux(Some(linux(config, facts)?));
     if !settings.annotations.is_empty() {
         spec.set_annotations(Some(settings.annotations.clone().into_iter().collect()));
@@ -66,8 +69,18 @@ fn hostname(config: &ContainerConfig) -> Option<String> {
     Some(config.hostname().to_owned())
 }
 
+/// The NIS domain that is set in the container; none if it shares the host's.
+fn domainname(config: &ContainerConfig) -> Option<String> {
+    let own = config.settings.namespaces.uts.is_own();
+    config.settings.domainname.clone().filter(|_| own)
+}
+
 fn process(config: &ContainerConfig) -> Result<Process> {
-    let mut args = vec![config.path.clone()];
+    let mut args = match &config.settings.init_path {
+        Some(_) => vec![INIT.to_owned(), "--".to_owned()],
+        None => Vec::new(),
+    };
+    args.push(config.path.clone());
     args.extend_from_slice(&config.args);
     let mut process = base_process(config)?;
     process
@@ -106,11 +119,23 @@ fn linux(config: &ContainerConfig, facts: &Facts) -> Result<Linux> {
         .set_devices(Some(devices::all(config, facts)?))
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(read_only));
+    if let Some(personality) = settings.personality {
+        linux.set_personality(Some(personality_of(personality)));
+    }
     let sysctls = sysctls(config);
     if !sysctls.is_empty() {
         linux.set_sysctl(Some(sysctls));
     }
     Ok(linux)
+}
+
+fn personality_of(asked: Personality) -> LinuxPersonality {
+    let mut personality = LinuxPersonality::default();
+    personality.set_domain(match asked {
+        Personality::Linux => LinuxPersonalityDomain::PerLinux,
+        Personality::Linux32 => LinuxPersonalityDomain::PerLinux32,
+    });
+    personality
 }
 
 /// Kernel parameters: as Docker, users other than root may listen on low ports, and root may ping.
@@ -224,14 +249,34 @@ fn cpu(asked: &Resources) -> Option<LinuxCpu> {
     (cpu != LinuxCpu::default()).then_some(cpu)
 }
 
-/// The hosts file, host name file and resolver configuration of a container: name and path in it.
-pub(super) const OWN_FILES: [(&str, &str); 4] = [
-    ("resolv.conf", "/etc/resolv.conf"),
-    ("hostname", "/etc/hostname"),
-    ("hosts", "/etc/hosts"),
+/// Where a program of the host is seen that is process 1 instead of ours.
+const INIT: &str = "/run/barge-init";
+
+/// A container's own files that it may share with others: name and path in it.
+const NAME_FILES: [(&str, &str); 3] =
+    [("resolv.conf", "/etc/resolv.conf"), ("hostname", "/etc/hostname"), ("hosts", "/etc/hosts")];
+
+/// The files that a container gets besides its image's: name and path in it.
+pub(super) fn own_files(settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    let names = &settings.names;
+    let wanted = |name: &str| match name {
+        "resolv.conf" => !names.no_resolver,
+        "hostname" => !names.no_hostname,
+        _ => !names.no_hosts,
+    };
+    let mut files: Vec<_> = NAME_FILES.into_iter().filter(|(name, _)| wanted(name)).collect();
     // Programs look for it to find out whether they are in a container.
-    ("containerenv", "/run/.containerenv"),
-];
+    files.push(("containerenv", "/run/.containerenv"));
+    if settings.time_zone.is_some() {
+        files.push(("localtime", "/etc/localtime"));
+    }
+    files
+}
+
+/// The names of the files that a container takes over from another whose network it shares.
+pub(super) fn name_files() -> impl Iterator<Item = &'static str> {
+    NAME_FILES.into_iter().map(|(name, _)| name)
+}
 
 /// The path of one of a container's own files.
 pub(super) fn own_file(run_dir: &Path, name: &str) -> PathBuf {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::start::is_interrupted;
-use super::{Engine, bundle, host, now};
+use super::{Engine, bundle, host, now, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
 use crate::spec::container::ContainerSpec;
@@ -158,6 +158,12 @@ impl Engine {
             return Err(Error::new(Kind::Invalid, message));
         }
         rlimit::resolve(&settings.ulimits)?;
+        if let Some(zone) = &settings.time_zone {
+            time_zone::read(zone)?;
+        }
+        if let Some(program) = &settings.init_path {
+            std::fs::metadata(program).context(|| format!("statfs {}", program.display()))?;
+        }
         check_memory(&settings.resources)?;
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {
@@ -315,7 +321,15 @@ fn decide(
         publish_all(&mut settings.ports, declared);
     }
     // The monitor has another working directory.
-    for path in [&mut settings.cidfile, &mut settings.pidfile].into_iter().flatten() {
+    for path in [
+        &mut settings.cidfile,
+        &mut settings.pidfile,
+        &mut settings.monitor_pidfile,
+        &mut settings.init_path,
+    ]
+    .into_iter()
+    .flatten()
+    {
         *path = host::absolute(path)?;
     }
     for mount in &mut settings.mounts {
@@ -380,24 +394,49 @@ fn environment(spec: &ContainerSpec, image: &[String], hostname: &str) -> Vec<St
             Some((_, old)) => value.clone_into(old),
             None => entries.push((name.to_owned(), value.to_owned())),
         };
-    set("PATH", DEFAULT_PATH);
-    set("container", "barge");
+    for (name, value) in &spec.env_below {
+        set(name, value);
+    }
+    if !spec.unset_env_all {
+        set("PATH", DEFAULT_PATH);
+        set("container", "barge");
+    }
     set("HOSTNAME", hostname);
     if spec.settings.tty {
         set("TERM", "xterm");
     }
-    for entry in image {
+    for entry in image.iter().filter(|_| !spec.unset_env_all) {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         set(name, value);
     }
     for (name, value) in &spec.env {
         set(name, value);
     }
+    for (name, template) in &spec.env_merge {
+        let value = merged(template, &entries);
+        match entries.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value,
+            None => entries.push((name.clone(), value)),
+        }
+    }
     entries
         .into_iter()
         .filter(|(name, _)| !spec.unset_env.contains(name))
         .map(|(name, value)| format!("{name}={value}"))
         .collect()
+}
+
+/// Puts the values of variables in place of `${NAME}`; one that is not set is empty.
+fn merged(template: &str, entries: &[(String, String)]) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, after)) = after.split_once('}') else { break };
+        text.push_str(before);
+        text.extend(entries.iter().filter(|(known, _)| known == name).map(|(_, it)| it.as_str()));
+        rest = after;
+    }
+    text + rest
 }
 
 fn stop_signal(spec: &ContainerSpec, image: Option<&str>) -> Result<Signal> {

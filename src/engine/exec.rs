@@ -140,6 +140,7 @@ impl Engine {
             process: &oci,
             user: Some(user),
             groups: &container.config.settings.groups,
+            personality: container.config.settings.personality,
             cgroup: Some(&cgroup),
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),

@@ -33,6 +33,7 @@ mod session;
 mod start;
 mod stats;
 mod stop;
+mod time_zone;
 mod unshare;
 mod update;
 mod wait;

@@ -48,7 +48,7 @@ impl Engine {
             NetworkMode::Container(name) => Some(name),
             _ => None,
         };
-        for name in settings.namespaces.donors_mut().chain(network) {
+        for name in settings.namespaces.donors_mut().chain(network).chain(&mut settings.requires) {
             containers.lookup(name)?.as_str().clone_into(name);
         }
         if settings.hostname.is_some() && !settings.namespaces.uts.is_own() {

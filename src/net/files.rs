@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Endpoint, HOST_GATEWAY};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::network::NameResolution;
+use crate::spec::network::{HostsBase, NameResolution};
 
 /// Where this machine's name servers are listed.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -25,6 +25,9 @@ ff00::\tip6-mcastprefix
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
+
+/// The names by which programs look for the machine that they run on: Podman's and Docker's.
+const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
 
 /// What a file of name servers says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -139,14 +142,21 @@ pub fn hosts_file(
     name: &str,
 ) -> Result<String> {
     let mut text = if shares_host(endpoint) {
-        let mut text = host_text.to_owned();
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text
-    } else {
+        host_text.to_owned()
+    } else if names.base == HostsBase::Usual {
         LOCAL_HOSTS.to_owned()
+    } else {
+        host_text.to_owned()
     };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    // Who gives one of these names an address of its own means that one.
+    let own = |name| names.hosts.iter().any(|(hosts, _)| hosts.split(';').any(|it| it == name));
+    let host_names: Vec<_> = HOST_NAMES.into_iter().filter(|name| !own(*name)).collect();
+    if let (Some(host), false) = (endpoint.host, host_names.is_empty()) {
+        text += &format!("{host}\t{}\n", host_names.join(" "));
+    }
     for (host, address) in &names.hosts {
         let address = host_address(address, endpoint)?;
         // Several names of one address, as Podman takes them.
@@ -259,7 +269,7 @@ mod tests {
         };
         assert_eq!(
             write("bridge", &names).unwrap(),
-            "LOCAL\n10.0.0.5\tdb database\n10.88.0.1\tup\n10.88.0.2\tweb.example web\n"
+            "LOCAL\n10.88.0.1\thost.containers.internal host.docker.internal\n10.0.0.5\tdb database\n10.88.0.1\tup\n10.88.0.2\tweb.example web\n"
         );
         assert_eq!(
             write("host", &names).unwrap(),

@@ -180,10 +180,10 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::Pasta if request.rootless => {
             let (ports, held) = ports::reserve(request.ports, Listener::Program)?;
             let host = request.names.hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
-            let plan = pasta::plan(&ports, host)?;
+            let plan = pasta::plan(&ports, host, store.runroot())?;
             endpoint.ports = ports;
             endpoint.name_server = Some(pasta::NAME_SERVER);
-            endpoint.host = host.then_some(pasta::HOST);
+            endpoint.host = plan.host();
             // pasta gives the container the host's addresses; what it did is looked up later.
             Links::open()
                 .and_then(|mut links| describe(&mut endpoint, &mut links))

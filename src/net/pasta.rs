@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -54,12 +55,22 @@ pub struct Helper {
 pub(super) struct Plan {
     program: PathBuf,
     ports: Vec<PublishedPort>,
-    /// Whether the container asks for an address of the host.
+    /// Whether the container gets an address of the host.
     host: bool,
 }
 
+impl Plan {
+    /// Returns where the container will find the host, if it will.
+    pub(super) fn host(&self) -> Option<IpAddr> {
+        self.host.then_some(HOST)
+    }
+}
+
 /// Decides how pasta will be started, and finds out whether it can be.
-pub(super) fn plan(ports: &[PublishedPort], host: bool) -> Result<Plan> {
+///
+/// `host` says that an address of the host is asked for; where it is not, there is one if pasta can
+/// give it. What it can is remembered in `runroot`, a directory that a reboot voids.
+pub(super) fn plan(ports: &[PublishedPort], host: bool, runroot: &Path) -> Result<Plan> {
     if let Some(port) = ports.iter().find(|port| port.protocol == Protocol::Sctp) {
         return Err(Error::new(
             Kind::Unsupported,
@@ -74,13 +85,14 @@ pub(super) fn plan(ports: &[PublishedPort], host: bool) -> Result<Plan> {
     File::options().read(true).write(true).open(DEVICE).map_err(|error| {
         device_error(error).within("networks without root need a tunnel device")
     })?;
-    if host && !knows(&program, "--map-guest-addr") {
+    if host && !gives_host(&program, runroot) {
         return Err(Error::new(
             Kind::Unsupported,
             format!("{} cannot give the container an address of the host", program.display()),
         )
         .hint("leave out `host-gateway`, or install passt from 2024 or later"));
     }
+    let host = host || gives_host(&program, runroot);
     Ok(Plan { program, ports: ports.to_vec(), host })
 }
 
@@ -107,6 +119,23 @@ pub(super) fn version(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().next().map(|line| line.trim_start_matches("pasta ").to_owned())
+}
+
+/// Tells whether pasta can give the container an address of the host. To ask it costs as much as to
+/// start a container, so the answer is kept for as long as the program is the same.
+fn gives_host(program: &Path, runroot: &Path) -> bool {
+    let Ok(found) = std::fs::metadata(program) else { return false };
+    let is = format!("{} {} {} ", found.ino(), found.size(), found.mtime_nsec());
+    let note = runroot.join("pasta");
+    let noted = std::fs::read_to_string(&note).unwrap_or_default();
+    if let Some(answer) = noted.strip_prefix(&is) {
+        return answer == "yes";
+    }
+    let answer = knows(program, "--map-guest-addr");
+    let text = is + if answer { "yes" } else { "no" };
+    // What cannot be noted is asked again.
+    drop(crate::store::file::write_volatile(&note, text.as_bytes()));
+    answer
 }
 
 /// Tells whether pasta has an option. Some versions have no number, so their help is asked.
@@ -298,6 +327,9 @@ mod tests {
         let (mut ports, _held) =
             reserve(&["127.0.0.1::80".parse().unwrap()], Listener::Program).unwrap();
         ports[0].protocol = Protocol::Sctp;
-        assert_eq!(plan(&ports, false).unwrap_err().kind(), Kind::Unsupported);
+        assert_eq!(
+            plan(&ports, false, Path::new("/nonexistent")).unwrap_err().kind(),
+            Kind::Unsupported
+        );
     }
 }

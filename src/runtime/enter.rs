@@ -17,6 +17,7 @@ use super::init::{self, Program};
 use super::launch::{Starting, Stdio};
 use super::seccomp::Filter;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::process::Personality;
 use crate::sys::clone::clone3;
 use crate::sys::{process, terminal};
 
@@ -33,6 +34,8 @@ pub struct Entry<'a> {
     pub user: Option<&'a str>,
     /// Further groups, names or numbers.
     pub groups: &'a [String],
+    /// Which system the kernel plays to it.
+    pub personality: Option<Personality>,
     /// The container's control group.
     pub cgroup: Option<&'a Cgroup>,
     /// Its system call filter.
@@ -114,6 +117,13 @@ impl Entry<'_> {
         process::hide().context(|| "cannot hide the new process")?;
         if let Some(cgroup) = self.cgroup {
             cgroup.join().context(|| "cannot enter the container's cgroups")?;
+        }
+        if let Some(personality) = self.personality {
+            let number = match personality {
+                Personality::Linux => process::PER_LINUX,
+                Personality::Linux32 => process::PER_LINUX32,
+            };
+            process::set_personality(number).context(|| "cannot set the personality")?;
         }
         rustix::process::setsid().context(|| "cannot make a session")?;
         if let Some(stdio) = &self.stdio {

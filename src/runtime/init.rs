@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use super::capability::{Capabilities, CapabilitySet};
@@ -100,6 +100,10 @@ fn prepare<'a>(
     if has_new_cgroup_namespace(spec) {
         unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "cannot make a cgroup namespace")?;
     }
+    if let Some(name) = spec.domainname() {
+        rustix::system::setdomainname(name.as_bytes())
+            .context(|| format!("cannot set the domain name {name}"))?;
+    }
     if let Some(hostname) = spec.hostname() {
         rustix::system::sethostname(hostname.as_bytes())
             .context(|| format!("cannot set the host name {hostname}"))?;
@@ -152,6 +156,13 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
         None => (launch.rootfs.mount()?, Vec::new()),
     };
     let mut sources = sources.drain(..);
+    if let Some(personality) = linux.and_then(|linux| linux.personality().as_ref()) {
+        let number = match personality.domain() {
+            LinuxPersonalityDomain::PerLinux => process::PER_LINUX,
+            LinuxPersonalityDomain::PerLinux32 => process::PER_LINUX32,
+        };
+        process::set_personality(number).context(|| "cannot set the personality")?;
+    }
     let mut dev_is_ours = false;
     for entry in spec.mounts().as_deref().unwrap_or_default() {
         let given = launch.given(entry.destination()).map(Source::given).transpose()?;
@@ -231,6 +242,9 @@ pub(super) fn keep_channel(channel: &Channel) -> std::io::Result<Channel> {
 /// The part after all foreign descriptors are closed.
 fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: bool) -> Infallible {
     let ready = || {
+        if let Some(accounts) = launch.accounts {
+            user::add_host_users(&accounts.host_users);
+        }
         let (identity, env) = identify(process, launch.user, launch.groups)?;
         if launch.make_cwd {
             make_dirs(process.cwd(), &identity)?;
@@ -239,7 +253,9 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: boo
             // It has given up, and knows why.
             exit_now(125);
         }
-        user::add_to_passwd(&identity, process.cwd());
+        if let Some(accounts) = launch.accounts {
+            user::add_lines(&identity, process.cwd(), accounts);
+        }
         // With our own process between it and the monitor, that one is tied.
         let tied = !launch.reaper;
         Ok(Program {
@@ -401,7 +417,7 @@ impl Program<'_> {
 
 fn become_user(ids: &Identity) -> Result<()> {
     let context = || format!("cannot become user {}:{}", ids.uid, ids.gid);
-    match process::become_user(ids.uid, ids.gid, Some(&ids.groups)) {
+    match process::become_user(ids.uid, ids.gid, (!ids.keep_groups).then_some(&ids.groups)) {
         // A namespace with a single ID allows no groups; there is none to leave either.
         Err(error)
             if error.raw_os_error() == Some(libc::EPERM)

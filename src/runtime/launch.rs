@@ -12,6 +12,7 @@ use super::seccomp::Filter;
 use super::threshold::UserNamespace;
 use super::{init, threshold};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::account::Accounts;
 use crate::sys::clone::{Child, clone3};
 
 /// What to launch.
@@ -25,6 +26,8 @@ pub struct Launch<'a> {
     pub user: Option<&'a str>,
     /// Further groups, names or numbers, to be resolved likewise.
     pub groups: &'a [String],
+    /// Lines for the container's user databases; `None` leaves them alone.
+    pub accounts: Option<&'a Accounts>,
     /// Whether a missing working directory is made.
     pub make_cwd: bool,
     /// Whether a process of ours stays as process 1 and reaps children.

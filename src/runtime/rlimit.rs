@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::capability::{self, CapabilitySet};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::limits::Ulimit;
+use crate::spec::limits::{HOST_LIMITS, Ulimit};
 use crate::sys::userns;
 
 /// All limits: the name on the command line, the OCI's and the kernel's.
@@ -58,6 +58,9 @@ fn decide(
         if asked[at + 1..].iter().any(|later| later.name == ulimit.name) {
             continue;
         }
+        if ulimit.name == HOST_LIMITS {
+            continue;
+        }
         let (kind, resource) = find(&ulimit.name)?;
         let most = own(resource);
         if ulimit.hard > most && !may_raise() {
@@ -69,7 +72,7 @@ fn decide(
         limits.push(limit(kind, ulimit.soft, ulimit.hard));
     }
     for (name, wanted) in DEFAULTS {
-        if asked.iter().any(|ulimit| ulimit.name == name) {
+        if asked.iter().any(|ulimit| ulimit.name == name || ulimit.name == HOST_LIMITS) {
             continue;
         }
         let (kind, resource) = find(name)?;

@@ -1,12 +1,14 @@
 //! Users and groups by the container's own /etc/passwd and /etc/group.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::account::{Account, Accounts, KEEP_GROUPS};
 
 /// Who a process runs as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub(super) struct Identity {
     pub(super) gid: u32,
     /// Further groups.
     pub(super) groups: Vec<u32>,
+    /// Whether the caller's own groups are kept instead.
+    pub(super) keep_groups: bool,
     /// Home directory.
     pub(super) home: String,
 }
@@ -25,16 +29,18 @@ pub(super) struct Identity {
 const LARGEST: u64 = 16 << 20;
 
 /// Reads a file of the container that we are in. A file that is none, or is not there, is empty.
+///
+/// Links of the image are followed, but none into /proc that lead to what only looks like a file.
 pub(super) fn read(path: &str) -> Result<String> {
     // A FIFO or device that the image put there must not make us wait.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let context = || format!("cannot read the container's {path}");
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => std::fs::File::from(file),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
+    let file = match open(path, flags, ResolveFlags::NO_MAGICLINKS) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(String::new()),
         Err(error) => return Err(error).context(context),
     };
-    if !file.metadata().context(context)?.is_file() {
+    if !is_stored(&file) {
         return Ok(String::new());
     }
     let mut data = Vec::new();
@@ -42,19 +48,62 @@ pub(super) fn read(path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&data).into_owned())
 }
 
-/// Adds a line for a user that the container's /etc/passwd does not know: many programs want one.
-pub(super) fn add_to_passwd(identity: &Identity, home: &Path) {
-    let known = |text: &str| lines(text, 3).any(|it| it[2].parse() == Ok(identity.uid));
-    let Ok(text) = read("/etc/passwd") else { return };
-    if text.is_empty() || known(&text) {
+fn open(path: &str, flags: OFlags, resolve: ResolveFlags) -> rustix::io::Result<File> {
+    let flags = flags | OFlags::CLOEXEC;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve).map(File::from)
+}
+
+/// Tells whether a file has content of its own, and is none of those that the kernel makes up.
+fn is_stored(file: &File) -> bool {
+    const PROC: i64 = 0x9fa0;
+    const SYS: i64 = 0x6265_6572;
+    let made_up = rustix::fs::fstatfs(file).is_ok_and(|it| [PROC, SYS].contains(&it.f_type));
+    !made_up && file.metadata().is_ok_and(|it| it.is_file())
+}
+
+/// Appends lines to a user database of the container, if it has one. A read-only root keeps its file
+/// as it is, and a link is not followed: what it leads to is not known to be one.
+fn append(path: &str, text: &str, lines: &str) {
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
+    if let Ok(mut file) = open(path, flags, resolve)
+        && is_stored(&file)
+    {
+        // A full disk is no reason not to start: the user has a number, if no name.
+        let _best_effort = file.write_all(format!("{end}{lines}").as_bytes());
+    }
+}
+
+/// Adds lines of the host's /etc/passwd for users whose names the container does not know.
+pub(super) fn add_host_users(users: &[String]) {
+    if users.is_empty() {
         return;
     }
-    let (uid, gid, home) = (identity.uid, identity.gid, home.display());
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    let line = format!("{end}{uid}:*:{uid}:{gid}:container user:{home}:/bin/sh\n");
-    // A read-only root keeps its file as it is.
-    let file = OpenOptions::new().append(true).open("/etc/passwd");
-    drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
+    let Ok(text) = read("/etc/passwd") else { return };
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+    let unknown = |user: &&String| !text.lines().any(|line| name(line) == name(user));
+    let new: String = users.iter().filter(unknown).map(|user| format!("{user}\n")).collect();
+    if !new.is_empty() {
+        append("/etc/passwd", &text, &new);
+    }
+}
+
+/// Adds lines for a user and a group that the container does not know: many programs want one.
+pub(super) fn add_lines(identity: &Identity, home: &Path, accounts: &Accounts) {
+    let home = home.display().to_string();
+    let account = Account { uid: identity.uid, gid: identity.gid, home: &home };
+    let missing = |path: &str, id: u32, asked: bool| {
+        let text = read(path).ok()?;
+        let known = lines(&text, 3).any(|it| it[2].parse() == Ok(id));
+        (!known && (asked || !text.is_empty())).then_some(text)
+    };
+    if let Some(text) = missing("/etc/passwd", identity.uid, accounts.passwd_entry.is_some()) {
+        append("/etc/passwd", &text, &format!("{}\n", accounts.user_line(&account)));
+    }
+    if let Some(text) = missing("/etc/group", identity.gid, accounts.group_entry.is_some()) {
+        append("/etc/group", &text, &format!("{}\n", accounts.group_line(&account)));
+    }
 }
 
 /// Finds out who `USER[:GROUP]` is; both may be names or numbers.
@@ -76,6 +125,7 @@ pub(super) fn resolve(asked: &str, more: &[String], passwd: &str, group: &str) -
             uid: number(fields[2], "user", user)?,
             gid: number(fields[3], "group", user)?,
             groups: Vec::new(),
+            keep_groups: false,
             home: fields[5].to_owned(),
         },
         None => Identity { uid: number(user, "user", user)?, ..Identity::default() },
@@ -85,7 +135,8 @@ pub(super) fn resolve(asked: &str, more: &[String], passwd: &str, group: &str) -
         (None, Some(fields)) => identity.groups = memberships(fields[0], group),
         (None, None) => {}
     }
-    for name in more {
+    identity.keep_groups = more.iter().any(|name| name == KEEP_GROUPS);
+    for name in more.iter().filter(|name| *name != KEEP_GROUPS) {
         let gid = group_number(name, group)?;
         if !identity.groups.contains(&gid) {
             identity.groups.push(gid);
@@ -153,7 +204,13 @@ mod tests {
     const GROUP: &str = "root:x:0:\nwww:x:34:\nadm:x:4:syslog,www\ntape:x:26:www\n";
 
     fn identity(uid: u32, gid: u32, groups: &[u32], home: &str) -> Option<Identity> {
-        Some(Identity { uid, gid, groups: groups.to_vec(), home: home.to_owned() })
+        Some(Identity {
+            uid,
+            gid,
+            groups: groups.to_vec(),
+            home: home.to_owned(),
+            ..Identity::default()
+        })
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::account::Accounts;
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::log::LogSettings;
 use super::mount::Mount;
 use super::namespace::Namespaces;
 use super::network::{NameResolution, NetworkMode, PortMapping};
 use super::platform::Platform;
-use super::process::Signal;
+use super::process::{Personality, Signal};
 use super::security::Security;
 use crate::error::{Error, Kind, Result};
 
@@ -31,8 +32,14 @@ pub struct ContainerSpec {
     pub command: Vec<String>,
     /// Replaces the image's entrypoint (and its command); an empty list means none.
     pub entrypoint: Option<Vec<String>>,
+    /// Variables that the image's go over: those of the caller, and where its proxies are.
+    pub env_below: Vec<(String, String)>,
     /// Variables to set (`Some`), or to take over from the caller's environment (already resolved).
     pub env: Vec<(String, String)>,
+    /// Variables to set, in which `${NAME}` stands for the value so far.
+    pub env_merge: Vec<(String, String)>,
+    /// Whether all variables of the image and those that are usual are left out.
+    pub unset_env_all: bool,
     /// Variables of the image that are left out.
     pub unset_env: Vec<String>,
     /// Working directory in the container; the image's if there is none.
@@ -59,6 +66,8 @@ pub struct ContainerSpec {
 pub struct Settings {
     /// Host name; the short ID if there is none.
     pub hostname: Option<String>,
+    /// Domain of NIS.
+    pub domainname: Option<String>,
     /// Whether it has a terminal.
     pub tty: bool,
     /// Whether its standard input is kept open for the user.
@@ -67,8 +76,12 @@ pub struct Settings {
     pub remove: bool,
     /// Whether a small init that reaps children is process 1.
     pub init: bool,
+    /// Program of the host that is process 1 instead of ours.
+    pub init_path: Option<PathBuf>,
     /// Whether its root file system is read-only.
     pub read_only: bool,
+    /// Whether nothing is writable in one that is read-only.
+    pub no_read_only_tmpfs: bool,
     /// Binds and tmpfs.
     pub mounts: Vec<Mount>,
     /// Host devices, as `HOST[:CONTAINER[:rwm]]`.
@@ -103,6 +116,16 @@ pub struct Settings {
     pub cidfile: Option<PathBuf>,
     /// File that receives the process ID.
     pub pidfile: Option<PathBuf>,
+    /// File that receives the monitor's process ID.
+    pub monitor_pidfile: Option<PathBuf>,
+    /// Time zone, as in `Europe/Rome`, or `local`.
+    pub time_zone: Option<String>,
+    /// Which system it looks like to its programs.
+    pub personality: Option<Personality>,
+    /// Containers that run before it does: names when asked for, IDs on record.
+    pub requires: Vec<String>,
+    /// Lines for its user databases.
+    pub accounts: Accounts,
     /// Annotations of the OCI runtime.
     pub annotations: BTreeMap<String, String>,
 }

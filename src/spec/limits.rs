@@ -101,6 +101,9 @@ pub fn parse_swap(text: &str) -> Result<i64> {
     i64::try_from(bytes).map_err(|_| Error::new(Kind::Invalid, format!("invalid size: `{text}`")))
 }
 
+/// The name of a limit that stands for all of the caller's own.
+pub const HOST_LIMITS: &str = "host";
+
 /// The rlimits of Linux.
 const ULIMITS: [&str; 16] = [
     "as",
@@ -125,6 +128,9 @@ impl FromStr for Ulimit {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        if text == HOST_LIMITS {
+            return Ok(Self { name: text.to_owned(), soft: u64::MAX, hard: u64::MAX });
+        }
         let invalid = |why: String| {
             Error::new(
                 Kind::Invalid,

@@ -3,6 +3,7 @@
 //! Every grammar that a flag, a REST body or a compose file can contain is a type here with
 //! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
 
+pub mod account;
 pub mod change;
 pub mod closest;
 pub mod compression;

@@ -77,6 +77,53 @@ pub struct NameResolution {
     pub options: Vec<String>,
     /// Lines for /etc/hosts: a name and an address, which may be the word `host-gateway`.
     pub hosts: Vec<(String, String)>,
+    /// What /etc/hosts begins with.
+    pub base: HostsBase,
+    /// Whether the image's /etc/hosts stays.
+    pub no_hosts: bool,
+    /// Whether the image's /etc/hostname stays.
+    pub no_hostname: bool,
+    /// Whether the image's /etc/resolv.conf stays.
+    pub no_resolver: bool,
+}
+
+/// What a container's /etc/hosts begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostsBase {
+    /// Lines for the loopback addresses; on the host's own network, the host's file.
+    #[default]
+    Usual,
+    /// The image's file.
+    Image,
+    /// Nothing.
+    None,
+    /// This file of the host.
+    File(PathBuf),
+}
+
+impl FromStr for HostsBase {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "" => Self::Usual,
+            "image" => Self::Image,
+            "none" => Self::None,
+            path => Self::File(PathBuf::from(path)),
+        })
+    }
+}
+
+/// Parses `--dns`: an address, or `none`.
+pub fn parse_server(text: &str) -> Result<Option<IpAddr>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        Error::new(Kind::Invalid, format!("{text} is not an ip address"))
+            .hint("write the address of a name server, or none")
+    })
 }
 
 impl FromStr for NetworkMode {

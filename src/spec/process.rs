@@ -29,6 +29,30 @@ const NAMES: [&str; 31] = [
 /// The real-time signals that programs may use; the C library keeps 32 and 33 for itself.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
+/// Which system the kernel plays to programs, see personality(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Personality {
+    /// That of the machine.
+    #[serde(rename = "LINUX")]
+    Linux,
+    /// One of 32 bits.
+    #[serde(rename = "LINUX32")]
+    Linux32,
+}
+
+impl FromStr for Personality {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_uppercase().as_str() {
+            "LINUX" | "PER_LINUX" => Ok(Self::Linux),
+            "LINUX32" | "PER_LINUX32" => Ok(Self::Linux32),
+            _ => Err(Error::new(Kind::Invalid, format!("unknown personality `{text}`"))
+                .hint("use LINUX or LINUX32")),
+        }
+    }
+}
+
 impl FromStr for Signal {
     type Err = Error;
 

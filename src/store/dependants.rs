@@ -30,6 +30,7 @@ impl ContainerConfig {
                 Existing::Container(id) => id.parse().ok(),
                 Existing::Path(_) => None,
             })
+            .chain(self.settings.requires.iter().filter_map(|id| id.parse().ok()))
             .collect();
         donors.sort();
         donors.dedup();

@@ -243,6 +243,20 @@ pub fn forget_code() -> io::Result<()> {
     Ok(())
 }
 
+/// The personality of a machine as it is, for [`set_personality`].
+pub const PER_LINUX: libc::c_ulong = 0;
+/// The personality of a machine of 32 bits.
+pub const PER_LINUX32: libc::c_ulong = 8;
+
+/// Sets which system the kernel plays to this process and those that it becomes and makes.
+pub fn set_personality(number: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: a plain number.
+    match unsafe { libc::personality(number) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Replaces user and groups of this process: all of real, effective and saved.
 ///
 /// The kernel interface is per thread; the only thread is ours (see `sys::clone`).

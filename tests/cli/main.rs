@@ -13,6 +13,7 @@ mod debian;
 mod drivers;
 mod events;
 mod exec;
+mod flags;
 mod hostile;
 mod images;
 mod info;

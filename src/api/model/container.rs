@@ -99,7 +99,7 @@ fn config_document(config: &ContainerConfig) -> Value {
         config.exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
     json!({
         "Hostname": hostname,
-        "Domainname": "",
+        "Domainname": settings.domainname.as_deref().unwrap_or_default(),
         "User": config.user,
         "AttachStdin": settings.interactive,
         "AttachStdout": true,
@@ -119,6 +119,7 @@ fn config_document(config: &ContainerConfig) -> Value {
         "Annotations": settings.annotations,
         "StopSignal": config.stop_signal.to_string(),
         "StopTimeout": settings.stop_timeout.unwrap_or(10),
+        "Timezone": settings.time_zone.as_deref().unwrap_or_default(),
         "Umask": format!("{:04o}", settings.umask.unwrap_or(0o022)),
     })
 }

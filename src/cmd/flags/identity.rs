@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cmd::environment;
+use crate::cmd::parse::truth;
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::env::{parse_label, parse_pair};
@@ -14,10 +15,13 @@ use crate::spec::name;
 
 /// What the container is called and marked with, and when it goes.
 #[derive(Args, Debug)]
-pub(super) struct IdentityFlags {
+pub(in crate::cmd) struct IdentityFlags {
     /// Add an annotation of the OCI runtime
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     annotation: Vec<(String, String)>,
+    /// Write the monitor's process ID to this file
+    #[arg(long, value_name = "FILE")]
+    conmon_pidfile: Option<PathBuf>,
     /// Write the container's ID to this file
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
@@ -36,6 +40,9 @@ pub(super) struct IdentityFlags {
     /// Write its process ID to this file
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
+    /// Containers that are started before it
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    requires: Vec<String>,
     /// Remove a container that has the name first
     #[arg(long)]
     replace: bool,
@@ -43,15 +50,22 @@ pub(super) struct IdentityFlags {
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
     /// Remove it when it exits
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
+    rm: Option<bool>,
+    /// Remove it when it exits, and its image if nothing uses it
     #[arg(long)]
-    rm: bool,
+    pub(in crate::cmd) rmi: bool,
 }
 
 impl IdentityFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
         let restart = self.restart.unwrap_or_default();
-        if self.rm && restart != RestartPolicy::No {
+        if self.rmi && self.rm == Some(false) {
+            let text = "the --rmi option does not work without --rm";
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        if self.rm.unwrap_or(self.rmi) && restart != RestartPolicy::No {
             return Err(Error::new(
                 Kind::Invalid,
                 "the --rm option conflicts with --restart, when the restartPolicy is not \"\" and \"no\"",
@@ -67,10 +81,12 @@ impl IdentityFlags {
         spec.labels = labels(&self.label_file, self.label)?;
         spec.replace = self.replace;
         let settings = &mut spec.settings;
-        settings.remove = self.rm;
+        settings.remove = self.rm.unwrap_or(self.rmi);
+        settings.requires = self.requires;
         settings.restart = restart;
         settings.cidfile = self.cidfile;
         settings.pidfile = self.pidfile;
+        settings.monitor_pidfile = self.conmon_pidfile;
         settings.annotations = self.annotation.into_iter().collect();
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! One file a subject; each has its flags, and adds what they say to the [`ContainerSpec`].
 
+pub(in crate::cmd) mod absent;
 mod devices;
 mod identity;
 mod limits;
@@ -13,19 +14,27 @@ mod network;
 mod process;
 mod security;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::pull::PullFlags;
+use crate::cmd::output;
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::size::Size;
 
 /// Which container is wanted.
 #[derive(Args, Debug)]
 pub(crate) struct ContainerFlags {
     #[command(flatten)]
     devices: devices::DevicesFlags,
+    /// Does nothing; other tools have it
+    #[arg(long, action = ArgAction::SetTrue, hide = true)]
+    disable_content_trust: bool,
+    /// Does nothing; other tools have had it
+    #[arg(long, value_name = "SIZE", hide = true)]
+    kernel_memory: Option<Size>,
     #[command(flatten)]
-    identity: identity::IdentityFlags,
+    pub(super) identity: identity::IdentityFlags,
     #[command(flatten)]
     limits: limits::LimitsFlags,
     #[command(flatten)]
@@ -52,6 +61,11 @@ pub(crate) struct ContainerFlags {
 impl ContainerFlags {
     /// Returns the container that the flags ask for.
     pub(crate) fn request(self) -> Result<ContainerSpec> {
+        if self.kernel_memory.is_some() {
+            output::warning(
+                "--kernel-memory is ignored: the kernel counts its own memory with the container's",
+            );
+        }
         let mut words = self.words.into_iter();
         let mut spec = ContainerSpec {
             image: words.next().unwrap_or_default(),
@@ -64,7 +78,7 @@ impl ContainerFlags {
         self.limits.apply(&mut spec)?;
         self.log.apply(&mut spec)?;
         self.mounts.apply(&mut spec)?;
-        self.names.apply(&mut spec);
+        self.names.apply(&mut spec)?;
         self.namespaces.apply(&mut spec);
         self.network.apply(&mut spec);
         self.process.apply(&mut spec)?;

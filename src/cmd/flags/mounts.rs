@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cmd::parse::truth;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::mount::{Mount, MountSource};
@@ -15,6 +16,9 @@ pub(super) struct MountsFlags {
     /// Make its root file system read-only
     #[arg(long)]
     read_only: bool,
+    /// Keep /run and /tmp writable if the root is read-only
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
+    read_only_tmpfs: Option<bool>,
     /// Mount a file system in memory
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = Mount::parse_tmpfs)]
     tmpfs: Vec<Mount>,
@@ -27,6 +31,7 @@ impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
         spec.settings.read_only = self.read_only;
+        spec.settings.no_read_only_tmpfs = self.read_only_tmpfs == Some(false);
         spec.settings.mounts = mounts(self.volume.into_iter().chain(self.mount).chain(self.tmpfs))?;
         Ok(())
     }

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use clap::Args;
 
+use super::together;
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
-use crate::spec::network::{NameResolution, parse_host};
+use crate::spec::network::{HostsBase, NameResolution, parse_host, parse_server};
 
 /// Names of hosts, and who resolves them.
 #[derive(Args, Debug)]
@@ -14,14 +16,26 @@ pub(super) struct NamesFlags {
     #[arg(long, value_name = "NAME:IP", value_parser = parse_host)]
     add_host: Vec<Vec<(String, String)>>,
     /// Use this name server
-    #[arg(long, value_name = "IP")]
-    dns: Vec<IpAddr>,
+    #[arg(long, value_name = "IP|none", value_parser = parse_server)]
+    dns: Vec<Option<IpAddr>>,
     /// Add an option for the resolver
     #[arg(long, visible_alias = "dns-opt", value_name = "OPTION")]
     dns_option: Vec<String>,
     /// Use this search domain
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
+    /// Set the NIS domain name
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
+    /// What /etc/hosts begins with: image, none or a file
+    #[arg(long, value_name = "FILE")]
+    hosts_file: Option<HostsBase>,
+    /// Keep the image's /etc/hostname
+    #[arg(long)]
+    no_hostname: bool,
+    /// Keep the image's /etc/hosts
+    #[arg(long)]
+    no_hosts: bool,
     /// Set the host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
@@ -29,13 +43,49 @@ pub(super) struct NamesFlags {
 
 impl NamesFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) {
+    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+        if self.no_hosts && !self.add_host.is_empty() {
+            return Err(together("no-hosts", "add-host"));
+        }
+        if self.no_hosts && self.hosts_file.is_some() {
+            return Err(together("no-hosts", "hosts-file"));
+        }
+        let no_resolver = self.dns.contains(&None);
+        let others = self.dns.len() + self.dns_search.len() + self.dns_option.len() > 1;
+        if no_resolver && others {
+            let text = "--dns none cannot be set together with other --dns flags";
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        let search = match self.dns_search.as_slice() {
+            [word] if word == "none" => vec![".".to_owned()],
+            [_] | [] => self.dns_search,
+            several if several.iter().any(|word| word == "." || word == "none") => {
+                let text = "cannot pass additional search domains when also specifying '.'";
+                return Err(Error::new(Kind::Invalid, text));
+            }
+            _ => self.dns_search,
+        };
+        let base = match self.hosts_file.unwrap_or_default() {
+            HostsBase::File(path) => {
+                let path = std::path::absolute(&path)
+                    .context(|| format!("cannot resolve {}", path.display()))?;
+                std::fs::metadata(&path).context(|| format!("cannot read {}", path.display()))?;
+                HostsBase::File(path)
+            }
+            other => other,
+        };
         spec.settings.hostname = self.hostname;
+        spec.settings.domainname = self.domainname;
         spec.settings.names = NameResolution {
-            servers: self.dns,
-            search: self.dns_search,
+            servers: self.dns.into_iter().flatten().collect(),
+            search,
             options: self.dns_option,
             hosts: self.add_host.into_iter().flatten().collect(),
+            base,
+            no_hosts: self.no_hosts,
+            no_hostname: self.no_hostname,
+            no_resolver,
         };
+        Ok(())
     }
 }

@@ -1,13 +1,16 @@
 //! What runs in a container, and as whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::cmd::environment;
+use crate::cmd::parse::truth;
 use crate::error::{Error, Kind, Result};
+use crate::spec::account::{Accounts, KEEP_GROUPS};
 use crate::spec::container::{ContainerSpec, parse_umask};
-use crate::spec::process::Signal;
+use crate::spec::env::parse_pair;
+use crate::spec::process::{Personality, Signal};
 
 /// What runs in the container, and as whom.
 #[derive(Args, Debug)]
@@ -18,6 +21,39 @@ pub(in crate::cmd) struct ProcessFlags {
     /// Set a variable, or take over your own
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
+    /// Take over all variables of your own, below the image's
+    #[arg(long)]
+    env_host: bool,
+    /// Set a variable that may contain ${NAME} of the image
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_pair)]
+    env_merge: Vec<(String, String)>,
+    /// Line for /etc/group if its group has none
+    #[arg(long, value_name = "LINE")]
+    group_entry: Option<String>,
+    /// Add a user of the host to /etc/passwd
+    #[arg(long, value_name = "USER", value_delimiter = ',')]
+    hostuser: Vec<String>,
+    /// Take over where your proxies are; on by default
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
+    http_proxy: Option<bool>,
+    /// Run this program of the host as its init
+    #[arg(long, value_name = "FILE")]
+    init_path: Option<PathBuf>,
+    /// Add lines to /etc/passwd and /etc/group; on by default
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
+    passwd: Option<bool>,
+    /// Line for /etc/passwd if its user has none
+    #[arg(long, value_name = "LINE")]
+    passwd_entry: Option<String>,
+    /// System that it looks like: LINUX or LINUX32
+    #[arg(long, value_name = "NAME")]
+    personality: Option<Personality>,
+    /// Time zone, as in Europe/Rome, or local
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<String>,
+    /// Leave out all variables of the image and the usual ones
+    #[arg(long)]
+    unsetenv_all: bool,
     /// Read variables from this file
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
@@ -65,6 +101,13 @@ impl ProcessFlags {
         }
         spec.entrypoint = self.entrypoint.as_deref().map(entrypoint);
         spec.env = environment::read(&self.env_file, &self.env)?;
+        if self.env_host {
+            spec.env_below = environment::own();
+        } else if self.http_proxy != Some(false) {
+            spec.env_below = environment::proxies();
+        }
+        spec.env_merge = self.env_merge;
+        spec.unset_env_all = self.unsetenv_all;
         spec.unset_env = self.unsetenv;
         spec.working_dir = self.workdir;
         spec.user = self.user;
@@ -72,12 +115,45 @@ impl ProcessFlags {
         let settings = &mut spec.settings;
         settings.tty = self.tty;
         settings.interactive = self.interactive;
-        settings.init = self.init;
+        if self.group_add.len() > 1 && self.group_add.iter().any(|it| it == KEEP_GROUPS) {
+            let text = "the '--group-add keep-groups' option is not allowed with any other --group-add options";
+            return Err(Error::new(Kind::Invalid, text));
+        }
         settings.groups = self.group_add;
+        // Who names an init wants one.
+        settings.init_path = self.init_path.filter(|_| self.init);
+        settings.init = self.init && settings.init_path.is_none();
+        settings.accounts = Accounts {
+            untouched: self.passwd == Some(false),
+            passwd_entry: self.passwd_entry,
+            group_entry: self.group_entry,
+            host_users: host_users(&self.hostuser)?,
+        };
+        settings.personality = self.personality;
+        settings.time_zone = self.tz;
         settings.stop_timeout = self.stop_timeout;
         settings.umask = self.umask;
         Ok(())
     }
+}
+
+/// Finds the lines of users in /etc/passwd of the host.
+fn host_users(names: &[String]) -> Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let passwd = environment::read_file(Path::new("/etc/passwd"))?;
+    let find = |name: &String| {
+        let is_it = |line: &&str| {
+            let mut fields = line.split(':');
+            fields.next() == Some(name) || fields.nth(1) == Some(name)
+        };
+        passwd.lines().find(is_it).map(str::to_owned).ok_or_else(|| {
+            Error::new(Kind::Invalid, format!("unable to find user {name} on the host"))
+                .hint("name a user of the host's /etc/passwd")
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// Reads an entrypoint: one word, a JSON list of words, or nothing at all.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount as OciMount;
 
-use super::{Facts, OWN_FILES, own_file};
+use super::{Facts, own_file, own_files};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::store::container::{Builtin, ContainerConfig};
@@ -70,12 +70,15 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
         None => {}
     }
     mounts.extend(system(config, facts));
-    if settings.read_only {
+    if settings.read_only && !settings.no_read_only_tmpfs {
         for path in ["/run", "/tmp", "/var/tmp"] {
             mounts.push(mount(path, "tmpfs", "tmpfs", &["rw", "nosuid", "nodev", "mode=1777"]));
         }
     }
-    for (name, path) in OWN_FILES {
+    if let Some(program) = &settings.init_path {
+        mounts.push(bind(program, Path::new(super::INIT), &["bind", "ro", "rprivate"]));
+    }
+    for (name, path) in own_files(settings) {
         mounts.push(bind(&own_file(&facts.run_dir, name), Path::new(path), &["bind", "rprivate"]));
     }
     // What the user mounts replaces what is usual there.

@@ -170,10 +170,13 @@ impl Monitor {
                 state.restarts = restarts;
                 state.network = started.endpoint();
             });
+            let own = self.config.settings.monitor_pidfile.as_deref().map_or(Ok(()), |path| {
+                file::write_volatile(path, started.run.monitor.to_string().as_bytes())
+            });
             let pidfile = self.config.settings.pidfile.as_deref().map_or(Ok(()), |path| {
                 file::write_volatile(path, started.run.pid.to_string().as_bytes())
             });
-            if let Err(error) = recorded.and(pidfile) {
+            if let Err(error) = recorded.and(pidfile).and(own) {
                 started.abandon(&self.engine, &self.id);
                 return Err(error);
             }

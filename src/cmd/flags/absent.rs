@@ -1,0 +1,128 @@
+//! Flags of `docker run` and `podman run` that are not there, and why: for the manual, and for those
+//! who try them.
+
+/// Why a flag is not there.
+struct Absent {
+    /// One sentence, without a full stop.
+    reason: &'static str,
+    /// Flags, without their hyphens.
+    flags: &'static [&'static str],
+}
+
+const ABSENT: [Absent; 15] = [
+    Absent {
+        reason: "it concerns containers of Windows",
+        flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
+    },
+    Absent {
+        reason: "there is one way to run a container, and it is built in",
+        flags: &["runtime"],
+    },
+    Absent {
+        reason: "the root file system is on the disk of the store, which has no quotas",
+        flags: &["storage-opt"],
+    },
+    Absent {
+        reason: "there is no daemon whose socket could be passed on",
+        flags: &["use-api-socket"],
+    },
+    Absent {
+        reason: "containers on one network know each other by name; --add-host gives further names",
+        flags: &["link", "link-local-ip"],
+    },
+    Absent {
+        reason: "there are no named volumes yet; bind a directory by -v",
+        flags: &["volume-driver", "volumes-from", "image-volume"],
+    },
+    Absent {
+        reason: "a container's address on its network cannot be chosen yet",
+        flags: &["ip", "ip6", "mac-address", "network-alias"],
+    },
+    Absent { reason: "there are no pods yet", flags: &["pod", "pod-id-file"] },
+    Absent { reason: "images with encrypted layers cannot be used", flags: &["decryption-key"] },
+    Absent {
+        reason: "classes of cache and memory bandwidth (resctrl) cannot be assigned",
+        flags: &["rdt-class"],
+    },
+    Absent {
+        reason: "the profile that an image names is not trusted; see --security-opt seccomp=FILE",
+        flags: &["seccomp-policy"],
+    },
+    Absent {
+        reason: "real-time time slices of control groups cannot be given by current kernels",
+        flags: &["cpu-rt-period", "cpu-rt-runtime"],
+    },
+    Absent {
+        reason: "it prepares directories for programs that change their root, which need nothing here",
+        flags: &["chrootdirs"],
+    },
+    Absent {
+        reason: "a container is made of an image; see `barge import` for a directory",
+        flags: &["rootfs"],
+    },
+    Absent {
+        reason: "it is not there yet",
+        flags: &[
+            "blkio-weight",
+            "blkio-weight-device",
+            "cgroup-conf",
+            "cgroup-parent",
+            "cgroups",
+            "device-cgroup-rule",
+            "device-read-bps",
+            "device-read-iops",
+            "device-write-bps",
+            "device-write-iops",
+            "gidmap",
+            "gpus",
+            "health-cmd",
+            "health-interval",
+            "health-log-destination",
+            "health-max-log-count",
+            "health-max-log-size",
+            "health-on-failure",
+            "health-retries",
+            "health-start-interval",
+            "health-start-period",
+            "health-startup-cmd",
+            "health-startup-interval",
+            "health-startup-retries",
+            "health-startup-success",
+            "health-startup-timeout",
+            "health-timeout",
+            "memory-swappiness",
+            "preserve-fd",
+            "preserve-fds",
+            "sdnotify",
+            "secret",
+            "shm-size-systemd",
+            "subgidname",
+            "subuidname",
+            "systemd",
+            "timeout",
+            "uidmap",
+            "userns",
+        ],
+    },
+];
+
+/// Returns why a flag of other tools is not there, given without its hyphens.
+pub(in crate::cmd) fn reason(flag: &str) -> Option<&'static str> {
+    ABSENT.iter().find(|absent| absent.flags.contains(&flag)).map(|absent| absent.reason)
+}
+
+/// Lists the flags of other tools that are not there, each group with its reason.
+///
+/// `is_there` tells whether there is a flag after all.
+pub(in crate::cmd) fn list(
+    is_there: impl Fn(&str) -> bool,
+) -> Vec<(Vec<&'static str>, &'static str)> {
+    ABSENT
+        .iter()
+        .map(|absent| {
+            let flags = absent.flags.iter().copied().filter(|flag| !is_there(flag)).collect();
+            (flags, absent.reason)
+        })
+        .filter(|(flags, _): &(Vec<_>, _)| !flags.is_empty())
+        .collect()
+}
