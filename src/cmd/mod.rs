@@ -21,6 +21,7 @@ mod template;
 mod tree;
 
 mod artifact;
+mod clone;
 mod commit;
 mod completion;
 mod diff;
@@ -150,6 +151,7 @@ const CONTAINER: Group = group(
     "Manage containers",
     &[
         verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<clone::Clone>(&["clone"], "CONTAINER [NAME] [IMAGE]"),
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
         verb::<diff::ContainerDiff>(&["diff"], "CONTAINER [OTHER]"),

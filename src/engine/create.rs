@@ -210,7 +210,12 @@ impl Engine {
         }
     }
 
-    fn record(&self, config: &ContainerConfig, name: &str, tree: Option<&NewTree>) -> Result<()> {
+    pub(super) fn record(
+        &self,
+        config: &ContainerConfig,
+        name: &str,
+        tree: Option<&NewTree>,
+    ) -> Result<()> {
         self.store.containers().create(config, name, tree)?;
         self.record_event(Event::of_named(config, name, Action::Create));
         Ok(())
@@ -288,7 +293,7 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn random_id() -> Result<ContainerId> {
+pub(super) fn random_id() -> Result<ContainerId> {
     loop {
         if let Some(id) = ContainerId::from_random(random()?) {
             return Ok(id);

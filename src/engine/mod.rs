@@ -7,6 +7,7 @@
 mod anew;
 pub mod artifacts;
 mod bundle;
+mod clone;
 mod content;
 mod create;
 mod disk;
@@ -42,6 +43,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bundle::{capability_names, hidden_paths};
+pub use clone::CloneOptions;
 pub use content::{CommitOptions, DiffSubject};
 pub use disk::{ContainerSize, DiskUsage, Total};
 pub use events::EventOptions;

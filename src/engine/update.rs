@@ -58,7 +58,7 @@ impl Engine {
 }
 
 /// Puts new limits over the old ones.
-fn merge(old: &Resources, new: &Resources) -> Resources {
+pub(super) fn merge(old: &Resources, new: &Resources) -> Resources {
     let mut all = Resources {
         memory: new.memory.or(old.memory),
         memory_swap: new.memory_swap.or(old.memory_swap),

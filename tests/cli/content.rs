@@ -372,3 +372,49 @@ fn images_without_anything_can_be_looked_into() {
     barge.run(["commit", "-q", "box", "two"]).ok();
     barge.run(["image", "diff", "two"]).ok().stdout("A /f\n");
 }
+
+#[test]
+fn a_clone_is_of_the_same_making() {
+    for barge in stores() {
+        let line = ["create", "--name", "box", "-e", "A=1", "-w", "/tmp", "-l", "k=v", "busybox"];
+        barge.run([&line[..], &["sh", "-c", "echo $A $HOSTNAME; pwd; ls /new"]].concat()).ok();
+        let id = barge.run(["container", "clone", "box"]).ok().text();
+        assert!(is_full_id(&id), "{id}");
+        assert_eq!(barge.inspect(&id, "{{.Name}}").trim_start_matches('/'), "box-clone");
+        for what in ["{{json .Config.Cmd}}", "{{json .Config.Labels}}", "{{.Image}}"] {
+            assert_eq!(barge.inspect(&id, what), barge.inspect("box", what), "{what}");
+        }
+        let short = &id[..12];
+        let output = barge.run(["start", "-a", "box-clone"]).exits(1);
+        assert_eq!(output.text(), format!("1 {short}\n/tmp"));
+        // What it has changed is its own; names go on.
+        barge.start(["--name", "other", "busybox", "sh", "-c", "touch /mine; sleep 1000"]);
+        wait_until("the file is there", || barge.run(["diff", "other"]).ok().text() == "A /mine");
+        barge.run(["container", "clone", "box"]).ok();
+        barge.run(["container", "exists", "box-clone1"]).ok();
+        let flags = ["container", "clone", "--run", "--memory", "64m", "other", "second"];
+        // Without root there may be no memory to limit, which is said.
+        let second = barge.run(flags).exits(0).text();
+        assert_eq!(barge.status(&second), "running");
+        assert_eq!(barge.inspect("second", "{{.HostConfig.Memory}}"), "67108864");
+        barge.run(["container", "clone", "box", "second"]).fails(125).error_has("already in use");
+        barge.run(["container", "clone", "--memory", "1k", "box"]).fails(125).error_has("6MB");
+        // In place of the first.
+        let destroy = ["container", "clone", "--destroy", "other", "third"];
+        barge.run(destroy).fails(125).error_has("running").hint_has("--force");
+        barge.run(["container", "exists", "third"]).exits(1);
+        let destroy = ["container", "clone", "--destroy", "--force", "other", "third"];
+        barge.run(destroy).ok();
+        barge.run(["container", "exists", "other"]).exits(1);
+        barge.run(["diff", "third"]).ok().stdout("");
+        // With the files of another image.
+        barge.run(["commit", "-q", "second", "made"]).ok();
+        barge.run(["container", "clone", "box", "fourth", "made"]).ok();
+        barge.run(["export", "-o", &barge.path_text("x.tar"), "fourth"]).ok();
+        let list = tool("tar", ["-tf", &barge.path_text("x.tar")]);
+        assert!(list.lines().any(|name| name == "mine"), "{list}");
+        barge.run(["container", "clone", "nosuch"]).fails(125).error_has("no such container");
+        barge.run(["container", "clone", "box", "x", "nosuch"]).fails(125).error_has("not known");
+        barge.run(["rm", "-f", "-t0", "-a"]).ok();
+    }
+}
