@@ -31,6 +31,12 @@ const DEFAULT_PIDS: i64 = 2048;
 pub(super) struct Facts {
     /// Whether we have no power over the machine.
     pub(super) rootless: bool,
+    /// Whether there is a group 0 in it.
+    pub(super) has_root_group: bool,
+    /// Who its root is to us, in a user namespace that is not ours.
+    pub(super) owner: Option<(u32, u32)>,
+    /// Whether it has a user namespace that is not ours.
+    pub(super) own_users: bool,
     /// Whether only one user and group ID exists here.
     pub(super) single_id: bool,
     /// Directory of the container's own hosts, hostname and resolv.conf.
@@ -122,7 +128,7 @@ fn linux(config: &ContainerConfig, facts: &Facts) -> Result<Linux> {
     if let Some(personality) = settings.personality {
         linux.set_personality(Some(personality_of(personality)));
     }
-    let sysctls = sysctls(config);
+    let sysctls = sysctls(config, facts);
     if !sysctls.is_empty() {
         linux.set_sysctl(Some(sysctls));
     }
@@ -139,7 +145,7 @@ fn personality_of(asked: Personality) -> LinuxPersonality {
 }
 
 /// Kernel parameters: as Docker, users other than root may listen on low ports, and root may ping.
-fn sysctls(config: &ContainerConfig) -> HashMap<String, String> {
+fn sysctls(config: &ContainerConfig, facts: &Facts) -> HashMap<String, String> {
     let mut sysctls = HashMap::new();
     if config.has_own_network() {
         for (name, value) in
@@ -147,6 +153,10 @@ fn sysctls(config: &ContainerConfig) -> HashMap<String, String> {
         {
             sysctls.insert(name.to_owned(), value.to_owned());
         }
+    }
+    if !facts.has_root_group {
+        // It would be nobody's.
+        sysctls.remove("net.ipv4.ping_group_range");
     }
     sysctls.extend(config.settings.sysctls.clone());
     sysctls

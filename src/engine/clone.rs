@@ -7,6 +7,7 @@ use super::create::{check_memory, random_id};
 use super::start::is_interrupted;
 use super::{Engine, RemoveOptions, now, update};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
 use crate::store::container::{ContainerConfig, Status};
@@ -76,7 +77,14 @@ impl Engine {
         // Others need not wait for the copy of a large image.
         let _pin = self.store.pin(&layers)?;
         super::images::layers(&self.store, &config.layers)?;
-        let tree = self.store.new_tree(&config.layers, !config.settings.remove, &is_interrupted)?;
+        // A range of IDs that was the first one's alone is not to be shared.
+        let asked = ContainerSpec { settings: config.settings.clone(), ..ContainerSpec::default() };
+        let users = self.decide_users(&asked)?;
+        let owners = self.mapping_on_disk(users.mapping.as_ref(), &asked.settings.users.mode)?;
+        config.id_mapping = users.mapping;
+        let durable = !config.settings.remove;
+        let tree =
+            self.store.new_tree(&config.layers, durable, owners.as_ref(), &is_interrupted)?;
         let _no_gc = self.store.shared()?;
         for attempt in 0_u32.. {
             let config = renewed(&config, random_id()?);
@@ -89,7 +97,12 @@ impl Engine {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && options.name.is_none() => {}
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(config.id),
+                Ok(()) => {
+                    if let Some(range) = &users.reservation {
+                        range.hold(&config.id)?;
+                    }
+                    return Ok(config.id);
+                }
             }
         }
         Err(Error::new(Kind::Unavailable, "cannot make up a name that is not in use"))

@@ -16,6 +16,7 @@ use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
+use crate::spec::userns::IdMapping;
 use crate::store::container::{Builtin, ContainerConfig};
 use crate::store::driver::NewTree;
 use crate::store::events::{Action, Event};
@@ -59,13 +60,15 @@ impl Engine {
     }
 
     fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        let users = self.decide_users(spec)?;
+        let owners = self.mapping_on_disk(users.mapping.as_ref(), &spec.settings.users.mode)?;
         let mut copied: Option<(ImageId, Option<NewTree>)> = None;
         let (image, shown, tree, _no_gc) = loop {
             // Until the container is on record, nobody may remove its image.
             let no_gc = self.store.shared()?;
             let (image, shown) = self.image_of(spec)?;
             match copied {
-                _ if self.store.driver() == DriverName::Overlay => {
+                _ if self.store.driver() == DriverName::Overlay && owners.is_none() => {
                     break (image, shown, None, no_gc);
                 }
                 // The name may lead to another image by now.
@@ -76,7 +79,7 @@ impl Engine {
             let parts = Parts::of(&image.layers, []);
             let pin = self.store.pin(&parts)?;
             drop(no_gc);
-            let tree = self.copy(spec, &image);
+            let tree = self.copy(spec, &image, owners.as_ref());
             drop(pin);
             if let Err(error) = self.image_of(spec) {
                 // Somebody has removed the image, and left to us what we were at. What cannot be
@@ -91,6 +94,10 @@ impl Engine {
             let id = random_id()?;
             let mut config = decide(spec, &image, shown.clone(), id)?;
             self.settle_donors(&mut config)?;
+            config.id_mapping.clone_from(&users.mapping);
+            if let (None, Some(user)) = (&spec.user, &users.user) {
+                config.user.clone_from(user);
+            }
             let name = match &spec.name {
                 Some(name) => name.clone(),
                 None => name::random(u64::from_ne_bytes(random()?), attempt),
@@ -100,6 +107,9 @@ impl Engine {
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
+                    if let Some(range) = &users.reservation {
+                        range.hold(&config.id)?;
+                    }
                     if let Some(path) = &spec.settings.cidfile {
                         self.write_cidfile(path, &config.id)?;
                     }
@@ -138,9 +148,14 @@ impl Engine {
     }
 
     /// Makes the container's own copy of its image, where overlay does not do that.
-    fn copy(&self, spec: &ContainerSpec, image: &Image) -> Result<Option<NewTree>> {
+    fn copy(
+        &self,
+        spec: &ContainerSpec,
+        image: &Image,
+        owners: Option<&IdMapping>,
+    ) -> Result<Option<NewTree>> {
         let durable = !spec.settings.remove;
-        self.store.new_tree(&image.layers, durable, &is_interrupted).map_err(|error| {
+        self.store.new_tree(&image.layers, durable, owners, &is_interrupted).map_err(|error| {
             if is_interrupted() {
                 return Error::new(Kind::Unavailable, "interrupted before the container was made");
             }
@@ -366,6 +381,7 @@ fn decide(
             &settings.ports,
             from_image.exposed_ports.keys().chain(&spec.exposed_ports),
         ),
+        id_mapping: None,
         settings,
         id,
     };

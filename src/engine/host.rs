@@ -195,13 +195,21 @@ fn mapping(id: u32, ranges: &[(u32, u32)]) -> Vec<IdRange> {
 
 /// Reads a user's ranges from a file of `NAME:START:COUNT` lines; a number may stand for the name.
 fn ranges(path: &str, uid: u32, name: Option<&str>) -> Result<Vec<(u32, u32)>> {
+    let number = uid.to_string();
+    ranges_of(path, |owner| owner == number || Some(owner) == name)
+}
+
+/// Reads the ranges of a name.
+pub(super) fn named_ranges(path: &str, name: &str) -> Result<Vec<(u32, u32)>> {
+    ranges_of(path, |owner| owner == name)
+}
+
+fn ranges_of(path: &str, owned: impl Fn(&str) -> bool) -> Result<Vec<(u32, u32)>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).context(|| format!("cannot read {path}")),
     };
-    let number = uid.to_string();
-    let owned = |owner: &str| owner == number || Some(owner) == name;
     Ok(text
         .lines()
         .filter_map(|line| {

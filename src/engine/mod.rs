@@ -37,6 +37,7 @@ mod stop;
 mod time_zone;
 mod unshare;
 mod update;
+mod users;
 mod wait;
 
 use std::path::PathBuf;

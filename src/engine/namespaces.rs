@@ -11,6 +11,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::{Existing, IpcMode, NamespaceKind, NamespaceMode};
 use crate::spec::network::NetworkMode;
+use crate::spec::userns::UsernsMode;
 use crate::store::container::{Container, ContainerConfig};
 use crate::sys::{mountns, process};
 
@@ -48,7 +49,12 @@ impl Engine {
             NetworkMode::Container(name) => Some(name),
             _ => None,
         };
-        for name in settings.namespaces.donors_mut().chain(network).chain(&mut settings.requires) {
+        let users = match &mut settings.users.mode {
+            UsernsMode::Container(name) => Some(name),
+            _ => None,
+        };
+        let others = network.into_iter().chain(users).chain(&mut settings.requires);
+        for name in settings.namespaces.donors_mut().chain(others) {
             containers.lookup(name)?.as_str().clone_into(name);
         }
         if settings.hostname.is_some() && !settings.namespaces.uts.is_own() {

@@ -102,7 +102,7 @@ impl Entry<'_> {
                 env,
                 filter: self.filter,
                 own_stdio: self.stdio.is_none(),
-                settled: false,
+                settled: true,
                 // One in the background stays when the command that made it has ended.
                 tied: false,
             };
@@ -125,6 +125,8 @@ impl Entry<'_> {
             };
             process::set_personality(number).context(|| "cannot set the personality")?;
         }
+        // In the container's user namespace there is no power left to do so.
+        init::settle(self.process)?;
         rustix::process::setsid().context(|| "cannot make a session")?;
         if let Some(stdio) = &self.stdio {
             stdio.install().context(|| "cannot pass on the standard descriptors")?;

@@ -17,6 +17,7 @@ use super::network::{NameResolution, NetworkMode, PortMapping};
 use super::platform::Platform;
 use super::process::{Personality, Signal};
 use super::security::Security;
+use super::userns::Users;
 use crate::error::{Error, Kind, Result};
 
 /// A container as it is asked for.
@@ -104,6 +105,8 @@ pub struct Settings {
     pub security: Security,
     /// Which namespaces it shares with whom.
     pub namespaces: Namespaces,
+    /// Its users.
+    pub users: Users,
     /// Seconds between the stop signal and KILL; 10 if there is none.
     pub stop_timeout: Option<u32>,
     /// Whether it is started again.

@@ -33,3 +33,4 @@ pub mod security;
 pub mod size;
 pub mod storage;
 pub mod time;
+pub mod userns;

@@ -17,6 +17,7 @@ use crate::spec::digest::{DiffId, ImageId};
 use crate::spec::id::{ContainerId, is_hex};
 use crate::spec::limits::{Resources, RestartPolicy};
 use crate::spec::process::Signal;
+use crate::spec::userns::{IdMapping, UsernsMode};
 
 /// What was decided when a container was created. Never changes, but for what [`Changes`] puts over it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct ContainerConfig {
     pub stop_signal: Signal,
     /// Ports that the image or the user declared, as in `80/tcp`.
     pub exposed_ports: Vec<String>,
+    /// Which of our IDs its IDs stand for, if it has a user namespace of its own.
+    #[serde(default)]
+    pub id_mapping: Option<IdMapping>,
     /// What was recorded as it was asked for.
     pub settings: Settings,
 }
@@ -562,6 +566,13 @@ impl Locked<'_> {
         }
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
         self.containers.forget_dependant(&self.container.config)?;
+        let config = &self.container.config;
+        if let (UsernsMode::Auto { .. }, Some(mapping)) =
+            (&config.settings.users.mode, &config.id_mapping)
+            && let Some(range) = mapping.uids.first()
+        {
+            self.containers.store().free_ids(range.outside, range.count)?;
+        }
         Ok(Retired { files: [self.containers.run_dir(id), gone] })
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::Existing;
 use crate::spec::network::NetworkMode;
+use crate::spec::userns::UsernsMode;
 
 impl ContainerConfig {
     /// Returns the containers that it cannot run without.
@@ -22,9 +23,14 @@ impl ContainerConfig {
             NetworkMode::Container(id) => Some(Existing::Container(id)),
             _ => None,
         };
+        let users = match &self.settings.users.mode {
+            UsernsMode::Container(id) => Some(Existing::Container(id)),
+            _ => None,
+        };
         let existing = self.settings.namespaces.existing().map(|(_, existing)| existing);
         let mut donors: Vec<ContainerId> = existing
             .chain(network)
+            .chain(users)
             .filter_map(|existing| match existing {
                 // Names were replaced when it was created.
                 Existing::Container(id) => id.parse().ok(),

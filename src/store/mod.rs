@@ -68,6 +68,7 @@ pub mod lock;
 pub mod log;
 pub mod packed;
 pub mod partial;
+pub mod ranges;
 pub mod registries;
 
 use std::path::{Path, PathBuf};

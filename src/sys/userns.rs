@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -87,6 +87,31 @@ pub fn enter_mapped(uids: &[IdRange], gids: &[IdRange]) -> io::Result<()> {
     }
     entered?;
     if text.is_empty() { Ok(()) } else { Err(io::Error::other(text)) }
+}
+
+/// Makes a user namespace with these IDs of ours, and nobody in it.
+pub fn make(uids: &[IdRange], gids: &[IdRange]) -> io::Result<OwnedFd> {
+    let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)?;
+    // It only is there: the namespace needs somebody in it until it is opened.
+    let child = clone::clone3(libc::CLONE_NEWUSER, None, || {
+        let mut theirs = fs::File::from(theirs);
+        let _end = theirs.read(&mut [0]);
+        clone::exit_now(0)
+    })?;
+    let text = |ranges: &[IdRange]| -> String {
+        ranges
+            .iter()
+            .map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count))
+            .collect()
+    };
+    let path = |name: &str| format!("/proc/{}/{name}", child.pid);
+    let made = fs::write(path("uid_map"), text(uids))
+        .and_then(|()| fs::write(path("gid_map"), text(gids)))
+        .and_then(|()| fs::File::open(path("ns/user")));
+    drop(ours);
+    process::send_signal(&child.pidfd, libc::SIGKILL)?;
+    process::wait(child.pidfd.as_fd())?;
+    made.map(OwnedFd::from)
 }
 
 fn write_map(program: &str, pid: u32, ranges: &[IdRange]) -> io::Result<()> {

@@ -51,6 +51,7 @@ mod together;
 mod transport;
 mod unshare;
 mod update;
+mod users;
 
 use std::fs;
 use std::path::Path;

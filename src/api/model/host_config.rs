@@ -50,7 +50,7 @@ fn isolation(settings: &Settings) -> Value {
         "SecurityOpt": security_options(&settings.security),
         "Tmpfs": tmpfs(&settings.mounts),
         "UTSMode": namespaces.uts.to_string(),
-        "UsernsMode": "",
+        "UsernsMode": settings.users.mode.to_string(),
         "Sysctls": settings.sysctls,
         "Runtime": "barge",
         "Init": settings.init,

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::spec::container::ContainerSpec;
 use crate::spec::namespace::{IpcMode, NamespaceMode, Namespaces};
+use crate::spec::userns::{MapRequest, UsernsMode, Users};
 
 /// Which namespaces are its own.
 #[derive(Args, Debug)]
@@ -17,6 +18,21 @@ pub(super) struct NamespacesFlags {
     /// Processes: private, host, container:NAME or ns:PATH
     #[arg(long, value_name = "MODE")]
     pid: Option<NamespaceMode>,
+    /// Map group IDs, as in 0:100000:65536 or +0:@1000
+    #[arg(long, value_name = "[+]INSIDE:[@]OUTSIDE[:COUNT]")]
+    gidmap: Vec<MapRequest>,
+    /// Map the group IDs that /etc/subgid gives this name
+    #[arg(long, value_name = "NAME")]
+    subgidname: Option<String>,
+    /// Map the user IDs that /etc/subuid gives this name
+    #[arg(long, value_name = "NAME")]
+    subuidname: Option<String>,
+    /// Map user IDs, as in 0:100000:65536 or +0:@1000
+    #[arg(long, value_name = "[+]INSIDE:[@]OUTSIDE[:COUNT]")]
+    uidmap: Vec<MapRequest>,
+    /// Users: host, keep-id, auto, nomap or container:NAME
+    #[arg(long, value_name = "MODE")]
+    userns: Option<UsernsMode>,
     /// Host name: private, host, container:NAME or ns:PATH
     #[arg(long, value_name = "MODE")]
     uts: Option<NamespaceMode>,
@@ -30,6 +46,18 @@ impl NamespacesFlags {
             ipc: self.ipc.unwrap_or_default(),
             uts: self.uts.unwrap_or_default(),
             cgroup: self.cgroupns.unwrap_or_default(),
+        };
+        let is_mapped = !self.uidmap.is_empty()
+            || !self.gidmap.is_empty()
+            || self.subuidname.is_some()
+            || self.subgidname.is_some();
+        let usual = if is_mapped { UsernsMode::Private } else { UsernsMode::Host };
+        spec.settings.users = Users {
+            mode: self.userns.unwrap_or(usual),
+            uids: self.uidmap,
+            gids: self.gidmap,
+            subuid_name: self.subuidname,
+            subgid_name: self.subgidname,
         };
     }
 }

@@ -13,7 +13,7 @@ use crate::store::container::ContainerConfig;
 pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<LinuxDevice>> {
     let security = &config.settings.security;
     let mut devices = Vec::new();
-    if security.privileged && !facts.rootless {
+    if security.privileged && !facts.rootless && !facts.own_users {
         host_devices(Path::new("/dev"), &mut devices)?;
     }
     for asked in &config.settings.devices {

@@ -92,6 +92,8 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
 fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     let settings = &config.settings;
     let privileged = settings.security.privileged;
+    // Who is root of a user namespace only has no power over what belongs to others.
+    let confined = facts.rootless || facts.own_users;
     let access = if privileged { "rw" } else { "ro" };
     let shm = format!("size={}", settings.resources.shm_size.unwrap_or(64 << 20));
     let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
@@ -99,13 +101,13 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
         // The group tty, in every distribution.
         terminals.push("gid=5");
     }
-    let proc = if settings.namespaces.pid == NamespaceMode::Host && facts.rootless {
+    let proc = if settings.namespaces.pid == NamespaceMode::Host && confined {
         bind(Path::new("/proc"), Path::new("/proc"), &["rbind", "nosuid", "noexec", "nodev"])
     } else {
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])
     };
     // Who does not own the network namespace may not mount a sysfs of it.
-    let sys = if !config.has_own_network() && facts.rootless {
+    let sys = if !config.has_own_network() && confined {
         let options = ["rbind", "rro", "nosuid", "noexec", "nodev", "rslave"];
         bind(Path::new("/sys"), Path::new("/sys"), &options)
     } else {
@@ -132,7 +134,11 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
                 .retain(|it| it.source().as_deref().is_none_or(|path| !is_missing_bind(it, path)));
         }
         // The shared memory is the other container's: see `Launch::given`.
-        IpcMode::Container(_) => mounts.extend([queues, bind(shm_path, shm_path, &shared)]),
+        IpcMode::Container(_) => {
+            // Nobody may mount queues that belong to another user namespace.
+            mounts.extend((!facts.own_users).then_some(queues));
+            mounts.push(bind(shm_path, shm_path, &shared));
+        }
         IpcMode::None => mounts.push(queues),
         IpcMode::Shareable | IpcMode::Private | IpcMode::Ns(_) => mounts.extend([queues, memory]),
     }

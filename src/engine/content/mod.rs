@@ -35,6 +35,15 @@ impl Files {
     fn of(engine: &Engine, container: &Container) -> Result<Self> {
         let containers = engine.store.containers();
         let config = &container.config;
+        let mode = &config.settings.users.mode;
+        if engine.mapping_on_disk(config.id_mapping.as_ref(), mode)?.is_some() {
+            let id = container.id().short();
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("container {id} has users of its own: its files have other owners than in an image"),
+            )
+            .hint("pack what you need of it in there, as with tar, and write that to a volume"));
+        }
         let lower = images::layers(&engine.store, &config.layers)?;
         Ok(match containers.tree(config) {
             Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower },

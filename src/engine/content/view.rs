@@ -23,7 +23,10 @@ use crate::sys::{process, socket};
 /// Opens the root of a container. This process must have a single thread.
 pub(super) fn open(engine: &Engine, container: &Container) -> Result<Root> {
     let files = Files::of(engine, container)?;
+    // With users of its own it sees other owners than an image has; on the disk they are as there.
+    let own_users = engine.mapping_of(&container.config)?.is_some();
     if files.kind == TreeKind::Upper
+        && !own_users
         && let Some(run) = container.state.run()
         && let Some(process) = process::open(run.pid, run.start_time)
             .context(|| "cannot find the container's process")?

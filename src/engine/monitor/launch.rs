@@ -8,6 +8,7 @@ use super::stdio::Streams;
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::engine::time_zone;
+use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
@@ -16,6 +17,7 @@ use crate::spec::account::Accounts;
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::{Existing, NamespaceKind};
 use crate::spec::network::{HostsBase, NetworkMode};
+use crate::spec::userns::outside_of;
 use crate::store::container::{Builtin, ContainerConfig, Run};
 use crate::store::driver::Tree;
 use crate::store::file;
@@ -44,7 +46,8 @@ pub(super) fn launch(
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
-    let facts = facts(engine, config, &path);
+    let users = engine.user_namespace(config)?;
+    let facts = facts(engine, config, &path, users.as_ref())?;
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
     let network = Network::prepare(engine, config, &facts)?;
@@ -65,7 +68,8 @@ pub(super) fn launch(
     if config.settings.resources.pids.is_none() {
         warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
     }
-    let started = start(engine, config, &spec, &rootfs, &cgroup, network, size);
+    let parts = Parts { spec: &spec, rootfs: &rootfs, cgroup: &cgroup, users: users.as_ref() };
+    let started = start(engine, config, &parts, network, size);
     match started {
         Ok((child, streams, network)) => {
             let run = Run {
@@ -93,16 +97,22 @@ fn is_first_time(engine: &Engine, what: &str) -> bool {
     fs::File::create_new(mark).is_ok()
 }
 
+/// What a container is made of, but its network.
+struct Parts<'a> {
+    spec: &'a oci_spec::runtime::Spec,
+    rootfs: &'a Rootfs,
+    cgroup: &'a Cgroup,
+    users: Option<&'a Prepared>,
+}
+
 fn start(
     engine: &Engine,
     config: &ContainerConfig,
-    spec: &oci_spec::runtime::Spec,
-    rootfs: &Rootfs,
-    cgroup: &Cgroup,
+    parts: &Parts<'_>,
     network: Network,
     size: Option<(u16, u16)>,
 ) -> Result<(Child, Streams, Option<Attached>)> {
-    let result = start_process(engine, config, spec, rootfs, cgroup, &network);
+    let result = start_process(engine, config, parts, &network);
     let (starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
@@ -142,9 +152,7 @@ fn start(
 fn start_process(
     engine: &Engine,
     config: &ContainerConfig,
-    spec: &oci_spec::runtime::Spec,
-    rootfs: &Rootfs,
-    cgroup: &Cgroup,
+    parts: &Parts<'_>,
     network: &Network,
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
@@ -160,21 +168,24 @@ fn start_process(
             .context(|| "cannot make pipes for the container")?;
         (Some(streams), Some(ends))
     };
+    if let (Some(users), Some(ends)) = (parts.users, &ends) {
+        ends.give_to(users.first_outside).context(|| "cannot give its pipes to the container")?;
+    }
     let launch = Launch {
-        spec,
-        rootfs,
+        spec: parts.spec,
+        rootfs: parts.rootfs,
         user: Some(&config.user),
         groups: &config.settings.groups,
         accounts: accounts(config),
         make_cwd: config.make_working_dir,
         reaper: config.settings.init,
-        cgroup: Some(cgroup),
+        cgroup: Some(parts.cgroup),
         filter: filter.as_ref(),
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
-        device_nodes: !engine.host.rootless,
+        device_nodes: !engine.host.rootless && parts.users.is_none(),
         join: &join,
         given: &given,
-        user_namespace: None,
+        user_namespace: parts.users.map(Prepared::for_runtime),
     };
     Ok((launch.start()?, streams))
 }
@@ -437,10 +448,20 @@ fn write_own_file(facts: &Facts, name: &str, data: &[u8]) -> Result<()> {
     let path = bundle::own_file(&facts.run_dir, name);
     // The container changes it in place, so it is not replaced by another file.
     fs::write(&path, data).context(|| format!("cannot write {}", path.display()))?;
-    file::set_mode(&path, 0o644)
+    file::set_mode(&path, 0o644)?;
+    if let Some((uid, gid)) = facts.owner {
+        std::os::unix::fs::chown(&path, Some(uid), Some(gid))
+            .context(|| format!("cannot give {} to the container", path.display()))?;
+    }
+    Ok(())
 }
 
-fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
+fn facts(
+    engine: &Engine,
+    config: &ContainerConfig,
+    cgroup: &str,
+    users: Option<&Prepared>,
+) -> Result<Facts> {
     let containers = engine.store.containers();
     let changes = containers.dir(&config.id).join("host");
     let host_tree = match config.builtin {
@@ -452,14 +473,19 @@ fn facts(engine: &Engine, config: &ContainerConfig, cgroup: &str) -> Facts {
         }
         _ => Vec::new(),
     };
-    Facts {
+    let mapping = engine.mapping_of(config)?;
+    let has_group = |id| mapping.as_ref().is_none_or(|it| outside_of(&it.gids, id).is_some());
+    Ok(Facts {
         rootless: engine.host.rootless,
-        single_id: engine.host.rootless && has_single_id(),
+        own_users: users.is_some(),
+        owner: users.map(|users| users.first_outside),
+        single_id: engine.host.rootless && has_single_id() || !has_group(5),
+        has_root_group: has_group(0),
         run_dir: containers.run_dir(&config.id),
         executable: engine.host.executable.clone(),
         cgroup: cgroup.to_owned(),
         host_tree,
-    }
+    })
 }
 
 fn has_single_id() -> bool {

@@ -34,6 +34,17 @@ pub(super) struct Ends {
 }
 
 impl Ends {
+    /// Gives the pipes to a user, so that the root of a user namespace may open them by their names.
+    pub(super) fn give_to(&self, (uid, gid): (u32, u32)) -> io::Result<()> {
+        use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
+        for file in [&self.stdin, &self.stdout, &self.stderr] {
+            if FileType::from_raw_mode(fstat(file)?.st_mode) == FileType::Fifo {
+                fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The three descriptors of its first process.
     pub(super) fn stdio(&self) -> Stdio<'_> {
         Stdio {

@@ -10,6 +10,7 @@ mod chains;
 mod choice;
 mod merge;
 mod probe;
+mod shift;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use super::{Store, file};
 use crate::error::{Context, Result};
 use crate::spec::digest::DiffId;
 use crate::spec::storage::DriverName;
+use crate::spec::userns::IdMapping;
 use crate::sys::btrfs;
 
 pub(super) use choice::{Choice, choose, recorded};
@@ -81,18 +83,20 @@ impl Store {
     /// Makes the tree that a new container of these layers needs; `None` if it needs none.
     ///
     /// The caller has [pinned](Store::pin) the layers, and need hold no locks: it may take long. With
-    /// `durable`, the files are on the disk when this returns. When `is_given_up` says so, it ends.
+    /// `durable`, the files are on the disk when this returns. With `owners`, the files belong to who
+    /// their owners stand for: then it needs one with every driver. When `is_given_up` says so, it ends.
     pub fn new_tree(
         &self,
         layers: &[DiffId],
         durable: bool,
+        owners: Option<&IdMapping>,
         is_given_up: &dyn Fn() -> bool,
     ) -> Result<Option<NewTree>> {
         // A copy that was cut off may be large.
         let begin = || self.gc_tmp().and_then(|()| self.draft_dir());
         let draft = match self.driver {
-            DriverName::Overlay => return Ok(None),
-            DriverName::Vfs => {
+            DriverName::Overlay if owners.is_none() => return Ok(None),
+            DriverName::Overlay | DriverName::Vfs => {
                 let draft = begin()?;
                 copy(self, layers, &draft.path().join(TREE), is_given_up)?;
                 draft
@@ -103,6 +107,9 @@ impl Store {
                 draft
             }
         };
+        if let Some(mapping) = owners {
+            shift::shift(&draft.path().join(TREE), mapping)?;
+        }
         if durable {
             syncfs(draft.file())
                 .context(|| format!("cannot write {} to the disk", self.root.display()))?;

@@ -291,15 +291,15 @@ fn a_container_has_a_copy() {
     fs::create_dir(&place).unwrap();
     // A copy that was cut off.
     fs::create_dir_all(dir.path().join("root/tmp/dead/root")).unwrap();
-    store.new_tree(&layers, true, &|| false).unwrap().unwrap().place(&place).unwrap();
+    store.new_tree(&layers, true, None, &|| false).unwrap().unwrap().place(&place).unwrap();
     assert!(place.join("root/one").exists() && place.join("root/two").exists());
     assert_eq!(place.join("root").metadata().unwrap().mode() & 0o7777, 0o755);
     let left = || fs::read_dir(dir.path().join("root/tmp")).unwrap().count();
     assert_eq!(left(), 0);
     // One that fails leaves nothing.
     let missing = DiffId(Digest::from_hex(&"c".repeat(64)).unwrap());
-    store.new_tree(&[missing], false, &|| false).unwrap_err();
-    let error = store.new_tree(&layers, false, &|| true).unwrap_err();
+    store.new_tree(&[missing], false, None, &|| false).unwrap_err();
+    let error = store.new_tree(&layers, false, None, &|| true).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert_eq!(left(), 0);
 }
