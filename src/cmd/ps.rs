@@ -193,11 +193,19 @@ impl Ps {
     }
 
     fn show(&self, world: &mut World, engine: &Engine, sizes: bool) -> Result<()> {
-        let all = listed(engine)?;
         let by_status =
             self.filter.iter().any(|filter| matches!(&*filter.key, "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last.filter(|count| *count > 0) };
         let every = self.all || by_status || last.is_some();
+        // Those two are about another container, which may not run.
+        let relative = self.filter.iter().any(|filter| matches!(&*filter.key, "before" | "since"));
+        let all = if every || relative {
+            listed(engine)?
+        } else {
+            let mut running = engine.list_running()?;
+            running.reverse();
+            running
+        };
         let mut chosen = Vec::new();
         for container in &all {
             let shown = every || container.state.run().is_some();

@@ -21,10 +21,28 @@ impl Engine {
             // Those who only look may lack the power for it.
             drop(self.sweep());
         }
-        containers.sort_by(|a, b| {
-            (b.config.created, &b.config.id).cmp(&(a.config.created, &a.config.id))
-        });
+        sort(&mut containers);
         Ok(containers)
+    }
+
+    /// Returns the containers that run, the newest first: of the others only the state is read.
+    pub fn list_running(&self) -> Result<Vec<Container>> {
+        let containers = self.store.containers();
+        let mut running = Vec::new();
+        for id in containers.ids()? {
+            if !matches!(containers.state(&id)?, Some(state) if state.run().is_some()) {
+                continue;
+            }
+            match self.repaired(&id) {
+                Ok(container) if container.state.run().is_some() => running.push(container),
+                // It has ended meanwhile, or is gone.
+                Ok(_) => {}
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        sort(&mut running);
+        Ok(running)
     }
 
     /// Finds a container by what a user wrote.
@@ -32,4 +50,9 @@ impl Engine {
         let id = self.store.containers().lookup(text)?;
         self.repaired(&id)
     }
+}
+
+fn sort(containers: &mut [Container]) {
+    containers
+        .sort_by(|a, b| (b.config.created, &b.config.id).cmp(&(a.config.created, &a.config.id)));
 }

@@ -66,10 +66,9 @@ impl Engine {
         self.take_off_record(locked)
             .and_then(Retired::erase)
             .context(|| format!("cannot remove container {name}"))?;
-        // What was cut off is finished by the next who removes something. It is no part of this.
-        if !self.sweep().is_ok_and(|swept| swept) {
-            drop(self.store.containers().finish_removals());
-        }
+        // What was cut off is finished by the next who removes something. It is no part of this, and
+        // must not look into each of the other containers: who lists them finds what was half made.
+        drop(self.store.containers().finish_removals());
         Ok(id)
     }
 

@@ -462,6 +462,11 @@ impl<'a> Containers<'a> {
         closest(name, names.iter().map(String::as_str)).map(str::to_owned)
     }
 
+    /// Reads what is so of a container; `None` if there is none, or it is just being made or removed.
+    pub fn state(&self, id: &ContainerId) -> Result<Option<ContainerState>> {
+        file::read_json(&self.dir(id).join("state.json"))
+    }
+
     /// Reads a container; `None` if there is none, or it is just being made or removed.
     pub fn get(&self, id: &ContainerId) -> Result<Option<Container>> {
         let dir = self.dir(id);
