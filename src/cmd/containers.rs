@@ -13,6 +13,7 @@ use crate::api::model::network;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::filter::{self, Filter};
+use crate::spec::limits::RestartPolicy;
 use crate::spec::mount::{MountSource, parse_bool};
 use crate::spec::{process::Signal, time};
 use crate::store::container::{Container, Status as State};
@@ -167,7 +168,7 @@ pub(crate) fn for_each(
 }
 
 /// What containers can be filtered by.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "ancestor",
     "before",
     "command",
@@ -182,6 +183,7 @@ const KEYS: [&str; 19] = [
     "pod",
     "publish",
     "restart-policy",
+    "should-start-on-boot",
     "since",
     "status",
     "stop-signal",
@@ -217,9 +219,11 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         "id" => config.id.as_str().starts_with(value.trim_start_matches('^')),
         "name" => name_matches(&state.name, value),
         "status" => match value {
-            "created" | "running" | "paused" | "restarting" | "exited" => state.word() == value,
+            "created" | "running" | "paused" | "restarting" | "exited" | "stopping" => {
+                state.word() == value
+            }
             "stopped" => state.word() == "exited",
-            "dead" | "removing" | "stopping" | "initialized" => false,
+            "dead" | "removing" | "initialized" => false,
             _ => {
                 return Err(Error::new(Kind::Invalid, format!("unknown container state: {value}")));
             }
@@ -248,6 +252,20 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         }),
         "command" => command(config).first().is_some_and(|first| *first == value),
         "restart-policy" => config.settings.restart.name() == value,
+        "should-start-on-boot" => {
+            let wanted = match config.settings.restart {
+                RestartPolicy::Always => true,
+                RestartPolicy::UnlessStopped => !state.stopped_by_user,
+                RestartPolicy::No | RestartPolicy::OnFailure { .. } => false,
+            };
+            let value = parse_bool(value).ok_or_else(|| {
+                Error::new(
+                    Kind::Invalid,
+                    format!("should-start-on-boot `{value}` is not a truth value"),
+                )
+            })?;
+            wanted == value
+        }
         "stop-signal" => value.parse::<Signal>()? == config.stop_signal,
         "until" => config.created < time::parse(value, super::now())?,
         "before" | "since" => {

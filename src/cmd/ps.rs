@@ -390,6 +390,7 @@ fn status(state: &ContainerState, now: i64) -> String {
     let ended = || elapsed(state.finished, now);
     match &state.status {
         State::Created => "Created".to_owned(),
+        State::Running(_) if state.stopping => "Stopping".to_owned(),
         State::Running(run) if run.paused => "Paused".to_owned(),
         State::Running(_) => format!("Up {}", elapsed(state.started, now)),
         State::Restarting(_) => format!("Restarting ({}) {} ago", state.exit_code, ended()),

@@ -1,5 +1,7 @@
 //! `barge wait`
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use super::World;
@@ -8,19 +10,26 @@ use super::exit::Status;
 use super::tree::Act;
 use crate::engine::Condition;
 use crate::error::{Kind, Result};
+use crate::spec::duration;
 
 /// Wait until containers end, and print their exit codes
 #[derive(Args, Debug)]
 pub(crate) struct Wait {
-    /// What to wait for
-    #[arg(long, value_enum, value_name = "CONDITION", default_value = "stopped")]
-    condition: Until,
+    /// What to wait for; one of several
+    #[arg(long, value_enum, value_name = "CONDITION", value_delimiter = ',')]
+    condition: Vec<Until>,
     /// Print -1 for containers that are not there
     #[arg(long)]
     ignore: bool,
+    /// For Podman's sake: nothing is polled here
+    #[arg(short, long, value_name = "DURATION", value_parser = interval)]
+    interval: Option<Duration>,
     /// The container that was created last
     #[arg(short, long)]
     latest: bool,
+    /// Wait for the first of the containers only
+    #[arg(long)]
+    return_first: bool,
     /// Containers, by name or ID
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -38,26 +47,59 @@ enum Until {
     Removed,
     /// It runs.
     Running,
+    /// It was never started.
+    #[value(alias = "configured", alias = "initialized")]
+    Created,
+    /// It stands still.
+    Paused,
+    /// Somebody has asked it to end.
+    Stopping,
+}
+
+/// Parses a duration; a number without a unit is milliseconds, as in Podman.
+fn interval(text: &str) -> Result<Duration> {
+    match text.parse() {
+        Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        Err(_) => duration::parse(text),
+    }
 }
 
 impl Act for Wait {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
-        let condition = match self.condition {
-            Until::Stopped => Condition::NotRunning,
-            Until::NextExit => Condition::NextExit,
-            Until::Removed => Condition::Removed,
-            Until::Running => Condition::Running,
-        };
+        let mut conditions: Vec<Condition> = self.condition.iter().map(|it| it.meaning()).collect();
+        if conditions.is_empty() {
+            conditions.push(Condition::NotRunning);
+        }
         let selection = Selection::named(self.containers, self.latest);
         let names = selection.chosen(&engine, Vec::new())?;
+        let waited = |result: Result<i32>| match result {
+            Err(error) if self.ignore && error.kind() == Kind::NotFound => Ok(-1),
+            other => other,
+        };
+        if self.return_first {
+            let code = waited(engine.wait_for_first(&names, &conditions))?;
+            world.out.line(&code.to_string())?;
+            return Ok(Status::SUCCESS);
+        }
         for_each(world, &names, Status::of_error, |world, name| {
-            let code = match engine.wait(name, condition) {
-                Err(error) if self.ignore && error.kind() == Kind::NotFound => -1,
-                other => other?,
-            };
+            let code = waited(engine.wait(name, &conditions))?;
             world.out.line(&code.to_string())?;
             world.out.flush()
         })
+    }
+}
+
+impl Until {
+    fn meaning(self) -> Condition {
+        match self {
+            Self::Stopped => Condition::NotRunning,
+            Self::NextExit => Condition::NextExit,
+            Self::Removed => Condition::Removed,
+            Self::Running => Condition::Running,
+            Self::Created => Condition::Created,
+            Self::Paused => Condition::Paused,
+            Self::Stopping => Condition::Stopping,
+        }
     }
 }

@@ -70,6 +70,7 @@ pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<O
     }
     locked.update(|state| {
         state.status = Status::Exited;
+        state.stopping = false;
         state.exit_code = exit.code;
         state.oom_killed = exit.oom_killed;
         state.error.clone_from(&exit.error);
@@ -126,8 +127,10 @@ impl Engine {
             if let Ok(Some(process)) = process::open(run.pid, run.start_time) {
                 let _gone = process::send_signal(&process, libc::SIGKILL);
             }
-            self.free(id, &run.cgroup)?;
         }
+        // After a reboot there is nothing to free; but then looking for it costs nothing, and whoever
+        // cannot read the boot ID leaves nothing behind.
+        self.free(id, &run.cgroup)?;
         let exit = Exit { code: 137, oom_killed: false, error: None, started: true };
         self.record_events(&exit.events(locked.config(), &locked.state().name));
         if locked.config().settings.remove {
@@ -135,6 +138,7 @@ impl Engine {
         }
         locked.update(|state| {
             state.status = Status::Exited;
+            state.stopping = false;
             state.exit_code = 137;
             state.error = Some(
                 if same_boot {

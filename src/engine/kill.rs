@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::limits::RestartPolicy;
 use crate::spec::process::Signal;
 use crate::store::container::Run;
 use crate::store::events::{Action, Event};
@@ -22,10 +23,19 @@ impl Engine {
             ));
         };
         let context = || format!("cannot send signal {} to {name}", signal.0);
+        let is_to_end = signal == Signal::KILL || signal == container.config.stop_signal;
+        if is_to_end && container.config.settings.restart != RestartPolicy::No {
+            // As Docker: what the user ends is not started again. Before the signal, so that the
+            // monitor knows.
+            let mut locked = self.store.containers().lock(container.id()).context(context)?;
+            if locked.state().run() == Some(run) {
+                locked.update(|state| state.stopped_by_user = true)?;
+            }
+        }
         send(run, signal).context(context)?;
         self.record_event(Event::of(&container, Action::Kill).with("signal", signal.0));
         // As Docker: what is to end a paused container lets it go on, other signals wait until then.
-        if run.paused && (signal == Signal::KILL || signal == container.config.stop_signal) {
+        if run.paused && is_to_end {
             self.thaw(container.id()).context(context)?;
         }
         Ok(())

@@ -179,6 +179,11 @@ impl Session {
         }
     }
 
+    /// Returns the socket, to wait for it.
+    pub(super) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
     /// Tells the monitor not to start the container again.
     pub(super) fn send_stop(&self) {
         let _gone = frame::send(self.socket.as_fd(), FrameKind::Stop, b"");

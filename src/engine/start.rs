@@ -47,6 +47,7 @@ impl Engine {
         }
         locked.update(|state| {
             state.stopped_by_user = false;
+            state.stopping = false;
             state.restarts = 0;
         })?;
         let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)

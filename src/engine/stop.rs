@@ -55,11 +55,15 @@ impl Engine {
         let (Status::Running(run) | Status::Restarting(run)) = locked.state().status.clone() else {
             return Ok(Stopped::NotRunning);
         };
-        // Before the signal, so that the monitor does not start it again.
-        locked.update(|state| state.stopped_by_user = true)?;
+        // Before the signal, so that the monitor does not start it again. It hears of us first: should
+        // we be killed, it takes back that somebody waits.
+        let session = self.watch(id, &run)?.inspect(Session::send_stop);
+        locked.update(|state| {
+            state.stopped_by_user = true;
+            state.stopping = session.is_some();
+        })?;
         drop(locked);
-        let Some(mut session) = self.watch(id, &run)? else { return Ok(Stopped::InTime) };
-        session.send_stop();
+        let Some(mut session) = session else { return Ok(Stopped::InTime) };
         let seconds = seconds.or(container.config.settings.stop_timeout).unwrap_or(GRACE);
         let context = || "cannot signal its process";
         send(&run, container.config.stop_signal).context(context)?;

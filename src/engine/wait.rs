@@ -1,8 +1,16 @@
-//! `wait`: until a container ends.
+//! `wait`: until something is so of a container.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify;
+use rustix::io::Errno;
 
 use super::Engine;
-use crate::error::{Kind, Result};
-use crate::store::container::Status;
+use super::session::Session;
+use crate::error::{Context, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::store::container::{ContainerState, Run, Status};
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,71 +24,152 @@ pub enum Condition {
     Removed,
     /// It runs; there is no exit code then, and -1 stands for it.
     Running,
+    /// It was never started; as with `Running`.
+    Created,
+    /// It stands still; as with `Running`.
+    Paused,
+    /// Somebody has asked it to end; as with `Running`.
+    Stopping,
+}
+
+impl Condition {
+    /// Returns what to say of a container that is so; `None` if it is not so.
+    fn holds(self, state: &ContainerState) -> Option<i32> {
+        let word = state.word();
+        let holds = match self {
+            Self::NotRunning => {
+                return matches!(state.status, Status::Created | Status::Exited)
+                    .then_some(state.exit_code);
+            }
+            // That is heard, or seen when it is gone.
+            Self::NextExit | Self::Removed => false,
+            Self::Running => state.run().is_some(),
+            Self::Created => word == "created",
+            Self::Paused => word == "paused",
+            Self::Stopping => word == "stopping",
+        };
+        holds.then_some(-1)
+    }
+
+    fn is_an_end(self) -> bool {
+        matches!(self, Self::NotRunning | Self::NextExit)
+    }
 }
 
 impl Engine {
-    /// Waits, and returns the container's exit code.
-    pub fn wait(&self, name: &str, condition: Condition) -> Result<i32> {
-        let id = self.store.containers().lookup(name)?;
-        let mut code = 0;
-        loop {
-            let container = match self.repaired(&id) {
-                // Removed when it ended: the code was heard before.
-                Err(error) if error.kind() == Kind::NotFound => return Ok(code),
-                other => other?,
-            };
-            let run = match &container.state.status {
-                Status::Running(_) if condition == Condition::Running => return Ok(-1),
-                Status::Running(run) | Status::Restarting(run) => run,
-                Status::Created | Status::Exited if condition == Condition::NotRunning => {
-                    return Ok(container.state.exit_code);
-                }
-                Status::Created | Status::Exited => {
-                    self.wait_for_change(&id)?;
-                    continue;
-                }
-            };
-            let Some(mut session) = self.watch(&id, run)? else { continue };
-            match session.wait(None) {
-                Ok(Some(heard)) => {
-                    code = heard;
-                    if matches!(condition, Condition::NotRunning | Condition::NextExit) {
-                        return Ok(code);
-                    }
-                }
-                Ok(None) => {}
-                // The monitor has gone: the record tells.
-                Err(error) if error.kind() == Kind::Unavailable => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Waits until one of the conditions holds, and returns the container's exit code.
+    pub fn wait(&self, name: &str, conditions: &[Condition]) -> Result<i32> {
+        let waiter = Waiter::new(self, name, conditions)?;
+        first_of(vec![waiter])
     }
 
-    /// Waits until something happens in a container's directory.
-    fn wait_for_change(&self, id: &crate::spec::id::ContainerId) -> Result<()> {
-        use crate::error::Context;
-        use rustix::fs::inotify;
-        let dir = self.store.containers().dir(id);
-        let context = || format!("cannot watch {}", dir.display());
-        let watcher = inotify::init(inotify::CreateFlags::CLOEXEC).context(context)?;
-        let events = inotify::WatchFlags::MOVED_TO
-            | inotify::WatchFlags::MOVE_SELF
-            | inotify::WatchFlags::DELETE_SELF
-            | inotify::WatchFlags::ONESHOT;
-        match inotify::add_watch(&watcher, &dir, events) {
-            Err(rustix::io::Errno::NOENT) => return Ok(()),
-            other => other.context(context)?,
-        };
-        // It may have changed before the watch was there.
-        match self.repaired(id) {
-            Ok(container) if matches!(container.state.status, Status::Created | Status::Exited) => {
+    /// As [`Engine::wait`], for the first of several containers.
+    pub fn wait_for_first(&self, names: &[String], conditions: &[Condition]) -> Result<i32> {
+        let waiters = names.iter().map(|name| Waiter::new(self, name, conditions));
+        first_of(waiters.collect::<Result<_>>()?)
+    }
+}
+
+/// Returns what the first that is through says.
+fn first_of(mut waiters: Vec<Waiter<'_>>) -> Result<i32> {
+    loop {
+        for waiter in &mut waiters {
+            if let Some(code) = waiter.step()? {
+                return Ok(code);
             }
-            Err(error) if error.kind() != Kind::NotFound => return Err(error),
-            _ => return Ok(()),
         }
-        let mut event = [0; 512];
-        rustix::io::retry_on_intr(|| rustix::io::read(&watcher, &mut event[..]))
-            .context(context)
-            .map(drop)
+        let mut files: Vec<PollFd<'_>> = Vec::new();
+        for waiter in &waiters {
+            let session = waiter.session.as_ref().map(|(_, session)| session.socket());
+            for file in waiter.watcher.iter().chain(session) {
+                files.push(PollFd::new(file, PollFlags::IN));
+            }
+        }
+        match poll(&mut files, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context(|| "cannot wait for containers"),
+        }
+    }
+}
+
+/// Who waits for one container: for changes of its record, and for the word of its monitor, which is
+/// all that is left of one that is removed when it ends.
+struct Waiter<'a> {
+    engine: &'a Engine,
+    id: ContainerId,
+    conditions: &'a [Condition],
+    /// Tells of changes of the record; `None` once that is gone.
+    watcher: Option<OwnedFd>,
+    session: Option<(Run, Session)>,
+    /// The last exit code that was heard.
+    code: i32,
+}
+
+impl<'a> Waiter<'a> {
+    fn new(engine: &'a Engine, name: &str, conditions: &'a [Condition]) -> Result<Self> {
+        let id = engine.store.containers().lookup(name)?;
+        // Before the first look: no change is missed.
+        let watcher = watch(engine, &id)?;
+        Ok(Self { engine, id, conditions, watcher, session: None, code: 0 })
+    }
+
+    /// Looks once; `None` if there is more to wait for.
+    fn step(&mut self) -> Result<Option<i32>> {
+        if let Some(watcher) = &self.watcher {
+            let mut events = [0; 4096];
+            // How it is now counts, not how it came to be.
+            while rustix::io::read(watcher, &mut events[..]).is_ok() {}
+        }
+        loop {
+            if let Some((_, session)) = &mut self.session {
+                match session.wait(Some(0)) {
+                    Ok(Some(heard)) => {
+                        self.code = heard;
+                        if self.conditions.iter().any(|condition| condition.is_an_end()) {
+                            return Ok(Some(heard));
+                        }
+                        continue;
+                    }
+                    Ok(None) => {}
+                    // The monitor has gone: the record tells.
+                    Err(error) if error.kind() == Kind::Unavailable => self.session = None,
+                    Err(error) => return Err(error),
+                }
+            }
+            let container = match self.engine.repaired(&self.id) {
+                // Removed when it ended: the code was heard before.
+                Err(error) if error.kind() == Kind::NotFound => return Ok(Some(self.code)),
+                other => other?,
+            };
+            let state = &container.state;
+            if let Some(code) = self.conditions.iter().find_map(|it| it.holds(state)) {
+                return Ok(Some(code));
+            }
+            let (Status::Running(run) | Status::Restarting(run)) = &state.status else {
+                self.session = None;
+                self.code = state.exit_code;
+                return Ok(None);
+            };
+            if self.session.as_ref().is_some_and(|(known, _)| known.monitor == run.monitor) {
+                return Ok(None);
+            }
+            let session = self.engine.watch(&self.id, run)?;
+            self.session = session.map(|session| (run.clone(), session));
+        }
+    }
+}
+
+/// Watches a container's directory; `None` if it is gone.
+fn watch(engine: &Engine, id: &ContainerId) -> Result<Option<OwnedFd>> {
+    let dir = engine.store.containers().dir(id);
+    let context = || format!("cannot watch {}", dir.display());
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let watcher = inotify::init(flags).context(context)?;
+    let events = inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::MOVE_SELF
+        | inotify::WatchFlags::DELETE_SELF;
+    match inotify::add_watch(&watcher, &dir, events) {
+        Err(Errno::NOENT) => Ok(None),
+        other => other.context(context).map(|_| Some(watcher)),
     }
 }

@@ -104,6 +104,9 @@ pub struct ContainerState {
     pub restarts: u32,
     /// Whether the user stopped it: the restart policy leaves it alone.
     pub stopped_by_user: bool,
+    /// Whether somebody waits for it to end after asking it to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// Its network endpoint, as the network code recorded it.
     pub network: Option<serde_json::Value>,
     /// What was changed since it was created, of what was decided then.
@@ -165,6 +168,7 @@ impl ContainerState {
             oom_killed: false,
             restarts: 0,
             stopped_by_user: false,
+            stopping: false,
             network: None,
             changes: None,
         }
@@ -182,6 +186,7 @@ impl ContainerState {
     pub fn word(&self) -> &'static str {
         match &self.status {
             Status::Created => "created",
+            Status::Running(_) if self.stopping => "stopping",
             Status::Running(run) if run.paused => "paused",
             Status::Running(_) => "running",
             Status::Restarting(_) => "restarting",

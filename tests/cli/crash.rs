@@ -28,7 +28,7 @@ fn check(barge: &Barge, round: u32) {
     for line in &lines {
         let state = line.split_whitespace().nth(1).unwrap_or_default();
         assert!(
-            ["created", "running", "exited", "stopped"].contains(&state),
+            ["created", "running", "stopping", "exited", "stopped"].contains(&state),
             "round {round}: {line}"
         );
     }

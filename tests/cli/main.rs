@@ -38,6 +38,8 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod races;
+mod reboot;
 mod refusals;
 mod restart;
 mod resume;
@@ -52,6 +54,7 @@ mod transport;
 mod unshare;
 mod update;
 mod users;
+mod wait;
 
 use std::fs;
 use std::path::Path;

@@ -52,6 +52,34 @@ fn always_comes_back_after_a_kill_from_inside() {
 }
 
 #[test]
+fn always_stays_down_when_the_user_kills_it() {
+    let barge = Barge::with_busybox();
+    barge.start(["--name", "box", "--restart", "always", "busybox", "sleep", "1000"]);
+    barge.run(["kill", "-s", "URG", "box"]).ok();
+    assert_eq!(barge.status("box"), "running");
+    barge.run(["kill", "box"]).ok();
+    barge.await_status("box", "exited");
+    barge.await_silence();
+    assert_eq!(barge.inspect("box", "{{.State.Status}} {{.RestartCount}}"), "exited 0");
+}
+
+#[test]
+fn restart_by_the_user_keeps_the_policy_and_begins_to_count_anew() {
+    let barge = Barge::with_busybox();
+    let script = "test -e /once || { touch /once; exit 1; }; echo up; sleep 1000";
+    barge.start(["--name", "box", "--restart", "always", "busybox", "sh", "-c", script]);
+    barge.await_log("box", "up");
+    assert_eq!(barge.inspect("box", "{{.RestartCount}}"), "1");
+    barge.run(["restart", "-t", "0", "box"]).ok();
+    assert_eq!(barge.inspect("box", "{{.State.Running}} {{.RestartCount}}"), "true 0");
+    let pid = barge.inspect("box", "{{.State.Pid}}");
+    super::support::tool("kill", ["-9", &pid]);
+    wait_until("it is started again", || {
+        barge.inspect("box", "{{.State.Running}} {{.RestartCount}}") == "true 1"
+    });
+}
+
+#[test]
 fn unless_stopped_and_no_are_understood() {
     let barge = Barge::with_busybox();
     barge.start(["--name", "a", "--restart", "unless-stopped", "busybox", "sh", "-c", "echo run"]);

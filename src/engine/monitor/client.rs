@@ -18,6 +18,7 @@ pub(super) struct Client {
     decoder: Decoder,
     pending: Outgoing,
     hello: Hello,
+    stops: bool,
     gone: bool,
 }
 
@@ -45,6 +46,7 @@ impl Client {
             decoder: Decoder::default(),
             pending: Outgoing::default(),
             hello: Hello::default(),
+            stops: false,
             gone: false,
         })
     }
@@ -62,6 +64,11 @@ impl Client {
     /// Tells whether it takes the container's output.
     pub(super) fn wants_output(&self) -> bool {
         self.hello.output
+    }
+
+    /// Tells whether it has asked the container to end, and waits for that.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stops
     }
 
     /// Tells whether something waits to be sent.
@@ -123,7 +130,10 @@ impl Client {
                     let (rows, columns) = frame::json(data)?;
                     requests.push(Request::Resize(rows, columns));
                 }
-                FrameKind::Stop => requests.push(Request::Stop),
+                FrameKind::Stop => {
+                    self.stops = true;
+                    requests.push(Request::Stop);
+                }
                 FrameKind::Update => requests.push(Request::Update),
                 // Words of ours, not of a client.
                 FrameKind::Stdout

@@ -142,7 +142,7 @@ impl Monitor {
             }
             restarts += 1;
             self.record_waiting(&exit, restarts);
-            self.tell_all(FrameKind::Exited, &exit.code);
+            self.tell_end(&exit);
             self.wait_to_restart(wait);
             wait = (wait * 2).min(LONGEST_WAIT);
             if self.stop || self.stopped_by_user() {
@@ -300,10 +300,21 @@ impl Monitor {
                 }
             }
         }
+        let stopping = self.clients.iter().any(Client::is_stopping);
         self.clients.retain(|client| !client.is_gone());
+        if stopping && running.is_some() && !self.clients.iter().any(Client::is_stopping) {
+            self.record_unstopped();
+        }
         if updated {
             self.look_again(running);
         }
+    }
+
+    /// Records that nobody waits for the container's end any more: who did was killed.
+    fn record_unstopped(&self) {
+        let locked = self.engine.store.containers().lock(&self.id);
+        // On a full disk it stays as it is until the container ends.
+        drop(locked.and_then(|mut locked| locked.update(|state| state.stopping = false)));
     }
 
     /// Takes over limits and restart policy that were changed.
@@ -317,13 +328,19 @@ impl Monitor {
         }
     }
 
+    /// Lets in all who wait for that.
     fn accept(&mut self) {
         // One that is gone before it was let in is no loss.
-        if let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC)
-            && let Ok(client) = Client::new(socket)
-        {
-            self.clients.push(client);
+        while let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            self.clients.extend(Client::new(socket));
         }
+    }
+
+    /// Tells everybody how the container has ended; also those who came while it did: of one that is
+    /// removed then, they hear it nowhere else.
+    fn tell_end(&mut self, exit: &Exit) {
+        self.accept();
+        self.tell_all(FrameKind::Exited, &exit.code);
     }
 
     fn tell_all<T: serde::Serialize>(&mut self, kind: FrameKind, value: &T) {
@@ -433,7 +450,7 @@ impl Monitor {
             retired = finish::record(&self.engine, &self.id, exit).ok().flatten();
         }
         self.release_mark();
-        self.tell_all(FrameKind::Exited, &exit.code);
+        self.tell_end(exit);
         // Who waits for the end needs not wait for this: the container is off the record.
         drop(retired.map(Retired::erase));
     }
