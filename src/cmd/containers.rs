@@ -1,7 +1,7 @@
 //! Which containers a command is about: names, `--all`, `--latest`, `--filter`, `--cidfile`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -77,12 +77,29 @@ impl IdFiles {
                 Err(error) if ignore && error.kind() == std::io::ErrorKind::NotFound => {}
                 read => {
                     let text = read.context(|| format!("cannot read {}", file.display()))?;
-                    ids.push(text.lines().next().unwrap_or_default().trim().to_owned());
+                    ids.push(first_line(&text));
                 }
             }
         }
         Ok(ids)
     }
+}
+
+/// Reads the ID in a file.
+pub(crate) fn read_id(file: &Path) -> Result<String> {
+    fs::read_to_string(file)
+        .context(|| format!("cannot read {}", file.display()))
+        .map(|text| first_line(&text))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// Returns the ID of the container that was created last.
+pub(crate) fn latest(engine: &Engine) -> Result<String> {
+    let mut chosen = Selection::named(Vec::new(), true).chosen(engine, Vec::new())?;
+    Ok(chosen.swap_remove(0))
 }
 
 impl Selection {
@@ -245,7 +262,7 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         "ancestor" => image_matches(&config.image, config.image_id.hex(), value),
         "network" => network::name_of(container) == value,
         "volume" => config.settings.mounts.iter().any(|mount| {
-            let path = std::path::Path::new(value);
+            let path = Path::new(value);
             let source =
                 matches!(&mount.source, MountSource::Bind { path: from, .. } if from == path);
             source || mount.target == path

@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::World;
 use super::connect::check_terminal;
-use super::environment;
 use super::exit::Status;
+use super::flags::preserve::PreserveFlags;
 use super::tree::Act;
+use super::{containers, environment};
 use crate::engine::ExecSpec;
 use crate::error::{Error, Kind, Result};
 use crate::spec::keys::DetachKeys;
@@ -19,6 +20,9 @@ use crate::spec::keys::DetachKeys;
 /// executed, 127 if it was not found.
 #[derive(Args, Debug)]
 pub(crate) struct Exec {
+    /// Read the container's ID from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "latest")]
+    cidfile: Option<PathBuf>,
     /// Leave it in the background
     #[arg(short, long)]
     detach: bool,
@@ -40,6 +44,11 @@ pub(crate) struct Exec {
     /// Give it a terminal
     #[arg(short, long)]
     tty: bool,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
+    #[command(flatten)]
+    preserve: PreserveFlags,
     /// User to run as
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
@@ -53,15 +62,24 @@ pub(crate) struct Exec {
 
 impl Act for Exec {
     fn act(self, world: &mut World) -> Result<Status> {
-        let mut words = self.words.into_iter();
-        let name = words.next().unwrap_or_default();
-        let command: Vec<String> = words.collect();
+        let passed = self.preserve.take()?;
+        let mut command = self.words;
+        let named = match &self.cidfile {
+            Some(file) => Some(containers::read_id(file)?),
+            None if self.latest => None,
+            None => Some(command.remove(0)),
+        };
         if command.is_empty() {
             return Err(Error::new(
                 Kind::Invalid,
                 "must provide a non-empty command to start an exec session: invalid argument",
             ));
         }
+        let engine = world.power()?;
+        let name = match named {
+            Some(name) => name,
+            None => containers::latest(&engine)?,
+        };
         check_terminal(self.tty && !self.detach, self.interactive);
         let spec = ExecSpec {
             command,
@@ -73,8 +91,9 @@ impl Act for Exec {
             detach: self.detach,
             privileged: self.privileged,
             detach_keys: self.detach_keys.unwrap_or_default().0,
+            files: Vec::new(),
         };
         // On success this process becomes the one that watches over the command.
-        match world.power()?.exec(&name, &spec)? {}
+        match engine.exec(&name, spec, &passed)? {}
     }
 }

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::World;
 use super::connect::{ConnectFlags, Wanted, check_terminal};
 use super::exit::Status;
+use super::flags::preserve::PreserveFlags;
 use super::flags::{ContainerFlags, together};
 use super::output;
 use super::tree::Act;
@@ -31,6 +32,8 @@ pub(crate) struct Run {
     detach: bool,
     #[command(flatten)]
     connect: ConnectFlags,
+    #[command(flatten)]
+    preserve: PreserveFlags,
 }
 
 /// Create a container and do not start it
@@ -72,6 +75,7 @@ impl Act for Run {
         if rmi && self.detach {
             return Err(together("rmi", "detach"));
         }
+        let passed = self.preserve.take()?;
         let engine = world.power()?;
         check_terminal(
             self.container.process.tty && !self.detach,
@@ -88,10 +92,12 @@ impl Act for Run {
         // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
         let show_id = self.detach || !(wanted.stdout || wanted.stderr);
         let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
-        let session = match engine.start(&id, attach.as_ref()) {
+        let session = match engine.start_with_files(&id, attach.as_ref(), &passed) {
             Ok(session) => session,
             Err(error) => return Err(not_started(forget(&engine, &id, &spec, error))),
         };
+        // Who waits for the end of one must wait for the container only.
+        drop(passed);
         if show_id {
             world.out.line(id.as_str())?;
             world.out.flush()?;

@@ -11,6 +11,9 @@ use super::{Engine, EngineOptions};
 use crate::error::{Error, Kind, Result};
 use crate::spec::id::ContainerId;
 
+/// How many words [`Engine::arguments`] makes; others may follow.
+pub(super) const ARGUMENTS: usize = 6;
+
 impl Engine {
     /// The words that start our executable anew under a name, for a container.
     pub(super) fn arguments(&self, name: &str, id: &ContainerId) -> Vec<Vec<u8>> {

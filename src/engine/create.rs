@@ -297,7 +297,7 @@ fn is_of_namespace(name: &str, ipc: bool, network: bool, uts: bool) -> bool {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     let mut filled = 0;
     while filled < N {

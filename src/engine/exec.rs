@@ -11,16 +11,18 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use super::bundle;
 use super::outgoing::Outgoing;
 use super::session::{self, Input, Typed};
+use super::{bundle, create};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Entry, Stdio};
+use crate::spec::id::to_hex;
 use crate::store::container::Container;
 use crate::store::events::{Action, Event};
+use crate::store::execs::Exec;
 use crate::sys::clone::{exit_now, fork};
-use crate::sys::process::{self, Words};
+use crate::sys::process::{self, Passed, Words};
 use crate::sys::signal::Signals;
 use crate::sys::{exe, socket, spawn, terminal};
 
@@ -45,6 +47,8 @@ pub struct ExecSpec {
     pub privileged: bool,
     /// Keys that leave it to itself, as bytes.
     pub detach_keys: Vec<u8>,
+    /// Numbers of the descriptors that it gets beside the standard ones.
+    pub files: Vec<i32>,
 }
 
 /// The program's name when it is started anew to run a process in a container.
@@ -63,7 +67,12 @@ pub fn main(arguments: Vec<OsString>) -> Result<i32> {
         process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
     let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
         .context(|| "cannot read what to run")?;
-    let ended = engine.exec_here(&request.0, &request.1);
+    let files = (spawn::FIRST_FILE + 1..)
+        .zip(&request.1.files)
+        .map(|(own, number)| Ok(Passed { number: *number, file: process::inherited(own)? }))
+        .collect::<std::io::Result<_>>()
+        .context(|| "cannot pass descriptors on")?;
+    let ended = engine.exec_here(&request.0, &request.1, files);
     // Of a command in the background nobody is told but that barge failed, as with Podman.
     if request.1.detach { ended.map_err(|error| error.kind_is(Kind::Internal)) } else { ended }
 }
@@ -73,9 +82,10 @@ impl Engine {
     /// one that watches over it.
     ///
     /// It starts our executable anew, protected: what enters a container shows its executable there.
-    pub fn exec(&self, name: &str, spec: &ExecSpec) -> Result<Infallible> {
+    pub fn exec(&self, name: &str, mut spec: ExecSpec, passed: &[Passed]) -> Result<Infallible> {
+        spec.files = passed.iter().map(|it| it.number).collect();
         let container = self.lookup(name)?;
-        let request = serde_json::to_vec(&(container.id().as_str(), spec))
+        let request = serde_json::to_vec(&(container.id().as_str(), &spec))
             .context(|| "cannot encode what to run")?;
         let flags = MemfdFlags::CLOEXEC;
         let mut file = std::fs::File::from(
@@ -87,13 +97,15 @@ impl Engine {
         let executable = exe::sealed().context(|| "cannot protect our own executable")?;
         let args = Words::new(self.arguments(NAME, container.id()))
             .context(|| "cannot name the process")?;
-        let Err(error) = spawn::become_program(executable.as_fd(), &args, &[file.as_fd()]);
+        let files: Vec<BorrowedFd<'_>> =
+            std::iter::once(file.as_fd()).chain(passed.iter().map(|it| it.file.as_fd())).collect();
+        let Err(error) = spawn::become_program(executable.as_fd(), &args, &files);
         Err(error).context(|| "cannot start anew to enter the container")
     }
 
     /// This process is moved into the container's process namespace as far as its children are
     /// concerned, so it runs one process and then ends.
-    fn exec_here(&self, name: &str, spec: &ExecSpec) -> Result<i32> {
+    fn exec_here(&self, name: &str, spec: &ExecSpec, passed: Vec<Passed>) -> Result<i32> {
         let container = self.lookup(name)?;
         let Some(run) = container.state.run() else {
             return Err(Error::new(
@@ -144,20 +156,42 @@ impl Engine {
             cgroup: Some(&cgroup),
             filter: filter.as_ref(),
             stdio: (!spec.tty || spec.detach).then_some(stdio),
+            files: &passed,
         };
+        let session = to_hex(&create::random::<32>()?);
         // Before there is a process that they could be for.
         let signals = session::catch_signals(true)?;
         let (child, master) = entry.start()?.run(user_size())?;
-        self.record_event(Event::of(&container, Action::Exec));
+        // Who waits for the end of one must wait for the process only.
+        drop(passed);
+        // Without a note it runs all the same, and is on no list.
+        let note = self.store.containers().note_exec(container.id(), &session, child.pid).ok();
+        let event = |action| Event::of(&container, action).with("execID", &session);
+        self.record_event(event(Action::Exec));
         let code = match (spec.detach, master) {
-            (true, _) => return Ok(0),
+            (true, _) => {
+                leave_note(note);
+                self.store.containers().sweep_execs(container.id());
+                return Ok(0);
+            }
             (false, Some(master)) => converse(&child.pidfd, &master, &signals, spec)?,
             (false, None) => Some(wait_with_signals(&child.pidfd, &signals)?),
         };
-        if let Some(code) = code {
-            self.record_event(Event::of(&container, Action::ExecDied).with("exitCode", code));
+        match code {
+            Some(code) => {
+                drop(note);
+                self.record_event(event(Action::ExecDied).with("exitCode", code));
+            }
+            None => leave_note(note),
         }
         Ok(code.unwrap_or(0))
+    }
+}
+
+/// The process goes on: so does its note, if there is one.
+fn leave_note(note: Option<Exec>) {
+    if let Some(note) = note {
+        note.leave();
     }
 }
 

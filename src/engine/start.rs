@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::store::container::Status;
 use crate::store::file;
-use crate::sys::process::Words;
+use crate::sys::process::{Passed, Words};
 use crate::sys::{exe, signal, socket, spawn};
 
 /// Signals that end a command.
@@ -32,6 +32,16 @@ impl Engine {
     ///
     /// With `attach`, the session has all of its output from the first byte on.
     pub fn start(&self, id: &ContainerId, attach: Option<&Attach>) -> Result<Option<Session>> {
+        self.start_with_files(id, attach, &[])
+    }
+
+    /// As [`Engine::start`]; the container gets these descriptors beside the standard ones.
+    pub fn start_with_files(
+        &self,
+        id: &ContainerId,
+        attach: Option<&Attach>,
+        passed: &[Passed],
+    ) -> Result<Option<Session>> {
         let container = self.repaired(id)?;
         self.start_donors(&container.config)?;
         let mut locked = self.store.containers().lock(id)?;
@@ -63,7 +73,7 @@ impl Engine {
         }
         rustix::net::send(&ours, &greeting, rustix::net::SendFlags::NOSIGNAL)
             .context(|| "cannot greet the monitor")?;
-        self.spawn_monitor(id, theirs, &locked)?;
+        self.spawn_monitor(id, theirs, &locked, passed)?;
         // The monitor has the lock now: it lets go when the container runs, or ends.
         drop(locked);
         let mut decoder = Decoder::default();
@@ -77,13 +87,20 @@ impl Engine {
         id: &ContainerId,
         control: OwnedFd,
         locked: &crate::store::container::Locked<'_>,
+        passed: &[Passed],
     ) -> Result<()> {
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o700)?;
         let executable = exe::sealed().context(|| "cannot protect our own executable")?;
         let name = format!("{}{}", monitor::NAME, id.short());
-        let words = Words::new(self.arguments(&name, id)).context(|| "cannot name the monitor")?;
-        let files = [control.as_fd(), locked.lock().as_fd()];
+        let mut words = self.arguments(&name, id);
+        let mut files = vec![control.as_fd(), locked.lock().as_fd()];
+        if !passed.is_empty() {
+            let numbers: Vec<String> = passed.iter().map(|it| it.number.to_string()).collect();
+            words.push(numbers.join(",").into_bytes());
+            files.extend(passed.iter().map(|it| it.file.as_fd()));
+        }
+        let words = Words::new(words).context(|| "cannot name the monitor")?;
         spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")
     }
 }

@@ -19,6 +19,7 @@ use super::seccomp::Filter;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::process::Personality;
 use crate::sys::clone::clone3;
+use crate::sys::process::Passed;
 use crate::sys::{process, terminal};
 
 /// A process to be added to a container.
@@ -42,6 +43,8 @@ pub struct Entry<'a> {
     pub filter: Option<&'a Filter>,
     /// Descriptors 0, 1 and 2; `None` makes a terminal of the container.
     pub stdio: Option<Stdio<'a>>,
+    /// Further descriptors that it gets, under their numbers.
+    pub files: &'a [Passed],
 }
 
 /// Namespaces by their name in /proc/PID/ns, without the one for processes.
@@ -90,7 +93,9 @@ impl Entry<'_> {
         if let Err(error) = self.prepare(flags, &channel) {
             init::fail(&channel, &error);
         }
-        let Ok(channel) = init::keep_channel(&channel) else { crate::sys::clone::exit_now(125) };
+        let Ok(channel) = init::keep_channel(&channel, self.files) else {
+            crate::sys::clone::exit_now(125)
+        };
         let program = || {
             let (identity, env) = init::identify(self.process, self.user, self.groups)?;
             if !channel.wait().context(|| "cannot wait for the launcher")? {
@@ -102,6 +107,7 @@ impl Entry<'_> {
                 env,
                 filter: self.filter,
                 own_stdio: self.stdio.is_none(),
+                files: self.files,
                 settled: true,
                 // One in the background stays when the command that made it has ended.
                 tied: false,

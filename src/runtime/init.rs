@@ -11,7 +11,7 @@
 //!    from here on no path leads outside.
 //! 5. Mask paths after everything is mounted, so that nothing covers a mask.
 //! 6. Set kernel parameters while /proc/sys can be written; only then make it, and the root, read-only.
-//! 7. Close every descriptor but the channel and the standard ones *before* changing to the working
+//! 7. Close every descriptor but the channel, the standard ones and those that the user passes on, *before* changing to the working
 //!    directory: a directory of the host must not be reachable as /proc/self/fd/N (CVE-2024-21626).
 //! 8. Read the container's user files from inside the container.
 //! 9. Rlimits and oom score need capabilities, dropping the bounding set too: before changing the user.
@@ -42,6 +42,7 @@ use super::{cgroup, reaper, rlimit, rootfs, user};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::exit_now;
 use crate::sys::mount::{self, Attributes};
+use crate::sys::process::Passed;
 use crate::sys::{process, signal, terminal};
 
 pub(super) const MS_SLAVE: u64 = 1 << 19;
@@ -62,7 +63,7 @@ pub(super) fn run(
     match prepare(launch, &channel, ahead) {
         Ok(process) => {
             // The channel moves to its low number; the old one closes with all others.
-            let Ok(channel) = keep_channel(&channel) else { exit_now(125) };
+            let Ok(channel) = keep_channel(&channel, launch.files) else { exit_now(125) };
             finish(process, launch, channel, settled)
         }
         Err(error) => fail(&channel, &error),
@@ -230,13 +231,36 @@ fn set_parameters(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor but the standard ones and the channel.
-pub(super) fn keep_channel(channel: &Channel) -> std::io::Result<Channel> {
+/// Closes every descriptor but the standard ones, those that the user passes on, and the channel.
+pub(super) fn keep_channel(channel: &Channel, files: &[Passed]) -> std::io::Result<Channel> {
+    if !files.is_empty() {
+        return keep_files(channel, files);
+    }
     if channel.as_fd().as_raw_fd() != CHANNEL {
         process::redirect(channel.as_fd(), CHANNEL)?;
     }
     process::close_from(CHANNEL.unsigned_abs() + 1)?;
     Ok(Channel::from_fd(process::inherited(CHANNEL)?))
+}
+
+/// Puts what the user passes on under its numbers, and the channel behind.
+fn keep_files(channel: &Channel, files: &[Passed]) -> std::io::Result<Channel> {
+    let behind = files.iter().map(|it| it.number + 1).fold(CHANNEL, i32::max);
+    // Out of the way of all numbers that are about to be replaced.
+    let high = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, behind + 1);
+    let moved_channel = high(channel.as_fd())?;
+    let moved: Vec<OwnedFd> =
+        files.iter().map(|it| high(it.file.as_fd())).collect::<Result<_, _>>()?;
+    for number in CHANNEL..behind {
+        match files.iter().position(|it| it.number == number) {
+            Some(index) => process::redirect(moved[index].as_fd(), number)?,
+            None => process::close_number(number)?,
+        }
+    }
+    process::redirect(moved_channel.as_fd(), behind)?;
+    drop((moved_channel, moved));
+    process::close_from(behind.unsigned_abs() + 1)?;
+    Ok(Channel::from_fd(process::inherited(behind)?))
 }
 
 /// The part after all foreign descriptors are closed.
@@ -264,6 +288,7 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: boo
             env,
             filter: launch.filter,
             own_stdio: true,
+            files: launch.files,
             settled,
             tied,
         })
@@ -334,6 +359,8 @@ pub(super) struct Program<'a> {
     pub(super) filter: Option<&'a Filter>,
     /// Whether its standard descriptors were made for it.
     pub(super) own_stdio: bool,
+    /// What it gets besides these; open under their numbers.
+    pub(super) files: &'a [Passed],
     /// Whether its oom score and rlimits are set already.
     pub(super) settled: bool,
     /// Whether it ends with the process that made it.

@@ -14,6 +14,7 @@ use super::{init, threshold};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::account::Accounts;
 use crate::sys::clone::{Child, clone3};
+use crate::sys::process::Passed;
 
 /// What to launch.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Launch<'a> {
     pub filter: Option<&'a Filter>,
     /// Descriptors 0, 1 and 2; `None` makes a terminal.
     pub stdio: Option<Stdio<'a>>,
+    /// Further descriptors that it gets, under their numbers.
+    pub files: &'a [Passed],
     /// Whether device nodes can be made here: not in a user namespace.
     pub device_nodes: bool,
     /// Namespaces that exist and are joined, with their kind as `CLONE_NEW…`; a process stands for all

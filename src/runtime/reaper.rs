@@ -23,6 +23,10 @@ pub(super) fn run(program: &Program<'_>, launcher: Channel) -> ! {
         Ok((incoming, child)) => {
             // End of file tells the launcher that all is well.
             drop(launcher);
+            // They are the program's: who waits for their end must not wait for us.
+            for file in program.files {
+                let _closed = process::close_number(file.number);
+            }
             stay(&incoming, child.as_fd())
         }
         Err(error) => init::fail(&launcher, &error),

@@ -40,6 +40,7 @@
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
 //! │   ├── log-lost                 what could not be written to the log, and why
+//! │   ├── exec/ID                  a process that was added to it
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
 //! ├── endpoints/HEX.json           how a container is connected
@@ -58,6 +59,7 @@ mod dependants;
 pub mod draft;
 pub mod driver;
 pub mod events;
+pub mod execs;
 pub mod file;
 pub mod garbage;
 pub mod image;

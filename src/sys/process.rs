@@ -18,6 +18,21 @@ pub fn start_time(pid: i32) -> Option<u64> {
     fields.split(' ').nth(19)?.parse().ok()
 }
 
+/// Tells whether a process is the one that started then, and has not ended.
+///
+/// One that has ended and waits for its parent to notice is no longer running.
+pub fn is_running(pid: i32, started: u64) -> bool {
+    // In this order: had the number changed hands before, the time differs now.
+    let state = state(pid);
+    start_time(pid) == Some(started) && !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The letter that tells what a process is doing.
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 2..].chars().next()
+}
+
 /// Opens a process if it is still the one that started then.
 pub fn open(pid: i32, started: u64) -> io::Result<Option<OwnedFd>> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
@@ -134,19 +149,46 @@ pub fn inherited(number: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A descriptor that the user has passed to us, and wants passed on under the same number.
+#[derive(Debug)]
+pub struct Passed {
+    /// The number.
+    pub number: i32,
+    /// The descriptor.
+    pub file: OwnedFd,
+}
+
+/// Takes over a descriptor that whoever started us has passed on; `None` if there is none.
+///
+/// It is told from our own by the mark that they are all born with: they are closed at exec.
+pub fn passed(number: i32) -> Option<Passed> {
+    // SAFETY: the number is only looked at; a closed one is reported as an error.
+    let file = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = rustix::io::fcntl_getfd(file).ok()?;
+    if flags.contains(rustix::io::FdFlags::CLOEXEC) {
+        return None;
+    }
+    Some(Passed { number, file: inherited(number).ok()? })
+}
+
 /// Marks all descriptors from this number on as closed at exec.
 pub fn close_from_at_exec(first: u32) -> io::Result<()> {
-    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+    close_range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 /// Closes all descriptors from this number on: only for a process that will run no destructors.
 pub fn close_from(first: u32) -> io::Result<()> {
-    close_range(first, 0)
+    close_range(first, u32::MAX, 0)
 }
 
-fn close_range(first: u32, flags: u32) -> io::Result<()> {
-    // SAFETY: no memory is involved; the callers own all descriptors from `first` on.
-    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) } {
+/// Closes one number, whether it is open or not: only for a process that will run no destructors.
+pub fn close_number(number: i32) -> io::Result<()> {
+    close_range(number.unsigned_abs(), number.unsigned_abs(), 0)
+}
+
+fn close_range(first: u32, last: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved; the callers own all descriptors of the range.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -1,6 +1,7 @@
 //! `barge exec`.
 
-use super::support::Barge;
+use super::support::{Barge, wait_until};
+use rustix::process::Signal;
 
 fn sleeper() -> (Barge, String) {
     let barge = Barge::with_busybox();
@@ -134,7 +135,7 @@ fn exec_passes_signals_on() {
     let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done";
     let mut running = barge.command(["exec", "box", "sh", "-c", script]).spawn();
     running.expect("up\n");
-    running.signal(rustix::process::Signal::TERM);
+    running.signal(Signal::TERM);
     running.wait().exits(7);
 }
 
@@ -146,4 +147,53 @@ fn exec_serves_many_at_once() {
     for (n, one) in running.into_iter().enumerate() {
         one.wait().ok().stdout(&format!("{n}\n"));
     }
+}
+
+#[test]
+fn exec_finds_the_container_otherwise() {
+    let (barge, id) = sleeper();
+    let file = barge.file("cid", format!("{id}\n"));
+    barge.run(["exec", "--cidfile", &file, "sh", "-c", "echo $OF"]).ok().stdout("container\n");
+    barge.start(["busybox", "sh", "-c", "echo last > /mark; sleep 1000"]);
+    let waiting = "while [ ! -s /mark ]; do sleep 0.05; done; cat /mark";
+    barge.run(["exec", "--latest", "sh", "-c", waiting]).ok().stdout("last\n");
+    barge.run(["exec", "-l", "cat", "/mark"]).ok().stdout("last\n");
+    let missing = barge.path_text("missing");
+    barge.run(["exec", "--cidfile", &missing, "true"]).fails(125).error_has("missing");
+    barge.run(["exec", "-l", "--cidfile", &file, "true"]).exits(125);
+}
+
+#[test]
+fn exec_is_on_the_list_while_it_runs() {
+    let (barge, id) = sleeper();
+    let count = || barge.inspect("box", "{{len .ExecIDs}}");
+    let notes = barge.runroot().join("containers").join(&id).join("exec");
+    let mut running = barge.command(["exec", "box", "sleep", "1000"]).spawn();
+    wait_until("it is on the list", || count() == "1");
+    let session = barge.inspect("box", "{{index .ExecIDs 0}}");
+    assert!(session.len() == 64 && notes.join(&session).exists(), "{session}");
+    running.signal(Signal::TERM);
+    running.wait().exits(143);
+    assert_eq!(count(), "0");
+    assert!(!notes.join(&session).exists());
+    let events = barge.run(["events", "--stream=false", "--format", "json"]).ok().text();
+    let told = events.lines().filter(|line| line.contains(&session)).count();
+    assert_eq!(told, 2, "exec and exec_died: {events}");
+
+    // One in the background, and one whose command is killed, are watched by nobody.
+    barge.run(["exec", "-d", "box", "sleep", "1000"]).ok();
+    assert_eq!(count(), "1");
+    let mut killed = barge.command(["exec", "box", "sleep", "1000"]).spawn();
+    wait_until("it is on the list", || count() == "2");
+    killed.signal(Signal::KILL);
+    assert_eq!(count(), "2");
+    barge.run(["exec", "box", "sh", "-c", "kill $(pidof sleep)"]).ok();
+    wait_until("both are off the list", || count() == "0");
+    assert_eq!(killed.wait().killed, Some(Signal::KILL.as_raw()));
+    // The next one clears away what they left.
+    barge.run(["exec", "-d", "box", "sleep", "1000"]).ok();
+    assert_eq!(std::fs::read_dir(&notes).unwrap().count(), 1);
+    barge.run(["stop", "-t", "0", "box"]).ok();
+    assert!(!notes.exists());
+    assert_eq!(count(), "0");
 }

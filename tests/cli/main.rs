@@ -34,6 +34,7 @@ mod observe;
 mod parallel;
 mod pause;
 mod policy;
+mod preserve;
 mod prune;
 mod ps;
 mod pull;

@@ -124,6 +124,11 @@ impl Barge {
         self.path("r")
     }
 
+    /// Returns the executable.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Returns where its processes run.
     pub(crate) fn place(&self) -> &Place {
         &self.place

@@ -42,7 +42,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "RestartCount": state.restarts,
         "Driver": driver.as_str(),
         "Platform": "linux",
-        "ExecIDs": [],
+        "ExecIDs": state.run().map_or_else(Vec::new, |_| containers.execs(&config.id)),
         "HostConfig": host_config::document(&config.settings),
         "GraphDriver": { "Name": driver.as_str(), "Data": data },
         "Mounts": config.settings.mounts.iter().map(mount).collect::<Vec<_>>(),

@@ -11,6 +11,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod network;
+pub(super) mod preserve;
 mod process;
 mod security;
 

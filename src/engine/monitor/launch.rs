@@ -22,6 +22,7 @@ use crate::store::container::{Builtin, ContainerConfig, Run};
 use crate::store::driver::Tree;
 use crate::store::file;
 use crate::sys::clone::Child;
+use crate::sys::process::Passed;
 use crate::sys::{mount, process, root};
 
 /// More than any sensible /etc/hosts of an image; a larger file is not read to its end.
@@ -37,12 +38,17 @@ pub(super) struct Running {
     network: Option<Attached>,
 }
 
+/// What who started a container gives it, beside what is on record.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Rows and columns of its terminal.
+    pub(super) size: Option<(u16, u16)>,
+    /// Descriptors beside the standard ones.
+    pub(super) files: Vec<Passed>,
+}
+
 /// Launches a container. On failure nothing of it is left.
-pub(super) fn launch(
-    engine: &Engine,
-    config: &ContainerConfig,
-    size: Option<(u16, u16)>,
-) -> Result<Running> {
+pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Running> {
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
@@ -69,7 +75,7 @@ pub(super) fn launch(
         warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
     }
     let parts = Parts { spec: &spec, rootfs: &rootfs, cgroup: &cgroup, users: users.as_ref() };
-    let started = start(engine, config, &parts, network, size);
+    let started = start(engine, config, &parts, network, given);
     match started {
         Ok((child, streams, network)) => {
             let run = Run {
@@ -110,9 +116,9 @@ fn start(
     config: &ContainerConfig,
     parts: &Parts<'_>,
     network: Network,
-    size: Option<(u16, u16)>,
+    given: &Given,
 ) -> Result<(Child, Streams, Option<Attached>)> {
-    let result = start_process(engine, config, parts, &network);
+    let result = start_process(engine, config, parts, &network, &given.files);
     let (starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
@@ -128,7 +134,7 @@ fn start(
             return Err(error);
         }
     };
-    let running = starting.run(size).and_then(|(child, master)| {
+    let running = starting.run(given.size).and_then(|(child, master)| {
         let streams = match (pipes, master) {
             (Some(pipes), _) => Ok(pipes),
             (None, Some(master)) => {
@@ -154,6 +160,7 @@ fn start_process(
     config: &ContainerConfig,
     parts: &Parts<'_>,
     network: &Network,
+    files: &[Passed],
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
     let mut join = engine.existing_namespaces(config)?;
@@ -182,6 +189,7 @@ fn start_process(
         cgroup: Some(parts.cgroup),
         filter: filter.as_ref(),
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
+        files,
         device_nodes: !engine.host.rootless && parts.users.is_none(),
         join: &join,
         given: &given,
@@ -226,6 +234,7 @@ impl Running {
     /// Frees the network and the cgroup.
     pub(super) fn tear_down(self, engine: &Engine, id: &ContainerId) {
         end_network(engine, id, self.network);
+        engine.store.containers().forget_execs(id);
         // What cannot be removed now is removed by the next start or repair.
         drop(self.cgroup.remove());
     }

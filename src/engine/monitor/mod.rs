@@ -21,8 +21,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use self::client::{Client, Request};
-use self::launch::Running;
+use self::launch::{Given, Running};
 use self::log::{Log, Stream};
+use super::anew::ARGUMENTS;
 use super::finish::{self, Exit};
 use super::frame::{Failed, FrameKind, Started};
 use super::{Engine, now, session};
@@ -33,6 +34,7 @@ use crate::store::container::{ContainerConfig, Retired, Status};
 use crate::store::events::{Action, Event};
 use crate::store::file;
 use crate::store::lock::Lock;
+use crate::sys::process::Passed;
 use crate::sys::{process, spawn};
 
 /// What the program's name begins with when it is started as a monitor.
@@ -73,6 +75,17 @@ fn inherited(number: i32) -> Result<OwnedFd> {
     process::inherited(number).context(|| "a monitor is started by `barge start` only")
 }
 
+/// Takes over the descriptors whose numbers in the container the last word names.
+fn passed_files(arguments: &[OsString]) -> Result<Vec<Passed>> {
+    let Some(numbers) = arguments.get(ARGUMENTS).and_then(|word| word.to_str()) else {
+        return Ok(Vec::new());
+    };
+    (spawn::FIRST_FILE + 2..)
+        .zip(numbers.split(',').flat_map(str::parse))
+        .map(|(own, number)| Ok(Passed { number, file: inherited(own)? }))
+        .collect()
+}
+
 struct Monitor {
     engine: Engine,
     id: ContainerId,
@@ -84,12 +97,13 @@ struct Monitor {
     /// The record lock of who started us, until the container runs.
     lock: Option<Lock>,
     stop: bool,
-    size: Option<(u16, u16)>,
+    given: Given,
     buffer: Vec<u8>,
 }
 
 impl Monitor {
     fn new(arguments: Vec<OsString>, control: OwnedFd) -> Result<Self> {
+        let files = passed_files(&arguments)?;
         let (engine, id) = Engine::from_arguments(arguments)?;
         let lock = Lock::inherited(inherited(spawn::FIRST_FILE + 1)?);
         process::become_subreaper().context(|| "cannot adopt the container's helpers")?;
@@ -110,7 +124,7 @@ impl Monitor {
             mark: Some(mark),
             lock: Some(lock),
             stop: false,
-            size: None,
+            given: Given { size: None, files },
             buffer: vec![0; 64 << 10],
             id,
         })
@@ -125,6 +139,10 @@ impl Monitor {
             let begun = Instant::now();
             let exit = match self.start(restarts) {
                 Ok(mut running) => {
+                    // Who waits for the end of one must wait for the container only.
+                    if self.config.settings.restart == RestartPolicy::No {
+                        self.given.files.clear();
+                    }
                     // From here on, it mostly waits.
                     let _as_it_is = process::forget_code();
                     self.serve(&mut running);
@@ -161,7 +179,7 @@ impl Monitor {
             None => containers.lock(&self.id),
         }
         .and_then(|mut locked| {
-            let started = launch::launch(&self.engine, &self.config, self.size)?;
+            let started = launch::launch(&self.engine, &self.config, &self.given)?;
             let recorded = locked.update(|state| {
                 state.status = Status::Running(started.run.clone());
                 state.started = now();
@@ -286,7 +304,7 @@ impl Monitor {
             for request in client.read() {
                 match (request, &mut running) {
                     (Request::Resize(rows, columns), running) => {
-                        self.size = Some((rows, columns));
+                        self.given.size = Some((rows, columns));
                         if let Some(running) = running {
                             running.streams.resize(rows, columns);
                         }
