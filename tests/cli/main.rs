@@ -5,6 +5,7 @@
 mod support;
 
 mod artifact;
+mod attach;
 mod bombs;
 mod builtin;
 mod content;
