@@ -231,7 +231,7 @@ pub(crate) fn matches(
 }
 
 fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Result<bool> {
-    let Container { config, state } = container;
+    let Container { config, state, .. } = container;
     Ok(match key {
         "id" => config.id.as_str().starts_with(value.trim_start_matches('^')),
         "name" => name_matches(&state.name, value),
@@ -299,8 +299,9 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
             let other = other.config.created;
             if key == "before" { config.created < other } else { config.created > other }
         }
-        // No container has them.
-        "pod" | "health" => value == "none",
+        "health" => value == container.health.as_ref().map_or("none", |it| it.status.as_str()),
+        // No container has one.
+        "pod" => value == "none",
         _ => return Err(unknown(key)),
     })
 }

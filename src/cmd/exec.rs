@@ -92,6 +92,7 @@ impl Act for Exec {
             privileged: self.privileged,
             detach_keys: self.detach_keys.unwrap_or_default().0,
             files: Vec::new(),
+            probe: None,
         };
         // On success this process becomes the one that watches over the command.
         match engine.exec(&name, spec, &passed)? {}

@@ -28,6 +28,7 @@ mod diff;
 mod events;
 mod exec;
 mod export;
+mod healthcheck;
 mod history;
 mod image_diff;
 mod image_mount;
@@ -93,6 +94,7 @@ const COMMANDS: Group = group(
         verb::<events::Events>(&["events"], ""),
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
         verb::<export::Export>(&["export"], "CONTAINER"),
+        Node::Group(HEALTHCHECK),
         verb::<history::History>(&["history"], "IMAGE"),
         Node::Group(IMAGE),
         verb::<images::Images>(&["images"], "[NAME]"),
@@ -177,6 +179,12 @@ const CONTAINER: Group = group(
         verb::<update::Update>(&["update"], "CONTAINER [CONTAINER...]"),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
     ],
+);
+
+const HEALTHCHECK: Group = group(
+    &["healthcheck"],
+    "Manage health checks of containers",
+    &[verb::<healthcheck::HealthcheckRun>(&["run"], "CONTAINER")],
 );
 
 const IMAGE: Group = group(

@@ -22,6 +22,7 @@ use crate::spec::filter::Filter;
 use crate::spec::size::HumanSize;
 use crate::spec::{duration, time};
 use crate::store::container::{Container, ContainerConfig, ContainerState, Status as State};
+use crate::store::health::HealthStatus;
 
 /// List containers
 #[derive(Args, Debug)]
@@ -293,7 +294,7 @@ fn add_namespaces(fields: &mut Value, container: &Container) {
 }
 
 fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSize>) -> Value {
-    let Container { config, state } = container;
+    let Container { config, state, .. } = container;
     let words = command(config).join(" ");
     let labels = config.labels.iter().map(|(key, value)| format!("{key}={value}"));
     let created = format!("{} ago", elapsed(config.created, now));
@@ -311,7 +312,7 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
         "Created": created,
         "RunningFor": created,
         "StartedAt": state.started / 1_000_000_000,
-        "Status": status(state, now),
+        "Status": status_of(container, now),
         "State": state.word(),
         "ExitCode": state.exit_code,
         "Exited": state.status == State::Exited,
@@ -331,7 +332,7 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
 }
 
 fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Value {
-    let Container { config, state } = container;
+    let Container { config, state, .. } = container;
     json!({
         "AutoRemove": config.settings.remove,
         "Command": command(config),
@@ -355,7 +356,7 @@ fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Val
         "Size": size.map(|size| json!({ "rootFsSize": size.all, "rwSize": size.own })),
         "StartedAt": state.started / 1_000_000_000,
         "State": state.word(),
-        "Status": status(state, now),
+        "Status": status_of(container, now),
     })
 }
 
@@ -383,6 +384,18 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+/// Says how a container is, with its health while it runs.
+fn status_of(container: &Container, now: i64) -> String {
+    let text = status(&container.state, now);
+    match (&container.health, container.state.run()) {
+        (Some(health), Some(run)) if !run.paused => match health.status {
+            HealthStatus::Starting => format!("{text} (health: starting)"),
+            status => format!("{text} ({})", status.as_str()),
+        },
+        _ => text,
     }
 }
 

@@ -143,7 +143,7 @@ impl Stats {
 }
 
 fn row(sample: &Sample, earlier: Option<&Sample>, whole: bool) -> Row {
-    let Container { config, state } = &sample.container;
+    let Container { config, state, .. } = &sample.container;
     let percent = |value: f64| format!("{value:.2}%");
     let lived = match state.run() {
         Some(_) => Duration::from_nanos(super::now().saturating_sub(state.started).max(0) as u64),

@@ -148,7 +148,7 @@ fn image(named: &NamedImage, name: Option<&Reference>, usage: Usage, now: i64) -
 }
 
 fn container(container: &Container, bytes: u64, now: i64) -> Row {
-    let Container { config, state } = container;
+    let Container { config, state, .. } = container;
     let document = json!({
         "ContainerID": config.id.short(),
         "Image": config.image_id.short(),

@@ -54,6 +54,10 @@ enum Until {
     Paused,
     /// Somebody has asked it to end.
     Stopping,
+    /// Its health check says that it is well.
+    Healthy,
+    /// Its health check says that it is not well.
+    Unhealthy,
 }
 
 /// Parses a duration; a number without a unit is milliseconds, as in Podman.
@@ -100,6 +104,8 @@ impl Until {
             Self::Created => Condition::Created,
             Self::Paused => Condition::Paused,
             Self::Stopping => Condition::Stopping,
+            Self::Healthy => Condition::Healthy,
+            Self::Unhealthy => Condition::Unhealthy,
         }
     }
 }

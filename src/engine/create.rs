@@ -377,6 +377,7 @@ fn decide(
         user: spec.user.clone().unwrap_or_else(|| from_image.user.clone()),
         labels,
         stop_signal: stop_signal(spec, from_image.stop_signal.as_deref())?,
+        health: spec.health.decide(from_image.healthcheck.as_ref())?,
         exposed_ports: exposed(
             &settings.ports,
             from_image.exposed_ports.keys().chain(&spec.exposed_ports),

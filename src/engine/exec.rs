@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +18,11 @@ use super::{bundle, create};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Entry, Stdio};
-use crate::spec::id::to_hex;
+use crate::spec::id::{ContainerId, to_hex};
 use crate::store::container::Container;
 use crate::store::events::{Action, Event};
 use crate::store::execs::Exec;
-use crate::sys::clone::{exit_now, fork};
+use crate::sys::clone::{Child, exit_now, fork};
 use crate::sys::process::{self, Passed, Words};
 use crate::sys::signal::Signals;
 use crate::sys::{exe, socket, spawn, terminal};
@@ -49,6 +50,8 @@ pub struct ExecSpec {
     pub detach_keys: Vec<u8>,
     /// Numbers of the descriptors that it gets beside the standard ones.
     pub files: Vec<i32>,
+    /// Milliseconds after which a probe of the container's health is killed; one is no event.
+    pub probe: Option<u64>,
 }
 
 /// The program's name when it is started anew to run a process in a container.
@@ -85,8 +88,37 @@ impl Engine {
     pub fn exec(&self, name: &str, mut spec: ExecSpec, passed: &[Passed]) -> Result<Infallible> {
         spec.files = passed.iter().map(|it| it.number).collect();
         let container = self.lookup(name)?;
-        let request = serde_json::to_vec(&(container.id().as_str(), &spec))
-            .context(|| "cannot encode what to run")?;
+        let (args, request) = self.exec_request(container.id(), &spec)?;
+        let executable = exe::sealed().context(|| "cannot protect our own executable")?;
+        let passed = passed.iter().map(|it| it.file.as_fd());
+        let files: Vec<BorrowedFd<'_>> = std::iter::once(request.as_fd()).chain(passed).collect();
+        let Err(error) = spawn::become_program(executable.as_fd(), &args, &files);
+        Err(error).context(|| "cannot start anew to enter the container")
+    }
+
+    /// Starts a probe of a container's health, from its monitor; what it writes goes to `output`.
+    pub(super) fn probe(
+        &self,
+        id: &ContainerId,
+        command: Vec<String>,
+        limit: Duration,
+        output: BorrowedFd<'_>,
+    ) -> Result<Child> {
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let spec = ExecSpec { command, probe: Some(limit), ..ExecSpec::default() };
+        let (args, request) = self.exec_request(id, &spec)?;
+        // A monitor runs from the protected executable.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let executable = rustix::fs::open("/proc/self/exe", flags, Mode::empty())
+            .context(|| "cannot open our own executable")?;
+        spawn::heard(executable.as_fd(), &args, &[request.as_fd()], output)
+            .context(|| "cannot start a probe")
+    }
+
+    /// Returns the words that start us anew to run something in a container, and the file that says what.
+    fn exec_request(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(Words, std::fs::File)> {
+        let request =
+            serde_json::to_vec(&(id.as_str(), spec)).context(|| "cannot encode what to run")?;
         let flags = MemfdFlags::CLOEXEC;
         let mut file = std::fs::File::from(
             rustix::fs::memfd_create(c"exec", flags).context(|| "cannot pass on what to run")?,
@@ -94,13 +126,8 @@ impl Engine {
         file.write_all(&request)
             .and_then(|()| file.rewind())
             .context(|| "cannot pass on what to run")?;
-        let executable = exe::sealed().context(|| "cannot protect our own executable")?;
-        let args = Words::new(self.arguments(NAME, container.id()))
-            .context(|| "cannot name the process")?;
-        let files: Vec<BorrowedFd<'_>> =
-            std::iter::once(file.as_fd()).chain(passed.iter().map(|it| it.file.as_fd())).collect();
-        let Err(error) = spawn::become_program(executable.as_fd(), &args, &files);
-        Err(error).context(|| "cannot start anew to enter the container")
+        let args = Words::new(self.arguments(NAME, id)).context(|| "cannot name the process")?;
+        Ok((args, file))
     }
 
     /// This process is moved into the container's process namespace as far as its children are
@@ -164,6 +191,9 @@ impl Engine {
         let (child, master) = entry.start()?.run(user_size())?;
         // Who waits for the end of one must wait for the process only.
         drop(passed);
+        if spec.probe.is_some() {
+            return wait_with_signals(&child.pidfd, &signals, spec.probe);
+        }
         // Without a note it runs all the same, and is on no list.
         let note = self.store.containers().note_exec(container.id(), &session, child.pid).ok();
         let event = |action| Event::of(&container, action).with("execID", &session);
@@ -175,7 +205,7 @@ impl Engine {
                 return Ok(0);
             }
             (false, Some(master)) => converse(&child.pidfd, &master, &signals, spec)?,
-            (false, None) => Some(wait_with_signals(&child.pidfd, &signals)?),
+            (false, None) => Some(wait_with_signals(&child.pidfd, &signals, None)?),
         };
         match code {
             Some(code) => {
@@ -223,11 +253,26 @@ fn exec_process(container: &Container, spec: &ExecSpec) -> Result<oci_spec::runt
 }
 
 /// Waits for a process that has our own standard descriptors, and passes signals on to it.
-fn wait_with_signals(child: &OwnedFd, signals: &Signals) -> Result<i32> {
+///
+/// It is killed after so many milliseconds, if there is a limit. That is done here and not by who
+/// started us: a process without its parent would be left for somebody else to reap, and a container
+/// does not end before all its processes are.
+fn wait_with_signals(child: &OwnedFd, signals: &Signals, limit: Option<u64>) -> Result<i32> {
+    let mut deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
     loop {
         let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        let _interrupted = poll(&mut files, None);
+        let left = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        let _interrupted = poll(&mut files, left.as_ref());
         let ended = !files[0].revents().is_empty();
+        if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some() {
+            let _gone = process::send_signal(child, libc::SIGKILL);
+        }
         while let Some(signal) = signals.next().context(|| "cannot read signals")? {
             if signal != libc::SIGWINCH {
                 let _gone = process::send_signal(child, signal);

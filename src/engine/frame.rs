@@ -37,6 +37,10 @@ pub(crate) enum FrameKind {
     Stop = 9,
     /// To the monitor: the record has other limits, or another restart policy.
     Update = 10,
+    /// To the monitor: probe the container's health.
+    Probe = 11,
+    /// From the monitor: whether a probe of the container's health succeeded, as JSON.
+    Probed = 12,
 }
 
 impl FrameKind {
@@ -53,6 +57,8 @@ impl FrameKind {
             8 => Self::Resize,
             9 => Self::Stop,
             10 => Self::Update,
+            11 => Self::Probe,
+            12 => Self::Probed,
             _ => return None,
         })
     }

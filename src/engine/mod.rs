@@ -15,6 +15,7 @@ mod events;
 pub mod exec;
 mod finish;
 mod frame;
+mod health;
 mod host;
 pub mod images;
 mod info;

@@ -184,6 +184,25 @@ impl Session {
         &self.socket
     }
 
+    /// Has the monitor probe the container's health; `None` if the container has ended meanwhile.
+    pub(super) fn probe(&mut self) -> Result<Option<bool>> {
+        let _gone = frame::send(self.socket.as_fd(), FrameKind::Probe, b"");
+        loop {
+            while let Some((kind, data)) = self.decoder.next()? {
+                match kind {
+                    FrameKind::Probed => return frame::json(data).map(Some),
+                    FrameKind::Exited => return Ok(None),
+                    _ => {}
+                }
+            }
+            if self.decoder.fill(&self.socket).context(|| "cannot hear from the monitor")?
+                == Filled::End
+            {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Tells the monitor not to start the container again.
     pub(super) fn send_stop(&self) {
         let _gone = frame::send(self.socket.as_fd(), FrameKind::Stop, b"");

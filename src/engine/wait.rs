@@ -7,10 +7,12 @@ use rustix::fs::inotify;
 use rustix::io::Errno;
 
 use super::Engine;
+use super::health::no_check;
 use super::session::Session;
 use crate::error::{Context, Kind, Result};
 use crate::spec::id::ContainerId;
-use crate::store::container::{ContainerState, Run, Status};
+use crate::store::container::{Container, Run, Status};
+use crate::store::health::HealthStatus;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +32,17 @@ pub enum Condition {
     Paused,
     /// Somebody has asked it to end; as with `Running`.
     Stopping,
+    /// Its health check says that it is well; as with `Running`.
+    Healthy,
+    /// Its health check says that it is not well; as with `Running`.
+    Unhealthy,
 }
 
 impl Condition {
     /// Returns what to say of a container that is so; `None` if it is not so.
-    fn holds(self, state: &ContainerState) -> Option<i32> {
+    fn holds(self, container: &Container) -> Option<i32> {
+        let state = &container.state;
+        let health = container.health.as_ref().map(|health| health.status);
         let word = state.word();
         let holds = match self {
             Self::NotRunning => {
@@ -47,8 +55,14 @@ impl Condition {
             Self::Created => word == "created",
             Self::Paused => word == "paused",
             Self::Stopping => word == "stopping",
+            Self::Healthy => health == Some(HealthStatus::Healthy),
+            Self::Unhealthy => health == Some(HealthStatus::Unhealthy),
         };
         holds.then_some(-1)
+    }
+
+    fn is_of_health(self) -> bool {
+        matches!(self, Self::Healthy | Self::Unhealthy)
     }
 
     fn is_an_end(self) -> bool {
@@ -110,6 +124,11 @@ impl<'a> Waiter<'a> {
         let id = engine.store.containers().lookup(name)?;
         // Before the first look: no change is missed.
         let watcher = watch(engine, &id)?;
+        if conditions.iter().any(|condition| condition.is_of_health())
+            && engine.repaired(&id)?.config.health.is_none()
+        {
+            return Err(no_check(&id));
+        }
         Ok(Self { engine, id, conditions, watcher, session: None, code: 0 })
     }
 
@@ -142,7 +161,7 @@ impl<'a> Waiter<'a> {
                 other => other?,
             };
             let state = &container.state;
-            if let Some(code) = self.conditions.iter().find_map(|it| it.holds(state)) {
+            if let Some(code) = self.conditions.iter().find_map(|it| it.holds(&container)) {
                 return Ok(Some(code));
             }
             let (Status::Running(run) | Status::Restarting(run)) = &state.status else {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::account::Accounts;
+use super::health::HealthSpec;
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::log::LogSettings;
 use super::mount::Mount;
@@ -57,6 +58,8 @@ pub struct ContainerSpec {
     pub publish_all: bool,
     /// Whether a container that holds the name is removed first.
     pub replace: bool,
+    /// How its health is probed.
+    pub health: HealthSpec,
     /// What is recorded as it is.
     pub settings: Settings,
 }
@@ -109,6 +112,8 @@ pub struct Settings {
     pub users: Users,
     /// Seconds between the stop signal and KILL; 10 if there is none.
     pub stop_timeout: Option<u32>,
+    /// Seconds after which it is killed.
+    pub timeout: Option<u32>,
     /// Whether it is started again.
     pub restart: RestartPolicy,
     /// Where its output goes.

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod duration;
 pub mod env;
 pub mod filter;
+pub mod health;
 pub mod id;
 pub mod image;
 pub mod keys;

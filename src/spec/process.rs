@@ -17,6 +17,11 @@ impl Signal {
     pub const TERM: Self = Self(15);
     /// Ends a process.
     pub const KILL: Self = Self(9);
+
+    /// Returns its number.
+    pub fn number(self) -> i32 {
+        self.0
+    }
 }
 
 /// Names of the signals 1 to 31, in order.

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::driver::NewTree;
+use super::health::HealthState;
 use super::lock::Lock;
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::closest::closest;
 use crate::spec::container::Settings;
 use crate::spec::digest::{DiffId, ImageId};
+use crate::spec::health::Health;
 use crate::spec::id::{ContainerId, is_hex};
 use crate::spec::limits::{Resources, RestartPolicy};
 use crate::spec::process::Signal;
@@ -57,6 +59,9 @@ pub struct ContainerConfig {
     /// Which of our IDs its IDs stand for, if it has a user namespace of its own.
     #[serde(default)]
     pub id_mapping: Option<IdMapping>,
+    /// How its health is probed, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// What was recorded as it was asked for.
     pub settings: Settings,
 }
@@ -202,6 +207,8 @@ pub struct Container {
     pub config: ContainerConfig,
     /// What was so.
     pub state: ContainerState,
+    /// How it was, if its health is probed.
+    pub health: Option<HealthState>,
 }
 
 impl Container {
@@ -477,8 +484,11 @@ impl<'a> Containers<'a> {
         let dir = self.dir(id);
         let Some(config) = file::read_json(&dir.join("config.json"))? else { return Ok(None) };
         let Some(state) = file::read_json(&dir.join("state.json"))? else { return Ok(None) };
-        let mut container = Container { config, state };
+        let mut container = Container { config, state, health: None };
         container.apply_changes();
+        if container.config.health.is_some() {
+            container.health = Some(self.health(id)?.unwrap_or_default());
+        }
         Ok(Some(container))
     }
 

@@ -62,6 +62,7 @@ pub mod events;
 pub mod execs;
 pub mod file;
 pub mod garbage;
+pub mod health;
 pub mod image;
 pub mod layer;
 pub mod lease;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::clone::{exit_now, fork};
+use super::clone::{Child, exit_now, fork};
 use super::process::{Words, close_from_at_exec, exec_file, redirect};
 
 /// The number of the first descriptor that a detached process is given.
@@ -21,15 +21,39 @@ pub fn detached(
     args: &Words,
     files: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    start(executable, args, files, None).map(drop)
+}
+
+/// As [`detached`], with what it writes going to `output`; the caller waits for it.
+pub fn heard(
+    executable: BorrowedFd<'_>,
+    args: &Words,
+    files: &[BorrowedFd<'_>],
+    output: BorrowedFd<'_>,
+) -> io::Result<Child> {
+    start(executable, args, files, Some(output))
+}
+
+fn start(
+    executable: BorrowedFd<'_>,
+    args: &Words,
+    files: &[BorrowedFd<'_>],
+    output: Option<BorrowedFd<'_>>,
+) -> io::Result<Child> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     let env = environment()?;
     let moved = Moved::new(executable, files)?;
+    let first_free = FIRST_FILE + i32::try_from(files.len()).map_err(io::Error::other)?;
+    // Below the numbers that are about to be replaced it would be lost before its turn.
+    let output =
+        output.map(|file| rustix::io::fcntl_dupfd_cloexec(file, first_free)).transpose()?;
     fork(|| {
         let place = || {
             rustix::process::setsid()?;
             super::signal::reset_all()?;
-            for number in 0..FIRST_FILE {
-                redirect(null.as_fd(), number)?;
+            redirect(null.as_fd(), 0)?;
+            for number in 1..FIRST_FILE {
+                redirect(output.as_ref().unwrap_or(&null).as_fd(), number)?;
             }
             // A directory that somebody may want to unmount or remove.
             rustix::process::chdir(c"/")?;
@@ -38,8 +62,7 @@ pub fn detached(
         let Err(_) = place();
         // The other ends of its descriptors close; that is how the caller learns of it.
         exit_now(125)
-    })?;
-    Ok(())
+    })
 }
 
 /// Replaces this process by the program in `executable`; `files` get the numbers from

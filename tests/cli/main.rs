@@ -15,6 +15,7 @@ mod drivers;
 mod events;
 mod exec;
 mod flags;
+mod health;
 mod hostile;
 mod images;
 mod info;

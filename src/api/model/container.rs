@@ -9,15 +9,16 @@ use crate::spec::mount::{Mount, MountSource};
 use crate::spec::storage::DriverName;
 use crate::spec::time;
 use crate::store::Store;
-use crate::store::container::{Container, ContainerConfig, ContainerState, Containers, Status};
+use crate::store::container::{Container, ContainerConfig, Containers, Status};
 use crate::store::driver::Tree;
+use crate::store::health::HealthState;
 
 /// What Docker shows for a time that has not come.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Makes the document that `inspect` shows.
 pub fn inspect(store: &Store, container: &Container) -> Value {
-    let Container { config, state } = container;
+    let Container { config, state, .. } = container;
     let containers = store.containers();
     let dir = containers.dir(&config.id);
     let run_dir = containers.run_dir(&config.id);
@@ -31,7 +32,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "Created": time::rfc3339_short(config.created),
         "Path": config.path,
         "Args": config.args,
-        "State": state_document(state),
+        "State": state_document(container),
         "Image": config.image_id.hex(),
         "ImageName": config.image,
         "ResolvConfPath": file("resolv.conf"),
@@ -70,13 +71,14 @@ fn overlay(dir: &Path, layers: &[PathBuf]) -> Value {
     })
 }
 
-fn state_document(state: &ContainerState) -> Value {
+fn state_document(container: &Container) -> Value {
+    let state = &container.state;
     let when = |nanoseconds| match nanoseconds {
         0 => NEVER.to_owned(),
         nanoseconds => time::rfc3339_short(nanoseconds),
     };
     let run = state.run();
-    json!({
+    let mut document = json!({
         "Status": state.word(),
         "Running": run.is_some(),
         "Paused": run.is_some_and(|run| run.paused),
@@ -89,6 +91,29 @@ fn state_document(state: &ContainerState) -> Value {
         "StartedAt": when(state.started),
         "FinishedAt": when(state.finished),
         "CgroupPath": run.map_or("", |run| &run.cgroup),
+    });
+    // Templates ask for it before they look into it.
+    document["Health"] = container.health.as_ref().map_or(Value::Null, health_document);
+    document
+}
+
+fn health_document(health: &HealthState) -> Value {
+    let log: Vec<Value> = health
+        .log
+        .iter()
+        .map(|probe| {
+            json!({
+                "Start": time::rfc3339_short(probe.start),
+                "End": time::rfc3339_short(probe.end),
+                "ExitCode": probe.exit_code,
+                "Output": probe.output,
+            })
+        })
+        .collect();
+    json!({
+        "Status": health.status.as_str(),
+        "FailingStreak": health.failing_streak,
+        "Log": log,
     })
 }
 
@@ -118,6 +143,8 @@ fn config_document(config: &ContainerConfig) -> Value {
         "Labels": config.labels,
         "Annotations": settings.annotations,
         "StopSignal": config.stop_signal.to_string(),
+        "Healthcheck": config.health.as_ref().map(|health| &health.check),
+        "HealthcheckOnFailureAction": config.health.as_ref().map(|it| it.on_failure.as_str()),
         "StopTimeout": settings.stop_timeout.unwrap_or(10),
         "Timezone": settings.time_zone.as_deref().unwrap_or_default(),
         "Umask": format!("{:04o}", settings.umask.unwrap_or(0o022)),

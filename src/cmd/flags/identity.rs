@@ -34,9 +34,6 @@ pub(in crate::cmd) struct IdentityFlags {
     /// Name it
     #[arg(long, value_name = "NAME", value_parser = name::parse)]
     name: Option<String>,
-    /// Do not run health checks
-    #[arg(long)]
-    no_healthcheck: bool,
     /// Write its process ID to this file
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,

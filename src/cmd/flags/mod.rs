@@ -4,6 +4,7 @@
 
 pub(in crate::cmd) mod absent;
 mod devices;
+mod health;
 mod identity;
 mod limits;
 mod log;
@@ -34,6 +35,8 @@ pub(crate) struct ContainerFlags {
     /// Does nothing; other tools have had it
     #[arg(long, value_name = "SIZE", hide = true)]
     kernel_memory: Option<Size>,
+    #[command(flatten)]
+    health: health::HealthFlags,
     #[command(flatten)]
     pub(super) identity: identity::IdentityFlags,
     #[command(flatten)]
@@ -75,6 +78,7 @@ impl ContainerFlags {
             ..ContainerSpec::default()
         };
         self.devices.apply(&mut spec);
+        self.health.apply(&mut spec)?;
         self.identity.apply(&mut spec)?;
         self.limits.apply(&mut spec)?;
         self.log.apply(&mut spec)?;

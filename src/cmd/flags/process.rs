@@ -72,6 +72,9 @@ pub(in crate::cmd) struct ProcessFlags {
     /// Seconds to wait before killing it
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u32>,
+    /// Seconds after which it is killed
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
     /// Give it a terminal
     #[arg(short, long)]
     pub(in crate::cmd) tty: bool,
@@ -132,6 +135,7 @@ impl ProcessFlags {
         settings.personality = self.personality;
         settings.time_zone = self.tz;
         settings.stop_timeout = self.stop_timeout;
+        settings.timeout = self.timeout.filter(|seconds| *seconds > 0);
         settings.umask = self.umask;
         Ok(())
     }

@@ -35,6 +35,8 @@ pub(super) enum Request {
     Stop,
     /// Look at the record: limits or restart policy were changed.
     Update,
+    /// Probe the container's health.
+    Probe,
 }
 
 impl Client {
@@ -135,12 +137,14 @@ impl Client {
                     requests.push(Request::Stop);
                 }
                 FrameKind::Update => requests.push(Request::Update),
+                FrameKind::Probe => requests.push(Request::Probe),
                 // Words of ours, not of a client.
                 FrameKind::Stdout
                 | FrameKind::Stderr
                 | FrameKind::Started
                 | FrameKind::Failed
-                | FrameKind::Exited => {}
+                | FrameKind::Exited
+                | FrameKind::Probed => {}
             }
         }
         Ok(())

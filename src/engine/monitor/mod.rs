@@ -8,9 +8,11 @@
 //! for starting again.
 
 mod client;
+mod health;
 mod launch;
 mod log;
 mod stdio;
+mod timers;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +25,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::client::{Client, Request};
 use self::launch::{Given, Running};
 use self::log::{Log, Stream};
+use self::timers::{TIMED_OUT, Timers};
 use super::anew::ARGUMENTS;
 use super::finish::{self, Exit};
 use super::frame::{Failed, FrameKind, Started};
@@ -97,6 +100,7 @@ struct Monitor {
     /// The record lock of who started us, until the container runs.
     lock: Option<Lock>,
     stop: bool,
+    timers: Timers,
     given: Given,
     buffer: Vec<u8>,
 }
@@ -124,6 +128,7 @@ impl Monitor {
             mark: Some(mark),
             lock: Some(lock),
             stop: false,
+            timers: Timers::default(),
             given: Given { size: None, files },
             buffer: vec![0; 64 << 10],
             id,
@@ -145,6 +150,7 @@ impl Monitor {
                     }
                     // From here on, it mostly waits.
                     let _as_it_is = process::forget_code();
+                    self.set_timers();
                     self.serve(&mut running);
                     self.collect(running)
                 }
@@ -153,7 +159,8 @@ impl Monitor {
             if begun.elapsed() >= LONG_RUN {
                 wait = FIRST_WAIT;
             }
-            let again = exit.was_started() && !self.stop && self.policy_wants(&exit, restarts);
+            let wanted = self.timers.restarts() || self.policy_wants(&exit, restarts);
+            let again = exit.was_started() && !self.stop && wanted;
             if !again || self.stopped_by_user() {
                 self.finish(&exit);
                 break;
@@ -255,14 +262,22 @@ impl Monitor {
             if let Some(input) = running.streams.waiting_input() {
                 files.push(PollFd::from_borrowed_fd(input, PollFlags::OUT));
             }
-            let some = wait(&mut files, self.log.patience());
-            self.log.write_begun();
-            if !some {
-                continue;
+            for file in self.timers.files() {
+                files.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
             }
+            let patience = [self.timers.left(), self.log.patience()].into_iter().flatten().min();
+            let some = wait(&mut files, patience);
+            self.log.write_begun();
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
             drop(files);
             let clients = self.clients.len();
+            if ready[1] {
+                self.accept();
+            }
+            self.tend(running);
+            if !some {
+                continue;
+            }
             if !slow {
                 for (index, stream) in outputs.iter().enumerate() {
                     if ready[2 + clients + index] {
@@ -272,9 +287,6 @@ impl Monitor {
             }
             running.streams.flush();
             self.read_clients(Some(running));
-            if ready[1] {
-                self.accept();
-            }
             if ready[0] {
                 return;
             }
@@ -313,6 +325,7 @@ impl Monitor {
                     (Request::EndOfInput, Some(running)) => running.streams.end_input(),
                     (Request::Stop, _) => self.stop = true,
                     (Request::Update, _) => updated = true,
+                    (Request::Probe, _) => self.timers.probe_now(),
                     // Between two runs nobody takes input.
                     (Request::Input(_) | Request::EndOfInput, None) => {}
                 }
@@ -370,6 +383,7 @@ impl Monitor {
     /// Finds out how the container has ended, and frees what belongs to one run.
     fn collect(&mut self, mut running: Running) -> Exit {
         let code = process::wait(running.child.pidfd.as_fd()).unwrap_or(255);
+        let code = if self.timers.end() { TIMED_OUT } else { code };
         running.kill_rest();
         // What it wrote last is still in the pipes.
         for stream in [Stream::Stdout, Stream::Stderr] {
