@@ -12,8 +12,9 @@ use rustix::fs::inotify;
 use super::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::filter::{self, Filter};
+use crate::spec::id::ContainerId;
 use crate::store::Store;
-use crate::store::events::{Event, Object};
+use crate::store::events::{Action, Event, Object};
 
 /// Which events are wanted.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +62,19 @@ impl Engine {
         if !events.is_empty() {
             record(&self.store, events);
         }
+    }
+
+    /// Finds out how a container ended that is not on record any more.
+    pub(super) fn exit_code_in_events(&self, id: &ContainerId) -> Result<Option<i32>> {
+        let mut reader = Reader { store: &self.store, files: Vec::new() };
+        let mut code = None;
+        reader.read(&mut |event| {
+            if event.action == Action::Died && event.id == id.as_str() {
+                code = event.details.get("exitCode").and_then(|code| code.parse().ok());
+            }
+            Ok(())
+        })?;
+        Ok(code)
     }
 
     /// Passes events to `take`, the oldest first; `rest` is called before it waits for more.
@@ -263,7 +277,6 @@ fn wait(watcher: &OwnedFd, until: Option<i64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::events::Action;
 
     #[test]
     fn filters_events() {

@@ -116,7 +116,7 @@ struct Waiter<'a> {
     watcher: Option<OwnedFd>,
     session: Option<(Run, Session)>,
     /// The last exit code that was heard.
-    code: i32,
+    code: Option<i32>,
 }
 
 impl<'a> Waiter<'a> {
@@ -129,7 +129,7 @@ impl<'a> Waiter<'a> {
         {
             return Err(no_check(&id));
         }
-        Ok(Self { engine, id, conditions, watcher, session: None, code: 0 })
+        Ok(Self { engine, id, conditions, watcher, session: None, code: None })
     }
 
     /// Looks once; `None` if there is more to wait for.
@@ -143,7 +143,7 @@ impl<'a> Waiter<'a> {
             if let Some((_, session)) = &mut self.session {
                 match session.wait(Some(0)) {
                     Ok(Some(heard)) => {
-                        self.code = heard;
+                        self.code = Some(heard);
                         if self.conditions.iter().any(|condition| condition.is_an_end()) {
                             return Ok(Some(heard));
                         }
@@ -156,8 +156,7 @@ impl<'a> Waiter<'a> {
                 }
             }
             let container = match self.engine.repaired(&self.id) {
-                // Removed when it ended: the code was heard before.
-                Err(error) if error.kind() == Kind::NotFound => return Ok(Some(self.code)),
+                Err(error) if error.kind() == Kind::NotFound => return self.last_word().map(Some),
                 other => other?,
             };
             let state = &container.state;
@@ -166,7 +165,7 @@ impl<'a> Waiter<'a> {
             }
             let (Status::Running(run) | Status::Restarting(run)) = &state.status else {
                 self.session = None;
-                self.code = state.exit_code;
+                self.code = Some(state.exit_code);
                 return Ok(None);
             };
             if self.session.as_ref().is_some_and(|(known, _)| known.monitor == run.monitor) {
@@ -174,6 +173,15 @@ impl<'a> Waiter<'a> {
             }
             let session = self.engine.watch(&self.id, run)?;
             self.session = session.map(|session| (run.clone(), session));
+        }
+    }
+
+    /// Returns the exit code of a container that is gone. If it ended before its monitor had heard of
+    /// us, only the events know.
+    fn last_word(&self) -> Result<i32> {
+        match self.code {
+            Some(code) => Ok(code),
+            None => Ok(self.engine.exit_code_in_events(&self.id)?.unwrap_or(0)),
         }
     }
 }
