@@ -1,6 +1,7 @@
 //! From what was decided to the OCI runtime's words: a pure function of configuration and host facts.
 
 mod devices;
+mod io;
 mod mounts;
 mod security;
 
@@ -121,7 +122,7 @@ fn linux(config: &ContainerConfig, facts: &Facts) -> Result<Linux> {
     linux
         .set_namespaces(Some(namespaces(config)))
         .set_cgroups_path(Some(PathBuf::from(&facts.cgroup)))
-        .set_resources(Some(resources(config)))
+        .set_resources(Some(resources(config)?))
         .set_devices(Some(devices::all(config, facts)?))
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(read_only));
@@ -182,12 +183,15 @@ fn namespaces(config: &ContainerConfig) -> Vec<LinuxNamespace> {
     .collect()
 }
 
-fn resources(config: &ContainerConfig) -> LinuxResources {
+fn resources(config: &ContainerConfig) -> Result<LinuxResources> {
     let asked = &config.settings.resources;
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(asked)).set_cpu(cpu(asked)).set_devices(devices::rules(config));
-    resources.set_pids(Some(pids(asked)));
-    resources
+    resources.set_pids(Some(pids(asked))).set_block_io(io::limits(&asked.io)?);
+    if !asked.unified.is_empty() {
+        resources.set_unified(Some(asked.unified.clone().into_iter().collect()));
+    }
+    Ok(resources)
 }
 
 fn pids(asked: &Resources) -> LinuxPids {
@@ -237,6 +241,7 @@ fn memory(asked: &Resources) -> Option<LinuxMemory> {
         .set_reservation(asked.memory_reservation.map(bytes))
         // As Docker: twice the memory, unless the user says otherwise.
         .set_swap(asked.memory_swap.or(asked.memory.map(|limit| bytes(limit.saturating_mul(2)))))
+        .set_swappiness(asked.swappiness)
         .set_disable_oom_killer(asked.oom_kill_disable.then_some(true));
     (memory != LinuxMemory::default()).then_some(memory)
 }

@@ -198,6 +198,13 @@ impl Engine {
             return Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave --network out to use pasta, or use --network host or none"));
         }
+        if self.host.rootless && !settings.device_rules.is_empty() {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "device cgroup rules are not supported in rootless mode or in a user namespace",
+            )
+            .hint("--device shows a device that you may use yourself"));
+        }
         let (own_network, own) = (settings.network.is_own(), &settings.namespaces);
         if let Some(name) = settings
             .sysctls

@@ -166,6 +166,9 @@ impl Engine {
 
     /// Puts containers that need others before those that they need.
     pub fn dependants_first(&self, names: Vec<String>) -> Vec<String> {
+        if names.len() < 2 {
+            return names;
+        }
         let containers = self.store.containers();
         let donors = |name: &String| {
             let found = containers.lookup(name).and_then(|id| containers.get(&id));

@@ -74,6 +74,9 @@ impl Engine {
         if has_names {
             return self.of_names(users).map(of_mapping);
         }
+        if matches!(users.mode, UsernsMode::Host | UsernsMode::Container(_)) {
+            return Ok(Decided::default());
+        }
         let all = available()?;
         let rootless = self.host.rootless;
         match &users.mode {
@@ -280,9 +283,11 @@ impl Engine {
             UsernsMode::Container(name) => self.mapping_of(&self.lookup(name)?.config)?,
             _ => mapping.cloned(),
         };
-        // With a single ID all files are the user's, and stay it.
-        let changes = self.host.rootless && available()? > 1;
-        Ok(mapping.filter(|mapping| changes && !is_same(mapping)))
+        match mapping.filter(|mapping| self.host.rootless && !is_same(mapping)) {
+            // With a single ID all files are the user's, and stay it.
+            Some(_) if available()? <= 1 => Ok(None),
+            mapping => Ok(mapping),
+        }
     }
 }
 

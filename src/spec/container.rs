@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::account::Accounts;
+use super::blkio::DeviceRule;
 use super::health::HealthSpec;
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::log::LogSettings;
@@ -90,6 +91,8 @@ pub struct Settings {
     pub mounts: Vec<Mount>,
     /// Host devices, as `HOST[:CONTAINER[:rwm]]`.
     pub devices: Vec<String>,
+    /// Devices that it may or may not use, by number.
+    pub device_rules: Vec<DeviceRule>,
     /// Further groups of its user, names or numbers.
     pub groups: Vec<String>,
     /// Network it is on.

@@ -1,10 +1,12 @@
 //! Resource limits: memory, CPU, pids, rlimits, and the restart policy.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::blkio::BlockIo;
 use super::size::Size;
 use crate::error::{Error, Kind, Result};
 
@@ -38,6 +40,12 @@ pub struct Resources {
     pub oom_score_adj: Option<i32>,
     /// Whether the kernel's out-of-memory killer is off (cgroup v1 only).
     pub oom_kill_disable: bool,
+    /// How readily its memory is swapped out, 0 to 100 (cgroup v1 only).
+    pub swappiness: Option<u64>,
+    /// Limits of block devices.
+    pub io: BlockIo,
+    /// Files of its control group, and what is written to them (cgroup v2 only).
+    pub unified: BTreeMap<String, String>,
 }
 
 /// One rlimit, as in `nofile=1024:2048`.

@@ -4,6 +4,7 @@
 //! `FromStr` (and `Display` where it is shown again). What is persisted also has `Serialize`.
 
 pub mod account;
+pub mod blkio;
 pub mod change;
 pub mod closest;
 pub mod compression;

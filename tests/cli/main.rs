@@ -44,6 +44,7 @@ mod push;
 mod races;
 mod reboot;
 mod refusals;
+mod resources;
 mod restart;
 mod resume;
 mod run;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::spec::blkio::DeviceLimit;
 use crate::spec::container::Settings;
 use crate::spec::limits::RestartPolicy;
 use crate::spec::log::LogSettings;
@@ -79,10 +80,21 @@ fn limits(settings: &Settings) -> Value {
         "CpusetMems": resources.cpuset_mems.as_deref().unwrap_or_default(),
         "MemoryReservation": resources.memory_reservation.unwrap_or_default(),
         "MemorySwap": resources.memory_swap.unwrap_or_default(),
+        "BlkioWeight": resources.io.weight.unwrap_or_default(),
+        "BlkioWeightDevice": devices(&resources.io.device_weights, "Weight"),
+        "BlkioDeviceReadBps": devices(&resources.io.read_bps, "Rate"),
+        "BlkioDeviceWriteBps": devices(&resources.io.write_bps, "Rate"),
+        "BlkioDeviceReadIOps": devices(&resources.io.read_iops, "Rate"),
+        "BlkioDeviceWriteIOps": devices(&resources.io.write_iops, "Rate"),
+        "MemorySwappiness": resources.swappiness,
         "OomKillDisable": resources.oom_kill_disable,
         "PidsLimit": resources.pids.unwrap_or_default(),
         "Ulimits": ulimits.collect::<Vec<_>>(),
     })
+}
+
+fn devices(limits: &[DeviceLimit], name: &str) -> Vec<Value> {
+    limits.iter().map(|limit| json!({ "Path": limit.path, name: limit.value })).collect()
 }
 
 fn unlimited(limit: u64) -> i64 {

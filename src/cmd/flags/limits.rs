@@ -77,6 +77,7 @@ impl LimitsFlags {
             shm_size: self.shm_size.map(|size| size.0),
             oom_score_adj: self.oom_score_adj,
             oom_kill_disable: self.oom_kill_disable,
+            ..Resources::default()
         };
         Ok(())
     }

@@ -6,6 +6,7 @@ pub(in crate::cmd) mod absent;
 mod devices;
 mod health;
 mod identity;
+mod io;
 mod limits;
 mod log;
 mod mounts;
@@ -39,6 +40,8 @@ pub(crate) struct ContainerFlags {
     health: health::HealthFlags,
     #[command(flatten)]
     pub(super) identity: identity::IdentityFlags,
+    #[command(flatten)]
+    io: io::IoFlags,
     #[command(flatten)]
     limits: limits::LimitsFlags,
     #[command(flatten)]
@@ -81,6 +84,7 @@ impl ContainerFlags {
         self.health.apply(&mut spec)?;
         self.identity.apply(&mut spec)?;
         self.limits.apply(&mut spec)?;
+        self.io.apply(&mut spec)?;
         self.log.apply(&mut spec)?;
         self.mounts.apply(&mut spec)?;
         self.names.apply(&mut spec)?;

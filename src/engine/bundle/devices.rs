@@ -107,6 +107,15 @@ pub(super) fn rules(config: &ContainerConfig) -> Option<Vec<LinuxDeviceCgroup>> 
             rules.push(rule(true, Some(device.typ()), major, minor, permissions));
         }
     }
+    for asked in &config.settings.device_rules {
+        let kind = match asked.kind {
+            'b' => Some(LinuxDeviceType::B),
+            'c' => Some(LinuxDeviceType::C),
+            _ => None,
+        };
+        let number = |number: Option<u32>| number.map(i64::from);
+        rules.push(rule(true, kind, number(asked.major), number(asked.minor), &asked.access));
+    }
     Some(rules)
 }
 
