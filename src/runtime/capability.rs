@@ -52,9 +52,10 @@ impl CapabilitySet {
     ///
     /// A new user namespace has its own, full one: ask inside it.
     pub fn available() -> Self {
+        let has = |bit: u64| thread::capability_is_in_bounding_set(single(bit)).ok();
         // The kernel refuses numbers that it does not know.
-        let has = |bit: &u64| thread::capability_is_in_bounding_set(single(*bit)).unwrap_or(false);
-        Self((0..64).map(|number| 1 << number).take_while(known).filter(has).sum())
+        let bits = (0..64).map(|number| 1 << number).map_while(|bit| Some((bit, has(bit)?)));
+        Self(bits.filter(|(_, has)| *has).map(|(bit, _)| bit).sum())
     }
 
     /// Makes a set of bits as the kernel shows them.

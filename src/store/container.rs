@@ -89,7 +89,7 @@ pub enum Builtin {
 }
 
 /// What is so. The only thing about a container that changes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContainerState {
     /// Its present name.
     pub name: String,
@@ -541,11 +541,15 @@ impl Locked<'_> {
         &self.container.state
     }
 
-    /// Changes the state and writes it.
+    /// Changes the state and writes it, if it is another one then.
     ///
     /// Nothing is synced: after a power loss the run is over anyway, and a rename is whole.
     pub fn update(&mut self, change: impl FnOnce(&mut ContainerState)) -> Result<()> {
+        let before = self.container.state.clone();
         change(&mut self.container.state);
+        if self.container.state == before {
+            return Ok(());
+        }
         let path = self.containers.dir(self.container.id()).join("state.json");
         file::write_json_volatile(&path, &self.container.state)
     }

@@ -1,4 +1,4 @@
-//! Real root file systems and a real application: Debian, nginx, redis.
+//! Real root file systems and real applications: Debian, nginx, redis, Python, PostgreSQL.
 
 use std::time::Duration;
 
@@ -108,4 +108,42 @@ fn nginx_and_redis_serve_from_a_pulled_image() {
     barge.leaves_nothing();
     barge.run(["rmi", &image]).ok();
     assert!(barge.layers().is_empty());
+}
+
+#[test]
+fn python_asks_a_database_of_a_pulled_image() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
+    let barge = Barge::new();
+    let registry = Registry::with_database(barge.place());
+    let image = registry.reference("database:1");
+    // Without root there is a warning: devices are left out.
+    barge.run(["pull", "-q", &image]).exits(0);
+    assert_eq!(barge.layers().len(), 5);
+    let python = ["run", "--rm", "--network=none", &image, "python3", "-c"];
+    let script = "import json, sqlite3, ssl, sys, zlib; \
+                  db = sqlite3.connect(':memory:'); \
+                  print(json.dumps([sys.version_info[0], db.execute('SELECT 6 * 7').fetchone()[0]]))";
+    barge.run([&python[..], &[script]].concat()).ok().stdout("[3, 42]\n");
+    barge.run([&python[..], &["raise SystemExit(7)"]].concat()).exits(7);
+
+    barge.run(["run", "-d", "--name", "db", "--network=none", &image]).ok();
+    let psql = "exec /usr/lib/postgresql/*/bin/psql -h /tmp -U app -Atc 'SELECT 1' postgres";
+    let answers = || barge.run(["exec", "db", "sh", "-c", psql]);
+    wait_until("the database answers", || answers().status == 0);
+    answers().ok().stdout("1\n");
+    let ask = |word: &str| barge.run(["exec", "db", "python3", "/srv/ask.py", word]).ok().lines();
+    assert_eq!(ask("first"), ["1 first a7937b64"]);
+    // The database ends by itself on the signal that the image names, and finds all when it is back.
+    barge.run(["stop", "db"]).ok();
+    assert_eq!(barge.inspect("db", "{{.State.ExitCode}}"), "0");
+    barge.run(["logs", "db"]).ok().stderr_has("database system is shut down");
+    barge.run(["start", "db"]).ok();
+    wait_until("the database answers", || answers().status == 0);
+    let lines = ask("second");
+    assert_eq!(lines[0], "1 first a7937b64");
+    assert!(lines[1].ends_with("second 16367aac"), "{lines:?}");
+    barge.run(["rm", "-f", "db"]).ok();
+    barge.leaves_nothing();
 }

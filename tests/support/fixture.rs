@@ -7,6 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 use super::layout::{Layout, Packing, Tar, architecture};
+use super::packages::{self, Recipe};
 use super::registry::Registry;
 use super::{is_root, tool};
 
@@ -108,17 +109,27 @@ pub(crate) fn boxes() -> PathBuf {
 
 /// The storage of a registry that holds `web:1`: nginx and redis on Debian, in five layers.
 pub(crate) fn web() -> PathBuf {
-    made("web", |new| {
+    installed("web", super::web::recipe)
+}
+
+/// The storage of a registry that holds `database:1`: PostgreSQL and Python on Debian, in five layers.
+pub(crate) fn database() -> PathBuf {
+    installed("database", super::database::recipe)
+}
+
+fn installed(name: &str, recipe: impl FnOnce() -> Recipe) -> PathBuf {
+    made(name, |new| {
         let scratch = tempfile::tempdir().expect("there is space");
-        super::web::layout(&debian(), scratch.path());
+        packages::layout(&debian(), scratch.path(), recipe());
         let registry = Registry::writable(new);
-        registry.push(&format!("oci:{}:1", scratch.path().display()), "web:1", &[]);
+        registry.push(&format!("oci:{}:1", scratch.path().display()), &format!("{name}:1"), &[]);
     })
 }
 
 /// Tells whether the fixtures that only root can make are there, or can be made.
 pub(crate) fn has_debian() -> bool {
-    is_root() || (directory().join("debian.tar").exists() && directory().join("web").exists())
+    let all = ["debian.tar", "web", "database"];
+    is_root() || all.iter().all(|name| directory().join(name).exists())
 }
 
 /// Returns the digest of the manifest that `box:1` names.
@@ -183,7 +194,7 @@ fn busybox_with_victims() -> Vec<u8> {
 
 /// Makes all fixtures that other tests share, so that they can be handed to another user.
 pub(crate) fn make_all() {
-    for path in [busybox(), debian(), boxes(), web()] {
+    for path in [busybox(), debian(), boxes(), web(), database()] {
         // Others read it too.
         if is_root() {
             tool("chmod", ["-R", "a+rX", &path.to_string_lossy()]);

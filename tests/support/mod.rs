@@ -2,12 +2,14 @@
 //! fixtures, registries, and a look at what was left behind.
 
 pub(crate) mod barge;
+mod database;
 pub(crate) mod fixture;
 pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod leaks;
 pub(crate) mod needs;
 pub(crate) mod output;
+mod packages;
 pub(crate) mod place;
 pub(crate) mod process;
 pub(crate) mod proxy;

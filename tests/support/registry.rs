@@ -33,6 +33,11 @@ impl Registry {
         Self::serve(&fixture::web(), place, READ_ONLY)
     }
 
+    /// Starts a registry with the image of PostgreSQL and Python where `place` can reach it.
+    pub(crate) fn with_database(place: &Place) -> Self {
+        Self::serve(&fixture::database(), place, READ_ONLY)
+    }
+
     /// Starts an empty registry for pushing on the host.
     pub(crate) fn writable(storage: &Path) -> Self {
         fs::create_dir_all(storage).expect("there is space");
