@@ -11,7 +11,7 @@ use super::output;
 use super::tree::Act;
 use crate::engine::images;
 use crate::engine::{Engine, RemoveOptions, hold_signals};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 
@@ -27,6 +27,8 @@ pub(crate) struct Run {
     /// Connect only these: stdin, stdout, stderr
     #[arg(short, long, value_name = "STREAM", value_enum, ignore_case = true)]
     attach: Vec<Stream>,
+    #[command(flatten)]
+    dry_run: DryRunFlags,
     /// Leave it in the background and print its ID
     #[arg(short, long)]
     detach: bool,
@@ -44,6 +46,8 @@ pub(crate) struct Create {
     /// Streams that start connects to
     #[arg(short, long, value_name = "STREAM", value_enum, ignore_case = true, hide = true)]
     attach: Vec<Stream>,
+    #[command(flatten)]
+    dry_run: DryRunFlags,
 }
 
 /// A standard stream.
@@ -57,9 +61,20 @@ enum Stream {
     Stderr,
 }
 
+/// Whether anything is made at all.
+#[derive(Args, Debug)]
+struct DryRunFlags {
+    /// Print the OCI runtime's config.json and make nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
 impl Act for Create {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
+        if self.dry_run.dry_run {
+            return show(world, &engine, self.container);
+        }
         let (id, _) = create(&engine, self.container)?;
         world.out.line(id.as_str())?;
         Ok(Status::SUCCESS)
@@ -77,6 +92,9 @@ impl Act for Run {
         }
         let passed = self.preserve.take()?;
         let engine = world.power()?;
+        if self.dry_run.dry_run {
+            return show(world, &engine, self.container);
+        }
         check_terminal(
             self.container.process.tty && !self.detach,
             self.container.process.interactive,
@@ -139,6 +157,17 @@ fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, Contai
     hold_signals()?;
     let id = engine.create(&spec)?;
     Ok((id, spec))
+}
+
+/// Prints what the runtime would be asked for.
+fn show(world: &mut World, engine: &Engine, flags: ContainerFlags) -> Result<Status> {
+    let pull = flags.pull.clone();
+    let mut spec = flags.request()?;
+    pull.ensure(engine, &mut spec.image)?;
+    let config = engine.dry_run(&spec)?;
+    let text = serde_json::to_string_pretty(&config).context(|| "cannot show the configuration")?;
+    world.out.line(&text)?;
+    Ok(Status::SUCCESS)
 }
 
 /// Counts what stood in the way of a start, as a port in use, as if the command could not be executed.

@@ -21,7 +21,7 @@ use crate::spec::process::Personality;
 use crate::store::container::ContainerConfig;
 
 pub(super) use mounts::tree_of_host;
-pub(super) use security::{capabilities, filter};
+pub(super) use security::{capabilities, filter, profile};
 pub use security::{capability_names, hidden_paths};
 
 /// The number of processes that a container may have unless the user says otherwise.

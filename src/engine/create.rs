@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::start::is_interrupted;
+use super::users::Decided;
 use super::{Engine, bundle, host, now, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
@@ -92,12 +93,8 @@ impl Engine {
         };
         for attempt in 0.. {
             let id = random_id()?;
-            let mut config = decide(spec, &image, shown.clone(), id)?;
-            self.settle_donors(&mut config)?;
-            config.id_mapping.clone_from(&users.mapping);
-            if let (None, Some(user)) = (&spec.user, &users.user) {
-                config.user.clone_from(user);
-            }
+            let config = self.decided(spec, &image, shown.clone(), &users, id)?;
+            make_sources(&config)?;
             let name = match &spec.name {
                 Some(name) => name.clone(),
                 None => name::random(u64::from_ne_bytes(random()?), attempt),
@@ -120,8 +117,26 @@ impl Engine {
         Err(Error::new(Kind::Unavailable, "cannot make up a name that is not in use"))
     }
 
+    /// Decides everything about a container, and makes nothing.
+    pub(super) fn decided(
+        &self,
+        spec: &ContainerSpec,
+        image: &Image,
+        shown: String,
+        users: &Decided,
+        id: ContainerId,
+    ) -> Result<ContainerConfig> {
+        let mut config = decide(spec, image, shown, id)?;
+        self.settle_donors(&mut config)?;
+        config.id_mapping.clone_from(&users.mapping);
+        if let (None, Some(user)) = (&spec.user, &users.user) {
+            config.user.clone_from(user);
+        }
+        Ok(config)
+    }
+
     /// Finds the image of a container, and what it is called there.
-    fn image_of(&self, spec: &ContainerSpec) -> Result<(Image, String)> {
+    pub(super) fn image_of(&self, spec: &ContainerSpec) -> Result<(Image, String)> {
         let found = match self.store.images().find_named(&spec.image)? {
             Some(found) => Some(found),
             None => super::lists::here(&self.store, &spec.image, spec.platform.as_ref())?,
@@ -164,7 +179,7 @@ impl Engine {
     }
 
     /// Finds what is wrong with a request before anything is made.
-    fn validate(&self, spec: &ContainerSpec) -> Result<()> {
+    pub(super) fn validate(&self, spec: &ContainerSpec) -> Result<()> {
         let settings = &spec.settings;
         bundle::capabilities(&settings.security)?;
         if let Some(dir) = spec.working_dir.as_ref().filter(|dir| !dir.is_absolute()) {
@@ -359,14 +374,6 @@ fn decide(
     {
         *path = host::absolute(path)?;
     }
-    for mount in &mut settings.mounts {
-        if let MountSource::Bind { path, create: true } = &mount.source
-            && !path.exists()
-        {
-            std::fs::create_dir_all(path)
-                .context(|| format!("cannot create {} for the container", path.display()))?;
-        }
-    }
     let working_dir =
         spec.working_dir.clone().unwrap_or_else(|| PathBuf::from(&from_image.working_dir));
     let mut config = ContainerConfig {
@@ -395,6 +402,19 @@ fn decide(
     };
     config.env = environment(spec, &from_image.env, config.hostname());
     Ok(config)
+}
+
+/// Makes the directories to be bound that are not there.
+fn make_sources(config: &ContainerConfig) -> Result<()> {
+    for mount in &config.settings.mounts {
+        if let MountSource::Bind { path, create: true } = &mount.source
+            && !path.exists()
+        {
+            std::fs::create_dir_all(path)
+                .context(|| format!("cannot create {} for the container", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Docker's rules: an entrypoint that is given drops the image's command with its entrypoint.

@@ -248,10 +248,6 @@ impl Engine {
                 (mapping.clone(), namespace)
             }
         };
-        let first = |ranges: &[IdRange]| match userns::outside_of(ranges, 0) {
-            Some(outside) => (0, outside),
-            None => ranges.first().map_or((0, 0), |range| (range.inside, range.outside)),
-        };
         let (uid, gid) = (first(&mapping.uids), first(&mapping.gids));
         let owners = match self.host.rootless || is_same(&mapping) {
             true => Owners::Kept,
@@ -308,6 +304,19 @@ fn of_mapping(mapping: IdMapping) -> Decided {
 
 fn same(range: IdRange) -> IdMapping {
     IdMapping { uids: vec![range], gids: vec![range] }
+}
+
+/// Returns who sets a container up: its root, if it has one; in there, and to us.
+fn first(ranges: &[IdRange]) -> (u32, u32) {
+    match userns::outside_of(ranges, 0) {
+        Some(outside) => (0, outside),
+        None => ranges.first().map_or((0, 0), |range| (range.inside, range.outside)),
+    }
+}
+
+/// Returns who sets a container with these IDs up, to us.
+pub(super) fn first_outside(mapping: &IdMapping) -> (u32, u32) {
+    (first(&mapping.uids).1, first(&mapping.gids).1)
 }
 
 /// Tells whether each ID stands for itself.

@@ -27,3 +27,4 @@ pub use enter::Entry;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};
 pub use threshold::{Owners, UserNamespace};
+pub use user::who;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use oci_spec::runtime::User;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -23,6 +24,16 @@ pub(super) struct Identity {
     pub(super) keep_groups: bool,
     /// Home directory.
     pub(super) home: String,
+}
+
+/// Finds out who `USER[:GROUP]` is by user databases, as a process in the container does; returns
+/// that and the home directory.
+pub fn who(asked: &str, more: &[String], passwd: &str, group: &str) -> Result<(User, String)> {
+    let identity = resolve(asked, more, passwd, group)?;
+    let mut user = User::default();
+    user.set_uid(identity.uid).set_gid(identity.gid);
+    user.set_additional_gids((!identity.keep_groups).then_some(identity.groups));
+    Ok((user, identity.home))
 }
 
 /// More than any sensible user database; a larger file is not read to its end.

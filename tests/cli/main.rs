@@ -12,6 +12,7 @@ mod content;
 mod crash;
 mod debian;
 mod drivers;
+mod dry_run;
 mod events;
 mod exec;
 mod flags;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::LinuxCapabilities;
+use oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp};
 
 use crate::error::Result;
 use crate::runtime::capability::{self, CapabilitySet};
@@ -68,19 +68,23 @@ pub(in crate::engine) fn capabilities(security: &Security) -> Result<LinuxCapabi
 
 /// The system call filter of a container; a privileged one has none.
 pub(in crate::engine) fn filter(security: &Security) -> Result<Option<Filter>> {
+    profile(security)?.map(|profile| seccomp::compile(&profile)).transpose()
+}
+
+/// What that filter is made of.
+pub(in crate::engine) fn profile(security: &Security) -> Result<Option<LinuxSeccomp>> {
     let conditions = || -> Result<Conditions> {
         Ok(Conditions {
             capabilities: capability::resolve(security, CapabilitySet::available())?,
             kernel: KernelVersion::running(),
         })
     };
-    let profile = match &security.seccomp {
-        Seccomp::Unconfined => return Ok(None),
-        Seccomp::Default if security.privileged => return Ok(None),
-        Seccomp::Default => seccomp::default_profile(&conditions()?)?,
-        Seccomp::File(path) => seccomp::load(path, &conditions()?)?,
-    };
-    seccomp::compile(&profile).map(Some)
+    match &security.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default if security.privileged => Ok(None),
+        Seccomp::Default => seccomp::default_profile(&conditions()?).map(Some),
+        Seccomp::File(path) => seccomp::load(path, &conditions()?).map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::stdio::Streams;
 use crate::engine::Engine;
@@ -17,13 +17,12 @@ use crate::spec::account::Accounts;
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::{Existing, NamespaceKind};
 use crate::spec::network::{HostsBase, NetworkMode};
-use crate::spec::userns::outside_of;
-use crate::store::container::{Builtin, ContainerConfig, Run};
+use crate::store::container::{ContainerConfig, Run};
 use crate::store::driver::Tree;
 use crate::store::file;
 use crate::sys::clone::Child;
 use crate::sys::process::Passed;
-use crate::sys::{mount, process, root};
+use crate::sys::{process, root};
 
 /// More than any sensible /etc/hosts of an image; a larger file is not read to its end.
 const LARGEST_HOSTS: u64 = 1 << 20;
@@ -53,7 +52,7 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     let hierarchies = Hierarchies::detect()?;
     let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
     let users = engine.user_namespace(config)?;
-    let facts = facts(engine, config, &path, users.as_ref())?;
+    let facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
     let network = Network::prepare(engine, config, &facts)?;
@@ -463,52 +462,6 @@ fn write_own_file(facts: &Facts, name: &str, data: &[u8]) -> Result<()> {
             .context(|| format!("cannot give {} to the container", path.display()))?;
     }
     Ok(())
-}
-
-fn facts(
-    engine: &Engine,
-    config: &ContainerConfig,
-    cgroup: &str,
-    users: Option<&Prepared>,
-) -> Result<Facts> {
-    let containers = engine.store.containers();
-    let changes = containers.dir(&config.id).join("host");
-    let host_tree = match config.builtin {
-        Some(Builtin::Host) => {
-            // What cannot be read is noticed when it is mounted.
-            let mounts =
-                if engine.host.rootless { mount::points().unwrap_or_default() } else { vec![] };
-            bundle::tree_of_host(engine.store.root(), &mounts, &changes, directories)
-        }
-        _ => Vec::new(),
-    };
-    let mapping = engine.mapping_of(config)?;
-    let has_group = |id| mapping.as_ref().is_none_or(|it| outside_of(&it.gids, id).is_some());
-    Ok(Facts {
-        rootless: engine.host.rootless,
-        own_users: users.is_some(),
-        owner: users.map(|users| users.first_outside),
-        single_id: engine.host.rootless && has_single_id() || !has_group(5),
-        has_root_group: has_group(0),
-        run_dir: containers.run_dir(&config.id),
-        executable: engine.host.executable.clone(),
-        cgroup: cgroup.to_owned(),
-        host_tree,
-    })
-}
-
-fn has_single_id() -> bool {
-    let map = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
-    map.lines().count() <= 1 && map.split_whitespace().nth(2) == Some("1")
-}
-
-fn directories(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
 }
 
 /// Makes the directories of the container's own files, and names its layers.
