@@ -12,6 +12,7 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use super::background::{Waiting, in_background};
 use super::outgoing::Outgoing;
 use super::session::{self, Input, Typed};
 use super::{bundle, create};
@@ -75,9 +76,14 @@ pub fn main(arguments: Vec<OsString>) -> Result<i32> {
         .map(|(own, number)| Ok(Passed { number: *number, file: process::inherited(own)? }))
         .collect::<std::io::Result<_>>()
         .context(|| "cannot pass descriptors on")?;
-    let ended = engine.exec_here(&request.0, &request.1, files);
-    // Of a command in the background nobody is told but that barge failed, as with Podman.
-    if request.1.detach { ended.map_err(|error| error.kind_is(Kind::Internal)) } else { ended }
+    let (name, spec) = request;
+    if !spec.detach {
+        return engine.exec_here(&name, &spec, files, None);
+    }
+    in_background(|waiting| engine.exec_here(&name, &spec, files, Some(waiting)))
+        .map(|()| 0)
+        // Of a command in the background nobody is told but that barge failed, as with Podman.
+        .map_err(|error| error.kind_is(Kind::Internal))
 }
 
 impl Engine {
@@ -132,7 +138,13 @@ impl Engine {
 
     /// This process is moved into the container's process namespace as far as its children are
     /// concerned, so it runs one process and then ends.
-    fn exec_here(&self, name: &str, spec: &ExecSpec, passed: Vec<Passed>) -> Result<i32> {
+    fn exec_here(
+        &self,
+        name: &str,
+        spec: &ExecSpec,
+        passed: Vec<Passed>,
+        waiting: Option<&mut Waiting>,
+    ) -> Result<i32> {
         let container = self.lookup(name)?;
         let Some(run) = container.state.run() else {
             return Err(Error::new(
@@ -186,8 +198,8 @@ impl Engine {
             files: &passed,
         };
         let session = to_hex(&create::random::<32>()?);
-        // Before there is a process that they could be for.
-        let signals = session::catch_signals(true)?;
+        // Before there is a process that they could be for. Nobody sends any to the background.
+        let signals = session::catch_signals(!spec.detach)?;
         let (child, master) = entry.start()?.run(user_size())?;
         // Who waits for the end of one must wait for the process only.
         drop(passed);
@@ -198,14 +210,14 @@ impl Engine {
         let note = self.store.containers().note_exec(container.id(), &session, child.pid).ok();
         let event = |action| Event::of(&container, action).with("execID", &session);
         self.record_event(event(Action::Exec));
-        let code = match (spec.detach, master) {
-            (true, _) => {
-                leave_note(note);
+        let code = match (waiting, master) {
+            (Some(waiting), master) => {
                 self.store.containers().sweep_execs(container.id());
-                return Ok(0);
+                waiting.has_begun();
+                Some(stay_with(&child.pidfd, master)?)
             }
-            (false, Some(master)) => converse(&child.pidfd, &master, &signals, spec)?,
-            (false, None) => Some(wait_with_signals(&child.pidfd, &signals, None)?),
+            (None, Some(master)) => converse(&child.pidfd, &master, &signals, spec)?,
+            (None, None) => Some(wait_with_signals(&child.pidfd, &signals, None)?),
         };
         match code {
             Some(code) => {
@@ -282,6 +294,15 @@ fn wait_with_signals(child: &OwnedFd, signals: &Signals, limit: Option<u64>) -> 
             return process::wait(child.as_fd()).context(|| "cannot wait for the process");
         }
     }
+}
+
+/// Waits for a process in the background; its terminal, if it has one, stays open until then.
+fn stay_with(child: &OwnedFd, terminal: Option<OwnedFd>) -> Result<i32> {
+    // From here on, it only waits.
+    let _as_it_is = process::forget_code();
+    let code = process::wait(child.as_fd()).context(|| "cannot wait for the process");
+    drop(terminal);
+    code
 }
 
 /// Copies between the user's terminal and one of the container until the process ends, or the user

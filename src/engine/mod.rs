@@ -6,6 +6,7 @@
 
 mod anew;
 pub mod artifacts;
+mod background;
 mod bundle;
 mod clone;
 mod content;

@@ -1,8 +1,8 @@
 //! Processes that were added to running containers: `RUNROOT/containers/HEX/exec/ID`, one small file
 //! each, while they run.
 //!
-//! Who adds a process removes its file when it ends. One in the background, or one whose command was
-//! killed, is watched by nobody: its file names a process that is gone, and readers take no notice of
+//! Who adds a process removes its file when it ends. One whose command was killed, or has left it to
+//! itself, is watched by nobody: its file names a process that is gone, and readers take no notice of
 //! it. It goes with the next process in the background, or when the container ends.
 
 use std::fs;

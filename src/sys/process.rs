@@ -70,6 +70,30 @@ pub fn wait(child: BorrowedFd<'_>) -> io::Result<i32> {
     }
 }
 
+/// Returns a child that has ended and that nobody has waited for yet; it stays for who does.
+pub fn ended_child() -> io::Result<Option<i32>> {
+    // SAFETY: all zeroes is a valid value of this plain structure.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the structure is whole and outlives the call.
+    if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) } != 0 {
+        return match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+            error => Err(error),
+        };
+    }
+    // SAFETY: it is what waitid has filled in, or all zeroes if there was none.
+    let pid = unsafe { info.si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
+/// Takes note of the end of a child that has ended, so that nothing is left of it.
+pub fn reap(pid: i32) -> io::Result<()> {
+    let Some(number) = Pid::from_raw(pid) else { return Ok(()) };
+    rustix::process::waitid(WaitId::Pid(number), WaitIdOptions::EXITED)?;
+    Ok(())
+}
+
 /// Sends a signal to a process.
 pub fn send_signal(process: impl AsFd, signal: i32) -> io::Result<()> {
     // SAFETY: the descriptor lives as long as the call, and a null pointer means: no further facts.

@@ -1,13 +1,23 @@
 //! `barge exec`.
 
 use super::support::{Barge, wait_until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn sleeper() -> (Barge, String) {
     let barge = Barge::with_busybox();
     let line = ["--name", "box", "-e", "OF=container", "-w", "/etc", "busybox", "sleep", "1000"];
     let id = barge.start(line);
     (barge, id)
+}
+
+/// Finds what watches over processes that were added to containers.
+pub(super) fn watchers(barge: &Barge) -> Vec<Pid> {
+    let is_watcher = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"barge: exec\0")
+    };
+    let pids = barge.processes().into_iter().filter(is_watcher);
+    pids.filter_map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }
 
 #[test]
@@ -98,7 +108,17 @@ fn exec_runs_in_the_background() {
     barge.run(["exec", "-d", "box", "sh", "-c", "echo done > /done; exec sleep 1000"]).ok();
     let waiting = "while [ ! -s /done ]; do sleep 0.05; done; cat /done";
     barge.run(["exec", "box", "sh", "-c", waiting]).ok().stdout("done\n");
-    barge.run(["exec", "-d", "box", "nosuch"]).fails(125);
+    barge.run(["exec", "-d", "box", "nosuch"]).fails(125).error_has("nosuch");
+    barge.run(["exec", "-d", "box", "sh", "-c", "exit 7"]).ok();
+    let codes = || {
+        let line = ["events", "--stream=false", "--filter", "event=exec_died", "--format"];
+        barge.run(line.iter().chain(&["{{.ContainerExitCode}}"])).ok().text()
+    };
+    wait_until("its end is told", || codes().ends_with('7'));
+    // Who watches over one in the background may be killed like anything else.
+    let watchers = watchers(&barge);
+    assert_eq!(watchers.len(), 1);
+    kill_process(watchers[0], Signal::KILL).unwrap();
     barge.run(["rm", "-f", "-t", "0", "box"]).ok();
     barge.leaves_nothing();
 }
@@ -180,7 +200,7 @@ fn exec_is_on_the_list_while_it_runs() {
     let told = events.lines().filter(|line| line.contains(&session)).count();
     assert_eq!(told, 2, "exec and exec_died: {events}");
 
-    // One in the background, and one whose command is killed, are watched by nobody.
+    // One whose command is killed is watched by nobody.
     barge.run(["exec", "-d", "box", "sleep", "1000"]).ok();
     assert_eq!(count(), "1");
     let mut killed = barge.command(["exec", "box", "sleep", "1000"]).spawn();

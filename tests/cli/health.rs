@@ -1,5 +1,8 @@
 //! Health checks: probed by the monitor, with neither daemon nor systemd.
 
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use super::support::{Barge, fixture, wait_until};
@@ -106,6 +109,35 @@ fn a_probe_that_takes_too_long_has_failed_and_is_gone() {
     // At most the one of the moment.
     let list = barge.run(["exec", "box", "ps", "-o", "args"]).ok().text();
     assert!(list.lines().filter(|line| line.contains("sleep 2345")).count() <= 1, "{list}");
+}
+
+#[test]
+fn a_container_ends_even_if_what_watches_over_a_probe_is_killed() {
+    let barge = Barge::with_busybox();
+    let flags = ["--health-cmd", "exec sleep 2345", "--health-timeout", "1h"];
+    start(&barge, &[&flags[..], &["--health-interval", "50ms"]].concat(), WAITS);
+    let probes = || {
+        let list = barge.run(["exec", "box", "ps", "-o", "args"]).ok().text();
+        list.lines().filter(|line| *line == "sleep 2345").count()
+    };
+    wait_until("it is probed", || probes() == 1);
+    let watchers = super::exec::watchers(&barge);
+    assert_eq!(watchers.len(), 1);
+    kill_process(watchers[0], Signal::KILL).unwrap();
+    // The one that was left goes on, and is the monitor's now.
+    wait_until("it is probed again", || probes() == 2);
+    barge.command(["stop", "-t", "0", "box"]).limit(Duration::from_secs(20)).run().ok();
+    assert_eq!(barge.status("box"), "exited");
+    // One that ends while the container runs leaves no zombie behind.
+    barge.run(["start", "box"]).ok();
+    wait_until("it is probed", || probes() == 1);
+    kill_process(super::exec::watchers(&barge)[0], Signal::KILL).unwrap();
+    wait_until("it is probed again", || probes() == 2);
+    let kill = "kill -9 $(grep -l 2345 /proc/[0-9]*/cmdline | cut -d/ -f3 | grep -vx $$)";
+    barge.run(["exec", "box", "sh", "-c", kill]);
+    let states = ["exec", "box", "sh", "-c", "cat /proc/[0-9]*/stat"];
+    let zombies = || barge.run(states).text().contains(" Z ");
+    wait_until("no zombies are left", || !zombies());
 }
 
 #[test]

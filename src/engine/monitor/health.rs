@@ -85,6 +85,11 @@ impl Watch {
         })
     }
 
+    /// Tells whether this process watches over the probe that goes on.
+    pub(super) fn is_probe(&self, pid: i32) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.child.pid == pid)
+    }
+
     /// Returns when something is to be done even if nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.probe {

@@ -11,6 +11,7 @@ mod client;
 mod health;
 mod launch;
 mod log;
+mod orphans;
 mod stdio;
 mod timers;
 
@@ -25,6 +26,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::client::{Client, Request};
 use self::launch::{Given, Running};
 use self::log::{Log, Stream};
+use self::orphans::Orphans;
 use self::timers::{TIMED_OUT, Timers};
 use super::anew::ARGUMENTS;
 use super::finish::{self, Exit};
@@ -101,6 +103,7 @@ struct Monitor {
     lock: Option<Lock>,
     stop: bool,
     timers: Timers,
+    orphans: Orphans,
     given: Given,
     buffer: Vec<u8>,
 }
@@ -110,7 +113,7 @@ impl Monitor {
         let files = passed_files(&arguments)?;
         let (engine, id) = Engine::from_arguments(arguments)?;
         let lock = Lock::inherited(inherited(spawn::FIRST_FILE + 1)?);
-        process::become_subreaper().context(|| "cannot adopt the container's helpers")?;
+        let orphans = Orphans::adopt()?;
         let containers = engine.store.containers();
         let mark = Lock::exclusive(&containers.monitor_mark(&id))?;
         let container = containers
@@ -129,6 +132,7 @@ impl Monitor {
             lock: Some(lock),
             stop: false,
             timers: Timers::default(),
+            orphans,
             given: Given { size: None, files },
             buffer: vec![0; 64 << 10],
             id,
@@ -242,11 +246,13 @@ impl Monitor {
 
     /// Copies until the container's first process has ended.
     fn serve(&mut self, running: &mut Running) {
+        self.reap(running);
         loop {
             let slow = self.clients.iter().any(Client::is_slow);
             let mut files = vec![
                 PollFd::new(&running.child.pidfd, PollFlags::IN),
                 PollFd::new(&self.listener, PollFlags::IN),
+                PollFd::new(&self.orphans, PollFlags::IN),
             ];
             let full = running.streams.is_full();
             for client in &self.clients {
@@ -274,13 +280,19 @@ impl Monitor {
             if ready[1] {
                 self.accept();
             }
+            if ready[2] {
+                self.orphans.take_news();
+            }
             self.tend(running);
+            if ready[2] {
+                self.reap(running);
+            }
             if !some {
                 continue;
             }
             if !slow {
                 for (index, stream) in outputs.iter().enumerate() {
-                    if ready[2 + clients + index] {
+                    if ready[3 + clients + index] {
                         self.copy(running, *stream);
                     }
                 }

@@ -37,6 +37,11 @@ impl Timers {
         self.watch.iter().flat_map(Watch::files)
     }
 
+    /// Tells whether this process watches over a probe of health.
+    pub(super) fn is_probe(&self, pid: i32) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_probe(pid))
+    }
+
     /// Returns the time until something is to be done; `None` if only events matter.
     pub(super) fn left(&self) -> Option<Duration> {
         let health = self.watch.as_ref().and_then(Watch::deadline);
