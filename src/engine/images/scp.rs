@@ -140,7 +140,8 @@ impl Side {
         self.command.stdin(Stdio::null());
         started.map_err(|error| {
             let program = self.command.get_program().to_string_lossy().into_owned();
-            let outer = Error::new(Kind::Unsupported, format!("cannot start `{program}`"));
+            let message = format!("cannot reach {}: cannot start `{program}`", self.name);
+            let outer = Error::new(Kind::Unsupported, message);
             outer.hint(self.hint.clone()).caused_by(error)
         })
     }

@@ -45,6 +45,9 @@ use crate::sys::{process, spawn};
 /// What the program's name begins with when it is started as a monitor.
 pub(super) const NAME: &str = "barge: monitor ";
 
+/// A container that runs for so long is one that stays: its monitor makes itself small.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// A run that lasted this long was a success: the next failure waits as short as the first.
 const LONG_RUN: Duration = Duration::from_secs(10);
 
@@ -152,8 +155,6 @@ impl Monitor {
                     if self.config.settings.restart == RestartPolicy::No {
                         self.given.files.clear();
                     }
-                    // From here on, it mostly waits.
-                    let _as_it_is = process::forget_code();
                     self.set_timers();
                     self.serve(&mut running);
                     self.collect(running)
@@ -247,6 +248,7 @@ impl Monitor {
     /// Copies until the container's first process has ended.
     fn serve(&mut self, running: &mut Running) {
         self.reap(running);
+        let mut settled = Some(Instant::now() + SETTLING);
         loop {
             let slow = self.clients.iter().any(Client::is_slow);
             let mut files = vec![
@@ -271,7 +273,14 @@ impl Monitor {
             for file in self.timers.files() {
                 files.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
             }
-            let patience = [self.timers.left(), self.log.patience()].into_iter().flatten().min();
+            let settling = settled.map(|at| at.saturating_duration_since(Instant::now()));
+            if settling.is_some_and(|left| left.is_zero()) {
+                // From here on, it mostly waits.
+                let _as_it_is = process::forget_code();
+                settled = None;
+            }
+            let patience =
+                [self.timers.left(), self.log.patience(), settling].into_iter().flatten().min();
             let some = wait(&mut files, patience);
             self.log.write_begun();
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
