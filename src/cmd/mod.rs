@@ -24,6 +24,7 @@ mod artifact;
 mod clone;
 mod commit;
 mod completion;
+mod debug;
 mod diff;
 mod events;
 mod exec;
@@ -90,6 +91,7 @@ const COMMANDS: Group = group(
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<debug::Debug>(&["debug"], "CONTAINER [COMMAND [ARG...]]"),
         verb::<diff::Diff>(&["diff"], "CONTAINER|IMAGE [OTHER]"),
         verb::<events::Events>(&["events"], ""),
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
@@ -156,6 +158,7 @@ const CONTAINER: Group = group(
         verb::<clone::Clone>(&["clone"], "CONTAINER [NAME] [IMAGE]"),
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
+        verb::<debug::Debug>(&["debug"], "CONTAINER [COMMAND [ARG...]]"),
         verb::<diff::ContainerDiff>(&["diff"], "CONTAINER [OTHER]"),
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
         verb::<rmi::ContainerExists>(&["exists"], "CONTAINER"),

@@ -188,6 +188,10 @@ fn resources(config: &ContainerConfig) -> Result<LinuxResources> {
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(asked)).set_cpu(cpu(asked)).set_devices(devices::rules(config));
     resources.set_pids(Some(pids(asked))).set_block_io(io::limits(&asked.io)?);
+    if config.settings.debugged.as_ref().is_some_and(|other| other.runs) {
+        // The limits are those of the container that it looks into.
+        resources.set_pids(None);
+    }
     if !asked.unified.is_empty() {
         resources.set_unified(Some(asked.unified.clone().into_iter().collect()));
     }

@@ -39,7 +39,7 @@ impl Engine {
         let mapping = self.mapping_of(&config)?;
         let owner = mapping.as_ref().map(users::first_outside);
         let hierarchies = Hierarchies::detect()?;
-        let path = hierarchies.path_for(config.id.as_str(), self.host.rootless);
+        let path = self.group_of(&config, &hierarchies)?;
         let facts = Facts::find(self, &config, &path, owner)?;
         let mut oci = bundle::spec(&config, &facts)?;
         if let Some(process) = oci.process_mut() {

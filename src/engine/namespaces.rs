@@ -137,17 +137,21 @@ impl Engine {
             .ok_or_else(ended)
     }
 
+    /// Gets hold of what is mounted in a container and belongs to another one.
+    pub(super) fn given_mounts(&self, config: &ContainerConfig) -> Result<Vec<(PathBuf, OwnedFd)>> {
+        let mut given = self.shared_memory(config)?;
+        given.extend(self.debugged_files(config)?);
+        Ok(given)
+    }
+
     /// Gets hold of the shared memory of the container whose IPC namespace one joins.
-    pub(super) fn shared_memory(
-        &self,
-        config: &ContainerConfig,
-    ) -> Result<Vec<(PathBuf, OwnedFd)>> {
+    fn shared_memory(&self, config: &ContainerConfig) -> Result<Vec<(PathBuf, OwnedFd)>> {
         let IpcMode::Container(id) = &config.settings.namespaces.ipc else {
             return Ok(Vec::new());
         };
         let donor = self.donor(&id.parse()?)?;
         let process = self.process_of(&donor)?;
-        let tree = mountns::clone_mount_of(process.as_fd(), c"/dev/shm").context(|| {
+        let tree = mountns::clone_mount_of(process.as_fd(), c"/dev/shm", false).context(|| {
             format!("cannot share the shared memory of container {}", donor.state.name)
         })?;
         Ok(vec![("/dev/shm".into(), tree)])

@@ -139,6 +139,22 @@ pub struct Settings {
     pub accounts: Accounts,
     /// Annotations of the OCI runtime.
     pub annotations: BTreeMap<String, String>,
+    /// Whose files it shows, if it is there to look into another container.
+    pub debugged: Option<Debugged>,
+}
+
+/// A container that another one looks into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debugged {
+    /// Its ID.
+    pub id: String,
+    /// Whether it ran: then its namespaces are joined, too.
+    pub runs: bool,
+}
+
+impl Debugged {
+    /// Where its files are seen.
+    pub const PLACE: &str = "/container";
 }
 
 /// Checks `--device`: `HOST[:CONTAINER][:PERMISSIONS]` with absolute paths and letters of `rwm`.

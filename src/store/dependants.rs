@@ -19,6 +19,10 @@ use crate::spec::userns::UsernsMode;
 impl ContainerConfig {
     /// Returns the containers that it cannot run without.
     pub fn donors(&self) -> Vec<ContainerId> {
+        // What looks into another container ends with it, and is in nobody's way.
+        if self.settings.debugged.is_some() {
+            return Vec::new();
+        }
         let network = match &self.settings.network {
             NetworkMode::Container(id) => Some(Existing::Container(id)),
             _ => None,

@@ -14,15 +14,22 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 struct Errand<'a> {
     process: c_int,
     path: &'a CStr,
+    recursive: bool,
     /// The descriptor, or the error number with its sign changed.
     answer: c_int,
 }
 
-/// Clones what is mounted at an absolute path in the mount namespace of a process, detached.
+/// Clones what is mounted at an absolute path in the mount namespace of a process, detached; with
+/// what is mounted below it, if `recursive`.
 ///
 /// No symbolic link is followed: what is there belongs to others.
-pub fn clone_mount_of(process: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
-    let mut errand = Errand { process: process.as_raw_fd(), path, answer: -libc::ECANCELED };
+pub fn clone_mount_of(
+    process: BorrowedFd<'_>,
+    path: &CStr,
+    recursive: bool,
+) -> io::Result<OwnedFd> {
+    let mut errand =
+        Errand { process: process.as_raw_fd(), path, recursive, answer: -libc::ECANCELED };
     // Room for four system calls; aligned by its type.
     let mut stack = vec![0u128; 2048];
     // The child runs in our memory: none of our signal handlers may run in it.
@@ -50,11 +57,11 @@ pub fn clone_mount_of(process: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedF
 extern "C" fn run(argument: *mut c_void) -> c_int {
     // SAFETY: the parent passes its `Errand` and waits; we are the only one who uses it.
     let errand = unsafe { &mut *argument.cast::<Errand<'_>>() };
-    errand.answer = clone_mount(errand.process, errand.path);
+    errand.answer = clone_mount(errand.process, errand.path, errand.recursive);
     0
 }
 
-fn clone_mount(process: c_int, path: &CStr) -> c_int {
+fn clone_mount(process: c_int, path: &CStr, recursive: bool) -> c_int {
     // SAFETY: no memory is passed.
     if unsafe { libc::setns(process, libc::CLONE_NEWNS) } < 0 {
         return -super::netns::errno();
@@ -76,7 +83,9 @@ fn clone_mount(process: c_int, path: &CStr) -> c_int {
     if place < 0 {
         return -super::netns::errno();
     }
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    let below = if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    let flags =
+        libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32 | below;
     // SAFETY: the string ends with a zero byte and outlives the call.
     let tree = unsafe { libc::syscall(libc::SYS_open_tree, place, c"".as_ptr(), flags) };
     let answer = if tree < 0 { -super::netns::errno() } else { tree as c_int };

@@ -11,6 +11,7 @@ mod builtin;
 mod content;
 mod crash;
 mod debian;
+mod debug;
 mod drivers;
 mod dry_run;
 mod events;

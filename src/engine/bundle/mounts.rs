@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount as OciMount;
 
 use super::{Facts, own_file, own_files};
+use crate::spec::container::Debugged;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::store::container::{Builtin, ContainerConfig};
@@ -80,6 +81,11 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     }
     for (name, path) in own_files(settings) {
         mounts.push(bind(&own_file(&facts.run_dir, name), Path::new(path), &["bind", "rprivate"]));
+    }
+    if settings.debugged.is_some() {
+        // The mounts themselves are other ones: see `Launch::given`.
+        let options = ["rbind", "rprivate"];
+        mounts.push(bind(Path::new("/"), Path::new(Debugged::PLACE), &options));
     }
     // What the user mounts replaces what is usual there.
     mounts.retain(|usual| !settings.mounts.iter().any(|own| own.target == *usual.destination()));

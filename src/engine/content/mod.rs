@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 pub use commit::CommitOptions;
 pub use diff::DiffSubject;
+pub(super) use view::still;
 
 use super::{Engine, images};
 use crate::error::{Error, Kind, Result};
@@ -66,7 +67,7 @@ impl Files {
 }
 
 /// Refuses containers of which the image is this machine: what is theirs would be nothing without it.
-fn refuse_builtin(container: &Container, verb: &str) -> Result<()> {
+pub(super) fn refuse_builtin(container: &Container, verb: &str) -> Result<()> {
     let what = match container.config.builtin {
         None => return Ok(()),
         Some(Builtin::Hello) => "is our own executable and nothing else",

@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::changes::TreeKind;
 use crate::store::container::Container;
 use crate::sys::clone::{clone3, exit_now};
-use crate::sys::mount::{self, NO_DEV, READ_ONLY};
+use crate::sys::mount::{self, Attributes, NO_DEV, READ_ONLY};
 use crate::sys::root::Root;
 use crate::sys::{process, socket};
 
@@ -48,6 +48,24 @@ pub(super) fn open(engine: &Engine, container: &Container) -> Result<Root> {
         // The kernel wants two for an overlay.
         [only] => open(only),
         _ => overlay(engine, &all).map(Root::of),
+    }
+}
+
+/// Makes what a container has that does not run: a detached mount that only reads. This process must
+/// have a single thread.
+pub(in crate::engine) fn still(engine: &Engine, container: &Container) -> Result<OwnedFd> {
+    let all = Files::of(engine, container)?.all();
+    match all.as_slice() {
+        [] => Err(Error::new(Kind::NotFound, "there is nothing in the container yet")),
+        // The kernel wants two for an overlay.
+        [only] => made_elsewhere(libc::CLONE_NEWNS, || {
+            let context = || format!("cannot show {}", only.display());
+            let tree = mount::clone_tree(only, false).context(context)?;
+            let attributes = Attributes { set: READ_ONLY | NO_DEV, ..Attributes::default() };
+            mount::set_attributes(&tree, attributes, false).context(context)?;
+            Ok(tree)
+        }),
+        _ => overlay(engine, &all),
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Given {
 pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Running> {
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
-    let path = hierarchies.path_for(config.id.as_str(), engine.host.rootless);
+    let path = engine.group_of(config, &hierarchies)?;
     let users = engine.user_namespace(config)?;
     let facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
     let rootfs = rootfs(engine, config, &facts)?;
@@ -166,7 +166,7 @@ fn start_process(
     for (namespace, kind) in network.joined() {
         join.push((namespace.try_clone().context(|| "cannot copy a descriptor")?, *kind));
     }
-    let given = engine.shared_memory(config)?;
+    let given = engine.given_mounts(config)?;
     let (streams, ends) = if config.settings.tty {
         (None, None)
     } else {
@@ -466,13 +466,6 @@ fn write_own_file(facts: &Facts, name: &str, data: &[u8]) -> Result<()> {
 
 /// Makes the directories of the container's own files, and names its layers.
 fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
-    let containers = engine.store.containers();
-    let mut layers = match containers.tree(config) {
-        Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
-        Tree::Layers(layers) => layers,
-    };
-    let dir = containers.dir(&config.id);
-    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
         file::create_dirs(own, 0o755)?;
     }
@@ -483,6 +476,13 @@ fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Ro
             file::set_mode(&tree.upper, found.permissions().mode() & 0o7777)?;
         }
     }
+    let containers = engine.store.containers();
+    let mut layers = match containers.tree(config) {
+        Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
+        Tree::Layers(layers) => layers,
+    };
+    let dir = containers.dir(&config.id);
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
     file::remove_tree(&work)?;
     for own in [&upper, &work] {
