@@ -19,8 +19,9 @@ use super::clone::{clone3, exit_now};
 use super::{mount, process, socket};
 
 /// The kernel wants two lower directories, and refuses one that lies within the other: this one is
-/// on a file system where nobody has an executable.
-const OTHER: &str = "/sys";
+/// on a file system where nobody has an executable. Nothing is mounted below it: a user namespace
+/// may not use a directory without what is mounted over parts of it.
+const OTHER: &str = "/sys/class";
 
 /// Opens our own executable in a form that cannot be written through.
 pub fn sealed() -> io::Result<OwnedFd> {

@@ -1,6 +1,7 @@
 //! What a container may not do.
 
-use super::support::{Barge, Need, is_root, needs};
+use super::crash::monitor;
+use super::support::{Barge, Need, fixture, is_root, needs};
 
 /// The capabilities that Docker leaves to a container.
 const DEFAULT_CAPABILITIES: u64 = 0xa804_25fb;
@@ -135,6 +136,10 @@ fn the_executable_of_the_host_cannot_be_reached() {
     let script = "for p in /proc/[0-9]*/exe; do (: >> $p) 2>/dev/null && echo writable $(readlink $p); done; true";
     // busybox runs and so cannot be written; our init must not be writable either.
     barge.run(["exec", &id, "sh", "-c", script]).ok().stdout("");
+    // It is protected by a mount, not by a copy that would take as much memory as it is large.
+    let monitor = monitor(&id).expect("a running container has a monitor").as_raw_pid();
+    let executable = std::fs::read_link(format!("/proc/{monitor}/exe")).unwrap();
+    assert_eq!(executable.file_name(), fixture::barge().file_name(), "{}", executable.display());
 }
 
 #[test]
