@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::World;
 use super::exit::Status;
-use super::template::{Format, go_json};
 use super::tree::Act;
 use crate::api::model::event;
 use crate::engine::EventOptions;
 use crate::error::{Error, Kind, Result};
 use crate::spec::duration;
 use crate::spec::filter::Filter;
+use crate::spec::template::{Format, go_json};
 use crate::spec::time;
 use crate::store::events::{Event, Object};
 

@@ -6,10 +6,10 @@ use serde_json::{Map, Value as Json, json};
 use super::World;
 use super::exit::Status;
 use super::listing::print_json;
-use super::template::Format;
 use super::tree::Act;
 use crate::engine::{Engine, Info as Facts};
 use crate::error::Result;
+use crate::spec::template::Format;
 
 /// Show what this machine and the store are like
 #[derive(Args, Debug)]

@@ -7,11 +7,11 @@ use super::World;
 use super::exit::Status;
 use super::listing::print_json;
 use super::output;
-use super::template::Format;
 use super::tree::Act;
 use crate::api::model;
 use crate::engine::{Engine, images};
 use crate::error::{Error, Kind, Result};
+use crate::spec::template::Format;
 
 /// Show everything about containers or images
 #[derive(Args, Debug)]

@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json};
 
 use super::output::Output;
 use super::table;
-use super::template::Format;
 use crate::error::{Context, Result};
+use crate::spec::template::Format;
 use crate::sys::terminal;
 
 /// The columns of a kind of listing.

@@ -17,7 +17,6 @@ mod prompt;
 mod search;
 mod signing;
 mod table;
-mod template;
 mod tree;
 
 mod artifact;

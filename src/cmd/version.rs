@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::World;
 use super::exit::Status;
-use super::template::{Format, go_json};
 use super::tree::Act;
 use crate::error::Result;
+use crate::spec::template::{Format, go_json};
 
 /// Show the version
 #[derive(Args, Debug)]

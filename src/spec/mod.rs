@@ -34,5 +34,6 @@ pub mod registries;
 pub mod security;
 pub mod size;
 pub mod storage;
+pub mod template;
 pub mod time;
 pub mod userns;

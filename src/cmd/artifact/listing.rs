@@ -7,12 +7,12 @@ use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::listing::{self, Columns, Row};
 use crate::cmd::ps::elapsed;
-use crate::cmd::template::Format;
 use crate::cmd::tree::Act;
 use crate::engine::artifacts::{self, Inspection};
 use crate::error::{Context, Result};
 use crate::spec::oci::CREATED;
 use crate::spec::size::HumanSize;
+use crate::spec::template::Format;
 use crate::spec::time;
 
 /// List artifacts

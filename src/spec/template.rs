@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 use crate::error::{Error, Kind, Result};
 
 /// Field of a row that has its labels as a map, where `Labels` is a text.
-pub(crate) const LABELS: &str = "LabelMap";
+pub const LABELS: &str = "LabelMap";
 
 /// A template that has been parsed.
-pub(crate) struct Format {
+pub struct Format {
     text: String,
 }
 
@@ -23,7 +23,7 @@ type Documents = Arc<HashMap<usize, Json>>;
 
 impl Format {
     /// Checks a template; `\t` and `\n` stand for a tab and a line end.
-    pub(crate) fn new(text: &str) -> Result<Self> {
+    pub fn new(text: &str) -> Result<Self> {
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
         // A method call in Go; maps have none.
         let text = text.replace(".Label \"", "label . \"");
@@ -33,12 +33,12 @@ impl Format {
     }
 
     /// Tells whether the template goes through all documents itself.
-    pub(crate) fn ranges(&self) -> bool {
+    pub fn ranges(&self) -> bool {
         self.text.starts_with("{{range") || self.text.starts_with("{{ range")
     }
 
     /// Fills in one document.
-    pub(crate) fn render(&self, document: &Json) -> Result<String> {
+    pub fn render(&self, document: &Json) -> Result<String> {
         let mut documents = HashMap::new();
         let value = convert(document, &mut documents);
         let documents = Documents::new(documents);
@@ -93,7 +93,7 @@ impl Format {
     }
 
     /// Fills in headings in place of values.
-    pub(crate) fn render_headings(&self, headings: &Json) -> Result<String> {
+    pub fn render_headings(&self, headings: &Json) -> Result<String> {
         let mut template = functions(Template::new("table"), &Documents::default());
         for name in ["json", "join", "upper", "lower", "title", "split", "truncate", "pad", "label"]
         {
@@ -177,7 +177,7 @@ fn restore(value: &Value, documents: &HashMap<usize, Json>) -> Json {
 }
 
 /// Writes JSON as Go does: on one line, with the characters that matter to HTML escaped.
-pub(crate) fn go_json(json: &Json) -> String {
+pub fn go_json(json: &Json) -> String {
     let text = json.to_string();
     text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }
