@@ -20,7 +20,7 @@ pub(crate) struct Logs {
     /// Show the containers' names in different colors
     #[arg(long)]
     color: bool,
-    /// Show labels and variables that were chosen by --log-opt
+    /// Show the tag, labels and variables that --log-opt chose
     #[arg(long)]
     details: bool,
     /// Go on with what is written from now on
@@ -109,7 +109,7 @@ impl Logs {
             details: self.details,
         };
         let prefixes = containers.iter().enumerate().map(|(at, it)| shown.prefix(at, it)).collect();
-        let details = containers.iter().map(|it| shown.details(it)).collect();
+        let details = containers.iter().map(|it| shown.details(it)).collect::<Result<_>>()?;
         let mut printer = Printer {
             out: &mut world.out,
             prefixes,
@@ -152,15 +152,14 @@ impl Shown {
         }
     }
 
-    /// Returns the labels and variables that go with a container's lines, as Docker shows them.
-    fn details(&self, container: &Container) -> String {
-        let config = &container.config;
-        let attributes = config.settings.log.attributes(&config.labels, &config.env);
+    /// Returns what goes with a container's lines, as Docker shows it.
+    fn details(&self, container: &Container) -> Result<String> {
         if !self.details {
-            return String::new();
+            return Ok(String::new());
         }
+        let attributes = container.log_attributes()?;
         let pairs = attributes.iter().map(|(name, value)| format!("{name}={value}"));
-        format!("{} ", pairs.collect::<Vec<_>>().join(","))
+        Ok(format!("{} ", pairs.collect::<Vec<_>>().join(",")))
     }
 }
 

@@ -10,7 +10,7 @@ use super::flags::{ContainerFlags, together};
 use super::output;
 use super::tree::Act;
 use crate::engine::images;
-use crate::engine::{Engine, RemoveOptions, hold_signals};
+use crate::engine::{Engine, RemoveOptions, check_passthrough, hold_signals};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
@@ -99,13 +99,15 @@ impl Act for Run {
             self.container.process.tty && !self.detach,
             self.container.process.interactive,
         );
+        check_passthrough(self.container.log_driver())?;
         let (id, spec) = create(&engine, self.container)?;
         let settings = &spec.settings;
-        let asked = |stream| self.attach.contains(&stream);
+        let connected = !settings.log.driver.is_passthrough();
+        let asked = |stream| self.attach.is_empty() || self.attach.contains(&stream);
         let wanted = Wanted {
-            stdin: settings.interactive && (self.attach.is_empty() || asked(Stream::Stdin)),
-            stdout: self.attach.is_empty() || asked(Stream::Stdout),
-            stderr: self.attach.is_empty() || asked(Stream::Stderr),
+            stdin: connected && settings.interactive && asked(Stream::Stdin),
+            stdout: asked(Stream::Stdout),
+            stderr: asked(Stream::Stderr),
         };
         // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
         let show_id = self.detach || !(wanted.stdout || wanted.stderr);

@@ -97,7 +97,9 @@ fn start(engine: &Engine, name: &str) -> Result<()> {
 }
 
 fn wanted(container: &Container, stdin: bool) -> Wanted {
-    Wanted { stdin: stdin && container.config.settings.interactive, stdout: true, stderr: true }
+    let settings = &container.config.settings;
+    let stdin = stdin && settings.interactive && !settings.log.driver.is_passthrough();
+    Wanted { stdin, stdout: true, stderr: true }
 }
 
 /// Attach to a running container

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::start::is_interrupted;
 use super::users::Decided;
-use super::{Engine, bundle, host, now, time_zone};
+use super::{Engine, bundle, host, log_tag, now, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
 use crate::spec::container::ContainerSpec;
@@ -132,6 +132,8 @@ impl Engine {
         if let (None, Some(user)) = (&spec.user, &users.user) {
             config.user.clone_from(user);
         }
+        // A template that is wrong is refused here, and not by the first start.
+        log_tag::tag(&config, spec.name.as_deref().unwrap_or_default())?;
         Ok(config)
     }
 
@@ -188,6 +190,7 @@ impl Engine {
             return Err(Error::new(Kind::Invalid, message));
         }
         rlimit::resolve(&settings.ulimits)?;
+        settings.log.check_terminal(settings.tty)?;
         if let Some(zone) = &settings.time_zone {
             time_zone::read(zone)?;
         }

@@ -379,6 +379,16 @@ impl Engine {
             return Err(Error::new(Kind::Conflict, "you can only attach to running containers")
                 .hint(format!("start it with `barge start {}`", container.state.name)));
         };
+        let driver = container.config.settings.log.driver;
+        if driver.is_passthrough() {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!(
+                    "this container is using the '{}' log driver, cannot attach: this container is not logging output",
+                    driver.as_str()
+                ),
+            ));
+        }
         let signals = catch_signals(attach.proxy_signals)?;
         let session = self.connect(id, run, Hello { output: true }, attach.tty, Some(signals))?;
         self.record_event(Event::of(&container, Action::Attach));

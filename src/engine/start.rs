@@ -1,12 +1,13 @@
 //! `start`: hands a container over to a monitor, and waits until it runs.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
 use super::session::{self, Attach, Session};
 use super::{Engine, monitor};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
+use crate::spec::log::LogDriver;
 use crate::store::container::Status;
 use crate::store::file;
 use crate::sys::process::{Passed, Words};
@@ -43,6 +44,7 @@ impl Engine {
         passed: &[Passed],
     ) -> Result<Option<Session>> {
         let container = self.repaired(id)?;
+        let standard = standard_streams(container.config.settings.log.driver)?;
         self.start_donors(&container.config)?;
         let mut locked = self.store.containers().lock(id)?;
         match locked.state().status {
@@ -73,7 +75,9 @@ impl Engine {
         }
         rustix::net::send(&ours, &greeting, rustix::net::SendFlags::NOSIGNAL)
             .context(|| "cannot greet the monitor")?;
-        self.spawn_monitor(id, theirs, &locked, passed)?;
+        let passed: Vec<&Passed> = standard.iter().chain(passed).collect();
+        self.spawn_monitor(id, theirs, &locked, &passed)?;
+        drop(standard);
         // The monitor has the lock now: it lets go when the container runs, or ends.
         drop(locked);
         let mut decoder = Decoder::default();
@@ -87,7 +91,7 @@ impl Engine {
         id: &ContainerId,
         control: OwnedFd,
         locked: &crate::store::container::Locked<'_>,
-        passed: &[Passed],
+        passed: &[&Passed],
     ) -> Result<()> {
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o700)?;
@@ -103,6 +107,33 @@ impl Engine {
         let words = Words::new(words).context(|| "cannot name the monitor")?;
         spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")
     }
+}
+
+/// Returns our own standard streams, if the container is to have them.
+fn standard_streams(driver: LogDriver) -> Result<Vec<Passed>> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    check_passthrough(driver)?;
+    if !driver.is_passthrough() {
+        return Ok(Vec::new());
+    }
+    let passed = |(number, stream): (i32, BorrowedFd<'_>)| {
+        let file = stream.try_clone_to_owned().context(|| "cannot pass on a standard stream")?;
+        Ok(Passed { number, file })
+    };
+    (0..).zip(streams).map(passed).collect()
+}
+
+/// Refuses a log driver that would give our terminal away, unless that is what was asked for.
+pub fn check_passthrough(driver: LogDriver) -> Result<()> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    if driver == LogDriver::Passthrough && streams.iter().any(rustix::termios::isatty) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "the '--log-driver passthrough' option cannot be used on a TTY",
+        )
+        .hint("give it files or pipes, or use --log-driver passthrough-tty"));
+    }
+    Ok(())
 }
 
 /// Waits for the monitor's word.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
@@ -29,6 +30,10 @@ pub struct LogSettings {
     pub labels: Vec<String>,
     /// Variables of the container that go with each line.
     pub env: Vec<String>,
+    /// What the names of further labels match: a regular expression.
+    pub labels_regex: Option<String>,
+    /// What the names of further variables match.
+    pub env_regex: Option<String>,
 }
 
 /// How a container's output is kept.
@@ -138,13 +143,26 @@ impl LogSettings {
             "tag" => self.tag = Some(value.to_owned()),
             "labels" => self.labels = list(value),
             "env" => self.env = list(value),
+            "labels-regex" | "env-regex" => {
+                let wrong = |error: regex::Error| {
+                    // The lines before it draw where that is.
+                    let text = error.to_string();
+                    let last = text.lines().last().unwrap_or_default();
+                    invalid().hint(last.trim_start_matches("error: "))
+                };
+                Regex::new(value).map_err(wrong)?;
+                match key {
+                    "labels-regex" => self.labels_regex = Some(value.to_owned()),
+                    _ => self.env_regex = Some(value.to_owned()),
+                }
+            }
             // Output never waits for the log, so there is nothing to choose.
             "mode" if matches!(value, "blocking" | "non-blocking") => {}
             "max-buffer-size" => drop(value.parse::<Size>()?),
             _ => {
-                return Err(
-                    invalid().hint("use max-size, max-file, compress, path, tag, labels or env")
-                );
+                return Err(invalid().hint(
+                    "use max-size, max-file, compress, path, tag, labels, labels-regex, env or env-regex",
+                ));
             }
         }
         Ok(())
@@ -152,10 +170,6 @@ impl LogSettings {
 
     /// Refuses what does not go together.
     pub fn check(&self) -> Result<()> {
-        if self.driver == LogDriver::Journald || self.driver.is_passthrough() {
-            let text = format!("unsupported log driver `{}`", self.driver.as_str());
-            return Err(Error::new(Kind::Unsupported, text).hint("use k8s-file, json-file or none"));
-        }
         let files_only = [
             ("max-size", self.max_size.is_some()),
             ("max-file", self.max_file.is_some()),
@@ -171,6 +185,17 @@ impl LogSettings {
             .hint("the journal has limits of its own; see journald.conf(5)")),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses what does not go together with a terminal of the container.
+    pub fn check_terminal(&self, tty: bool) -> Result<()> {
+        if !(tty && self.driver.is_passthrough()) {
+            return Ok(());
+        }
+        let text =
+            format!("--tty and --log-driver {} cannot be set together", self.driver.as_str());
+        Err(Error::new(Kind::Invalid, text)
+            .hint("leave out --tty: it gets the streams as they are"))
     }
 
     /// Bytes after which the file is rotated, if it is.
@@ -190,14 +215,18 @@ impl LogSettings {
         labels: &BTreeMap<String, String>,
         env: &[String],
     ) -> BTreeMap<String, String> {
-        let labels = self.labels.iter().filter_map(|name| labels.get_key_value(name));
-        let mut all: BTreeMap<String, String> =
-            labels.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let pairs = env.iter().filter_map(|entry| entry.split_once('='));
-        for (name, value) in pairs.filter(|(name, _)| self.env.iter().any(|it| it == name)) {
-            all.insert(name.to_owned(), value.to_owned());
-        }
-        all
+        // Checked when it was asked for.
+        let pattern = |text: &Option<String>| text.as_deref().and_then(|it| Regex::new(it).ok());
+        let is_asked_for = |name: &str, names: &[String], pattern: &Option<Regex>| {
+            names.iter().any(|it| it == name)
+                || pattern.as_ref().is_some_and(|it| it.is_match(name))
+        };
+        let (of_label, of_env) = (pattern(&self.labels_regex), pattern(&self.env_regex));
+        let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let labels = labels.filter(|(name, _)| is_asked_for(name, &self.labels, &of_label));
+        let env = env.iter().filter_map(|entry| entry.split_once('='));
+        let env = env.filter(|(name, _)| is_asked_for(name, &self.env, &of_env));
+        labels.chain(env).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// The options as they were given, for those who ask.
@@ -212,6 +241,8 @@ impl LogSettings {
             ("tag", self.tag.clone()),
             ("labels", words(&self.labels)),
             ("env", words(&self.env)),
+            ("labels-regex", self.labels_regex.clone()),
+            ("env-regex", self.env_regex.clone()),
         ];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -236,6 +267,8 @@ mod tests {
             ("tag={{.Name}}", Some(vec![("tag", "{{.Name}}")])),
             ("labels=a, b", Some(vec![("labels", "a,b")])),
             ("env=A", Some(vec![("env", "A")])),
+            ("env-regex=^A.*", Some(vec![("env-regex", "^A.*")])),
+            ("labels-regex=(", None),
             ("mode=non-blocking", Some(vec![])),
             ("mode=x", None),
             ("path=a", None),
@@ -273,7 +306,10 @@ mod tests {
         assert_eq!(settings(LogDriver::Local).size_limit(), Some(20 << 20));
         assert_eq!(settings(LogDriver::Local).files(), 5);
         assert!(settings(LogDriver::JsonFile).check().is_ok());
-        assert!(settings(LogDriver::Journald).check().is_err());
+        assert!(settings(LogDriver::Journald).check().is_ok());
+        let mut journal = settings(LogDriver::Journald);
+        journal.apply("max-size=1m").unwrap();
+        assert!(journal.check().is_err());
     }
 
     #[test]
@@ -284,5 +320,10 @@ mod tests {
         let labels = [("a", "1"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         let got = log.attributes(&labels, &["E=3".to_owned(), "F=4".to_owned()]);
         assert_eq!(got, [("E", "3"), ("a", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        let mut log = LogSettings::default();
+        log.apply("labels-regex=^[bc]").unwrap();
+        log.apply("env-regex=F").unwrap();
+        let got = log.attributes(&labels, &["E=3".to_owned(), "F=4".to_owned()]);
+        assert_eq!(got, [("F", "4"), ("b", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     }
 }

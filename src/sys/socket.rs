@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 /// Makes two connected sockets: of a stream, or of messages with borders.
@@ -25,6 +25,25 @@ pub fn send(socket: BorrowedFd<'_>, data: &[u8], file: Option<BorrowedFd<'_>>) -
     let flags = SendFlags::NOSIGNAL;
     rustix::io::retry_on_intr(|| {
         rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut ancillary, flags)
+    })?;
+    Ok(())
+}
+
+/// Sends one message to an address and, with it, a descriptor.
+pub fn send_to(
+    socket: BorrowedFd<'_>,
+    address: &SocketAddrUnix,
+    data: &[u8],
+    file: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let files = [file];
+    ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    let flags = SendFlags::NOSIGNAL;
+    rustix::io::retry_on_intr(|| {
+        let data = [IoSlice::new(data)];
+        rustix::net::sendmsg_addr(socket, address, &data, &mut ancillary, flags)
     })?;
     Ok(())
 }

@@ -89,6 +89,45 @@ fn log_of_json_is_as_docker_writes_it() {
 }
 
 #[test]
+fn log_lines_have_a_tag_and_chosen_attributes() {
+    let barge = Barge::with_busybox();
+    let tag = "tag={{.Name}}/{{.ID}}/{{.ImageName}}/{{upper .DaemonName}}/{{.Command}}";
+    let flags = "--log-driver json-file --log-opt env-regex=^E --log-opt labels-regex=^a\\.";
+    let mut line: Vec<&str> = flags.split(' ').collect();
+    line.extend([
+        "--log-opt",
+        tag,
+        "-e",
+        "E1=2",
+        "-e",
+        "F=3",
+        "--label",
+        "a.b=c",
+        "--label",
+        "b=d",
+    ]);
+    run(&barge, "box", &line, "echo out");
+    let text = fs::read_to_string(log_path(&barge, "box")).unwrap();
+    let entry: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let id = barge.inspect("box", "{{.Id}}");
+    let image = barge.inspect("box", "{{.Config.Image}}");
+    let want = format!("box/{}/{image}/BARGE/sh -c echo out", &id[..12]);
+    let want = serde_json::json!({"E1": "2", "a.b": "c", "tag": want});
+    assert_eq!(entry["attrs"], want);
+    let details = barge.run(["logs", "--details", "box"]).ok().text();
+    assert!(details.starts_with("E1=2,a.b=c,tag=box/") && details.ends_with(" out"), "{details}");
+    // It is the name that the container has when it is started.
+    barge.run(["rename", "box", "other"]).ok();
+    barge.run(["start", "-a", "other"]).ok();
+    let text = fs::read_to_string(log_path(&barge, "other")).unwrap();
+    assert!(text.contains("\"tag\":\"other/"), "{text}");
+    for wrong in ["tag={{.Nam}}", "tag={{", "env-regex=("] {
+        let line = ["create", "--log-opt", wrong, "busybox", "true"];
+        barge.run(line).fails(125).error_has("--log-opt");
+    }
+}
+
+#[test]
 fn log_takes_any_bytes_with_all_file_drivers() {
     let barge = Barge::with_busybox();
     let bytes: Vec<u8> =

@@ -9,7 +9,11 @@ use crate::spec::log::{LogDriver, LogSettings};
 /// Where its output goes.
 #[derive(Args, Debug)]
 pub(super) struct LogFlags {
-    /// How output is kept: k8s-file, json-file, local or none
+    /// How output is kept, as in json-file or journald
+    ///
+    /// k8s-file (the usual), json-file and local are files, journald is the journal of systemd, none
+    /// keeps nothing. With passthrough the container has the standard streams of who starts it,
+    /// which may be a terminal with passthrough-tty.
     #[arg(long, value_name = "NAME")]
     log_driver: Option<LogDriver>,
     /// Option of the log, as in max-size=10m
@@ -18,10 +22,14 @@ pub(super) struct LogFlags {
 }
 
 impl LogFlags {
+    /// Returns the log driver.
+    pub(super) fn driver(&self) -> LogDriver {
+        self.log_driver.unwrap_or_default()
+    }
+
     /// Adds it to what is asked for.
     pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
-        let mut log =
-            LogSettings { driver: self.log_driver.unwrap_or_default(), ..LogSettings::default() };
+        let mut log = LogSettings { driver: self.driver(), ..LogSettings::default() };
         for option in &self.log_opt {
             log.apply(option)?;
         }

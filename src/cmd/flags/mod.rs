@@ -23,6 +23,7 @@ use super::pull::PullFlags;
 use crate::cmd::output;
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::log::LogDriver;
 use crate::spec::size::Size;
 
 /// Which container is wanted.
@@ -66,6 +67,11 @@ pub(crate) struct ContainerFlags {
 }
 
 impl ContainerFlags {
+    /// Returns the log driver.
+    pub(in crate::cmd) fn log_driver(&self) -> LogDriver {
+        self.log.driver()
+    }
+
     /// Returns the container that the flags ask for.
     pub(crate) fn request(self) -> Result<ContainerSpec> {
         if self.kernel_memory.is_some() {

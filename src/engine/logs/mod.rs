@@ -5,10 +5,14 @@
 
 mod cursor;
 mod entry;
+mod journal;
 mod watch;
+
+use std::os::fd::BorrowedFd;
 
 use self::cursor::Cursor;
 pub use self::entry::{LogLine, LogStream};
+use self::journal::Journal;
 use self::watch::Watch;
 use super::{Engine, now};
 use crate::error::{Error, Kind, Result};
@@ -46,6 +50,16 @@ trait Source {
 
     /// The present line.
     fn line(&self) -> LogLine<'_>;
+
+    /// What becomes readable when there is more, if it is no file that changes.
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Is told that the container writes no more: what it wrote is to be shown to its end.
+    fn nothing_follows(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A source, and whether it has a line to show.
@@ -82,6 +96,9 @@ impl Engine {
                 Some(watch) => watch.look(self, containers)?,
                 None => false,
             };
+            if watch.is_some() && !running {
+                feeds.iter_mut().try_for_each(|feed| feed.source.nothing_follows())?;
+            }
             drain(&mut feeds, &bounds, reader)?;
             let Some(watch) = watch.as_mut().filter(|_| running) else { return Ok(()) };
             reader.pause()?;
@@ -89,7 +106,7 @@ impl Engine {
             if left.is_some_and(|left| left <= 0) {
                 return Ok(());
             }
-            watch.wait(left)?;
+            watch.wait(left, feeds.iter().filter_map(|feed| feed.source.news()))?;
         }
     }
 
@@ -108,6 +125,7 @@ impl Engine {
         let format = match container.config.settings.log.driver {
             LogDriver::K8sFile | LogDriver::Local => entry::Format::Kubernetes,
             LogDriver::JsonFile => entry::Format::Json,
+            LogDriver::Journald => return Ok(Box::new(Journal::new(container.id(), options)?)),
             driver => {
                 return Err(Error::new(
                     Kind::Unsupported,

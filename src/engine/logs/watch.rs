@@ -1,6 +1,6 @@
 //! Waiting for more: files of logs and records that change, monitors that end.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,13 +58,18 @@ impl Watch {
     }
 
     /// Waits until something has changed, for so many nanoseconds at most.
-    pub(super) fn wait(&self, left: Option<i64>) -> Result<()> {
+    pub(super) fn wait<'a>(
+        &self,
+        left: Option<i64>,
+        news: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> Result<()> {
         let left = left.map(|left| Duration::from_nanos(u64::try_from(left).unwrap_or(0)));
         let left = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         });
         let mut files = vec![PollFd::new(&self.changes, PollFlags::IN)];
+        files.extend(news.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
         files.extend(self.monitors.iter().map(|(_, file)| PollFd::new(file, PollFlags::IN)));
         match poll(&mut files, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

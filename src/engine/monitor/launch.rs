@@ -22,6 +22,7 @@ use crate::store::driver::Tree;
 use crate::store::file;
 use crate::sys::clone::Child;
 use crate::sys::process::Passed;
+use crate::sys::spawn::FIRST_FILE;
 use crate::sys::{process, root};
 
 /// More than any sensible /etc/hosts of an image; a larger file is not read to its end.
@@ -167,14 +168,21 @@ fn start_process(
         join.push((namespace.try_clone().context(|| "cannot copy a descriptor")?, *kind));
     }
     let given = engine.given_mounts(config)?;
+    let standard = files.iter().take_while(|it| it.number < FIRST_FILE).count();
+    let (standard, files) = files.split_at(standard);
     let (streams, ends) = if config.settings.tty {
         (None, None)
+    } else if config.settings.log.driver.is_passthrough() {
+        let (streams, ends) = Streams::passthrough(standard)
+            .context(|| "cannot pass standard streams on to the container")?;
+        (Some(streams), Some(ends))
     } else {
         let (streams, ends) = Streams::pipes(config.settings.interactive)
             .context(|| "cannot make pipes for the container")?;
         (Some(streams), Some(ends))
     };
-    if let (Some(users), Some(ends)) = (parts.users, &ends) {
+    // Pipes of others stay as they are.
+    if let (Some(users), Some(ends), []) = (parts.users, &ends, standard) {
         ends.give_to(users.first_outside).context(|| "cannot give its pipes to the container")?;
     }
     let launch = Launch {

@@ -122,7 +122,7 @@ impl Monitor {
         let container = containers
             .get(&id)?
             .ok_or_else(|| Error::new(Kind::NotFound, format!("no such container {id}")))?;
-        let log = Log::open(&engine, &container.config)?;
+        let log = Log::open(&engine, &container.config, &container.state.name)?;
         let listener = listen(&containers.run_dir(&id))?;
         let client = Client::new(control).context(|| "cannot use the control socket")?;
         Ok(Self {

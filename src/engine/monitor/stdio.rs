@@ -10,6 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::log::Stream;
 use crate::engine::outgoing::Outgoing;
 use crate::runtime::Stdio;
+use crate::sys::process::Passed;
 use crate::sys::{socket, terminal};
 
 /// Input that the container has not taken yet; beyond it, clients are not read.
@@ -80,6 +81,24 @@ impl Streams {
         };
         let ends = Ends { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
         Ok((streams, ends))
+    }
+
+    /// Passes on the standard streams of who started the container; what there is not of them is
+    /// /dev/null. The monitor has no part in them.
+    pub(super) fn passthrough(standard: &[Passed]) -> io::Result<(Self, Ends)> {
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let copy = |number: i32| {
+            let passed = standard.iter().find(|it| it.number == number);
+            passed.map_or(&null, |passed| &passed.file).try_clone()
+        };
+        let streams = Self {
+            input: None,
+            pending: Outgoing::default(),
+            end_after_pending: false,
+            outputs: Vec::new(),
+            terminal: false,
+        };
+        Ok((streams, Ends { stdin: copy(0)?, stdout: copy(1)?, stderr: copy(2)? }))
     }
 
     /// Takes the master side of a terminal.

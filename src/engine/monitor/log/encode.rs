@@ -28,17 +28,30 @@ pub(super) enum Format {
 #[derive(Debug)]
 pub(super) struct Head {
     time: String,
-    stream: &'static str,
+    stream: Stream,
 }
 
 impl Head {
     /// Makes the head of lines that came at this time, in nanoseconds since 1970.
     pub(super) fn new(now: i64, stream: Stream) -> Self {
-        let stream = match stream {
+        Self { time: time::rfc3339(now), stream }
+    }
+
+    /// When they came, as RFC 3339 has it.
+    pub(super) fn time(&self) -> &str {
+        &self.time
+    }
+
+    /// Where they came from.
+    pub(super) fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    fn stream_name(&self) -> &'static str {
+        match self.stream {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
-        };
-        Self { time: time::rfc3339(now), stream }
+        }
     }
 }
 
@@ -59,7 +72,7 @@ impl Format {
             Self::Kubernetes => {
                 out.extend_from_slice(head.time.as_bytes());
                 out.push(b' ');
-                out.extend_from_slice(head.stream.as_bytes());
+                out.extend_from_slice(head.stream_name().as_bytes());
                 out.extend_from_slice(if whole { b" F " } else { b" P " });
                 out.extend_from_slice(text);
                 out.push(b'\n');
@@ -74,7 +87,7 @@ impl Format {
                     out.extend_from_slice(b"\",");
                 }
                 out.extend_from_slice(b"\"stream\":\"");
-                out.extend_from_slice(head.stream.as_bytes());
+                out.extend_from_slice(head.stream_name().as_bytes());
                 out.extend_from_slice(b"\",");
                 out.extend_from_slice(attributes.as_bytes());
                 out.extend_from_slice(b"\"time\":\"");

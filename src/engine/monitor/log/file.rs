@@ -4,15 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use memchr::{memchr, memrchr};
 
+use super::losses::Losses;
 use crate::error::{Context, Result};
 use crate::spec::log::LogSettings;
-use crate::store::file;
 use crate::store::log::LogFiles;
 use crate::sys::clone::{Child, exit_now, fork};
 use crate::sys::process;
@@ -33,17 +33,12 @@ pub(super) struct LineFile {
     /// The numbers that rotated files have: of the oldest, and of the next.
     numbers: std::ops::Range<u64>,
     compressor: Option<Child>,
-    lost: u64,
-    lost_note: PathBuf,
+    losses: Losses,
 }
 
 impl LineFile {
-    /// Opens the file for more lines. `lost_note` is where it is told what could not be written.
-    pub(super) fn open(
-        files: LogFiles,
-        settings: &LogSettings,
-        lost_note: PathBuf,
-    ) -> Result<Self> {
+    /// Opens the file for more lines.
+    pub(super) fn open(files: LogFiles, settings: &LogSettings, losses: Losses) -> Result<Self> {
         let path = files.path().to_owned();
         let context = || format!("cannot open the log {}", path.display());
         let (file, size) = open(&path).context(context)?;
@@ -51,7 +46,6 @@ impl LineFile {
         // Who has never been rotated has no numbers to look for.
         let numbers = if rotates { files.numbers()? } else { Vec::new() };
         let next = numbers.last().map_or(1, |last| last + 1);
-        file::remove_file(&lost_note)?;
         Ok(Self {
             file: Some(file),
             size,
@@ -60,10 +54,14 @@ impl LineFile {
             compress: settings.compress,
             numbers: numbers.first().copied().unwrap_or(next)..next,
             compressor: None,
-            lost: 0,
-            lost_note,
+            losses,
             files,
         })
+    }
+
+    /// What could not be written.
+    pub(super) fn losses(&mut self) -> &mut Losses {
+        &mut self.losses
     }
 
     /// Appends whole lines. What cannot be written is lost, and counted.
@@ -72,7 +70,7 @@ impl LineFile {
             let length = self.length_that_fits(lines);
             let done = if length == 0 { self.rotate() } else { self.write(&lines[..length]) };
             if let Err(error) = done {
-                self.lose(lines.len(), &error);
+                self.losses.add(lines.len(), &error);
                 return;
             }
             lines = &lines[length..];
@@ -164,15 +162,6 @@ impl LineFile {
             exit_now(0)
         });
         self.compressor = child.ok();
-    }
-
-    /// Notes how much was lost, and why.
-    fn lose(&mut self, bytes: usize, error: &io::Error) {
-        self.lost += bytes as u64;
-        let text =
-            format!("{} bytes of output could not be written to the log: {error}", self.lost);
-        // That disk may be full, too. Then nobody can be told.
-        drop(file::write_volatile(&self.lost_note, text.as_bytes()));
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod encode;
 mod file;
+mod journal;
+mod losses;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,9 @@ use memchr::{memchr, memchr_iter};
 
 use self::encode::{Format, Head};
 use self::file::LineFile;
-use crate::engine::{Engine, now};
+use self::journal::Journal;
+use self::losses::Losses;
+use crate::engine::{Engine, log_tag, now};
 use crate::error::Result;
 use crate::spec::log::LogDriver;
 use crate::store::container::ContainerConfig;
@@ -44,11 +48,13 @@ pub(super) struct Log {
     rests: [Rest; 2],
 }
 
+/// What takes the lines.
 #[derive(Debug)]
-struct Sink {
-    file: LineFile,
-    format: Format,
-    buffer: Vec<u8>,
+enum Sink {
+    /// A file, by way of a buffer.
+    File { file: LineFile, format: Format, buffer: Vec<u8> },
+    /// The journal.
+    Journal(Journal),
 }
 
 /// The beginning of a line.
@@ -60,19 +66,27 @@ struct Rest {
 }
 
 impl Log {
-    /// Opens the log of a container for more.
-    pub(super) fn open(engine: &Engine, config: &ContainerConfig) -> Result<Self> {
+    /// Opens the log of a container of this name for more.
+    pub(super) fn open(engine: &Engine, config: &ContainerConfig, name: &str) -> Result<Self> {
         let settings = &config.settings.log;
-        let format = match settings.driver {
-            LogDriver::K8sFile | LogDriver::Local => Format::Kubernetes,
-            LogDriver::JsonFile => Format::json(&attributes(config)),
-            _ => return Ok(Self { sink: None, rests: Default::default() }),
-        };
         let containers = engine.store.containers();
-        let files = containers.log_files(config);
-        let lost = containers.run_dir(&config.id).join("log-lost");
-        let file = LineFile::open(files, settings, lost)?;
-        let sink = Some(Sink { file, format, buffer: Vec::new() });
+        let losses = || Losses::new(containers.run_dir(&config.id).join("log-lost"));
+        let format = match settings.driver {
+            LogDriver::K8sFile | LogDriver::Local => Some(Format::Kubernetes),
+            LogDriver::JsonFile => Some(Format::json(&log_tag::attributes(config, name)?)),
+            LogDriver::Journald | LogDriver::None => None,
+            LogDriver::Passthrough | LogDriver::PassthroughTty => None,
+        };
+        let sink = match format {
+            Some(format) => {
+                let file = LineFile::open(containers.log_files(config), settings, losses()?)?;
+                Some(Sink::File { file, format, buffer: Vec::new() })
+            }
+            None if settings.driver == LogDriver::Journald => {
+                Some(Sink::Journal(Journal::open(config, name, losses()?)?))
+            }
+            None => None,
+        };
         Ok(Self { sink, rests: Default::default() })
     }
 
@@ -127,6 +141,11 @@ impl Log {
     /// Writes what is left when nothing more will come.
     pub(super) fn end(&mut self) {
         self.write_rests(Duration::ZERO);
+        match &mut self.sink {
+            Some(Sink::File { file, .. }) => file.losses().end(),
+            Some(Sink::Journal(journal)) => journal.losses().end(),
+            None => {}
+        }
     }
 
     fn write_rests(&mut self, patience: Duration) {
@@ -155,16 +174,23 @@ impl Sink {
     }
 
     fn line(&mut self, head: &Head, text: &[u8], whole: bool) {
-        self.format.append(&mut self.buffer, head, text, whole);
-        if self.buffer.len() >= ENOUGH {
-            self.flush();
+        match self {
+            Self::File { format, buffer, .. } => {
+                format.append(buffer, head, text, whole);
+                if buffer.len() >= ENOUGH {
+                    self.flush();
+                }
+            }
+            Self::Journal(journal) => journal.write(head, text, whole),
         }
     }
 
     fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            self.file.append(&self.buffer);
-            self.buffer.clear();
+        if let Self::File { file, buffer, .. } = self
+            && !buffer.is_empty()
+        {
+            file.append(buffer);
+            buffer.clear();
         }
     }
 }
@@ -174,11 +200,6 @@ fn cut(line: &[u8]) -> usize {
     let begins = |at: &usize| line[*at] & 0xc0 != 0x80;
     // Bytes that are no text have no characters to be kept together.
     (PIECE - 3..=PIECE).rev().find(begins).unwrap_or(PIECE)
-}
-
-/// What goes with each line of the file.
-fn attributes(config: &ContainerConfig) -> std::collections::BTreeMap<String, String> {
-    config.settings.log.attributes(&config.labels, &config.env)
 }
 
 #[cfg(test)]
