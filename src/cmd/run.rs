@@ -90,7 +90,7 @@ impl Act for Run {
         if rmi && self.detach {
             return Err(together("rmi", "detach"));
         }
-        let passed = self.preserve.take()?;
+        let passing = self.preserve.take_for_container()?;
         let engine = world.power()?;
         if self.dry_run.dry_run {
             return show(world, &engine, self.container);
@@ -112,12 +112,12 @@ impl Act for Run {
         // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
         let show_id = self.detach || !(wanted.stdout || wanted.stderr);
         let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
-        let session = match engine.start_with_files(&id, attach.as_ref(), &passed) {
+        let session = match engine.start_with_files(&id, attach.as_ref(), &passing) {
             Ok(session) => session,
             Err(error) => return Err(not_started(forget(&engine, &id, &spec, error))),
         };
         // Who waits for the end of one must wait for the container only.
-        drop(passed);
+        drop(passing);
         if show_id {
             world.out.line(id.as_str())?;
             world.out.flush()?;

@@ -6,9 +6,10 @@ use super::World;
 use super::connect::{ConnectFlags, Wanted};
 use super::containers::{Selection, for_each};
 use super::exit::Status;
+use super::flags::preserve;
 use super::output;
 use super::tree::Act;
-use crate::engine::Engine;
+use crate::engine::{Engine, Passing};
 use crate::error::{Error, Kind, Result};
 use crate::store::container::{Container, Status as State};
 
@@ -63,9 +64,11 @@ impl Act for Start {
             containers: chosen.containers,
         };
         let names = selection.chosen(&engine, Vec::new())?;
+        // Sockets of a service manager are for one container.
+        let passing = if names.len() == 1 { preserve::sockets()? } else { Passing::default() };
         if !self.attach && !self.interactive {
             return for_each(world, &names, Status::of_error, |world, name| {
-                start(&engine, name)?;
+                start(&engine, name, &passing)?;
                 world.out.line(name)
             });
         }
@@ -78,19 +81,21 @@ impl Act for Start {
         let container = engine.lookup(name)?;
         let tty = container.config.settings.tty;
         let attach = self.connect.attach(tty);
-        let session = match engine.start(container.id(), Some(&attach))? {
+        let session = match engine.start_with_files(container.id(), Some(&attach), &passing)? {
             Some(session) => session,
             // It runs already: its output is heard from now on.
             None => engine.attach(container.id(), &attach)?,
         };
+        // Who waits for the end of one must wait for the container only.
+        drop(passing);
         let ended = self.connect.follow(session, tty, wanted(&container, self.interactive))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }
 
-fn start(engine: &Engine, name: &str) -> Result<()> {
+fn start(engine: &Engine, name: &str, passing: &Passing) -> Result<()> {
     let container = engine.lookup(name)?;
-    if let Some(session) = engine.start(container.id(), None)? {
+    if let Some(session) = engine.start_with_files(container.id(), None, passing)? {
         session.warnings().iter().for_each(|warning| output::warning(warning));
     }
     Ok(())

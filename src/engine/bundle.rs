@@ -48,6 +48,10 @@ pub(super) struct Facts {
     pub(super) cgroup: String,
     /// For `builtin/host`: the directories of this machine that are shown, and where changes go.
     pub(super) host_tree: Vec<mounts::HostDir>,
+    /// Variables of this run, beside those that were decided.
+    pub(super) env: Vec<String>,
+    /// Whether it gets a socket to tell the service manager how it is.
+    pub(super) notify: bool,
 }
 
 /// Describes a container to the runtime.
@@ -58,7 +62,7 @@ pub(super) fn spec(config: &ContainerConfig, facts: &Facts) -> Result<Spec> {
     root.set_path(PathBuf::from("rootfs")).set_readonly(Some(settings.read_only));
     spec.set_root(Some(root))
         .set_mounts(Some(mounts::all(config, facts)))
-        .set_process(Some(process(config)?))
+        .set_process(Some(process(config, facts)?))
         .set_hostname(hostname(config))
         .set_domainname(domainname(config))
         .set_linux(Some(linux(config, facts)?));
@@ -82,18 +86,22 @@ fn domainname(config: &ContainerConfig) -> Option<String> {
     config.settings.domainname.clone().filter(|_| own)
 }
 
-fn process(config: &ContainerConfig) -> Result<Process> {
+fn process(config: &ContainerConfig, facts: &Facts) -> Result<Process> {
     let mut args = match &config.settings.init_path {
         Some(_) => vec![INIT.to_owned(), "--".to_owned()],
         None => Vec::new(),
     };
     args.push(config.path.clone());
     args.extend_from_slice(&config.args);
+    let mut env = [&config.env[..], &facts.env].concat();
+    if facts.notify {
+        env.push(format!("NOTIFY_SOCKET={NOTIFY}"));
+    }
     let mut process = base_process(config)?;
     process
         .set_terminal(Some(config.settings.tty))
         .set_args(Some(args))
-        .set_env(Some(config.env.clone()))
+        .set_env(Some(env))
         .set_cwd(config.working_dir.clone());
     Ok(process)
 }
@@ -270,6 +278,9 @@ fn cpu(asked: &Resources) -> Option<LinuxCpu> {
 
 /// Where a program of the host is seen that is process 1 instead of ours.
 const INIT: &str = "/run/barge-init";
+
+/// Where a container's program tells the service manager how it is.
+const NOTIFY: &str = "/run/notify/notify.sock";
 
 /// A container's own files that it may share with others: name and path in it.
 const NAME_FILES: [(&str, &str); 3] =

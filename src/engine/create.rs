@@ -15,6 +15,7 @@ use crate::spec::limits::Resources;
 use crate::spec::mount::MountSource;
 use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
+use crate::spec::notify::SdNotify;
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
 use crate::spec::userns::IdMapping;
@@ -131,6 +132,13 @@ impl Engine {
         config.id_mapping.clone_from(&users.mapping);
         if let (None, Some(user)) = (&spec.user, &users.user) {
             config.user.clone_from(user);
+        }
+        if spec.settings.sdnotify == SdNotify::Healthy && config.health.is_none() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "sdnotify policy \"healthy\" requires a healthcheck to be set",
+            )
+            .hint("set one with --health-cmd"));
         }
         // A template that is wrong is refused here, and not by the first start.
         log_tag::tag(&config, spec.name.as_deref().unwrap_or_default())?;

@@ -42,6 +42,8 @@ impl Facts {
             executable: engine.host.executable.clone(),
             cgroup: cgroup.to_owned(),
             host_tree,
+            env: Vec::new(),
+            notify: false,
         })
     }
 }

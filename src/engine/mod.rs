@@ -64,7 +64,7 @@ pub use processes::{Names, Process, Processes};
 pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, Session, Streams};
-pub use start::{check_passthrough, hold_signals};
+pub use start::{Passing, check_passthrough, hold_signals};
 pub use stats::Sample;
 pub use stop::Stopped;
 pub use update::Update;

@@ -413,7 +413,7 @@ impl Engine {
             None,
         )
         .context(context)?;
-        let (address, _dir) = socket_address(&dir).context(context)?;
+        let (address, _dir) = socket_address(&dir, "attach").context(context)?;
         rustix::net::connect(&socket, &address).context(context)?;
         let mut greeting = Vec::new();
         frame::append_json(&mut greeting, FrameKind::Hello, &hello);
@@ -424,11 +424,14 @@ impl Engine {
 }
 
 /// The address of a monitor's socket: by a descriptor, since paths of sockets are short.
-pub(super) fn socket_address(dir: &std::path::Path) -> std::io::Result<(SocketAddrUnix, OwnedFd)> {
+pub(super) fn socket_address(
+    dir: &std::path::Path,
+    name: &str,
+) -> std::io::Result<(SocketAddrUnix, OwnedFd)> {
     use std::os::fd::AsRawFd;
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let dir = rustix::fs::open(dir, flags, rustix::fs::Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/attach", dir.as_raw_fd());
+    let path = format!("/proc/self/fd/{}/{name}", dir.as_raw_fd());
     Ok((SocketAddrUnix::new(path)?, dir))
 }
 

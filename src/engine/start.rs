@@ -13,6 +13,15 @@ use crate::store::file;
 use crate::sys::process::{Passed, Words};
 use crate::sys::{exe, signal, socket, spawn};
 
+/// Descriptors that a container gets beside the standard ones.
+#[derive(Debug, Default)]
+pub struct Passing {
+    /// The descriptors.
+    pub files: Vec<Passed>,
+    /// Variables that speak of them, as `NAME=VALUE`; none without descriptors.
+    pub env: Vec<String>,
+}
+
 /// Signals that end a command.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
@@ -33,15 +42,15 @@ impl Engine {
     ///
     /// With `attach`, the session has all of its output from the first byte on.
     pub fn start(&self, id: &ContainerId, attach: Option<&Attach>) -> Result<Option<Session>> {
-        self.start_with_files(id, attach, &[])
+        self.start_with_files(id, attach, &Passing::default())
     }
 
-    /// As [`Engine::start`]; the container gets these descriptors beside the standard ones.
+    /// As [`Engine::start`]; the container gets descriptors beside the standard ones.
     pub fn start_with_files(
         &self,
         id: &ContainerId,
         attach: Option<&Attach>,
-        passed: &[Passed],
+        passing: &Passing,
     ) -> Result<Option<Session>> {
         let container = self.repaired(id)?;
         let standard = standard_streams(container.config.settings.log.driver)?;
@@ -75,8 +84,8 @@ impl Engine {
         }
         rustix::net::send(&ours, &greeting, rustix::net::SendFlags::NOSIGNAL)
             .context(|| "cannot greet the monitor")?;
-        let passed: Vec<&Passed> = standard.iter().chain(passed).collect();
-        self.spawn_monitor(id, theirs, &locked, &passed)?;
+        let passed: Vec<&Passed> = standard.iter().chain(&passing.files).collect();
+        self.spawn_monitor(id, theirs, &locked, &passed, &passing.env)?;
         drop(standard);
         // The monitor has the lock now: it lets go when the container runs, or ends.
         drop(locked);
@@ -92,6 +101,7 @@ impl Engine {
         control: OwnedFd,
         locked: &crate::store::container::Locked<'_>,
         passed: &[&Passed],
+        env: &[String],
     ) -> Result<()> {
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o700)?;
@@ -102,6 +112,7 @@ impl Engine {
         if !passed.is_empty() {
             let numbers: Vec<String> = passed.iter().map(|it| it.number.to_string()).collect();
             words.push(numbers.join(",").into_bytes());
+            words.extend(env.iter().map(|entry| entry.clone().into_bytes()));
             files.extend(passed.iter().map(|it| it.file.as_fd()));
         }
         let words = Words::new(words).context(|| "cannot name the monitor")?;

@@ -372,7 +372,7 @@ impl Program<'_> {
     pub(super) fn exec(&self) -> Result<Infallible> {
         let process = self.process;
         let args = process.args().as_deref().unwrap_or_default();
-        let (words, env) = (process::Words::new(args), process::Words::new(&self.env));
+        let (words, env) = (process::Words::new(args), process::Words::new(self.environment()));
         let words = words.context(|| "the command contains a zero byte")?;
         let env = env.context(|| "the environment contains a zero byte")?;
         self.give_up()?;
@@ -383,6 +383,17 @@ impl Program<'_> {
         }
         let name = args.first().map_or("", String::as_str);
         Err(execute(name, &words, &env, &self.env))
+    }
+
+    /// The environment, in which sockets that are passed on are meant for this process.
+    fn environment(&self) -> Vec<String> {
+        const SOCKETS_FOR: &str = "LISTEN_PID=";
+        let mut env = self.env.clone();
+        let entry = env.iter_mut().find(|entry| entry.starts_with(SOCKETS_FOR));
+        if let Some(entry) = entry.filter(|_| !self.files.is_empty()) {
+            *entry = format!("{SOCKETS_FOR}{}", std::process::id());
+        }
+        env
     }
 
     /// The sets for this user: the bounding and ambient ones were decided, the others follow.

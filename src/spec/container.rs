@@ -16,6 +16,7 @@ use super::log::LogSettings;
 use super::mount::Mount;
 use super::namespace::Namespaces;
 use super::network::{NameResolution, NetworkMode, PortMapping};
+use super::notify::SdNotify;
 use super::platform::Platform;
 use super::process::{Personality, Signal};
 use super::security::Security;
@@ -131,6 +132,8 @@ pub struct Settings {
     pub monitor_pidfile: Option<PathBuf>,
     /// Time zone, as in `Europe/Rome`, or `local`.
     pub time_zone: Option<String>,
+    /// Who tells the service manager that it is ready.
+    pub sdnotify: SdNotify,
     /// Which system it looks like to its programs.
     pub personality: Option<Personality>,
     /// Containers that run before it does: names when asked for, IDs on record.

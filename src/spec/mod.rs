@@ -25,6 +25,7 @@ pub mod mount;
 pub mod name;
 pub mod namespace;
 pub mod network;
+pub mod notify;
 pub mod oci;
 pub mod place;
 pub mod platform;

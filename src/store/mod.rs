@@ -39,6 +39,7 @@
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
+//! │   ├── notify                   the socket where it tells that it is ready
 //! │   ├── log-lost                 what could not be written to the log, and why
 //! │   ├── exec/ID                  a process that was added to it
 //! │   └── hosts, hostname, resolv.conf, containerenv

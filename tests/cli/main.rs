@@ -35,6 +35,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod network;
+mod notify;
 mod observe;
 mod parallel;
 mod passthrough;

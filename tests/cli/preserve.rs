@@ -37,6 +37,35 @@ fn preserve_fds_are_those_of_the_caller() {
 }
 
 #[test]
+fn sockets_of_a_service_manager_are_passed_on() {
+    let barge = Barge::with_busybox();
+    barge.file("in", "socket\n");
+    barge.file("other", "other\n");
+    let files = format!("3<{} 4<{}", barge.path_text("in"), barge.path_text("other"));
+    let script =
+        format!("echo $LISTEN_FDS $LISTEN_FDNAMES; test $LISTEN_PID = $$ && cat <&3; {COUNT}");
+    let set = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web";
+    for (flags, open) in [(&[][..], 5), (&["--init"], 5), (&["--preserve-fds", "1"], 6)] {
+        let mut line = vec!["run", "--rm", "--network", "none"];
+        line.extend(flags);
+        line.extend(["busybox", "sh", "-c", &script]);
+        let output = in_shell(&barge, &format!("{set}; exec \"$@\" {files}"), &line).run().ok();
+        output.stdout(&format!("1 web\nsocket\n{open}\n"));
+    }
+    // They are for the process that is named.
+    let line = ["run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo $LISTEN_FDS"];
+    let other = format!("export LISTEN_PID=1 LISTEN_FDS=1; exec \"$@\" {files}");
+    in_shell(&barge, &other, &line).run().ok().stdout("\n");
+    // `start` passes them on, too.
+    let line = ["create", "--name", "box", "--network", "none", "busybox", "sh", "-c", &script];
+    barge.run(line).ok();
+    let output = in_shell(&barge, &format!("{set}; exec \"$@\" {files}"), &["start", "-a", "box"]);
+    output.run().ok().stdout("1 web\nsocket\n5\n");
+    let missing = in_shell(&barge, &format!("{set}; exec \"$@\""), &["start", "box"]).run();
+    missing.fails(125).error_has("file descriptor 3 is not available");
+}
+
+#[test]
 fn preserve_fds_must_be_asked_for() {
     let barge = Barge::with_busybox();
     let line = ["run", "--rm", "--network", "none", "busybox", "sh", "-c", COUNT];

@@ -145,6 +145,7 @@ fn config_document(config: &ContainerConfig) -> Value {
         "StopSignal": config.stop_signal.to_string(),
         "Healthcheck": config.health.as_ref().map(|health| &health.check),
         "HealthcheckOnFailureAction": config.health.as_ref().map(|it| it.on_failure.as_str()),
+        "sdNotifyMode": settings.sdnotify.as_str(),
         "StopTimeout": settings.stop_timeout.unwrap_or(10),
         "Timezone": settings.time_zone.as_deref().unwrap_or_default(),
         "Umask": format!("{:04o}", settings.umask.unwrap_or(0o022)),

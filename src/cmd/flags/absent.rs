@@ -81,7 +81,6 @@ const ABSENT: [Absent; 15] = [
             "memory-swappiness",
             "preserve-fd",
             "preserve-fds",
-            "sdnotify",
             "secret",
             "shm-size-systemd",
             "subgidname",

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::spec::account::{Accounts, KEEP_GROUPS};
 use crate::spec::container::{ContainerSpec, parse_umask};
 use crate::spec::env::parse_pair;
+use crate::spec::notify::SdNotify;
 use crate::spec::process::{Personality, Signal};
 
 /// What runs in the container, and as whom.
@@ -66,6 +67,13 @@ pub(in crate::cmd) struct ProcessFlags {
     /// Keep standard input open
     #[arg(short, long)]
     pub(in crate::cmd) interactive: bool,
+    /// Who tells systemd that it is ready, as in conmon
+    ///
+    /// If NOTIFY_SOCKET is set: container (the usual) passes on what the container says at the socket
+    /// that its own NOTIFY_SOCKET names, conmon says so as soon as it runs, healthy as soon as it is
+    /// healthy, ignore never. In all cases but the last the monitor becomes the main process.
+    #[arg(long, value_name = "MODE")]
+    sdnotify: Option<SdNotify>,
     /// Signal that asks it to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<Signal>,
@@ -133,6 +141,7 @@ impl ProcessFlags {
             host_users: host_users(&self.hostuser)?,
         };
         settings.personality = self.personality;
+        settings.sdnotify = self.sdnotify.unwrap_or_default();
         settings.time_zone = self.tz;
         settings.stop_timeout = self.stop_timeout;
         settings.timeout = self.timeout.filter(|seconds| *seconds > 0);

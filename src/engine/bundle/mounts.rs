@@ -82,6 +82,10 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     for (name, path) in own_files(settings) {
         mounts.push(bind(&own_file(&facts.run_dir, name), Path::new(path), &["bind", "rprivate"]));
     }
+    if facts.notify {
+        let socket = own_file(&facts.run_dir, "notify");
+        mounts.push(bind(&socket, Path::new(super::NOTIFY), &["bind", "rprivate"]));
+    }
     if settings.debugged.is_some() {
         // The mounts themselves are other ones: see `Launch::given`.
         let options = ["rbind", "rprivate"];

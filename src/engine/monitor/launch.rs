@@ -45,6 +45,10 @@ pub(super) struct Given {
     pub(super) size: Option<(u16, u16)>,
     /// Descriptors beside the standard ones.
     pub(super) files: Vec<Passed>,
+    /// Variables that speak of these.
+    pub(super) env: Vec<String>,
+    /// Whether there is a socket for what it tells the service manager.
+    pub(super) notify: bool,
 }
 
 /// Launches a container. On failure nothing of it is left.
@@ -53,7 +57,9 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     let hierarchies = Hierarchies::detect()?;
     let path = engine.group_of(config, &hierarchies)?;
     let users = engine.user_namespace(config)?;
-    let facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
+    let mut facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
+    facts.env.clone_from(&given.env);
+    facts.notify = given.notify;
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
     let network = Network::prepare(engine, config, &facts)?;

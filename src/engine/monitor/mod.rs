@@ -11,6 +11,7 @@ mod client;
 mod health;
 mod launch;
 mod log;
+mod notify;
 mod orphans;
 mod stdio;
 mod timers;
@@ -26,6 +27,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::client::{Client, Request};
 use self::launch::{Given, Running};
 use self::log::{Log, Stream};
+use self::notify::Notify;
 use self::orphans::Orphans;
 use self::timers::{TIMED_OUT, Timers};
 use super::anew::ARGUMENTS;
@@ -83,7 +85,7 @@ fn inherited(number: i32) -> Result<OwnedFd> {
     process::inherited(number).context(|| "a monitor is started by `barge start` only")
 }
 
-/// Takes over the descriptors whose numbers in the container the last word names.
+/// Takes over the descriptors whose numbers in the container a word names.
 fn passed_files(arguments: &[OsString]) -> Result<Vec<Passed>> {
     let Some(numbers) = arguments.get(ARGUMENTS).and_then(|word| word.to_str()) else {
         return Ok(Vec::new());
@@ -92,6 +94,12 @@ fn passed_files(arguments: &[OsString]) -> Result<Vec<Passed>> {
         .zip(numbers.split(',').flat_map(str::parse))
         .map(|(own, number)| Ok(Passed { number, file: inherited(own)? }))
         .collect()
+}
+
+/// The variables that speak of them, from the words behind.
+fn passed_variables(arguments: &[OsString]) -> Vec<String> {
+    let words = arguments.iter().skip(ARGUMENTS + 1);
+    words.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 struct Monitor {
@@ -107,6 +115,7 @@ struct Monitor {
     stop: bool,
     timers: Timers,
     orphans: Orphans,
+    notify: Notify,
     given: Given,
     buffer: Vec<u8>,
 }
@@ -114,6 +123,7 @@ struct Monitor {
 impl Monitor {
     fn new(arguments: Vec<OsString>, control: OwnedFd) -> Result<Self> {
         let files = passed_files(&arguments)?;
+        let env = passed_variables(&arguments);
         let (engine, id) = Engine::from_arguments(arguments)?;
         let lock = Lock::inherited(inherited(spawn::FIRST_FILE + 1)?);
         let orphans = Orphans::adopt()?;
@@ -124,6 +134,8 @@ impl Monitor {
             .ok_or_else(|| Error::new(Kind::NotFound, format!("no such container {id}")))?;
         let log = Log::open(&engine, &container.config, &container.state.name)?;
         let listener = listen(&containers.run_dir(&id))?;
+        let notify = Notify::open(&container.config, &containers.run_dir(&id))?;
+        let given = Given { size: None, files, env, notify: notify.file().is_some() };
         let client = Client::new(control).context(|| "cannot use the control socket")?;
         Ok(Self {
             config: container.config,
@@ -136,7 +148,8 @@ impl Monitor {
             stop: false,
             timers: Timers::default(),
             orphans,
-            given: Given { size: None, files },
+            notify,
+            given,
             buffer: vec![0; 64 << 10],
             id,
         })
@@ -191,7 +204,7 @@ impl Monitor {
             None => containers.lock(&self.id),
         }
         .and_then(|mut locked| {
-            let started = launch::launch(&self.engine, &self.config, &self.given)?;
+            let mut started = launch::launch(&self.engine, &self.config, &self.given)?;
             let recorded = locked.update(|state| {
                 state.status = Status::Running(started.run.clone());
                 state.started = now();
@@ -213,6 +226,9 @@ impl Monitor {
             let name = locked.state().name.clone();
             locked.release();
             self.record_start(&name, restarts);
+            if restarts == 0 {
+                started.warnings.extend(self.notify.has_started());
+            }
             Ok(started)
         });
         match &result {
@@ -270,6 +286,9 @@ impl Monitor {
             if let Some(input) = running.streams.waiting_input() {
                 files.push(PollFd::from_borrowed_fd(input, PollFlags::OUT));
             }
+            if let Some(file) = self.notify.file() {
+                files.push(PollFd::new(file, PollFlags::IN));
+            }
             for file in self.timers.files() {
                 files.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
             }
@@ -307,6 +326,7 @@ impl Monitor {
                 }
             }
             running.streams.flush();
+            self.notify.pass_on();
             self.read_clients(Some(running));
             if ready[0] {
                 return;
@@ -558,7 +578,7 @@ fn listen(dir: &std::path::Path) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .context(context)?;
-    let (address, _dir) = session::socket_address(dir).context(context)?;
+    let (address, _dir) = session::socket_address(dir, "attach").context(context)?;
     rustix::net::bind(&socket, &address).context(context)?;
     rustix::net::listen(&socket, 64).context(context)?;
     Ok(socket)

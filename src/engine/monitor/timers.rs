@@ -10,6 +10,7 @@ use super::launch::Running;
 use crate::engine::frame::FrameKind;
 use crate::spec::health::OnFailure;
 use crate::store::events::{Action, Event};
+use crate::store::health::HealthStatus;
 use crate::sys::process;
 
 /// The exit code of a container that ran longer than it may, as Podman has it.
@@ -112,6 +113,9 @@ impl Monitor {
             let event =
                 Event::of_named(&self.config, &name.unwrap_or_default(), Action::HealthStatus);
             self.engine.record_event(event.with("health_status", status.as_str()));
+        }
+        if verdict.change == Some(HealthStatus::Healthy) {
+            self.notify.is_healthy();
         }
         // Who waits for it finds the event, and then the state.
         self.record_health();
