@@ -47,7 +47,8 @@ impl ConnectFlags {
     pub(crate) fn attach(&self, tty: bool) -> Attach {
         let size =
             [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().find_map(terminal::size);
-        Attach { tty, size: size.filter(|_| tty), proxy_signals: self.sig_proxy }
+        let to_terminal = rustix::termios::isatty(rustix::stdio::stdout());
+        Attach { tty, size: size.filter(|_| tty), to_terminal, proxy_signals: self.sig_proxy }
     }
 
     /// Copies between our streams and the container's until it ends, or until the user leaves: `None`.

@@ -69,6 +69,9 @@ impl FrameKind {
 pub(crate) struct Hello {
     /// Whether it wants the container's output.
     pub(crate) output: bool,
+    /// Whether that goes to a terminal.
+    #[serde(default)]
+    pub(crate) terminal: bool,
 }
 
 /// A container that runs.

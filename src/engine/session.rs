@@ -22,6 +22,8 @@ pub struct Attach {
     pub tty: bool,
     /// Rows and columns of the user's terminal.
     pub size: Option<(u16, u16)>,
+    /// Whether output goes to the user's terminal.
+    pub to_terminal: bool,
     /// Whether signals to this process are passed on to the container.
     pub proxy_signals: bool,
 }
@@ -390,7 +392,13 @@ impl Engine {
             ));
         }
         let signals = catch_signals(attach.proxy_signals)?;
-        let session = self.connect(id, run, Hello { output: true }, attach.tty, Some(signals))?;
+        let session = self.connect(
+            id,
+            run,
+            Hello { output: true, terminal: attach.to_terminal },
+            attach.tty,
+            Some(signals),
+        )?;
         self.record_event(Event::of(&container, Action::Attach));
         Ok(session)
     }

@@ -76,7 +76,8 @@ impl Engine {
         // Those that come while it starts are for the container, too.
         let signals =
             attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
-        let hello = Hello { output: attach.is_some() };
+        let hello =
+            Hello { output: attach.is_some(), terminal: attach.is_some_and(|it| it.to_terminal) };
         let mut greeting = Vec::new();
         frame::append_json(&mut greeting, FrameKind::Hello, &hello);
         if let Some((rows, columns)) = attach.and_then(|attach| attach.size) {

@@ -85,6 +85,8 @@ impl Engine {
     /// Stops a container if it runs, and starts it.
     pub fn restart(&self, name: &str, seconds: Option<u32>) -> Result<()> {
         let container = self.lookup(name)?;
+        // Who follows its log goes on beyond the end that comes now.
+        let _again = self.store.containers().announce_restart(container.id())?;
         self.stop_container(&container, seconds)
             .context(|| format!("cannot stop container {name}"))?;
         self.start(container.id(), None)?;
@@ -94,7 +96,7 @@ impl Engine {
 
     /// Connects to the monitor without output; `None` if the container has ended meanwhile.
     pub(super) fn watch(&self, id: &ContainerId, run: &Run) -> Result<Option<Session>> {
-        match self.connect(id, run, Hello { output: false }, false, None) {
+        match self.connect(id, run, Hello::default(), false, None) {
             Ok(session) => Ok(Some(session)),
             Err(_) if self.has_gone(id)? => Ok(None),
             Err(error) => Err(error),

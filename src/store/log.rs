@@ -16,6 +16,7 @@ use super::container::{ContainerConfig, Containers};
 use super::file;
 use super::lock::Lock;
 use crate::error::{Context, Result};
+use crate::spec::id::ContainerId;
 
 /// The files of one log.
 #[derive(Clone, Debug)]
@@ -34,6 +35,19 @@ pub enum Rotated {
 }
 
 impl Containers<'_> {
+    /// Announces that a container that ends now will be started again, until the lock is dropped.
+    pub fn announce_restart(&self, id: &ContainerId) -> Result<Lock> {
+        let dir = self.run_dir(id);
+        file::create_dirs(&dir, 0o700)?;
+        Lock::shared(&dir.join("restart"))
+    }
+
+    /// Tells whether somebody is about to start a container again.
+    pub fn is_restarting(&self, id: &ContainerId) -> bool {
+        let path = self.run_dir(id).join("restart");
+        path.exists() && matches!(Lock::try_exclusive(&path), Ok(None))
+    }
+
     /// Returns the log files of a container, whether they are there or not.
     pub fn log_files(&self, config: &ContainerConfig) -> LogFiles {
         let dir = self.dir(&config.id);

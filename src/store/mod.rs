@@ -40,6 +40,7 @@
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
 //! │   ├── notify                   the socket where it tells that it is ready
+//! │   ├── restart                  held, shared, by who stops it to start it again
 //! │   ├── log-lost                 what could not be written to the log, and why
 //! │   ├── exec/ID                  a process that was added to it
 //! │   └── hosts, hostname, resolv.conf, containerenv

@@ -100,3 +100,58 @@ fn attach_has_keys_of_its_own() {
     again.exits(0);
     assert_eq!(barge.status(&id), "running");
 }
+
+/// Numbers on lines, 27 MB of them.
+const MUCH: [&str; 2] = ["seq", "3500000"];
+
+fn much() -> String {
+    (1..=3_500_000).map(|number| format!("{number}\n")).collect()
+}
+
+#[test]
+fn a_client_that_is_slow_keeps_nobody_from_writing_and_loses_nothing() {
+    let barge = Barge::with_busybox();
+    let line = ["run", "--name", "box", "--network", "none", "busybox"];
+    // It reads nothing until the container has ended.
+    let running = barge.command(line.iter().chain(&MUCH)).spawn();
+    wait_until("it is there", || !barge.run(["ps", "-aq"]).text().is_empty());
+    barge.await_status("box", "exited");
+    let want = much();
+    let output = running.wait().ok();
+    assert!(output.stdout == want.as_bytes(), "{} bytes", output.stdout.len());
+    let logged = barge.run(["logs", "box"]).ok();
+    assert!(logged.stdout == want.as_bytes(), "{} bytes in the log", logged.stdout.len());
+}
+
+#[test]
+fn a_client_that_stands_still_keeps_nobody_from_writing() {
+    let barge = Barge::with_busybox();
+    let script = "while [ ! -e /go ]; do sleep 0.05; done; seq 3500000";
+    barge.start(["--name", "box", "busybox", "sh", "-c", script]);
+    let mut attached = barge.command(["attach", "box"]).spawn();
+    let events = || barge.run(["events", "--stream=false", "--filter", "event=attach"]).ok().text();
+    wait_until("it is attached", || !events().is_empty());
+    attached.signal(Signal::STOP);
+    barge.run(["exec", "box", "touch", "/go"]).ok();
+    barge.run(["wait", "box"]).ok();
+    let want = much();
+    let logged = barge.run(["logs", "box"]).ok();
+    assert!(logged.stdout == want.as_bytes(), "{} bytes in the log", logged.stdout.len());
+    attached.signal(Signal::CONT);
+    let output = attached.wait().ok();
+    assert!(output.stdout == want.as_bytes(), "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn a_client_is_waited_for_where_there_is_no_log() {
+    let barge = Barge::with_busybox();
+    let line = ["run", "--name", "box", "--network", "none", "--log-driver=none", "busybox"];
+    let running = barge.command(line.iter().chain(&MUCH)).spawn();
+    wait_until("it is there", || !barge.run(["ps", "-q"]).text().is_empty());
+    // What does not fit into pipes and buffers waits in the container.
+    barge.run(["exec", "box", "true"]).ok();
+    assert_eq!(barge.status("box"), "running");
+    let want = much();
+    let output = running.wait().ok();
+    assert!(output.stdout == want.as_bytes(), "{} bytes", output.stdout.len());
+}

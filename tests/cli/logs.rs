@@ -243,3 +243,20 @@ fn logs_follow_until_a_time() {
     barge.run(["logs", "-f", "--until", &soon, &id]).ok().stdout("up\n");
     barge.run(["logs", "--since", "0", "-f", "--until", "1s", &id]).ok();
 }
+
+#[test]
+fn logs_follow_a_container_beyond_a_restart() {
+    let barge = Barge::with_busybox();
+    let script = "trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.05; done";
+    barge.start(["--name", "box", "busybox", "sh", "-c", script]);
+    let mut following = barge.command(["logs", "-f", "box"]).spawn();
+    following.expect("begun");
+    for _ in 0..3 {
+        barge.run(["restart", "box"]).ok();
+        following.expect("ended");
+        following.expect("begun");
+    }
+    assert!(!following.has_ended());
+    barge.run(["stop", "box"]).ok();
+    following.wait().ok().stdout("begun\nended\nbegun\nended\nbegun\nended\nbegun\nended\n");
+}

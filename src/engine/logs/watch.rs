@@ -17,7 +17,12 @@ pub(super) struct Watch {
     changes: OwnedFd,
     /// The monitors: one that is killed says nothing more.
     monitors: Vec<(i32, OwnedFd)>,
+    /// Whether one has ended that somebody is about to start again.
+    restarting: bool,
 }
+
+/// How often it is looked whether one that was to be started again is not.
+const RESTART: Duration = Duration::from_millis(100);
 
 impl Watch {
     /// Begins to watch, before anything is read: what comes meanwhile is noticed.
@@ -30,15 +35,21 @@ impl Watch {
                 watch(&changes, path.parent().unwrap_or(path))?;
             }
         }
-        Ok(Self { changes, monitors: Vec::new() })
+        Ok(Self { changes, monitors: Vec::new(), restarting: false })
     }
 
     /// Tells whether any of the containers may still write.
     pub(super) fn look(&mut self, engine: &Engine, containers: &[Container]) -> Result<bool> {
         let mut monitors = Vec::new();
+        self.restarting = false;
         for container in containers {
+            // First this: who has started it again lets go.
+            let restarting = engine.store.containers().is_restarting(container.id());
             match engine.repaired(container.id()) {
-                Ok(container) => monitors.extend(monitor(&container)),
+                Ok(container) => match monitor(&container) {
+                    Some(pid) => monitors.push(pid),
+                    None => self.restarting |= restarting,
+                },
                 // It was removed when it ended.
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => return Err(error),
@@ -54,7 +65,7 @@ impl Watch {
                 self.monitors.push((*pid, opened));
             }
         }
-        Ok(!monitors.is_empty())
+        Ok(!monitors.is_empty() || self.restarting)
     }
 
     /// Waits until something has changed, for so many nanoseconds at most.
@@ -64,7 +75,8 @@ impl Watch {
         news: impl Iterator<Item = BorrowedFd<'a>>,
     ) -> Result<()> {
         let left = left.map(|left| Duration::from_nanos(u64::try_from(left).unwrap_or(0)));
-        let left = left.map(|left| Timespec {
+        let again = self.restarting.then_some(RESTART);
+        let left = [left, again].into_iter().flatten().min().map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         });

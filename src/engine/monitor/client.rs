@@ -1,23 +1,32 @@
 //! Who listens to a monitor: the command that started the container, and those that attached later.
+//!
+//! One that is slow never keeps the container from writing, as long as the log takes what it writes:
+//! what it has not taken waits for it on the disk. A terminal that takes something is waited for all
+//! the same, as everywhere, or else who interrupts a flood would have to sit through the rest of it.
+//! Where there is no log, the container waits, or something would be lost.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
+use super::backlog::{Backlog, MOST_IN_MEMORY};
 use crate::engine::frame::{self, Decoder, Filled, FrameKind, Hello};
-use crate::engine::outgoing::Outgoing;
 use crate::error::Result;
 use crate::sys::socket;
 
-/// A client that takes no more than this is slow: the container waits for it, as on a terminal.
-const MOST_PENDING: usize = 256 << 10;
+/// What waits on the disk at most for one client. Then the one that started the container, and may
+/// be part of a pipeline, is waited for; others have to attach again.
+const MOST_PENDING: u64 = 1 << 30;
 
 /// One client.
 #[derive(Debug)]
 pub(super) struct Client {
     socket: OwnedFd,
     decoder: Decoder,
-    pending: Outgoing,
+    pending: Backlog,
     hello: Hello,
+    /// Whether it has started the container.
+    starter: bool,
     stops: bool,
     gone: bool,
 }
@@ -46,11 +55,17 @@ impl Client {
         Ok(Self {
             socket,
             decoder: Decoder::default(),
-            pending: Outgoing::default(),
+            pending: Backlog::new(),
             hello: Hello::default(),
+            starter: false,
             stops: false,
             gone: false,
         })
+    }
+
+    /// Makes a client of the socket of who started the container.
+    pub(super) fn starter(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { starter: true, ..Self::new(socket)? })
     }
 
     /// Returns the socket, to wait for it.
@@ -78,23 +93,40 @@ impl Client {
         !self.pending.is_empty()
     }
 
-    /// Tells whether the container has to wait for it.
+    /// Tells whether it has not taken more than waits in memory.
     pub(super) fn is_slow(&self) -> bool {
-        !self.gone && self.pending.len() > MOST_PENDING
+        !self.gone && self.pending.len() > MOST_IN_MEMORY as u64
     }
 
-    /// Queues a frame of the container's output, if it wants that.
-    pub(super) fn output(&mut self, kind: FrameKind, data: &[u8]) {
-        if self.hello.output && !self.gone {
-            frame::append(self.pending.buffer(), kind, data);
-            self.flush();
+    /// Tells whether the container has to wait for it; `logged` says whether the log takes its output.
+    pub(super) fn holds_up(&self, logged: bool) -> bool {
+        let is_terminal = self.hello.terminal && self.pending.is_moving();
+        let no_room = self.pending.is_broken() || self.pending.len() >= MOST_PENDING;
+        self.is_slow() && (!logged || is_terminal || no_room)
+    }
+
+    /// Queues a frame of the container's output, if it wants that: in a file in `dir` if it is slow,
+    /// and there is one.
+    pub(super) fn output(&mut self, kind: FrameKind, data: &[u8], dir: Option<&Path>) {
+        if !self.hello.output || self.gone {
+            return;
         }
+        let mut bytes = Vec::new();
+        frame::append(&mut bytes, kind, data);
+        match dir {
+            Some(dir) => self.pending.push_to_file(&bytes, dir),
+            None => self.pending.push(&bytes),
+        }
+        self.flush();
+        self.gone |= !self.starter && self.pending.len() >= MOST_PENDING;
     }
 
     /// Queues a frame with a value.
     pub(super) fn tell<T: serde::Serialize>(&mut self, kind: FrameKind, value: &T) {
         if !self.gone {
-            frame::append_json(self.pending.buffer(), kind, value);
+            let mut bytes = Vec::new();
+            frame::append_json(&mut bytes, kind, value);
+            self.pending.push(&bytes);
             self.flush();
         }
     }

@@ -7,6 +7,7 @@
 //! start it again, or tear down and record how it ended. One thread, one loop, no timers but the one
 //! for starting again.
 
+mod backlog;
 mod client;
 mod health;
 mod launch;
@@ -19,6 +20,7 @@ mod timers;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -108,6 +110,8 @@ struct Monitor {
     config: ContainerConfig,
     log: Log,
     clients: Vec<Client>,
+    /// Where output waits for clients that are slow, if the log takes it.
+    spill_dir: Option<PathBuf>,
     listener: OwnedFd,
     mark: Option<Lock>,
     /// The record lock of who started us, until the container runs.
@@ -136,12 +140,14 @@ impl Monitor {
         let listener = listen(&containers.run_dir(&id))?;
         let notify = Notify::open(&container.config, &containers.run_dir(&id))?;
         let given = Given { size: None, files, env, notify: notify.file().is_some() };
-        let client = Client::new(control).context(|| "cannot use the control socket")?;
+        let client = Client::starter(control).context(|| "cannot use the control socket")?;
+        let spill_dir = log.keeps().then(|| containers.dir(&id));
         Ok(Self {
             config: container.config,
             engine,
             log,
             clients: vec![client],
+            spill_dir,
             listener,
             mark: Some(mark),
             lock: Some(lock),
@@ -266,7 +272,8 @@ impl Monitor {
         self.reap(running);
         let mut settled = Some(Instant::now() + SETTLING);
         loop {
-            let slow = self.clients.iter().any(Client::is_slow);
+            let logged = self.spill_dir.is_some();
+            let held = self.clients.iter().any(|client| client.holds_up(logged));
             let mut files = vec![
                 PollFd::new(&running.child.pidfd, PollFlags::IN),
                 PollFd::new(&self.listener, PollFlags::IN),
@@ -278,7 +285,7 @@ impl Monitor {
             }
             let outputs: Vec<Stream> =
                 running.streams.outputs().map(|(stream, _)| stream).collect();
-            if !slow {
+            if !held {
                 for (_, file) in running.streams.outputs() {
                     files.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
                 }
@@ -298,8 +305,10 @@ impl Monitor {
                 let _as_it_is = process::forget_code();
                 settled = None;
             }
-            let patience =
-                [self.timers.left(), self.log.patience(), settling].into_iter().flatten().min();
+            // A terminal that has stopped is not waited for.
+            let moving = held.then_some(backlog::PATIENCE);
+            let times = [self.timers.left(), self.log.patience(), settling, moving];
+            let patience = times.into_iter().flatten().min();
             let some = wait(&mut files, patience);
             self.log.write_begun();
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
@@ -318,7 +327,7 @@ impl Monitor {
             if !some {
                 continue;
             }
-            if !slow {
+            if !held {
                 for (index, stream) in outputs.iter().enumerate() {
                     if ready[3 + clients + index] {
                         self.copy(running, *stream);
@@ -343,7 +352,7 @@ impl Monitor {
             Stream::Stderr => FrameKind::Stderr,
         };
         for client in &mut self.clients {
-            client.output(kind, data);
+            client.output(kind, data, self.spill_dir.as_deref());
         }
         self.log.write(stream, data);
         true

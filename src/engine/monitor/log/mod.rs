@@ -90,6 +90,11 @@ impl Log {
         Ok(Self { sink, rests: Default::default() })
     }
 
+    /// Tells whether output is kept at all.
+    pub(super) fn keeps(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// Takes what was read at once from one of the outputs.
     ///
     /// What cannot be written is lost: a full disk must not stop the container. The log says so.
