@@ -204,6 +204,8 @@ fn render(page: &str, command: Command) -> String {
     man.render_options_section(&mut text).unwrap();
     let mut text = String::from_utf8(text).unwrap();
     if matches!(page, "barge-run" | "barge-create") {
+        text.push_str(".SH \"CONTAINERS.CONF\"\n");
+        text.push_str(&CONTAINERS_CONF.replace('-', "\\-"));
         text.push_str(".SH \"FLAGS OF OTHER TOOLS\"\n");
         text.push_str("Of the flags of docker and podman, these are not there:\n");
         for (flags, reason) in barge::cmd::absent_flags(&command) {
@@ -219,6 +221,27 @@ fn render(page: &str, command: Command) -> String {
     text.push_str(&format!(".SH \"SEE ALSO\"\n{}\n", see.join(",\n")));
     text
 }
+
+/// What run and create take from containers.conf(5).
+const CONTAINERS_CONF: &str = "\
+What the flags leave open is taken from containers.conf(5), where it is said. \
+These files are read, each over those before: \
+/usr/share/containers/containers.conf, /etc/containers/containers.conf, \
+/etc/containers/containers.conf.d/*.conf, \
+$XDG_CONFIG_HOME/containers/containers.conf (or in ~/.config), \
+$XDG_CONFIG_HOME/containers/containers.conf.d/*.conf. \
+$CONTAINERS_CONF names a file that is read instead of all of them, $CONTAINERS_CONF_OVERRIDE one that is read last.
+.PP
+Of the table containers: annotations, base_hosts_file, cgroup_conf, cgroupns, default_capabilities, \
+default_sysctls, default_ulimits, devices, dns_options, dns_searches, dns_servers, env, env_host, \
+host_containers_internal_ip, http_proxy, init, init_path, ipcns, log_driver, log_size_max, log_tag, \
+mounts, netns, no_hosts, oom_score_adj, pidns, pids_limit, privileged, read_only, seccomp_profile, \
+shm_size, tz, umask, userns, utsns, volumes. \
+Of the table engine: pull_policy, stop_timeout. \
+Other keys are passed over. \
+Of the file in /usr/share, default_capabilities, default_sysctls and seccomp_profile are, too: \
+there, distributions take capabilities away that Docker gives.
+";
 
 fn visit(command: &Command, path: &str, act: &mut dyn FnMut(&str, &Command)) {
     act(path, command);

@@ -14,6 +14,7 @@ use super::{World, output};
 use crate::engine::Engine;
 use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::defaults::Defaults;
 use crate::spec::location::Location;
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
@@ -46,9 +47,9 @@ pub(crate) struct RegistryFlags {
 /// Whether and how the image of a new container is got.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PullFlags {
-    /// When to pull: always, missing, never or newer
-    #[arg(long, value_name = "WHEN", default_value = "missing")]
-    pull: PullPolicy,
+    /// When to pull: always, missing (by default), never, newer
+    #[arg(long, value_name = "WHEN")]
+    pull: Option<PullPolicy>,
     #[command(flatten)]
     registry: RegistryFlags,
 }
@@ -92,11 +93,22 @@ impl PullFlags {
         self.registry.platform()
     }
 
+    /// Takes what is usual here where the user says nothing.
+    pub(crate) fn or_usual(self, usual: &Defaults) -> Result<Self> {
+        let policy = match (self.pull, &usual.pull_policy) {
+            (None, Some(text)) => {
+                Some(text.parse::<PullPolicy>().context(|| "`pull_policy` in containers.conf")?)
+            }
+            (policy, _) => policy,
+        };
+        Ok(Self { pull: policy, ..self })
+    }
+
     /// Gets an image if the policy says so, and completes its name: nobody has to look for what a
     /// short one stands for again.
     pub(crate) fn ensure(&self, engine: &Engine, name: &mut String) -> Result<()> {
         let display = Display::new(self.registry.quiet);
-        let options = self.registry.options(self.pull)?;
+        let options = self.registry.options(self.pull.unwrap_or_default())?;
         let (image, complete) = images::pull_named(engine.store(), name, &options, &display)?;
         display.finish();
         // What is asked for by its ID goes on to be called as the user did.

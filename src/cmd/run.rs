@@ -9,10 +9,12 @@ use super::flags::preserve::PreserveFlags;
 use super::flags::{ContainerFlags, together};
 use super::output;
 use super::tree::Act;
+use crate::engine;
 use crate::engine::images;
 use crate::engine::{Engine, RemoveOptions, check_passthrough, hold_signals};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::id::ContainerId;
 
 /// Run a command in a new container
@@ -75,7 +77,7 @@ impl Act for Create {
         if self.dry_run.dry_run {
             return show(world, &engine, self.container);
         }
-        let (id, _) = create(&engine, self.container)?;
+        let (id, _) = create(&engine, self.container, &engine::defaults()?)?;
         world.out.line(id.as_str())?;
         Ok(Status::SUCCESS)
     }
@@ -99,8 +101,9 @@ impl Act for Run {
             self.container.process.tty && !self.detach,
             self.container.process.interactive,
         );
-        check_passthrough(self.container.log_driver())?;
-        let (id, spec) = create(&engine, self.container)?;
+        let usual = engine::defaults()?;
+        check_passthrough(self.container.log_driver(&usual))?;
+        let (id, spec) = create(&engine, self.container, &usual)?;
         let settings = &spec.settings;
         let connected = !settings.log.driver.is_passthrough();
         let asked = |stream| self.attach.is_empty() || self.attach.contains(&stream);
@@ -151,11 +154,21 @@ fn remove_image(engine: &Engine, name: &str) {
     }
 }
 
-/// Makes a container, and gets its image first if it is not there.
-fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, ContainerSpec)> {
-    let pull = flags.pull.clone();
-    let mut spec = flags.request()?;
+/// Returns the container that the flags ask for, whose image is here then.
+fn request(engine: &Engine, flags: ContainerFlags, usual: &Defaults) -> Result<ContainerSpec> {
+    let pull = flags.pull.clone().or_usual(usual)?;
+    let mut spec = flags.request(usual)?;
     pull.ensure(engine, &mut spec.image)?;
+    Ok(spec)
+}
+
+/// Makes a container, and gets its image first if it is not there.
+fn create(
+    engine: &Engine,
+    flags: ContainerFlags,
+    usual: &Defaults,
+) -> Result<(ContainerId, ContainerSpec)> {
+    let spec = request(engine, flags, usual)?;
     hold_signals()?;
     let id = engine.create(&spec)?;
     Ok((id, spec))
@@ -163,9 +176,7 @@ fn create(engine: &Engine, flags: ContainerFlags) -> Result<(ContainerId, Contai
 
 /// Prints what the runtime would be asked for.
 fn show(world: &mut World, engine: &Engine, flags: ContainerFlags) -> Result<Status> {
-    let pull = flags.pull.clone();
-    let mut spec = flags.request()?;
-    pull.ensure(engine, &mut spec.image)?;
+    let spec = request(engine, flags, &engine::defaults()?)?;
     let config = engine.dry_run(&spec)?;
     let text = serde_json::to_string_pretty(&config).context(|| "cannot show the configuration")?;
     world.out.line(&text)?;

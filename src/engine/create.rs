@@ -465,6 +465,9 @@ fn environment(spec: &ContainerSpec, image: &[String], hostname: &str) -> Vec<St
     if spec.settings.tty {
         set("TERM", "xterm");
     }
+    for (name, value) in &spec.env_usual {
+        set(name, value);
+    }
     for entry in image.iter().filter(|_| !spec.unset_env_all) {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         set(name, value);

@@ -70,6 +70,8 @@ pub use stop::Stopped;
 pub use update::Update;
 pub use wait::Condition;
 
+pub use crate::store::defaults::read as defaults;
+
 use crate::error::Result;
 use crate::spec::storage::StorageOptions;
 use crate::store::Store;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Endpoint, HOST_GATEWAY};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::network::{HostsBase, NameResolution};
+use crate::spec::network::{HostAddress, HostsBase, NameResolution};
 
 /// Where this machine's name servers are listed.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -154,11 +154,11 @@ pub fn hosts_file(
     // Who gives one of these names an address of its own means that one.
     let own = |name| names.hosts.iter().any(|(hosts, _)| hosts.split(';').any(|it| it == name));
     let host_names: Vec<_> = HOST_NAMES.into_iter().filter(|name| !own(*name)).collect();
-    if let (Some(host), false) = (endpoint.host, host_names.is_empty()) {
+    if let (Some(host), false) = (shown_host(names, endpoint), host_names.is_empty()) {
         text += &format!("{host}\t{}\n", host_names.join(" "));
     }
     for (host, address) in &names.hosts {
-        let address = host_address(address, endpoint)?;
+        let address = host_address(address, names, endpoint)?;
         // Several names of one address, as Podman takes them.
         let aliases: Vec<_> = host.split(';').collect();
         if aliases.iter().any(|alias| alias.is_empty() || alias.contains(char::is_whitespace)) {
@@ -187,13 +187,25 @@ pub fn hosts_file(
     Ok(text)
 }
 
-fn host_address(text: &str, endpoint: &Endpoint) -> Result<IpAddr> {
+/// Returns the address under which the host is known by name.
+fn shown_host(names: &NameResolution, endpoint: &Endpoint) -> Option<IpAddr> {
+    match names.host {
+        HostAddress::Usual => endpoint.host,
+        HostAddress::None => None,
+        HostAddress::Address(address) => Some(address),
+    }
+}
+
+fn host_address(text: &str, names: &NameResolution, endpoint: &Endpoint) -> Result<IpAddr> {
     if text != HOST_GATEWAY {
         let brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         return brackets.unwrap_or(text).parse().map_err(|_| {
             Error::new(Kind::Invalid, format!("invalid address `{text}` of a host name"))
                 .hint("write NAME:ADDRESS, as in db:10.0.0.5, or NAME:host-gateway")
         });
+    }
+    if let HostAddress::Address(address) = names.host {
+        return Ok(address);
     }
     let own = shares_host(endpoint).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     endpoint.host.or(own).ok_or_else(|| {

@@ -129,10 +129,17 @@ pub fn resolve(security: &Security, available: CapabilitySet) -> Result<Capabili
         return Err(Error::new(Kind::Denied, message)
             .hint("whoever started barge took it away; see CapBnd in /proc/self/status"));
     }
+    let base = match &security.capabilities {
+        None => CapabilitySet::DEFAULT,
+        Some(names) => {
+            let own = parse(names)?;
+            if own.all { available } else { own.set }
+        }
+    };
     let wanted = match (add.all, drop.all) {
         (true, _) => available.0 & !drop.set.0,
         (false, true) => add.set.0,
-        (false, false) => CapabilitySet::DEFAULT.0 & !drop.set.0 | add.set.0,
+        (false, false) => base.0 & !drop.set.0 | add.set.0,
     };
     Ok(CapabilitySet(wanted & available.0))
 }

@@ -38,6 +38,8 @@ pub struct ContainerSpec {
     pub entrypoint: Option<Vec<String>>,
     /// Variables that the image's go over: those of the caller, and where its proxies are.
     pub env_below: Vec<(String, String)>,
+    /// Variables that go over the usual ones, and below the image's.
+    pub env_usual: Vec<(String, String)>,
     /// Variables to set (`Some`), or to take over from the caller's environment (already resolved).
     pub env: Vec<(String, String)>,
     /// Variables to set, in which `${NAME}` stands for the value so far.

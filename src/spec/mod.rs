@@ -9,6 +9,7 @@ pub mod change;
 pub mod closest;
 pub mod compression;
 pub mod container;
+pub mod defaults;
 pub mod digest;
 pub mod duration;
 pub mod env;

@@ -79,6 +79,8 @@ pub struct NameResolution {
     pub hosts: Vec<(String, String)>,
     /// What /etc/hosts begins with.
     pub base: HostsBase,
+    /// The host's address for its names, as `host.containers.internal`.
+    pub host: HostAddress,
     /// Whether the image's /etc/hosts stays.
     pub no_hosts: bool,
     /// Whether the image's /etc/hostname stays.
@@ -100,6 +102,34 @@ pub enum HostsBase {
     None,
     /// This file of the host.
     File(PathBuf),
+}
+
+/// The address under which a container knows the host by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostAddress {
+    /// What its network says.
+    #[default]
+    Usual,
+    /// None: the host has no name.
+    None,
+    /// This one.
+    Address(IpAddr),
+}
+
+impl FromStr for HostAddress {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "" => Ok(Self::Usual),
+            "none" => Ok(Self::None),
+            _ => text.parse().map(Self::Address).map_err(|_| {
+                Error::new(Kind::Invalid, format!("`{text}` is not an ip address"))
+                    .hint("write an address, or none")
+            }),
+        }
+    }
 }
 
 impl FromStr for HostsBase {

@@ -13,6 +13,8 @@ use crate::error::{Error, Kind, Result};
 pub struct Security {
     /// Whether nearly all isolation of devices, capabilities, seccomp and masks is off.
     pub privileged: bool,
+    /// Capabilities in place of the usual ones, likewise.
+    pub capabilities: Option<Vec<String>>,
     /// Capabilities to add, without `CAP_`, upper case; `ALL` is all.
     pub cap_add: Vec<String>,
     /// Capabilities to drop, without `CAP_`, upper case; `ALL` is all.

@@ -57,6 +57,7 @@
 pub mod artifact;
 pub mod blob;
 pub mod container;
+pub mod defaults;
 mod dependants;
 pub mod draft;
 pub mod driver;

@@ -12,6 +12,7 @@ mod content;
 mod crash;
 mod debian;
 mod debug;
+mod defaults;
 mod drivers;
 mod dry_run;
 mod events;

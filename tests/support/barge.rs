@@ -201,6 +201,8 @@ impl Barge {
             ("XDG_RUNTIME_DIR", self.path_text("x")),
             ("LANG", "C.UTF-8".to_owned()),
             ("TERM", "xterm".to_owned()),
+            // Whatever this machine's containers are like.
+            ("CONTAINERS_CONF", "/dev/null".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

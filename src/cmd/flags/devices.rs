@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::spec::container::{ContainerSpec, parse_device};
+use crate::spec::defaults::Defaults;
 
 /// Devices of the host.
 #[derive(Args, Debug)]
@@ -14,7 +15,7 @@ pub(super) struct DevicesFlags {
 
 impl DevicesFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) {
-        spec.settings.devices = self.device;
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) {
+        spec.settings.devices = usual.devices.all().iter().cloned().chain(self.device).collect();
     }
 }

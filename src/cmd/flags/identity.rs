@@ -9,6 +9,7 @@ use crate::cmd::environment;
 use crate::cmd::parse::truth;
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::env::{parse_label, parse_pair};
 use crate::spec::limits::RestartPolicy;
 use crate::spec::name;
@@ -56,7 +57,7 @@ pub(in crate::cmd) struct IdentityFlags {
 
 impl IdentityFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         let restart = self.restart.unwrap_or_default();
         if self.rmi && self.rm == Some(false) {
             let text = "the --rmi option does not work without --rm";
@@ -84,7 +85,8 @@ impl IdentityFlags {
         settings.cidfile = self.cidfile;
         settings.pidfile = self.pidfile;
         settings.monitor_pidfile = self.conmon_pidfile;
-        settings.annotations = self.annotation.into_iter().collect();
+        settings.annotations =
+            usual.annotations.all().iter().cloned().chain(self.annotation).collect();
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::spec::blkio::{
     parse_weight,
 };
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::env::parse_pair;
 
 /// How much it may use of disks, and how its control group is set.
@@ -46,7 +47,7 @@ pub(super) struct IoFlags {
 
 impl IoFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         let resources = &mut spec.settings.resources;
         resources.swappiness = match self.memory_swappiness {
             None | Some(-1) => None,
@@ -68,7 +69,8 @@ impl IoFlags {
             read_iops: self.device_read_iops,
             write_iops: self.device_write_iops,
         };
-        resources.unified = self.cgroup_conf.into_iter().collect::<BTreeMap<_, _>>();
+        let files = usual.cgroup_conf.all().iter().cloned().chain(self.cgroup_conf);
+        resources.unified = files.collect::<BTreeMap<_, _>>();
         spec.settings.device_rules = self.device_cgroup_rule;
         Ok(())
     }

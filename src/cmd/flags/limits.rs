@@ -5,6 +5,7 @@ use clap::Args;
 use super::together;
 use crate::error::Result;
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::limits::{Resources, Ulimit, parse_cpus, parse_swap};
 use crate::spec::size::Size;
 
@@ -57,12 +58,14 @@ pub(super) struct LimitsFlags {
 
 impl LimitsFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         if self.cpus.is_some() && (self.cpu_period.is_some() || self.cpu_quota.is_some()) {
             let other = if self.cpu_period.is_some() { "cpu-period" } else { "cpu-quota" };
             return Err(together("cpus", other));
         }
-        spec.settings.ulimits = self.ulimit;
+        let is_said = |limit: &&Ulimit| self.ulimit.iter().any(|own| own.name == limit.name);
+        let others = usual.ulimits.all().iter().filter(|limit| !is_said(limit));
+        spec.settings.ulimits = others.chain(&self.ulimit).cloned().collect();
         spec.settings.resources = Resources {
             memory: self.memory.map(|size| size.0),
             memory_swap: self.memory_swap,
@@ -73,9 +76,9 @@ impl LimitsFlags {
             cpu_quota: self.cpu_quota,
             cpuset_cpus: self.cpuset_cpus,
             cpuset_mems: self.cpuset_mems,
-            pids: self.pids_limit,
-            shm_size: self.shm_size.map(|size| size.0),
-            oom_score_adj: self.oom_score_adj,
+            pids: self.pids_limit.or(usual.pids_limit),
+            shm_size: self.shm_size.map(|size| size.0).or(usual.shm_size),
+            oom_score_adj: self.oom_score_adj.or(usual.oom_score_adj),
             oom_kill_disable: self.oom_kill_disable,
             ..Resources::default()
         };

@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::log::{LogDriver, LogSettings};
 
 /// Where its output goes.
@@ -23,13 +24,20 @@ pub(super) struct LogFlags {
 
 impl LogFlags {
     /// Returns the log driver.
-    pub(super) fn driver(&self) -> LogDriver {
-        self.log_driver.unwrap_or_default()
+    pub(super) fn driver(&self, usual: &Defaults) -> LogDriver {
+        self.log_driver.or(usual.log_driver).unwrap_or_default()
     }
 
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
-        let mut log = LogSettings { driver: self.driver(), ..LogSettings::default() };
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
+        let driver = self.driver(usual);
+        let size = usual.log_size_max.and_then(|size| u64::try_from(size).ok());
+        let mut log = LogSettings {
+            driver,
+            max_size: size.filter(|size| *size > 0 && driver.is_file()),
+            tag: usual.log_tag.clone(),
+            ..LogSettings::default()
+        };
         for option in &self.log_opt {
             log.apply(option)?;
         }

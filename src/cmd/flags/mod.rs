@@ -23,6 +23,7 @@ use super::pull::PullFlags;
 use crate::cmd::output;
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::log::LogDriver;
 use crate::spec::size::Size;
 
@@ -68,12 +69,12 @@ pub(crate) struct ContainerFlags {
 
 impl ContainerFlags {
     /// Returns the log driver.
-    pub(in crate::cmd) fn log_driver(&self) -> LogDriver {
-        self.log.driver()
+    pub(in crate::cmd) fn log_driver(&self, usual: &Defaults) -> LogDriver {
+        self.log.driver(usual)
     }
 
-    /// Returns the container that the flags ask for.
-    pub(crate) fn request(self) -> Result<ContainerSpec> {
+    /// Returns the container that the flags ask for, with what is usual here where they say nothing.
+    pub(crate) fn request(self, usual: &Defaults) -> Result<ContainerSpec> {
         if self.kernel_memory.is_some() {
             output::warning(
                 "--kernel-memory is ignored: the kernel counts its own memory with the container's",
@@ -86,18 +87,18 @@ impl ContainerFlags {
             platform: self.pull.platform()?,
             ..ContainerSpec::default()
         };
-        self.devices.apply(&mut spec);
+        self.devices.apply(usual, &mut spec);
         self.health.apply(&mut spec)?;
-        self.identity.apply(&mut spec)?;
-        self.limits.apply(&mut spec)?;
-        self.io.apply(&mut spec)?;
-        self.log.apply(&mut spec)?;
-        self.mounts.apply(&mut spec)?;
-        self.names.apply(&mut spec)?;
-        self.namespaces.apply(&mut spec);
-        self.network.apply(&mut spec);
-        self.process.apply(&mut spec)?;
-        self.security.apply(&mut spec)?;
+        self.identity.apply(usual, &mut spec)?;
+        self.limits.apply(usual, &mut spec)?;
+        self.io.apply(usual, &mut spec)?;
+        self.log.apply(usual, &mut spec)?;
+        self.mounts.apply(usual, &mut spec)?;
+        self.names.apply(usual, &mut spec)?;
+        self.namespaces.apply(usual, &mut spec);
+        self.network.apply(usual, &mut spec);
+        self.process.apply(usual, &mut spec)?;
+        self.security.apply(usual, &mut spec)?;
         Ok(spec)
     }
 }

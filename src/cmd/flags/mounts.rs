@@ -5,6 +5,7 @@ use clap::Args;
 use crate::cmd::parse::truth;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::mount::{Mount, MountSource};
 
 /// What is mounted in it.
@@ -29,10 +30,17 @@ pub(super) struct MountsFlags {
 
 impl MountsFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
-        spec.settings.read_only = self.read_only;
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
+        spec.settings.read_only = self.read_only || usual.read_only == Some(true);
         spec.settings.no_read_only_tmpfs = self.read_only_tmpfs == Some(false);
-        spec.settings.mounts = mounts(self.volume.into_iter().chain(self.mount).chain(self.tmpfs))?;
+        let mut all = mounts(self.volume.into_iter().chain(self.mount).chain(self.tmpfs))?;
+        let others = mounts(usual.volumes.all().iter().chain(usual.mounts.all()).cloned())?;
+        for other in others {
+            if !all.iter().any(|mount| mount.target == other.target) {
+                all.push(other);
+            }
+        }
+        spec.settings.mounts = all;
         Ok(())
     }
 }

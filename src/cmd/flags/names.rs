@@ -7,6 +7,7 @@ use clap::Args;
 use super::together;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::network::{HostsBase, NameResolution, parse_host, parse_server};
 
 /// Names of hosts, and who resolves them.
@@ -43,12 +44,26 @@ pub(super) struct NamesFlags {
 
 impl NamesFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+    pub(super) fn apply(mut self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         if self.no_hosts && !self.add_host.is_empty() {
             return Err(together("no-hosts", "add-host"));
         }
         if self.no_hosts && self.hosts_file.is_some() {
             return Err(together("no-hosts", "hosts-file"));
+        }
+        let is_asked = !self.add_host.is_empty() || self.hosts_file.is_some();
+        let no_hosts = self.no_hosts || usual.no_hosts == Some(true) && !is_asked;
+        if self.dns != [None] {
+            let or_usual = |own: &mut Vec<String>, usual: &[String]| {
+                if own.is_empty() {
+                    usual.clone_into(own);
+                }
+            };
+            or_usual(&mut self.dns_search, usual.dns_searches.all());
+            or_usual(&mut self.dns_option, usual.dns_options.all());
+            if self.dns.is_empty() {
+                usual.dns_servers.all().clone_into(&mut self.dns);
+            }
         }
         let no_resolver = self.dns.contains(&None);
         let others = self.dns.len() + self.dns_search.len() + self.dns_option.len() > 1;
@@ -65,15 +80,17 @@ impl NamesFlags {
             }
             _ => self.dns_search,
         };
-        let base = match self.hosts_file.unwrap_or_default() {
-            HostsBase::File(path) => {
-                let path = std::path::absolute(&path)
-                    .context(|| format!("cannot resolve {}", path.display()))?;
-                std::fs::metadata(&path).context(|| format!("cannot read {}", path.display()))?;
-                HostsBase::File(path)
-            }
-            other => other,
-        };
+        let base =
+            match self.hosts_file.or_else(|| usual.base_hosts_file.clone()).unwrap_or_default() {
+                HostsBase::File(path) => {
+                    let path = std::path::absolute(&path)
+                        .context(|| format!("cannot resolve {}", path.display()))?;
+                    std::fs::metadata(&path)
+                        .context(|| format!("cannot read {}", path.display()))?;
+                    HostsBase::File(path)
+                }
+                other => other,
+            };
         spec.settings.hostname = self.hostname;
         spec.settings.domainname = self.domainname;
         spec.settings.names = NameResolution {
@@ -82,7 +99,8 @@ impl NamesFlags {
             options: self.dns_option,
             hosts: self.add_host.into_iter().flatten().collect(),
             base,
-            no_hosts: self.no_hosts,
+            host: usual.host_ip.unwrap_or_default(),
+            no_hosts,
             no_hostname: self.no_hostname,
             no_resolver,
         };

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::namespace::{IpcMode, NamespaceMode, Namespaces};
 use crate::spec::userns::{MapRequest, UsernsMode, Users};
 
@@ -40,20 +41,24 @@ pub(super) struct NamespacesFlags {
 
 impl NamespacesFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) {
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) {
         spec.settings.namespaces = Namespaces {
-            pid: self.pid.unwrap_or_default(),
-            ipc: self.ipc.unwrap_or_default(),
-            uts: self.uts.unwrap_or_default(),
-            cgroup: self.cgroupns.unwrap_or_default(),
+            pid: self.pid.or_else(|| usual.pidns.clone()).unwrap_or_default(),
+            ipc: self.ipc.or_else(|| usual.ipcns.clone()).unwrap_or_default(),
+            uts: self.uts.or_else(|| usual.utsns.clone()).unwrap_or_default(),
+            cgroup: self.cgroupns.or_else(|| usual.cgroupns.clone()).unwrap_or_default(),
         };
         let is_mapped = !self.uidmap.is_empty()
             || !self.gidmap.is_empty()
             || self.subuidname.is_some()
             || self.subgidname.is_some();
-        let usual = if is_mapped { UsernsMode::Private } else { UsernsMode::Host };
+        let mode = match (self.userns, &usual.userns) {
+            (Some(mode), _) => mode,
+            (None, _) if is_mapped => UsernsMode::Private,
+            (None, mode) => mode.clone().unwrap_or_default(),
+        };
         spec.settings.users = Users {
-            mode: self.userns.unwrap_or(usual),
+            mode,
             uids: self.uidmap,
             gids: self.gidmap,
             subuid_name: self.subuidname,

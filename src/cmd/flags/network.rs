@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cmd::output;
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::network::{NetworkMode, PortMapping, parse_exposed};
 
 /// Its network and the ports that are published.
@@ -25,8 +26,8 @@ pub(super) struct NetworkFlags {
 
 impl NetworkFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) {
-        let network = self.network.unwrap_or_default();
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) {
+        let network = self.network.or_else(|| usual.netns.clone()).unwrap_or_default();
         let mut ports = self.publish;
         if let (false, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) =
             (ports.is_empty() && !self.publish_all, &network)

@@ -9,6 +9,7 @@ use crate::cmd::parse::truth;
 use crate::error::{Error, Kind, Result};
 use crate::spec::account::{Accounts, KEEP_GROUPS};
 use crate::spec::container::{ContainerSpec, parse_umask};
+use crate::spec::defaults::Defaults;
 use crate::spec::env::parse_pair;
 use crate::spec::notify::SdNotify;
 use crate::spec::process::{Personality, Signal};
@@ -102,7 +103,7 @@ pub(in crate::cmd) struct ProcessFlags {
 
 impl ProcessFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         if let Some(dir) = self.workdir.as_deref().filter(|dir| !dir.is_absolute()) {
             let text = format!(
                 "the working directory \"{}\" is invalid, it needs to be an absolute path",
@@ -112,9 +113,10 @@ impl ProcessFlags {
         }
         spec.entrypoint = self.entrypoint.as_deref().map(entrypoint);
         spec.env = environment::read(&self.env_file, &self.env)?;
-        if self.env_host {
+        spec.env_usual = usual.env.all().to_vec();
+        if self.env_host || usual.env_host == Some(true) {
             spec.env_below = environment::own();
-        } else if self.http_proxy != Some(false) {
+        } else if self.http_proxy.or(usual.http_proxy) != Some(false) {
             spec.env_below = environment::proxies();
         }
         spec.env_merge = self.env_merge;
@@ -132,8 +134,10 @@ impl ProcessFlags {
         }
         settings.groups = self.group_add;
         // Who names an init wants one.
-        settings.init_path = self.init_path.filter(|_| self.init);
-        settings.init = self.init && settings.init_path.is_none();
+        let init = self.init || usual.init == Some(true);
+        let init_path = self.init_path.or_else(|| usual.init_path.clone());
+        settings.init_path = init_path.filter(|_| init);
+        settings.init = init && settings.init_path.is_none();
         settings.accounts = Accounts {
             untouched: self.passwd == Some(false),
             passwd_entry: self.passwd_entry,
@@ -142,10 +146,10 @@ impl ProcessFlags {
         };
         settings.personality = self.personality;
         settings.sdnotify = self.sdnotify.unwrap_or_default();
-        settings.time_zone = self.tz;
-        settings.stop_timeout = self.stop_timeout;
+        settings.time_zone = self.tz.or_else(|| usual.time_zone.clone());
+        settings.stop_timeout = self.stop_timeout.or(usual.stop_timeout);
         settings.timeout = self.timeout.filter(|seconds| *seconds > 0);
-        settings.umask = self.umask;
+        settings.umask = self.umask.or(usual.umask);
         Ok(())
     }
 }

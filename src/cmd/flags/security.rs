@@ -4,8 +4,9 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
 use crate::spec::env::parse_pair;
-use crate::spec::security::{Security, parse_capability};
+use crate::spec::security::{Seccomp, Security, parse_capability};
 
 /// What it may do.
 #[derive(Args, Debug)]
@@ -28,10 +29,14 @@ pub(super) struct SecurityFlags {
 }
 
 impl SecurityFlags {
-    /// Adds it to what is asked for.
-    pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
+    /// Adds it to what is asked for; comes after what says which namespaces are its own.
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
+        let privileged = self.privileged || usual.privileged == Some(true);
+        let profile = usual.seccomp_profile.clone().filter(|_| !privileged);
         let mut security = Security {
-            privileged: self.privileged,
+            privileged,
+            capabilities: usual.capabilities.said().map(<[String]>::to_vec),
+            seccomp: profile.map_or(Seccomp::Default, Seccomp::File),
             cap_add: self.cap_add,
             cap_drop: self.cap_drop,
             ..Security::default()
@@ -40,7 +45,16 @@ impl SecurityFlags {
             security.apply(option)?;
         }
         spec.settings.security = security;
-        spec.settings.sysctls = self.sysctl.into_iter().collect();
+        let (own, network) = (&spec.settings.namespaces, &spec.settings.network);
+        // Those of namespaces that are shared would be refused if somebody had asked for them.
+        let fits = |name: &str| match name.split('.').next() {
+            Some("net") => network.is_own(),
+            Some("fs") => own.ipc.is_own(),
+            _ if matches!(name, "kernel.domainname" | "kernel.hostname") => own.uts.is_own(),
+            _ => own.ipc.is_own(),
+        };
+        let others = usual.sysctls.all().iter().filter(|(name, _)| fits(name)).cloned();
+        spec.settings.sysctls = others.chain(self.sysctl).collect();
         Ok(())
     }
 }
