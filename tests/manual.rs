@@ -237,7 +237,7 @@ default_sysctls, default_ulimits, devices, dns_options, dns_searches, dns_server
 host_containers_internal_ip, http_proxy, init, init_path, ipcns, log_driver, log_size_max, log_tag, \
 mounts, netns, no_hosts, oom_score_adj, pidns, pids_limit, privileged, read_only, seccomp_profile, \
 shm_size, tz, umask, userns, utsns, volumes. \
-Of the table engine: pull_policy, stop_timeout. \
+Of the table engine: cdi_spec_dirs, pull_policy, stop_timeout. \
 Other keys are passed over. \
 Of the file in /usr/share, default_capabilities, default_sysctls and seccomp_profile are, too: \
 there, distributions take capabilities away that Docker gives.

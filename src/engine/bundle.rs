@@ -1,5 +1,6 @@
 //! From what was decided to the OCI runtime's words: a pure function of configuration and host facts.
 
+mod cdi;
 mod devices;
 mod io;
 mod mounts;
@@ -15,6 +16,7 @@ use oci_spec::runtime::{
 
 use crate::error::Result;
 use crate::runtime::rlimit;
+use crate::spec::cdi::Edits;
 use crate::spec::container::Settings;
 use crate::spec::limits::Resources;
 use crate::spec::process::Personality;
@@ -52,6 +54,8 @@ pub(super) struct Facts {
     pub(super) env: Vec<String>,
     /// Whether it gets a socket to tell the service manager how it is.
     pub(super) notify: bool,
+    /// What its devices change that it has by name.
+    pub(super) edits: Vec<Edits>,
 }
 
 /// Describes a container to the runtime.
@@ -61,7 +65,7 @@ pub(super) fn spec(config: &ContainerConfig, facts: &Facts) -> Result<Spec> {
     let mut root = Root::default();
     root.set_path(PathBuf::from("rootfs")).set_readonly(Some(settings.read_only));
     spec.set_root(Some(root))
-        .set_mounts(Some(mounts::all(config, facts)))
+        .set_mounts(Some(mounts::all(config, facts)?))
         .set_process(Some(process(config, facts)?))
         .set_hostname(hostname(config))
         .set_domainname(domainname(config))
@@ -69,6 +73,7 @@ pub(super) fn spec(config: &ContainerConfig, facts: &Facts) -> Result<Spec> {
     if !settings.annotations.is_empty() {
         spec.set_annotations(Some(settings.annotations.clone().into_iter().collect()));
     }
+    cdi::apply(&mut spec, config, facts)?;
     Ok(spec)
 }
 

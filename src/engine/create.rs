@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::start::is_interrupted;
 use super::users::Decided;
-use super::{Engine, bundle, host, log_tag, now, time_zone};
+use super::{Engine, bundle, cdi, host, log_tag, now, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
 use crate::spec::container::ContainerSpec;
@@ -205,6 +205,7 @@ impl Engine {
         if let Some(program) = &settings.init_path {
             std::fs::metadata(program).context(|| format!("statfs {}", program.display()))?;
         }
+        cdi::edits(settings)?;
         check_memory(&settings.resources)?;
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {

@@ -43,7 +43,7 @@ impl Engine {
         let facts = Facts::find(self, &config, &path, owner)?;
         let mut oci = bundle::spec(&config, &facts)?;
         if let Some(process) = oci.process_mut() {
-            self.complete(process, &config)?;
+            self.complete(process, &config, &facts.groups(&config))?;
         }
         self.complete_linux(&mut oci, &config, mapping.as_ref())?;
         let mut value = serde_json::to_value(&oci).context(|| "cannot show the configuration")?;
@@ -52,14 +52,15 @@ impl Engine {
     }
 
     /// Adds what a container's first process finds out by itself: who it is.
-    fn complete(&self, process: &mut Process, config: &ContainerConfig) -> Result<()> {
+    fn complete(
+        &self,
+        process: &mut Process,
+        config: &ContainerConfig,
+        groups: &[String],
+    ) -> Result<()> {
         let text = |path| self.text_of_image(config, path);
-        let (who, home) = runtime::who(
-            &config.user,
-            &config.settings.groups,
-            &text("etc/passwd"),
-            &text("etc/group"),
-        )?;
+        let (who, home) =
+            runtime::who(&config.user, groups, &text("etc/passwd"), &text("etc/group"))?;
         let mut user: User = who;
         user.set_umask(process.user().umask());
         process.set_user(user);

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Engine;
 use super::bundle::{self, Facts};
+use super::{Engine, cdi};
 use crate::error::Result;
 use crate::spec::userns::outside_of;
 use crate::store::container::{Builtin, ContainerConfig};
@@ -44,7 +44,19 @@ impl Facts {
             host_tree,
             env: Vec::new(),
             notify: false,
+            edits: cdi::edits(&config.settings)?,
         })
+    }
+
+    /// Returns the further groups of its user: those that were asked for, and those of its devices.
+    pub(super) fn groups(&self, config: &ContainerConfig) -> Vec<String> {
+        let of_devices = self.edits.iter().flat_map(|edits| &edits.additional_gids);
+        config.settings.groups.iter().cloned().chain(of_devices.map(u32::to_string)).collect()
+    }
+
+    /// Whether it is in a user namespace, where no device nodes can be made.
+    pub(super) fn is_confined(&self) -> bool {
+        self.rootless || self.own_users
     }
 }
 

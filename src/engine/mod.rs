@@ -8,6 +8,7 @@ mod anew;
 pub mod artifacts;
 mod background;
 mod bundle;
+mod cdi;
 mod clone;
 mod content;
 mod create;

@@ -111,6 +111,7 @@ impl Entry<'_> {
                 settled: true,
                 // One in the background stays when the command that made it has ended.
                 tied: false,
+                hooks: None,
             };
             program.exec()
         };

@@ -9,6 +9,7 @@
 //!    namespace only now: its root is the cgroup of this moment.
 //! 4. Cut mount propagation to the host, mount everything beneath the new root, then `pivot_root`;
 //!    from here on no path leads outside.
+//!    Hooks of the OCI that are run here see the host's root for the last time, by the user's order.
 //! 5. Mask paths after everything is mounted, so that nothing covers a mask.
 //! 6. Set kernel parameters while /proc/sys can be written; only then make it, and the root, read-only.
 //! 7. Close every descriptor but the channel, the standard ones and those that the user passes on, *before* changing to the working
@@ -29,11 +30,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use oci_spec::runtime::{LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
+use oci_spec::runtime::{Hooks, LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use super::capability::{Capabilities, CapabilitySet};
 use super::channel::Channel;
+use super::hooks::Bundle;
 use super::launch::Launch;
 use super::rootfs::{Source, Trees};
 use super::seccomp::Filter;
@@ -187,6 +189,11 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
         stdio.install().context(|| "cannot pass on the standard descriptors")?;
     }
     rootfs::link_mtab(root.as_fd());
+    if let Some(hooks) = spec.hooks() {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        let hooks = hooks.create_container().as_deref();
+        launch.bundle.run("createContainer", hooks, "created", pid)?;
+    }
     mount::pivot_root(root.as_fd()).context(|| "cannot change the root directory")?;
     set_parameters(spec)?;
     // The root's descriptor still names the mount that is now "/".
@@ -291,6 +298,7 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: boo
             files: launch.files,
             settled,
             tied,
+            hooks: launch.spec.hooks().as_ref().map(|hooks| (launch.bundle, hooks)),
         })
     };
     let program = match ready() {
@@ -365,6 +373,8 @@ pub(super) struct Program<'a> {
     pub(super) settled: bool,
     /// Whether it ends with the process that made it.
     pub(super) tied: bool,
+    /// What is run before it.
+    pub(super) hooks: Option<(Bundle<'a>, &'a Hooks)>,
 }
 
 impl Program<'_> {
@@ -375,6 +385,13 @@ impl Program<'_> {
         let (words, env) = (process::Words::new(args), process::Words::new(self.environment()));
         let words = words.context(|| "the command contains a zero byte")?;
         let env = env.context(|| "the environment contains a zero byte")?;
+        if let Some((bundle, hooks)) = self.hooks {
+            let pid = rustix::process::getpid().as_raw_nonzero().get();
+            let hooks = hooks.start_container().as_deref();
+            // Their paths lead into the image: they have no more power than the program.
+            let state = ("created", pid);
+            bundle.run_as("startContainer", hooks, state, &|| self.give_up())?;
+        }
         self.give_up()?;
         signal::reset_all().context(|| "cannot reset signals")?;
         // A change of user cleared it.

@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::cgroup::Cgroup;
 use super::channel::{Channel, Message};
+use super::hooks::Bundle;
 use super::rootfs::Rootfs;
 use super::seccomp::Filter;
 use super::threshold::UserNamespace;
@@ -49,6 +50,8 @@ pub struct Launch<'a> {
     /// Detached mounts for some entries of the configuration, by destination: another container's
     /// shared memory is at no path of ours.
     pub given: &'a [(PathBuf, OwnedFd)],
+    /// What its hooks are told of.
+    pub bundle: Bundle<'a>,
     /// Its user namespace, if that is not ours.
     pub user_namespace: Option<UserNamespace<'a>>,
 }

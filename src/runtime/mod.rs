@@ -11,6 +11,7 @@ pub mod cgroup;
 mod channel;
 mod doctor;
 mod enter;
+mod hooks;
 mod init;
 pub mod kernel;
 mod launch;
@@ -24,6 +25,7 @@ mod user;
 
 pub use doctor::doctor;
 pub use enter::Entry;
+pub use hooks::Bundle;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};
 pub use threshold::{Owners, UserNamespace};

@@ -59,13 +59,17 @@ pub(super) struct Source {
 }
 
 impl Rootfs {
+    /// Returns where it is mounted, in the container's own mount namespace.
+    pub fn mount_point(&self) -> &Path {
+        match self {
+            Self::Overlay(overlay) => &overlay.mount_point,
+            Self::Directory(path) => path,
+        }
+    }
+
     /// Mounts the tree in this (the container's) mount namespace and opens its root.
     pub(super) fn mount(&self) -> Result<OwnedFd> {
-        let mount_point = match self {
-            Self::Overlay(overlay) => overlay.mount_point.as_path(),
-            Self::Directory(path) => path.as_path(),
-        };
-        attach(self.tree(None)?, mount_point)
+        attach(self.tree(None)?, self.mount_point())
     }
 
     /// Makes the tree, detached; for another user namespace, with the owners that it shows.

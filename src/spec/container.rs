@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Accounts;
 use super::blkio::DeviceRule;
+use super::cdi::is_qualified;
 use super::health::HealthSpec;
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::log::LogSettings;
@@ -92,8 +93,10 @@ pub struct Settings {
     pub no_read_only_tmpfs: bool,
     /// Binds and tmpfs.
     pub mounts: Vec<Mount>,
-    /// Host devices, as `HOST[:CONTAINER[:rwm]]`.
+    /// Host devices, as `HOST[:CONTAINER[:rwm]]`, or by name as `VENDOR/CLASS=NAME`.
     pub devices: Vec<String>,
+    /// Where it is said what devices with names are; the usual directories if there are none.
+    pub cdi_directories: Vec<PathBuf>,
     /// Devices that it may or may not use, by number.
     pub device_rules: Vec<DeviceRule>,
     /// Further groups of its user, names or numbers.
@@ -162,8 +165,12 @@ impl Debugged {
     pub const PLACE: &str = "/container";
 }
 
-/// Checks `--device`: `HOST[:CONTAINER][:PERMISSIONS]` with absolute paths and letters of `rwm`.
+/// Checks `--device`: `HOST[:CONTAINER][:PERMISSIONS]` with absolute paths and letters of `rwm`, or
+/// `VENDOR/CLASS=NAME`.
 pub fn parse_device(text: &str) -> Result<String> {
+    if is_qualified(text) {
+        return Ok(text.to_owned());
+    }
     let mut fields = text.split(':');
     let permissions = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
     let good = match (fields.next(), fields.next(), fields.next(), fields.next()) {
@@ -180,7 +187,7 @@ pub fn parse_device(text: &str) -> Result<String> {
         return Ok(text.to_owned());
     }
     Err(Error::new(Kind::Invalid, format!("invalid device `{text}`"))
-        .hint("write HOST[:CONTAINER][:rwm], as in /dev/fuse or /dev/sda:/dev/xvda:r"))
+        .hint("write HOST[:CONTAINER][:rwm], as in /dev/fuse or /dev/sda:/dev/xvda:r, or VENDOR/CLASS=NAME"))
 }
 
 /// Parses permission bits in octal digits, as for `--umask`.
@@ -203,6 +210,7 @@ mod tests {
             ("/dev/fuse:rw", true),
             ("/dev/sda:/dev/xvda", true),
             ("/dev/sda:/dev/xvda:r", true),
+            ("vendor.com/class=name", true),
             ("dev/fuse", false),
             ("/dev/sda:xvda", false),
             ("/dev/sda:/dev/xvda:x", false),

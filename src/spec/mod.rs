@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod blkio;
+pub mod cdi;
 pub mod change;
 pub mod closest;
 pub mod compression;

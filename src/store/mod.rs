@@ -39,6 +39,7 @@
 //! ├── containers/HEX/
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
+//! │   ├── config.json              what the runtime was asked for, where devices have hooks
 //! │   ├── notify                   the socket where it tells that it is ready
 //! │   ├── restart                  held, shared, by who stops it to start it again
 //! │   ├── log-lost                 what could not be written to the log, and why

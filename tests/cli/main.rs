@@ -8,6 +8,7 @@ mod artifact;
 mod attach;
 mod bombs;
 mod builtin;
+mod cdi;
 mod content;
 mod crash;
 mod debian;

@@ -74,7 +74,6 @@ const ABSENT: [Absent; 15] = [
             "device-write-bps",
             "device-write-iops",
             "gidmap",
-            "gpus",
             "health-log-destination",
             "health-max-log-count",
             "health-max-log-size",

@@ -1,12 +1,13 @@
 //! Devices: those that were asked for, and what the device cgroup allows.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 
 use super::Facts;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::cdi::is_qualified;
 use crate::store::container::ContainerConfig;
 
 /// The device nodes of a container besides those that every one has.
@@ -16,16 +17,73 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<LinuxDe
     if security.privileged && !facts.rootless && !facts.own_users {
         host_devices(Path::new("/dev"), &mut devices)?;
     }
-    for asked in &config.settings.devices {
-        let (source, target, _) = split(asked);
-        let metadata =
-            std::fs::metadata(source).context(|| format!("cannot use device {source}"))?;
-        devices.push(device(Path::new(target), &metadata).ok_or_else(|| {
-            Error::new(Kind::Invalid, format!("{source} is not a device"))
-                .hint("use -v to show files and directories in the container")
-        })?);
+    if !facts.is_confined() {
+        devices.extend(nodes(config)?.into_iter().map(|node| node.device));
     }
     Ok(devices)
+}
+
+/// A device of the host that was asked for.
+pub(super) struct Node {
+    /// Where it is.
+    pub(super) source: PathBuf,
+    /// Where it is in the container.
+    pub(super) target: PathBuf,
+    device: LinuxDevice,
+    permissions: String,
+}
+
+/// Finds the devices that were asked for by their paths; of a directory, all that are below it.
+pub(super) fn nodes(config: &ContainerConfig) -> Result<Vec<Node>> {
+    let mut found = Vec::new();
+    for asked in config.settings.devices.iter().filter(|name| !is_qualified(name)) {
+        let (source, target, permissions) = split(asked);
+        let context = || format!("cannot use device {source}");
+        let known = found.len();
+        collect(Path::new(source), Path::new(target), permissions, &mut found).context(context)?;
+        if found.len() == known {
+            let what =
+                if Path::new(source).is_dir() { "has no devices" } else { "is not a device" };
+            return Err(Error::new(Kind::Invalid, format!("{source} {what}"))
+                .hint("use -v to show files and directories in the container"));
+        }
+    }
+    Ok(found)
+}
+
+fn collect(
+    source: &Path,
+    target: &Path,
+    permissions: &str,
+    found: &mut Vec<Node>,
+) -> std::io::Result<()> {
+    let metadata = std::fs::metadata(source)?;
+    if !metadata.is_dir() {
+        found.extend(device(target, &metadata).map(|device| Node {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            device,
+            permissions: permissions.to_owned(),
+        }));
+        return Ok(());
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(source)? {
+        let entry = entry?;
+        // Links lead to what is there under its own name, or to somewhere else.
+        if !entry.file_type()?.is_symlink() {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort();
+    for name in names {
+        match collect(&source.join(&name), &target.join(&name), permissions, found) {
+            // Devices come and go.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// `HOST[:CONTAINER[:PERMISSIONS]]`.
@@ -40,7 +98,7 @@ fn split(asked: &str) -> (&str, &str, &str) {
     }
 }
 
-fn device(path: &Path, metadata: &std::fs::Metadata) -> Option<LinuxDevice> {
+pub(super) fn device(path: &Path, metadata: &std::fs::Metadata) -> Option<LinuxDevice> {
     let kind = metadata.file_type();
     let kind = if kind.is_char_device() {
         LinuxDeviceType::C
@@ -98,14 +156,10 @@ pub(super) fn rules(config: &ContainerConfig) -> Option<Vec<LinuxDeviceCgroup>> 
     }
     // The terminal, its master, and the pseudo-terminals.
     rules.extend([character(5, Some(0)), character(5, Some(2)), character(136, None)]);
-    for asked in &config.settings.devices {
-        let (source, _, permissions) = split(asked);
-        if let Ok(metadata) = std::fs::metadata(source)
-            && let Some(device) = device(Path::new(source), &metadata)
-        {
-            let (major, minor) = (Some(device.major()), Some(device.minor()));
-            rules.push(rule(true, Some(device.typ()), major, minor, permissions));
-        }
+    // What cannot be used is told where the devices themselves are needed.
+    for Node { device, permissions, .. } in nodes(config).unwrap_or_default() {
+        let (major, minor) = (Some(device.major()), Some(device.minor()));
+        rules.push(rule(true, Some(device.typ()), major, minor, &permissions));
     }
     for asked in &config.settings.device_rules {
         let kind = match asked.kind {
@@ -119,7 +173,7 @@ pub(super) fn rules(config: &ContainerConfig) -> Option<Vec<LinuxDeviceCgroup>> 
     Some(rules)
 }
 
-fn rule(
+pub(super) fn rule(
     allow: bool,
     kind: Option<LinuxDeviceType>,
     major: Option<i64>,

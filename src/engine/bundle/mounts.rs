@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount as OciMount;
 
-use super::{Facts, own_file, own_files};
+use super::{Facts, devices, own_file, own_files};
+use crate::error::Result;
 use crate::spec::container::Debugged;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
@@ -60,7 +61,7 @@ pub(in crate::engine) fn tree_of_host(
 }
 
 /// All mounts, parents before what lies below them.
-pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
+pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMount>> {
     let settings = &config.settings;
     let mut mounts = Vec::new();
     match config.builtin {
@@ -86,6 +87,13 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
         let socket = own_file(&facts.run_dir, "notify");
         mounts.push(bind(&socket, Path::new(super::NOTIFY), &["bind", "rprivate"]));
     }
+    if facts.is_confined() {
+        // Where no nodes can be made, those of the host are shown.
+        for node in devices::nodes(config)? {
+            let options = ["bind", "rprivate", "nosuid", "noexec"];
+            mounts.push(bind(&node.source, &node.target, &options));
+        }
+    }
     if settings.debugged.is_some() {
         // The mounts themselves are other ones: see `Launch::given`.
         let options = ["rbind", "rprivate"];
@@ -96,14 +104,14 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     let mut own: Vec<OciMount> = settings.mounts.iter().map(of_user).collect();
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);
-    mounts
+    Ok(mounts)
 }
 
 fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     let settings = &config.settings;
     let privileged = settings.security.privileged;
     // Who is root of a user namespace only has no power over what belongs to others.
-    let confined = facts.rootless || facts.own_users;
+    let confined = facts.is_confined();
     let access = if privileged { "rw" } else { "ro" };
     let shm = format!("size={}", settings.resources.shm_size.unwrap_or(64 << 20));
     let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
@@ -205,11 +213,11 @@ fn of_user(asked: &Mount) -> OciMount {
     }
 }
 
-fn bind(source: &Path, target: &Path, options: &[&str]) -> OciMount {
+pub(super) fn bind(source: &Path, target: &Path, options: &[&str]) -> OciMount {
     mount(target, "bind", source, options)
 }
 
-fn mount(
+pub(super) fn mount(
     target: impl Into<PathBuf>,
     kind: &str,
     source: impl Into<PathBuf>,

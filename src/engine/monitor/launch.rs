@@ -4,6 +4,8 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use oci_spec::runtime::Hooks;
+
 use super::stdio::Streams;
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
@@ -12,7 +14,7 @@ use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Launch, Overlay, Rootfs, Starting};
+use crate::runtime::{Bundle, Launch, Overlay, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::{Existing, NamespaceKind};
@@ -36,6 +38,7 @@ pub(super) struct Running {
     pub(super) warnings: Vec<String>,
     cgroup: Cgroup,
     network: Option<Attached>,
+    hooks: Option<Hooks>,
 }
 
 /// What who started a container gives it, beside what is on record.
@@ -62,6 +65,9 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     facts.notify = given.notify;
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
+    if spec.hooks().is_some() {
+        write_bundle(&spec, &rootfs, &facts)?;
+    }
     let network = Network::prepare(engine, config, &facts)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     let made =
@@ -80,10 +86,25 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     if config.settings.resources.pids.is_none() {
         warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
     }
-    let parts = Parts { spec: &spec, rootfs: &rootfs, cgroup: &cgroup, users: users.as_ref() };
+    let parts = Parts {
+        spec: &spec,
+        rootfs: &rootfs,
+        cgroup: &cgroup,
+        users: users.as_ref(),
+        run_dir: &facts.run_dir,
+        groups: facts.groups(config),
+    };
     let started = start(engine, config, &parts, network, given);
     match started {
         Ok((child, streams, network)) => {
+            let hooks = spec.hooks().clone();
+            if let Some(hooks) = &hooks {
+                let hooks = hooks.poststart().as_deref();
+                let told = bundle_of(config, &facts.run_dir);
+                // It runs by now; that is not undone for it.
+                let ran = told.run("poststart", hooks, "running", child.pid);
+                warnings.extend(ran.err().map(|error| error.to_string()));
+            }
             let run = Run {
                 pid: child.pid,
                 start_time: process::start_time(child.pid).unwrap_or(0),
@@ -93,7 +114,7 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
                 cgroup: path,
             };
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
-            Ok(Running { child, run, streams, warnings, cgroup, network })
+            Ok(Running { child, run, streams, warnings, cgroup, network, hooks })
         }
         Err(error) => {
             // The first failure is the one to report.
@@ -101,6 +122,20 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
             Err(error)
         }
     }
+}
+
+fn bundle_of<'a>(config: &'a ContainerConfig, run_dir: &'a Path) -> Bundle<'a> {
+    Bundle { id: config.id.as_str(), directory: run_dir }
+}
+
+/// Writes what hooks read: where the container's files are, while it is made.
+fn write_bundle(spec: &oci_spec::runtime::Spec, rootfs: &Rootfs, facts: &Facts) -> Result<()> {
+    let mut spec = spec.clone();
+    let mut root = spec.root().clone().unwrap_or_default();
+    root.set_path(rootfs.mount_point().to_owned());
+    spec.set_root(Some(root));
+    let text = serde_json::to_vec(&spec).context(|| "cannot write the configuration for hooks")?;
+    file::write_volatile(&facts.run_dir.join("config.json"), &text)
 }
 
 /// Tells whether nobody has asked this since boot: for a warning about what nobody asked for.
@@ -115,6 +150,8 @@ struct Parts<'a> {
     rootfs: &'a Rootfs,
     cgroup: &'a Cgroup,
     users: Option<&'a Prepared>,
+    run_dir: &'a Path,
+    groups: Vec<String>,
 }
 
 fn start(
@@ -140,6 +177,15 @@ fn start(
             return Err(error);
         }
     };
+    if let Some(hooks) = parts.spec.hooks() {
+        let hooks = hooks.create_runtime().as_deref();
+        let told = bundle_of(config, parts.run_dir);
+        if let Err(error) = told.run("createRuntime", hooks, "created", starting.pid()) {
+            let error = starting.fail(error);
+            end_network(engine, &config.id, attached);
+            return Err(error);
+        }
+    }
     let running = starting.run(given.size).and_then(|(child, master)| {
         let streams = match (pipes, master) {
             (Some(pipes), _) => Ok(pipes),
@@ -195,7 +241,7 @@ fn start_process(
         spec: parts.spec,
         rootfs: parts.rootfs,
         user: Some(&config.user),
-        groups: &config.settings.groups,
+        groups: &parts.groups,
         accounts: accounts(config),
         make_cwd: config.make_working_dir,
         reaper: config.settings.init,
@@ -206,6 +252,7 @@ fn start_process(
         device_nodes: !engine.host.rootless && parts.users.is_none(),
         join: &join,
         given: &given,
+        bundle: bundle_of(config, parts.run_dir),
         user_namespace: parts.users.map(Prepared::for_runtime),
     };
     Ok((launch.start()?, streams))
@@ -246,6 +293,12 @@ impl Running {
 
     /// Frees the network and the cgroup.
     pub(super) fn tear_down(self, engine: &Engine, id: &ContainerId) {
+        if let Some(hooks) = &self.hooks {
+            let run_dir = engine.store.containers().run_dir(id);
+            let told = Bundle { id: id.as_str(), directory: &run_dir };
+            // Nobody is left to be told that one has failed.
+            drop(told.run("poststop", hooks.poststop().as_deref(), "stopped", 0));
+        }
         end_network(engine, id, self.network);
         engine.store.containers().forget_execs(id);
         // What cannot be removed now is removed by the next start or repair.

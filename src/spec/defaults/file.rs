@@ -64,6 +64,7 @@ struct Containers {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Engine {
+    cdi_spec_dirs: Option<Vec<Item>>,
     pull_policy: Option<String>,
     stop_timeout: Option<u32>,
 }
@@ -142,6 +143,8 @@ impl Defaults {
                 raw.default_capabilities,
                 parse_capability,
             )?,
+            cdi_directories: reader
+                .list("cdi_spec_dirs", file.engine.cdi_spec_dirs, |text| Ok(PathBuf::from(text)))?,
             devices: reader.list("devices", raw.devices, parse_device)?,
             dns_options: reader.list("dns_options", raw.dns_options, text)?,
             dns_searches: reader.list("dns_searches", raw.dns_searches, text)?,

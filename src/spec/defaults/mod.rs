@@ -28,6 +28,8 @@ pub struct Defaults {
     pub cgroupns: Option<NamespaceMode>,
     /// Capabilities in place of the usual ones.
     pub capabilities: List<String>,
+    /// Where it is said what devices with names are.
+    pub cdi_directories: List<PathBuf>,
     /// Devices, as for `--device`.
     pub devices: List<String>,
     /// Resolver options.
@@ -144,7 +146,7 @@ impl Defaults {
         later_wins!(privileged pull_policy read_only seccomp_profile shm_size stop_timeout);
         later_wins!(time_zone umask userns utsns);
         lists!(annotations cgroup_conf capabilities devices dns_options dns_searches dns_servers);
-        lists!(env mounts sysctls ulimits volumes);
+        lists!(cdi_directories env mounts sysctls ulimits volumes);
     }
 
     /// Leaves out what distributions ship as Podman's taste, and no administrator has chosen: it
