@@ -80,6 +80,13 @@ pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<O
     Ok(None)
 }
 
+fn gone(id: &ContainerId) -> Error {
+    Error::new(
+        Kind::NotFound,
+        format!("no container with name or ID \"{id}\" found: no such container"),
+    )
+}
+
 impl Engine {
     /// Takes a container off the record: it is gone, but for its files.
     pub(super) fn take_off_record(&self, locked: Locked<'_>) -> Result<Retired> {
@@ -91,22 +98,21 @@ impl Engine {
 
     /// Reads a container; if its monitor has died, records that first.
     pub(super) fn repaired(&self, id: &ContainerId) -> Result<Container> {
-        let gone = || {
-            Error::new(
-                Kind::NotFound,
-                format!("no container with name or ID \"{id}\" found: no such container"),
-            )
-        };
-        let containers = self.store.containers();
-        let container = containers.get(id)?.ok_or_else(gone)?;
+        let container = self.store.containers().get(id)?.ok_or_else(|| gone(id))?;
+        self.repaired_now(container)
+    }
+
+    /// As [`repaired`](Self::repaired), for one that was just read.
+    pub(super) fn repaired_now(&self, container: Container) -> Result<Container> {
         let (Status::Running(run) | Status::Restarting(run)) = &container.state.status else {
             return Ok(container);
         };
+        let (containers, id) = (self.store.containers(), container.id());
         if containers.is_monitored(id)? {
             return Ok(container);
         }
         self.repair(id, run)?;
-        containers.get(id)?.ok_or_else(gone)
+        containers.get(id)?.ok_or_else(|| gone(id))
     }
 
     /// Ends a run whose monitor was killed: nothing of it may be left.

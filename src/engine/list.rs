@@ -7,12 +7,15 @@ use crate::store::container::Container;
 impl Engine {
     /// Returns all containers, the newest first.
     pub fn list(&self) -> Result<Vec<Container>> {
-        let mut containers = Vec::new();
-        let mut unfinished = false;
-        for id in self.store.containers().ids()? {
-            match self.repaired(&id) {
+        let all = self.store.containers();
+        let ids = all.ids()?;
+        let found = all.get_all(&ids)?;
+        // It is being made or removed, or that was cut off.
+        let mut unfinished = found.len() < ids.len();
+        let mut containers = Vec::with_capacity(found.len());
+        for container in found {
+            match self.repaired_now(container) {
                 Ok(container) => containers.push(container),
-                // It is being made or removed, or that was cut off.
                 Err(error) if error.kind() == Kind::NotFound => unfinished = true,
                 Err(error) => return Err(error),
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -225,6 +226,12 @@ impl Container {
         }
     }
 }
+
+/// So many containers are worth more than one thread.
+const MANY: usize = 100;
+
+/// More threads than that only wait for memory.
+const MOST_THREADS: usize = 8;
 
 /// All containers of a store.
 #[derive(Clone, Copy, Debug)]
@@ -490,6 +497,28 @@ impl<'a> Containers<'a> {
             container.health = Some(self.health(id)?.unwrap_or_default());
         }
         Ok(Some(container))
+    }
+
+    /// Reads containers, in no order; those that are not there are left out. Many are read in several
+    /// threads: what takes time is to understand them.
+    pub fn get_all(&self, ids: &[ContainerId]) -> Result<Vec<Container>> {
+        let read = |ids: &[ContainerId]| -> Result<Vec<Container>> {
+            ids.iter().filter_map(|id| self.get(id).transpose()).collect()
+        };
+        if ids.len() < MANY {
+            return read(ids);
+        }
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let parts: Vec<Result<Vec<Container>>> = thread::scope(|scope| {
+            let begun: Vec<_> = ids
+                .chunks(ids.len().div_ceil(threads))
+                .map(|part| (part, scope.spawn(move || read(part))))
+                .collect();
+            // A thread that panicked has read nothing: then it is done here.
+            begun.into_iter().map(|(part, it)| it.join().unwrap_or_else(|_| read(part))).collect()
+        });
+        let parts: Vec<Vec<Container>> = parts.into_iter().collect::<Result<_>>()?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// Waits for the lock of a container and reads it; `NotFound` if it is gone by then.
