@@ -265,7 +265,7 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
             let path = Path::new(value);
             let source =
                 matches!(&mount.source, MountSource::Bind { path: from, .. } if from == path);
-            source || mount.target == path
+            source || mount.target == path || mount.volume() == Some(value)
         }),
         "command" => command(config).first().is_some_and(|first| *first == value),
         "restart-policy" => config.settings.restart.name() == value,
@@ -318,7 +318,7 @@ fn is_in_ports(wanted: &str, port: &str) -> bool {
 }
 
 /// Tells whether a name contains a text; `^` and `$` tie it to the beginning and the end.
-fn name_matches(name: &str, wanted: &str) -> bool {
+pub(crate) fn name_matches(name: &str, wanted: &str) -> bool {
     let (wanted, from_start) = match wanted.strip_prefix('^') {
         Some(rest) => (rest, true),
         None => (wanted, false),

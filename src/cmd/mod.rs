@@ -62,6 +62,7 @@ mod top;
 mod unshare;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 use std::ffi::OsString;
@@ -131,6 +132,7 @@ const COMMANDS: Group = group(
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
         verb::<update::Update>(&["update"], "CONTAINER [CONTAINER...]"),
         verb::<version::Version>(&["version"], ""),
+        Node::Group(VOLUME),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),
     ],
 );
@@ -239,6 +241,19 @@ const SYSTEM: Group = group(
         verb::<events::Events>(&["events"], ""),
         verb::<info::Info>(&["info"], ""),
         verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
+);
+
+const VOLUME: Group = group(
+    &["volume"],
+    "Manage volumes: directories that outlive containers",
+    &[
+        verb::<volume::Create>(&["create"], "[NAME]"),
+        verb::<volume::Exists>(&["exists"], "VOLUME"),
+        verb::<volume::Inspect>(&["inspect"], "VOLUME [VOLUME...]"),
+        verb::<volume::Ls>(&["ls", "list"], ""),
+        verb::<volume::Prune>(&["prune"], ""),
+        verb::<volume::Rm>(&["rm", "remove"], "VOLUME [VOLUME...]"),
     ],
 );
 

@@ -92,7 +92,7 @@ pub(crate) struct SystemPrune {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Remove volumes that no container uses
+    /// Remove anonymous volumes that no container uses
     #[arg(long)]
     volumes: bool,
 }
@@ -105,7 +105,7 @@ impl SystemPrune {
             "all networks not used by at least one container",
         ];
         if self.volumes {
-            lines.push("all volumes not used by at least one container");
+            lines.push("all anonymous volumes not used by at least one container");
         }
         lines.extend(match self.all {
             true => [
@@ -124,19 +124,31 @@ impl Act for SystemPrune {
             return Ok(Status::SUCCESS);
         }
         let engine = world.power()?;
-        let pruned = engine.prune(&PruneOptions { all: self.all, filters: self.filter })?;
+        let pruned =
+            engine.prune(&PruneOptions { all: self.all, filters: self.filter }, self.volumes)?;
         if !pruned.containers.is_empty() {
             world.out.line("Deleted Containers")?;
         }
         for id in &pruned.containers {
             world.out.line(id.as_str())?;
         }
+        if !pruned.volumes.names.is_empty() {
+            world.out.line("Deleted Volumes")?;
+        }
+        for name in &pruned.volumes.names {
+            world.out.line(name)?;
+        }
         if pruned.images.done.iter().any(|done| matches!(done, Removal::Deleted(_))) {
             world.out.line("Deleted Images")?;
         }
         print_deleted(world, &pruned.images)?;
         print_reclaimed(world, pruned.bytes)?;
-        let failures: Vec<_> = pruned.failures.iter().chain(&pruned.images.failures).collect();
+        let failures: Vec<_> = pruned
+            .failures
+            .iter()
+            .chain(&pruned.volumes.failures)
+            .chain(&pruned.images.failures)
+            .collect();
         failures.iter().for_each(|failure| output::error(failure));
         Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
     }

@@ -19,6 +19,7 @@ use crate::engine::{ContainerSize, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::net::PublishedPort;
 use crate::spec::filter::Filter;
+use crate::spec::mount::{Mount, MountSource};
 use crate::spec::size::HumanSize;
 use crate::spec::{duration, time};
 use crate::store::container::{Container, ContainerConfig, ContainerState, Status as State};
@@ -322,12 +323,12 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
         "Names": state.name,
         "Labels": labels.collect::<Vec<_>>().join(","),
         "LabelMap": config.labels,
-        "Mounts": targets(config).join(","),
+        "Mounts": shown_mounts(config).join(","),
         "Networks": name_of(container),
         "Pod": "",
         "PodName": "",
         "Size": size,
-        "LocalVolumes": "0",
+        "LocalVolumes": config.volumes().len().to_string(),
     })
 }
 
@@ -358,6 +359,16 @@ fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Val
         "State": state.word(),
         "Status": status_of(container, now),
     })
+}
+
+/// Names what is mounted, as Docker does: by volume or by source.
+fn shown_mounts(config: &ContainerConfig) -> Vec<String> {
+    let name = |mount: &Mount| match &mount.source {
+        MountSource::Bind { path, .. } => path.display().to_string(),
+        MountSource::Volume { name, .. } => name.clone().unwrap_or_default(),
+        MountSource::Tmpfs { .. } => mount.target.display().to_string(),
+    };
+    config.settings.mounts.iter().map(name).collect()
 }
 
 fn targets(config: &ContainerConfig) -> Vec<String> {

@@ -39,9 +39,8 @@ impl Act for Rm {
         let ignore = self.ignore || self.force;
         let names = self.selection.chosen(&engine, self.files.read(ignore)?)?;
         let names = engine.dependants_first(names);
-        // There are no volumes yet that could be left behind.
-        let _ = self.volumes;
-        let options = RemoveOptions { force: self.force, seconds: self.time };
+        let options =
+            RemoveOptions { force: self.force, seconds: self.time, volumes: self.volumes };
         for_each(world, &names, Status::of_removal, |world, name| {
             let removed = match self.depend {
                 true => engine.remove_with_dependants(name, options),

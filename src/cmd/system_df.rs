@@ -10,6 +10,7 @@ use super::ps::elapsed;
 use super::tree::Act;
 use crate::api::model::container::command;
 use crate::engine::images::Usage;
+use crate::engine::volumes::VolumeUse;
 use crate::engine::{DiskUsage, Total};
 use crate::error::{Error, Kind, Result};
 use crate::spec::reference::Reference;
@@ -23,7 +24,7 @@ pub(crate) struct SystemDf {
     /// Print each with a Go template, or all as json
     #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
-    /// Show each image and container
+    /// Show each image, container and volume
     #[arg(short, long)]
     verbose: bool,
 }
@@ -84,7 +85,7 @@ impl Act for SystemDf {
         let rows = vec![
             summary("Images", usage.images),
             summary("Containers", usage.containers),
-            summary("Local Volumes", Total::default()),
+            summary("Local Volumes", usage.volumes),
         ];
         listing::print(&mut world.out, &SUMMARY, rows, self.format.as_deref(), true)?;
         Ok(Status::SUCCESS)
@@ -120,10 +121,12 @@ fn verbose(world: &mut World, usage: &DiskUsage) -> Result<Status> {
     }
     let containers = usage.each_container.iter();
     let containers = containers.map(|(it, bytes)| container(it, *bytes, now)).collect();
+    let volumes = usage.each_volume.iter();
+    let volumes = volumes.map(|(it, bytes)| volume(it, *bytes)).collect();
     for (heading, columns, rows) in [
         ("Images space usage:\n", &IMAGES, images),
         ("\nContainers space usage:\n", &CONTAINERS, containers),
-        ("\nLocal Volumes space usage:\n", &VOLUMES, Vec::new()),
+        ("\nLocal Volumes space usage:\n", &VOLUMES, volumes),
     ] {
         world.out.line(heading)?;
         listing::print(&mut world.out, columns, rows, None, true)?;
@@ -147,13 +150,22 @@ fn image(named: &NamedImage, name: Option<&Reference>, usage: Usage, now: i64) -
     Row { fields: document.clone(), document }
 }
 
+fn volume(volume: &VolumeUse, bytes: u64) -> Row {
+    let document = json!({
+        "VolumeName": volume.volume.name,
+        "Links": volume.users.len(),
+        "Size": LongSize(bytes).to_string(),
+    });
+    Row { fields: document.clone(), document }
+}
+
 fn container(container: &Container, bytes: u64, now: i64) -> Row {
     let Container { config, state, .. } = container;
     let document = json!({
         "ContainerID": config.id.short(),
         "Image": config.image_id.short(),
         "Command": command(config).join(" "),
-        "LocalVolumes": 0,
+        "LocalVolumes": config.volumes().len(),
         "Size": LongSize(bytes).to_string(),
         "Created": elapsed(config.created, now),
         "Status": state.word(),

@@ -6,7 +6,7 @@ mod io;
 mod mounts;
 mod security;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{
@@ -21,6 +21,7 @@ use crate::spec::container::Settings;
 use crate::spec::limits::Resources;
 use crate::spec::process::Personality;
 use crate::store::container::ContainerConfig;
+use crate::store::volume::Volume;
 
 pub(super) use mounts::tree_of_host;
 pub(super) use security::{capabilities, filter, profile};
@@ -48,6 +49,8 @@ pub(super) struct Facts {
     pub(super) executable: PathBuf,
     /// The container's cgroup, below each hierarchy's mount point.
     pub(super) cgroup: String,
+    /// Its volumes by name, and where the files of each are.
+    pub(super) volumes: BTreeMap<String, (Volume, PathBuf)>,
     /// For `builtin/host`: the directories of this machine that are shown, and where changes go.
     pub(super) host_tree: Vec<mounts::HostDir>,
     /// Variables of this run, beside those that were decided.

@@ -5,14 +5,18 @@
 
 use super::create::{check_memory, random_id};
 use super::start::is_interrupted;
+use super::users::Decided;
 use super::{Engine, RemoveOptions, now, update};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
+use crate::spec::mount::MountSource;
 use crate::store::container::{ContainerConfig, Status};
+use crate::store::driver::NewTree;
 use crate::store::garbage::Parts;
 use crate::store::image::not_known;
+use crate::store::volume::Held;
 
 /// How a clone differs from the first container.
 #[derive(Clone, Debug, Default)]
@@ -81,19 +85,44 @@ impl Engine {
         let asked = ContainerSpec { settings: config.settings.clone(), ..ContainerSpec::default() };
         let users = self.decide_users(&asked)?;
         let owners = self.mapping_on_disk(users.mapping.as_ref(), &asked.settings.users.mode)?;
-        config.id_mapping = users.mapping;
+        config.id_mapping.clone_from(&users.mapping);
         let durable = !config.settings.remove;
         let tree =
             self.store.new_tree(&config.layers, durable, owners.as_ref(), &is_interrupted)?;
         let _no_gc = self.store.shared()?;
+        // Volumes that nobody has named are the first one's alone.
+        for mount in &mut config.settings.mounts {
+            if let MountSource::Volume { name, anonymous: true, .. } = &mut mount.source {
+                *name = None;
+            }
+        }
+        let volumes = self.take_volumes(&mut config)?;
+        let made = self.record_renewed(&config, first, options, tree.as_ref(), &users, &volumes);
+        if made.is_err() {
+            drop(volumes);
+            // The failure to report is the first one.
+            drop(self.remove_anonymous_volumes(&config));
+        }
+        made
+    }
+
+    fn record_renewed(
+        &self,
+        config: &ContainerConfig,
+        first: &str,
+        options: &CloneOptions,
+        tree: Option<&NewTree>,
+        users: &Decided,
+        volumes: &Held,
+    ) -> Result<ContainerId> {
         for attempt in 0_u32.. {
-            let config = renewed(&config, random_id()?);
+            let config = renewed(config, random_id()?);
             let name = match &options.name {
                 Some(name) => name.clone(),
                 None if attempt == 0 => format!("{first}-clone"),
                 None => format!("{first}-clone{attempt}"),
             };
-            match self.record(&config, &name, tree.as_ref()) {
+            match self.record(&config, &name, tree, volumes) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && options.name.is_none() => {}
                 Err(error) => return Err(error),

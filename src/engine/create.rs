@@ -12,18 +12,20 @@ use crate::spec::container::ContainerSpec;
 use crate::spec::digest::ImageId;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
-use crate::spec::mount::MountSource;
+use crate::spec::mount::{Mount, MountSource};
 use crate::spec::name;
 use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::notify::SdNotify;
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
 use crate::spec::userns::IdMapping;
+use crate::spec::volume::ImageVolumes;
 use crate::store::container::{Builtin, ContainerConfig};
 use crate::store::driver::NewTree;
 use crate::store::events::{Action, Event};
 use crate::store::garbage::Parts;
 use crate::store::image::{Image, not_known};
+use crate::store::volume::Held;
 
 /// The smallest memory limit that Docker allows, in bytes.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -92,15 +94,33 @@ impl Engine {
             }
             copied = Some((image.id.clone(), tree?));
         };
+        let mut decided = self.decided(spec, &image, shown, &users, random_id()?)?;
+        make_sources(&decided)?;
+        let volumes = self.take_volumes(&mut decided)?;
+        let created = self.record_named(spec, &decided, tree.as_ref(), &users, &volumes);
+        if created.is_err() {
+            drop(volumes);
+            // The failure to report is the first one.
+            drop(self.remove_anonymous_volumes(&decided));
+        }
+        created
+    }
+
+    /// Records a container under the name that was asked for, or one that is made up.
+    fn record_named(
+        &self,
+        spec: &ContainerSpec,
+        config: &ContainerConfig,
+        tree: Option<&NewTree>,
+        users: &Decided,
+        volumes: &Held,
+    ) -> Result<ContainerId> {
         for attempt in 0.. {
-            let id = random_id()?;
-            let config = self.decided(spec, &image, shown.clone(), &users, id)?;
-            make_sources(&config)?;
             let name = match &spec.name {
                 Some(name) => name.clone(),
                 None => name::random(u64::from_ne_bytes(random()?), attempt),
             };
-            match self.record(&config, &name, tree.as_ref()) {
+            match self.record(config, &name, tree, volumes) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
@@ -111,7 +131,7 @@ impl Engine {
                     if let Some(path) = &spec.settings.cidfile {
                         self.write_cidfile(path, &config.id)?;
                     }
-                    return Ok(config.id);
+                    return Ok(config.id.clone());
                 }
             }
         }
@@ -264,8 +284,9 @@ impl Engine {
         config: &ContainerConfig,
         name: &str,
         tree: Option<&NewTree>,
+        volumes: &Held,
     ) -> Result<()> {
-        self.store.containers().create(config, name, tree)?;
+        self.store.containers().create(config, name, tree, volumes)?;
         self.record_event(Event::of_named(config, name, Action::Create));
         Ok(())
     }
@@ -276,7 +297,8 @@ impl Engine {
         if written.is_err() {
             // The first failure is the one to report.
             let locked = self.store.containers().lock(id);
-            drop(locked.and_then(|locked| self.take_off_record(locked)?.erase()));
+            // Its volumes are still held; who made them removes them.
+            drop(locked.and_then(|locked| self.take_off_record(locked, false)?.erase()));
         }
         written
     }
@@ -373,6 +395,17 @@ fn decide(
     if spec.publish_all {
         let declared = from_image.exposed_ports.keys().chain(&spec.exposed_ports);
         publish_all(&mut settings.ports, declared);
+    }
+    for path in from_image.volumes.keys() {
+        let mount = match spec.image_volumes {
+            ImageVolumes::Anonymous => Mount::anonymous_volume(path),
+            ImageVolumes::Tmpfs => Mount::tmpfs(path),
+            ImageVolumes::Ignore => break,
+        };
+        let mount = mount.context(|| "the image declares a volume that cannot be")?;
+        if !settings.mounts.iter().any(|own| own.target == mount.target) {
+            settings.mounts.push(mount);
+        }
     }
     // The monitor has another working directory.
     for path in [

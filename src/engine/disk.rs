@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Engine;
 use super::images::{self, Usage};
+use super::volumes::VolumeUse;
 use crate::error::{Context, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::store::Store;
@@ -26,6 +27,10 @@ pub struct DiskUsage {
     pub containers: Total,
     /// Each container, and bytes that it has changed.
     pub each_container: Vec<(Container, u64)>,
+    /// All volumes together.
+    pub volumes: Total,
+    /// Each volume, and bytes of its files.
+    pub each_volume: Vec<(VolumeUse, u64)>,
 }
 
 /// How large a container is.
@@ -63,6 +68,14 @@ impl Engine {
             containers.add(active, bytes, if active { 0 } else { bytes });
             each_container.push((container, bytes));
         }
+        let mut volumes = Total::default();
+        let mut each_volume = Vec::new();
+        for volume in super::volumes::list(self.store())? {
+            let bytes = super::volumes::size(self.store(), &volume.volume)?;
+            let active = !volume.users.is_empty();
+            volumes.add(active, bytes, if active { 0 } else { bytes });
+            each_volume.push((volume, bytes));
+        }
         Ok(DiskUsage {
             images: total(self.store(), &images, &usage),
             each_image: images
@@ -74,6 +87,8 @@ impl Engine {
                 .collect(),
             containers,
             each_container,
+            volumes,
+            each_volume,
         })
     }
 
@@ -135,7 +150,7 @@ fn total(store: &Store, images: &[NamedImage], usage: &HashMap<ImageId, Usage>) 
 }
 
 /// Returns the bytes of all files below a directory; files with several names count once.
-fn size_below(dir: &Path) -> Result<u64> {
+pub(super) fn size_below(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     let mut linked = HashSet::new();
     let mut waiting: Vec<PathBuf> = vec![dir.to_owned()];

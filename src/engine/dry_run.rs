@@ -35,12 +35,13 @@ impl Engine {
         self.validate(spec)?;
         let users = self.decide_users(spec)?;
         let (image, shown) = self.image_of(spec)?;
-        let config = self.decided(spec, &image, shown, &users, ID.parse()?)?;
+        let mut config = self.decided(spec, &image, shown, &users, ID.parse()?)?;
         let mapping = self.mapping_of(&config)?;
         let owner = mapping.as_ref().map(users::first_outside);
         let hierarchies = Hierarchies::detect()?;
         let path = self.group_of(&config, &hierarchies)?;
-        let facts = Facts::find(self, &config, &path, owner)?;
+        let mut facts = Facts::find(self, &config, &path, owner)?;
+        facts.volumes = self.shown_volumes(&mut config)?;
         let mut oci = bundle::spec(&config, &facts)?;
         if let Some(process) = oci.process_mut() {
             self.complete(process, &config, &facts.groups(&config))?;

@@ -1,5 +1,6 @@
 //! What a bundle depends on besides the configuration: who we are, and what is where.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,7 @@ impl Facts {
             run_dir: containers.run_dir(&config.id),
             executable: engine.host.executable.clone(),
             cgroup: cgroup.to_owned(),
+            volumes: BTreeMap::new(),
             host_tree,
             env: Vec::new(),
             notify: false,

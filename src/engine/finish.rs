@@ -66,7 +66,7 @@ pub(super) fn record(engine: &Engine, id: &ContainerId, exit: &Exit) -> Result<O
     // Others need it: it stays for them.
     let needed = !engine.store.containers().dependants(id)?.is_empty();
     if locked.config().settings.remove && !needed {
-        return engine.take_off_record(locked).map(Some);
+        return engine.take_off_record(locked, true).map(Some);
     }
     locked.update(|state| {
         state.status = Status::Exited;
@@ -88,11 +88,16 @@ fn gone(id: &ContainerId) -> Error {
 }
 
 impl Engine {
-    /// Takes a container off the record: it is gone, but for its files.
-    pub(super) fn take_off_record(&self, locked: Locked<'_>) -> Result<Retired> {
+    /// Takes a container off the record: it is gone, but for its files. With `volumes`, those that nobody
+    /// has named go with it.
+    pub(super) fn take_off_record(&self, locked: Locked<'_>, volumes: bool) -> Result<Retired> {
+        let config = volumes.then(|| locked.config().clone());
         let event = Event::of_named(locked.config(), &locked.state().name, Action::Remove);
         let retired = locked.retire()?;
         self.record_event(event);
+        if let Some(config) = config {
+            self.remove_anonymous_volumes(&config)?;
+        }
         Ok(retired)
     }
 
@@ -140,7 +145,7 @@ impl Engine {
         let exit = Exit { code: 137, oom_killed: false, error: None, started: true };
         self.record_events(&exit.events(locked.config(), &locked.state().name));
         if locked.config().settings.remove {
-            return self.take_off_record(locked)?.erase();
+            return self.take_off_record(locked, true)?.erase();
         }
         locked.update(|state| {
             state.status = Status::Exited;

@@ -46,6 +46,7 @@ mod time_zone;
 mod unshare;
 mod update;
 mod users;
+pub mod volumes;
 mod wait;
 
 use std::path::PathBuf;

@@ -1,6 +1,9 @@
 //! `container prune` and `system prune`: what nobody needs goes.
 
+use std::collections::BTreeMap;
+
 use super::images::{self, PruneOptions, Removals};
+use super::volumes::PrunedVolumes;
 use super::{Engine, RemoveOptions, now};
 use crate::error::{Error, Kind, Result};
 use crate::spec::filter::{self, Filter};
@@ -15,7 +18,9 @@ pub struct Pruned {
     pub containers: Vec<ContainerId>,
     /// Images that are gone.
     pub images: Removals,
-    /// What could not be removed, besides images.
+    /// Volumes that are gone.
+    pub volumes: PrunedVolumes,
+    /// What could not be removed, besides images and volumes.
     pub failures: Vec<Error>,
     /// Bytes that are free now.
     pub bytes: u64,
@@ -24,8 +29,19 @@ pub struct Pruned {
 impl Engine {
     /// Removes containers that do not run, and then images that no container uses: those without a
     /// name, or all.
-    pub fn prune(&self, options: &PruneOptions) -> Result<Pruned> {
+    ///
+    /// With `volumes`, then those that nobody has named and no container has; Podman and Docker leave
+    /// the others alone as well.
+    pub fn prune(&self, options: &PruneOptions, volumes: bool) -> Result<Pruned> {
         let mut pruned = self.prune_containers(&options.filters)?;
+        if volumes {
+            pruned.volumes = self.prune_volumes(|found| {
+                let volume = &found.volume;
+                Ok(volume.anonymous
+                    && is_wanted_of(volume.created, &volume.spec.labels, &options.filters)?)
+            })?;
+            pruned.bytes += pruned.volumes.bytes;
+        }
         pruned.images = images::prune(self, options)?;
         pruned.bytes += pruned.images.bytes;
         Ok(pruned)
@@ -66,10 +82,18 @@ impl Engine {
 const KEYS: [&str; 2] = ["label", "until"];
 
 fn is_wanted(container: &Container, filters: &[Filter]) -> Result<bool> {
+    is_wanted_of(container.config.created, &container.config.labels, filters)
+}
+
+fn is_wanted_of(
+    created: i64,
+    labels: &BTreeMap<String, String>,
+    filters: &[Filter],
+) -> Result<bool> {
     filter::passes(filters, |key, value| {
         Ok(match key {
-            "label" => filter::label_matches(&container.config.labels, value),
-            _ => container.config.created < time::parse(value, now())?,
+            "label" => filter::label_matches(labels, value),
+            _ => created < time::parse(value, now())?,
         })
     })
 }

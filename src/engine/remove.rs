@@ -12,6 +12,8 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Seconds between the stop signal and KILL for one that is ended.
     pub seconds: Option<u32>,
+    /// Whether volumes that nobody has named go with it.
+    pub volumes: bool,
 }
 
 impl Engine {
@@ -63,7 +65,8 @@ impl Engine {
             }
         };
         self.free_leftovers(&id)?;
-        self.take_off_record(locked)
+        let volumes = options.volumes || locked.config().settings.remove;
+        self.take_off_record(locked, volumes)
             .and_then(Retired::erase)
             .context(|| format!("cannot remove container {name}"))?;
         // What was cut off is finished by the next who removes something. It is no part of this, and

@@ -1,5 +1,7 @@
 //! Mount options in the words of mount(8) and the OCI runtime spec, sorted by what acts on them.
 
+use std::path::PathBuf;
+
 use crate::sys::mount::{self, Attributes};
 
 /// What a list of mount options means.
@@ -15,6 +17,8 @@ pub(super) struct Options {
     pub(super) propagation_recursive: bool,
     /// Whether it is a bind mount, and whether of the mounts below as well.
     pub(super) bind: Option<Bind>,
+    /// The part of what is bound that is shown, by its path below it.
+    pub(super) subpath: Option<PathBuf>,
     /// What the file system's own options are.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -72,6 +76,9 @@ impl Options {
             "rro" | "rnosuid" | "rnodev" | "rnoexec" | "rrw" | "rsuid" | "rdev" | "rexec" => {
                 self.attributes_recursive = true;
                 self.add(&word[1..]);
+            }
+            word if word.starts_with("subpath=") => {
+                self.subpath = word.strip_prefix("subpath=").map(PathBuf::from);
             }
             _ => self.data.push(match word.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),

@@ -230,8 +230,7 @@ impl Source {
             let source = entry.source().as_deref().ok_or_else(|| {
                 Error::new(Kind::Invalid, "a bind mount needs a source").within(context())
             })?;
-            let tree = bind(source, options).context(context)?;
-            return Ok(Self { tree, directory: source.is_dir() });
+            return Self::bound(source, options).context(context);
         }
         let source = entry.source().as_deref().map(Path::to_string_lossy);
         let data =
@@ -241,6 +240,22 @@ impl Source {
         });
         let tree = made.context(context)?;
         Ok(Self { tree, directory: true })
+    }
+
+    /// What is at a path, or at one below it that leads nowhere else.
+    fn bound(source: &Path, options: &Options) -> Result<Self> {
+        let recursive = options.bind == Some(Bind::All);
+        let failed = || format!("cannot bind {}", source.display());
+        let Some(below) = &options.subpath else {
+            let tree = mount::clone_tree(source, recursive).context(failed)?;
+            return Ok(Self { tree, directory: source.is_dir() });
+        };
+        let dir = open_dir(source)?;
+        let part = open_in(dir.as_fd(), below, OFlags::PATH)
+            .context(|| format!("cannot find {} in {}", below.display(), source.display()))?;
+        let kind = rustix::fs::fstat(&part).context(failed)?.st_mode;
+        let tree = mount::clone_at(part.as_fd(), recursive).context(failed)?;
+        Ok(Self { tree, directory: FileType::from_raw_mode(kind) == FileType::Directory })
     }
 
     /// One that the launcher has.
@@ -292,11 +307,6 @@ fn split_layers(data: &[(String, Option<String>)]) -> Vec<(String, Option<String
             _ => vec![(name.clone(), value.clone())],
         })
         .collect()
-}
-
-fn bind(source: &Path, options: &Options) -> Result<OwnedFd> {
-    let recursive = options.bind == Some(Bind::All);
-    mount::clone_tree(source, recursive).context(|| format!("cannot bind {}", source.display()))
 }
 
 fn place(

@@ -22,6 +22,7 @@ use super::platform::Platform;
 use super::process::{Personality, Signal};
 use super::security::Security;
 use super::userns::Users;
+use super::volume::ImageVolumes;
 use crate::error::{Error, Kind, Result};
 
 /// A container as it is asked for.
@@ -61,6 +62,8 @@ pub struct ContainerSpec {
     pub exposed_ports: Vec<String>,
     /// Whether all ports that are declared are published (`-P`).
     pub publish_all: bool,
+    /// What becomes of the volumes that the image declares.
+    pub image_volumes: ImageVolumes,
     /// Whether a container that holds the name is removed first.
     pub replace: bool,
     /// How its health is probed.
@@ -91,7 +94,7 @@ pub struct Settings {
     pub read_only: bool,
     /// Whether nothing is writable in one that is read-only.
     pub no_read_only_tmpfs: bool,
-    /// Binds and tmpfs.
+    /// Volumes, binds and tmpfs.
     pub mounts: Vec<Mount>,
     /// Host devices, as `HOST[:CONTAINER[:rwm]]`, or by name as `VENDOR/CLASS=NAME`.
     pub devices: Vec<String>,

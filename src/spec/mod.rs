@@ -40,3 +40,4 @@ pub mod storage;
 pub mod template;
 pub mod time;
 pub mod userns;
+pub mod volume;

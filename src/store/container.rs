@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::driver::NewTree;
 use super::health::HealthState;
 use super::lock::Lock;
+use super::volume::Held;
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::closest::closest;
@@ -275,12 +276,15 @@ impl<'a> Containers<'a> {
         config: &ContainerConfig,
         name: &str,
         tree: Option<&NewTree>,
+        volumes: &Held,
     ) -> Result<()> {
         let dir = self.dir(&config.id);
         self.note_dependant(config)?;
+
         file::create_dir(&dir, 0o700)?;
         let made = self.reserve_name(name, &config.id).and_then(|()| {
-            let filled = self.fill(config, name, tree, &dir);
+            let taken_up = self.store.volumes().take_up(config, volumes);
+            let filled = taken_up.and_then(|()| self.fill(config, name, tree, &dir));
             filled.and_then(|()| self.check_donors(config)).inspect_err(|_| {
                 // The failure to report is the first one.
                 drop(file::remove_file(&self.name_path(name)));
@@ -289,6 +293,7 @@ impl<'a> Containers<'a> {
         if made.is_err() {
             drop(file::remove_tree(&dir));
             drop(self.forget_dependant(config));
+            drop(self.store.volumes().leave(config));
         }
         made
     }
@@ -619,6 +624,7 @@ impl Locked<'_> {
         }
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
         self.containers.forget_dependant(&self.container.config)?;
+        self.containers.store().volumes().leave(&self.container.config)?;
         let config = &self.container.config;
         if let (UsernsMode::Auto { .. }, Some(mapping)) =
             (&config.settings.users.mode, &config.id_mapping)

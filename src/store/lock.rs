@@ -36,6 +36,20 @@ impl Lock {
         take(file, path, FlockOperation::LockExclusive).map(Some)
     }
 
+    /// As [`Lock::exclusive_if_exists`], for any number of holders of this kind.
+    pub fn shared_if_exists(path: &Path) -> Result<Option<Self>> {
+        let Some(file) = open_existing(path)? else { return Ok(None) };
+        take(file, path, FlockOperation::LockShared).map(Some)
+    }
+
+    /// Tells whether this is still the lock of a path: the file may have been replaced.
+    pub fn is_at(&self, path: &Path) -> bool {
+        match (rustix::fs::fstat(&self.0), rustix::fs::stat(path)) {
+            (Ok(ours), Ok(there)) => (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino),
+            _ => false,
+        }
+    }
+
     /// Tells whether somebody holds this lock for one holder. A missing file is not held.
     pub fn is_held(path: &Path) -> Result<bool> {
         let Some(file) = open_existing(path)? else { return Ok(false) };

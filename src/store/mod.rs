@@ -29,6 +29,7 @@
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
 //! ├── chains/HEX/root/             driver btrfs: layers put together, named by their chain ID
 //! ├── chains.lock                  held while one is made
+//! ├── volumes/NAME/                one volume; `store::volume` draws it
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
 //! ├── events, events.1, …          what has happened, the newest first
@@ -77,6 +78,7 @@ pub mod packed;
 pub mod partial;
 pub mod ranges;
 pub mod registries;
+pub mod volume;
 
 use std::path::{Path, PathBuf};
 
@@ -232,6 +234,11 @@ impl Store {
     /// Returns the artifacts.
     pub fn artifacts(&self) -> artifact::Artifacts<'_> {
         artifact::Artifacts::new(self)
+    }
+
+    /// Returns the volumes.
+    pub fn volumes(&self) -> volume::Volumes<'_> {
+        volume::Volumes::new(self)
     }
 
     /// Returns the events.

@@ -65,6 +65,7 @@ mod transport;
 mod unshare;
 mod update;
 mod users;
+mod volume;
 mod wait;
 
 use std::fs;

@@ -8,6 +8,7 @@ use super::{host_config, network, usual};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::storage::DriverName;
 use crate::spec::time;
+use crate::spec::volume::LOCAL;
 use crate::store::Store;
 use crate::store::container::{Container, ContainerConfig, Containers, Status};
 use crate::store::driver::Tree;
@@ -46,7 +47,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "ExecIDs": state.run().map_or_else(Vec::new, |_| containers.execs(&config.id)),
         "HostConfig": host_config::document(&config.settings),
         "GraphDriver": { "Name": driver.as_str(), "Data": data },
-        "Mounts": config.settings.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Mounts": config.settings.mounts.iter().map(|it| mount(store, it)).collect::<Vec<_>>(),
         "Config": config_document(config),
         "NetworkSettings": network::document(config, state),
     });
@@ -136,7 +137,7 @@ fn config_document(config: &ContainerConfig) -> Value {
         "Env": config.env,
         "Cmd": command(config),
         "Image": config.image,
-        "Volumes": null,
+        "Volumes": volumes(config),
         "WorkingDir": config.working_dir.display().to_string(),
         "Entrypoint": config.entrypoint,
         "OnBuild": null,
@@ -158,22 +159,46 @@ pub fn command(config: &ContainerConfig) -> Vec<&str> {
     all.skip(config.entrypoint.as_ref().map_or(0, Vec::len)).collect()
 }
 
-fn mount(mount: &Mount) -> Value {
+/// Lists where volumes are that nobody has named.
+fn volumes(config: &ContainerConfig) -> Value {
+    let anonymous = |it: &&Mount| matches!(it.source, MountSource::Volume { anonymous: true, .. });
+    let all: Map<String, Value> = config
+        .settings
+        .mounts
+        .iter()
+        .filter(anonymous)
+        .map(|it| (it.target.display().to_string(), json!({})))
+        .collect();
+    if all.is_empty() { Value::Null } else { Value::Object(all) }
+}
+
+fn mount(store: &Store, mount: &Mount) -> Value {
     let (kind, source) = match &mount.source {
         MountSource::Bind { path, .. } => ("bind", path.display().to_string()),
+        MountSource::Volume { name, .. } => {
+            let data = store.volumes().data(name.as_deref().unwrap_or_default());
+            ("volume", data.display().to_string())
+        }
         MountSource::Tmpfs { .. } => ("tmpfs", String::new()),
     };
     let propagation = mount.options.iter().find(|option| {
         ["shared", "slave", "private", "unbindable"].iter().any(|word| option.ends_with(word))
     });
-    json!({
+    let mut document = json!({
         "Type": kind,
         "Source": source,
         "Destination": mount.target.display().to_string(),
-        "Driver": "",
+        "Driver": if kind == "volume" { LOCAL } else { "" },
         "Mode": host_config::mode(mount),
         "Options": mount.options,
         "RW": !mount.read_only,
         "Propagation": propagation.map_or(if kind == "bind" { "rprivate" } else { "" }, String::as_str),
-    })
+    });
+    if let Some(name) = mount.volume() {
+        document["Name"] = name.into();
+    }
+    if let Some(below) = &mount.subpath {
+        document["SubPath"] = below.display().to_string().into();
+    }
+    document
 }

@@ -115,8 +115,12 @@ fn log(log: &LogSettings) -> Value {
 }
 
 fn bind(mount: &Mount) -> Option<String> {
-    let MountSource::Bind { path, .. } = &mount.source else { return None };
-    Some(format!("{}:{}:{}", path.display(), mount.target.display(), mode(mount)))
+    let source = match &mount.source {
+        MountSource::Bind { path, .. } => path.display().to_string(),
+        MountSource::Volume { name, anonymous: false, .. } => name.clone()?,
+        _ => return None,
+    };
+    Some(format!("{source}:{}:{}", mount.target.display(), mode(mount)))
 }
 
 /// Returns a mount's options as they stand after the second colon of `-v`.

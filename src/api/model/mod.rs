@@ -6,3 +6,4 @@ mod host_config;
 pub mod image;
 pub mod network;
 mod usual;
+pub mod volume;

@@ -30,10 +30,7 @@ const ABSENT: [Absent; 15] = [
         reason: "containers on one network know each other by name; --add-host gives further names",
         flags: &["link", "link-local-ip"],
     },
-    Absent {
-        reason: "there are no named volumes yet; bind a directory by -v",
-        flags: &["volume-driver", "volumes-from", "image-volume"],
-    },
+    Absent { reason: "it is not there yet; name the volumes by -v", flags: &["volumes-from"] },
     Absent {
         reason: "a container's address on its network cannot be chosen yet",
         flags: &["ip", "ip6", "mac-address", "network-alias"],

@@ -7,10 +7,14 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
 use crate::spec::mount::{Mount, MountSource};
+use crate::spec::volume::{ImageVolumes, check_driver};
 
 /// What is mounted in it.
 #[derive(Args, Debug)]
 pub(super) struct MountsFlags {
+    /// Image's volumes are anonymous, tmpfs, or ignore
+    #[arg(long, value_name = "KIND")]
+    image_volume: Option<ImageVolumes>,
     /// Add a mount, as in type=bind,src=/a,dst=/b
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = Mount::parse_mount)]
     mount: Vec<Mount>,
@@ -23,14 +27,19 @@ pub(super) struct MountsFlags {
     /// Mount a file system in memory
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = Mount::parse_tmpfs)]
     tmpfs: Vec<Mount>,
-    /// Bind a file or directory of the host
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]", value_parser = Mount::parse_volume)]
+    /// Show a volume, or a file or directory of the host
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]", value_parser = Mount::parse_volume)]
     volume: Vec<Mount>,
+    /// Driver of volumes that are made: there is local
+    #[arg(long, value_name = "DRIVER")]
+    volume_driver: Option<String>,
 }
 
 impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
+        self.volume_driver.as_deref().map_or(Ok(()), check_driver)?;
+        spec.image_volumes = self.image_volume.unwrap_or_default();
         spec.settings.read_only = self.read_only || usual.read_only == Some(true);
         spec.settings.no_read_only_tmpfs = self.read_only_tmpfs == Some(false);
         let mut all = mounts(self.volume.into_iter().chain(self.mount).chain(self.tmpfs))?;

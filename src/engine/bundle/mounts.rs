@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::spec::container::Debugged;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
+use crate::spec::volume;
 use crate::store::container::{Builtin, ContainerConfig};
 
 /// A directory of this machine, shown in `builtin/host` with changes going elsewhere.
@@ -101,7 +102,8 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
     }
     // What the user mounts replaces what is usual there.
     mounts.retain(|usual| !settings.mounts.iter().any(|own| own.target == *usual.destination()));
-    let mut own: Vec<OciMount> = settings.mounts.iter().map(of_user).collect();
+    let mut own: Vec<OciMount> =
+        settings.mounts.iter().map(|mount| of_user(mount, facts)).collect();
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);
     Ok(mounts)
@@ -180,23 +182,32 @@ fn overlay(dir: &HostDir, facts: &Facts) -> OciMount {
     mount(&dir.path, "overlay", "overlay", &options)
 }
 
-fn of_user(asked: &Mount) -> OciMount {
+fn of_user(asked: &Mount, facts: &Facts) -> OciMount {
     let access = if asked.read_only { "ro" } else { "rw" };
     let mut options: Vec<String> = asked.options.clone();
     options.push(access.to_owned());
     match &asked.source {
-        MountSource::Bind { path, .. } => {
-            if !options.iter().any(|word| word == "bind" || word == "rbind") {
-                options.push("rbind".to_owned());
-            }
-            let named = |word: &&str| {
-                matches!(*word, "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate")
+        MountSource::Bind { path, .. } => bind_of_user(asked, path, options),
+        MountSource::Volume { name, .. } => {
+            // They were read before.
+            let found = name.as_ref().and_then(|name| facts.volumes.get(name));
+            let (mounted, data) = match found {
+                Some((volume, data)) => (volume::mount_of(&volume.spec.options), data.as_path()),
+                None => (None, Path::new("")),
             };
-            if !options.iter().map(String::as_str).any(|word| named(&word)) {
-                options.push("rprivate".to_owned());
+            match mounted {
+                None => bind_of_user(asked, data, options),
+                Some(own) => {
+                    let mut all: Vec<String> =
+                        own.options.iter().map(ToString::to_string).collect();
+                    all.extend(options);
+                    if own.kind == "bind" {
+                        return bind_of_user(asked, Path::new(own.device), all);
+                    }
+                    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+                    mount(&asked.target, own.kind, own.device, &all)
+                }
             }
-            let options: Vec<&str> = options.iter().map(String::as_str).collect();
-            bind(path, &asked.target, &options)
         }
         MountSource::Tmpfs { size, mode } => {
             for word in ["nosuid", "nodev"] {
@@ -211,6 +222,23 @@ fn of_user(asked: &Mount) -> OciMount {
             mount(&asked.target, "tmpfs", "tmpfs", &options)
         }
     }
+}
+
+fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>) -> OciMount {
+    if !options.iter().any(|word| word == "bind" || word == "rbind") {
+        options.push("rbind".to_owned());
+    }
+    let named = |word: &&str| {
+        matches!(*word, "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate")
+    };
+    if !options.iter().map(String::as_str).any(|word| named(&word)) {
+        options.push("rprivate".to_owned());
+    }
+    if let Some(below) = &asked.subpath {
+        options.push(format!("subpath={}", below.display()));
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    bind(source, &asked.target, &options)
 }
 
 pub(super) fn bind(source: &Path, target: &Path, options: &[&str]) -> OciMount {

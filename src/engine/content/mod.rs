@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 pub use commit::CommitOptions;
 pub use diff::DiffSubject;
+pub(in crate::engine) use view::files_of;
 pub(super) use view::still;
 
 use super::{Engine, images};

@@ -14,7 +14,8 @@ use super::Files;
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::changes::TreeKind;
-use crate::store::container::Container;
+use crate::store::container::{Container, ContainerConfig};
+use crate::store::driver::Tree;
 use crate::sys::clone::{clone3, exit_now};
 use crate::sys::mount::{self, Attributes, NO_DEV, READ_ONLY};
 use crate::sys::root::Root;
@@ -66,6 +67,31 @@ pub(in crate::engine) fn still(engine: &Engine, container: &Container) -> Result
             Ok(tree)
         }),
         _ => overlay(engine, &all),
+    }
+}
+
+/// Opens the files that a container begins with, as they are on the disk; `None` if it has none of its
+/// own. This process must have a single thread.
+pub(in crate::engine) fn files_of(
+    engine: &Engine,
+    config: &ContainerConfig,
+) -> Result<Option<Root>> {
+    let containers = engine.store.containers();
+    let mut all = match containers.tree(config) {
+        Tree::Whole(tree) => vec![tree],
+        Tree::Layers(layers) => layers,
+    };
+    let upper = containers.dir(&config.id).join("upper");
+    if upper.exists() {
+        all.insert(0, upper);
+    }
+    match all.as_slice() {
+        [] => Ok(None),
+        [only] => {
+            let root = Root::open(only);
+            root.map(Some).context(|| format!("cannot open directory {}", only.display()))
+        }
+        _ => overlay(engine, &all).map(Root::of).map(Some),
     }
 }
 

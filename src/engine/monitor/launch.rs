@@ -63,6 +63,7 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     let mut facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
     facts.env.clone_from(&given.env);
     facts.notify = given.notify;
+    facts.volumes = engine.ready_volumes(config)?;
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
     if spec.hooks().is_some() {

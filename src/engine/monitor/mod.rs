@@ -510,7 +510,7 @@ impl Monitor {
         // Whatever happens to the record, who waits must hear of the first failure.
         drop(locked.and_then(|mut locked| {
             if self.config.settings.remove {
-                return self.engine.take_off_record(locked)?.erase();
+                return self.engine.take_off_record(locked, true)?.erase();
             }
             locked.update(|state| {
                 if state.run().is_some() {

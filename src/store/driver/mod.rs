@@ -17,7 +17,7 @@ mod tests;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::syncfs;
+use rustix::fs::{Gid, Uid, syncfs};
 
 use super::container::{ContainerConfig, Containers};
 use super::draft::Draft;
@@ -142,6 +142,19 @@ fn copy(
     begin(tree)?;
     let mut layers = layers.iter();
     layers.try_for_each(|layer| merge::apply(&store.layers().path(layer), tree, is_given_up))
+}
+
+/// Makes a copy of a tree, with owner and mode of its root. With `owners`, the files belong to who their
+/// owners stand for.
+pub(super) fn copy_tree(from: &Path, to: &Path, owners: Option<&IdMapping>) -> Result<()> {
+    file::create_dir(to, 0o755)?;
+    let found = rustix::fs::stat(from).context(|| format!("cannot look at {}", from.display()))?;
+    merge::apply(from, to, &|| false)?;
+    let (uid, gid) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
+    rustix::fs::chown(to, Some(uid), Some(gid))
+        .context(|| format!("cannot change the owner of {}", to.display()))?;
+    file::set_mode(to, found.st_mode & 0o7777)?;
+    owners.map_or(Ok(()), |mapping| shift::shift(to, mapping))
 }
 
 /// Gives the root directory of a tree what it has in every container, whatever our umask is and

@@ -1,0 +1,66 @@
+//! `barge volume create` and `barge volume exists`
+
+use clap::Args;
+
+use crate::cmd::World;
+use crate::cmd::exit::Status;
+use crate::cmd::tree::Act;
+use crate::error::Result;
+use crate::spec::volume::{LOCAL, VolumeSpec, check_driver};
+
+/// Create a volume
+///
+/// Its name is printed.
+/// With options, the driver `local` mounts something else in place of a directory of the store, in
+/// each container: `-o type=tmpfs -o device=tmpfs -o o=size=64m`, or
+/// `-o type=none -o o=bind -o device=/srv`.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// Driver; there is local
+    #[arg(short, long, value_name = "DRIVER", default_value = LOCAL)]
+    driver: String,
+    /// Do not complain if there is one of this name
+    #[arg(long)]
+    ignore: bool,
+    /// Add a label
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Option of the driver: type, device or o
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    opt: Vec<String>,
+    /// Name; one is made up if there is none
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Act for Create {
+    fn act(self, world: &mut World) -> Result<Status> {
+        check_driver(&self.driver)?;
+        let mut spec = VolumeSpec::default();
+        for label in &self.label {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            spec.labels.insert(key.to_owned(), value.to_owned());
+        }
+        self.opt.iter().try_for_each(|option| spec.add_option(option))?;
+        let engine = world.power()?;
+        let name = engine.create_volume(self.name.as_deref(), spec, self.ignore)?;
+        world.out.line(&name)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Tell by the exit status whether a volume exists
+#[derive(Args, Debug)]
+pub(crate) struct Exists {
+    /// Volume, by name
+    #[arg(value_name = "VOLUME")]
+    volume: String,
+}
+
+impl Act for Exists {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let engine = world.engine()?;
+        let found = engine.store().volumes().get(&self.volume)?;
+        Ok(if found.is_some() { Status::SUCCESS } else { Status::NO })
+    }
+}

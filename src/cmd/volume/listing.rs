@@ -1,0 +1,116 @@
+//! `barge volume ls` and `barge volume inspect`
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use super::prune::{check, is_wanted};
+use crate::api::model;
+use crate::cmd::World;
+use crate::cmd::exit::Status;
+use crate::cmd::listing::{self, Columns, Row, print_json};
+use crate::cmd::output;
+
+use crate::cmd::tree::Act;
+use crate::engine::volumes;
+use crate::error::{Error, Kind, Result};
+use crate::spec::filter::Filter;
+use crate::spec::template::Format;
+
+/// List volumes
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    /// Only volumes of which this is true
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Print each with a Go template, or all as json
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Leave out the headings
+    #[arg(short, long)]
+    noheading: bool,
+    /// Print names only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const COLUMNS: Columns =
+    Columns { shown: &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")], others: &[] };
+
+impl Act for Ls {
+    fn act(self, world: &mut World) -> Result<Status> {
+        check(&self.filter)?;
+        let engine = world.engine()?;
+        let all = volumes::list(engine.store())?;
+        let mut rows = Vec::new();
+        for found in &all {
+            if !is_wanted(found, &self.filter, &all)? {
+                continue;
+            }
+            if self.quiet {
+                world.out.line(&found.volume.name)?;
+                continue;
+            }
+            rows.push(Row {
+                fields: model::volume::row(engine.store(), found),
+                document: model::volume::inspect(engine.store(), found),
+            });
+        }
+        if !self.quiet {
+            let format = self.format.as_deref();
+            listing::print(&mut world.out, &COLUMNS, rows, format, !self.noheading)?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Show everything about volumes
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// All volumes
+    #[arg(short, long)]
+    all: bool,
+    /// Print each with a Go template, or all as json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Volumes, by name
+    #[arg(value_name = "VOLUME")]
+    volumes: Vec<String>,
+}
+
+impl Act for Inspect {
+    fn act(self, world: &mut World) -> Result<Status> {
+        if self.all != self.volumes.is_empty() {
+            return Err(Error::new(Kind::Invalid, "name volumes, or pass --all, and not both"));
+        }
+        let format = match self.format.as_deref() {
+            None | Some("json") => None,
+            Some(text) => Some(Format::new(text)?),
+        };
+        let engine = world.engine()?;
+        let (mut documents, mut failures) = (Vec::new(), Vec::new());
+        if self.all {
+            let all = volumes::list(engine.store())?;
+            documents.extend(all.iter().map(|it| model::volume::inspect(engine.store(), it)));
+        }
+        for name in &self.volumes {
+            match volumes::lookup(engine.store(), name) {
+                Ok(found) => documents.push(model::volume::inspect(engine.store(), &found)),
+                Err(error) if error.kind() == Kind::NotFound => {
+                    failures.push(Error::new(Kind::NotFound, format!("no such volume {name}")));
+                }
+                Err(error) => failures.push(error),
+            }
+        }
+        match format {
+            None => print_json(&mut world.out, &Json::Array(documents))?,
+            Some(format) => {
+                for document in &documents {
+                    world.out.line(&format.render(document)?)?;
+                }
+            }
+        }
+        world.out.flush()?;
+        failures.iter().for_each(output::error);
+        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+}

@@ -1,0 +1,39 @@
+//! `volume ls` and `volume inspect`: what there is, and who has it.
+
+use crate::engine::disk::size_below;
+use crate::error::Result;
+use crate::spec::id::ContainerId;
+use crate::store::Store;
+use crate::store::volume::Volume;
+
+/// A volume, and who has it.
+#[derive(Clone, Debug)]
+pub struct VolumeUse {
+    /// The volume.
+    pub volume: Volume,
+    /// The containers that have it.
+    pub users: Vec<ContainerId>,
+    /// Whether none of them has run yet.
+    pub fresh: bool,
+}
+
+/// Returns all volumes, by name.
+pub fn list(store: &Store) -> Result<Vec<VolumeUse>> {
+    store.volumes().list()?.into_iter().map(|volume| with_users(store, volume)).collect()
+}
+
+/// Finds a volume by its name, or the beginning of it if that is unique.
+pub fn lookup(store: &Store, name: &str) -> Result<VolumeUse> {
+    with_users(store, store.volumes().lookup(name)?)
+}
+
+fn with_users(store: &Store, volume: Volume) -> Result<VolumeUse> {
+    let users = store.volumes().users(&volume.name)?;
+    let fresh = store.volumes().is_fresh(&volume.name);
+    Ok(VolumeUse { volume, users, fresh })
+}
+
+/// Returns the bytes of a volume's files.
+pub fn size(store: &Store, volume: &Volume) -> Result<u64> {
+    size_below(&store.volumes().data(&volume.name))
+}

@@ -1,0 +1,181 @@
+//! Named volumes as they are asked for: their names, and what the driver `local` can be told.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+
+/// The one driver.
+pub const LOCAL: &str = "local";
+
+/// What becomes of the volumes that an image declares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageVolumes {
+    /// Each is a volume that goes with the container.
+    #[default]
+    Anonymous,
+    /// Each is a file system in memory.
+    Tmpfs,
+    /// They are ignored.
+    Ignore,
+}
+
+impl FromStr for ImageVolumes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "anonymous" | "bind" => Ok(Self::Anonymous),
+            "tmpfs" => Ok(Self::Tmpfs),
+            "ignore" => Ok(Self::Ignore),
+            _ => Err(Error::new(Kind::Invalid, format!("invalid image-volume type `{text}`"))
+                .hint("use anonymous, bind, tmpfs or ignore")),
+        }
+    }
+}
+
+/// A volume as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeSpec {
+    /// Labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Options of the driver: `type`, `device`, `o`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// What a volume with options shows, in the words of mount(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount<'a> {
+    /// Type of the file system; `bind` for a directory that is there.
+    pub kind: &'a str,
+    /// What is mounted.
+    pub device: &'a str,
+    /// Options.
+    pub options: Vec<&'a str>,
+}
+
+/// Checks a volume's name, as Docker does.
+pub fn parse_name(text: &str) -> Result<String> {
+    let good = text.len() <= 253
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        format!("names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument: `{text}`"),
+    )
+    .hint("a directory of this machine is written with a leading / or ./"))
+}
+
+/// Refuses drivers that are not there.
+pub fn check_driver(driver: &str) -> Result<()> {
+    if matches!(driver, "" | LOCAL) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unsupported, format!("there is no volume driver `{driver}`"))
+        .hint("there is one driver, `local`; it mounts other things by -o type=…,device=…"))
+}
+
+impl VolumeSpec {
+    /// Adds an option of the driver, as in `type=tmpfs`.
+    pub fn add_option(&mut self, text: &str) -> Result<()> {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        if !matches!(key, "type" | "device" | "o") {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("invalid mount option `{key}` for driver `local`"),
+            )
+            .hint(
+                "known are type, device and o, as in -o type=tmpfs -o device=tmpfs -o o=size=64m",
+            ));
+        }
+        self.options.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Finds out whether the options make sense.
+    pub fn check(&self) -> Result<()> {
+        let Some(mount) = mount_of(&self.options) else { return Ok(()) };
+        let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
+        match mount.kind {
+            "bind" if !mount.device.starts_with('/') => {
+                invalid("a volume of type bind needs a device: an absolute path")
+            }
+            "" => invalid("a volume with a device needs a type, as in -o type=tmpfs"),
+            "overlay" | "proc" | "sysfs" | "cgroup" | "cgroup2" => {
+                invalid("a volume cannot be of this type")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns what a volume of these options shows; `None` if it is a directory of its own.
+pub fn mount_of(options: &BTreeMap<String, String>) -> Option<VolumeMount<'_>> {
+    let get = |key: &str| options.get(key).map_or("", String::as_str);
+    let (kind, device) = (get("type"), get("device"));
+    let mut words: Vec<&str> = get("o").split(',').filter(|word| !word.is_empty()).collect();
+    if kind.is_empty() && device.is_empty() {
+        return None;
+    }
+    let binds = words.iter().any(|word| matches!(*word, "bind" | "rbind"));
+    let kind = match kind {
+        "none" | "" if binds => "bind",
+        other => other,
+    };
+    if kind == "bind" && !binds {
+        words.push("rbind");
+    }
+    Some(VolumeMount { kind, device, options: words })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_names() {
+        for (text, good) in [
+            ("data", true),
+            ("a.b_c-9", true),
+            ("-a", false),
+            ("..", false),
+            ("a/b", false),
+            ("", false),
+            ("ä", false),
+        ] {
+            assert_eq!(parse_name(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_what_options_mount() {
+        for (options, want) in [
+            (&[][..], Some("None")),
+            (&["type=tmpfs", "device=tmpfs", "o=size=1m,uid=5"], Some("tmpfs tmpfs size=1m uid=5")),
+            (&["type=none", "o=bind,ro", "device=/srv"], Some("bind /srv bind ro")),
+            (&["o=rbind", "device=/srv"], Some("bind /srv rbind")),
+            (&["type=bind", "device=/srv"], Some("bind /srv rbind")),
+            (&["type=none", "o=bind", "device=srv"], None),
+            (&["device=/dev/sda1"], None),
+            (&["type=overlay", "device=x"], None),
+            (&["size=1"], None),
+        ] {
+            let mut spec = VolumeSpec::default();
+            let read = options.iter().try_for_each(|option| spec.add_option(option));
+            let got =
+                read.and_then(|()| spec.check()).ok().map(|()| match mount_of(&spec.options) {
+                    None => "None".to_owned(),
+                    Some(it) => [&[it.kind, it.device], &*it.options].concat().join(" "),
+                });
+            assert_eq!(got.as_deref(), want, "{options:?}");
+        }
+    }
+}

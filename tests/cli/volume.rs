@@ -1,0 +1,340 @@
+//! Volumes: what users do with them, what containers see of them, and what becomes of them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::support::layout::Tar;
+use super::support::{Barge, Need, fixture, is_root, needs, wait_until};
+
+fn names(barge: &Barge) -> Vec<String> {
+    barge.run(["volume", "ls", "-q"]).ok().lines()
+}
+
+fn data(barge: &Barge, name: &str) -> PathBuf {
+    barge.root().join("volumes").join(name).join("_data")
+}
+
+/// An image with the volume /data, which holds a file, a link and a directory of others.
+fn with_volume_image() -> Barge {
+    let barge = Barge::with_busybox();
+    let base = fixture::busybox_tar();
+    let mut tar = base[..base.len() - 1024].to_vec();
+    tar.extend(
+        Tar::new()
+            .directory("data/", 0o1750)
+            .file("data/kept", 0o640, "of the image\n")
+            .hardlink("data/again", "data/kept")
+            .symlink("data/link", "/etc/passwd")
+            .directory("data/below/", 0o700)
+            .file("data/below/deep", 0o600, "deep\n")
+            .bytes(),
+    );
+    let file = barge.file("volume.tar", tar);
+    barge.run(["import", "--change", "VOLUME /data", &file, "voluminous"]).ok();
+    barge
+}
+
+#[test]
+fn they_are_made_listed_and_removed() {
+    let barge = Barge::new();
+    barge.run(["volume", "ls"]).ok().stdout("DRIVER      VOLUME NAME\n");
+    barge.run(["volume", "create", "--label", "tier=web", "one"]).ok().stdout("one\n");
+    barge
+        .run(["volume", "create", "one"])
+        .fails(125)
+        .error("volume with name one already exists: volume already exists");
+    barge.run(["volume", "create", "--ignore", "one"]).ok().stdout("one\n");
+    let made = barge.run(["volume", "create"]).ok().text();
+    assert_eq!(made.len(), 64, "{made}");
+    barge.run(["volume", "create", "two"]).ok();
+    barge
+        .run(["volume", "ls", "--filter", "name=o"])
+        .ok()
+        .stdout("DRIVER      VOLUME NAME\nlocal       one\nlocal       two\n");
+    for (filter, want) in [
+        ("label=tier=web", vec!["one"]),
+        ("name=^tw", vec!["two"]),
+        ("since=one", vec![made.as_str(), "two"]),
+        ("anonymous=true", vec![made.as_str()]),
+        ("dangling=false", vec![]),
+        ("driver=other", vec![]),
+    ] {
+        let mut got = barge.run(["volume", "ls", "-q", "--filter", filter]).ok().lines();
+        got.sort();
+        let mut want = want.clone();
+        want.sort_unstable();
+        assert_eq!(got, want, "{filter}");
+    }
+    barge.run(["volume", "ls", "--filter", "colour=red"]).fails(125).error_has("colour");
+    let format = "{{.Name}} {{.Driver}} {{.Scope}} {{.Mountpoint}} {{.Labels.tier}}";
+    let want = format!("one local local {} web\n", data(&barge, "one").display());
+    barge.run(["volume", "inspect", "--format", format, "one"]).ok().stdout(&want);
+    barge
+        .run(["volume", "inspect", "nosuch"])
+        .exits(125)
+        .stdout("[]\n")
+        .stderr("Error: no such volume nosuch\n");
+    barge.run(["volume", "exists", "one"]).exits(0).stdout("");
+    barge.run(["volume", "exists", "nosuch"]).exits(1).stdout("");
+    barge
+        .run(["volume", "rm", "one", "bogus", "two"])
+        .exits(1)
+        .stdout("one\ntwo\n")
+        .error("no volume with name \"bogus\" found: no such volume");
+    barge.run(["volume", "rm", "-f", "bogus"]).ok().stdout("");
+    assert_eq!(names(&barge), std::slice::from_ref(&made));
+    barge.run(["volume", "rm", &made[..12]]).ok();
+    assert!(names(&barge).is_empty());
+    for name in ["../x", "-x", "a/b"] {
+        barge.run(["volume", "create", "--", name]).fails(125).error_has("names must match");
+    }
+    let events = barge.run(["events", "--stream=false", "--filter", "type=volume"]).ok().text();
+    assert_eq!(events.matches("volume create").count(), 3, "{events}");
+    assert_eq!(events.matches("volume remove").count(), 3, "{events}");
+    barge.leaves_nothing();
+}
+
+#[test]
+fn what_is_written_stays() {
+    let barge = Barge::with_busybox();
+    barge.shell(&["-v", "data:/data"], "echo kept > /data/file; chown 1000:1000 /data/file").ok();
+    barge
+        .shell(&["-v", "data:/other:ro"], "stat -c %u /other/file; cat /other/file")
+        .ok()
+        .stdout("1000\nkept\n");
+    barge
+        .shell(&["--mount", "source=data,target=/data,readonly"], "echo x > /data/file")
+        .exits(1)
+        .stderr_has("Read-only file system");
+    // Two at once see the same.
+    let line = ["-v", "data:/data", "busybox", "sh", "-c", "while [ ! -e /data/end ]; do :; done"];
+    let id = barge.start(line);
+    barge.shell(&["-v", "data:/data"], "touch /data/end").ok();
+    barge.run(["wait", &id]).ok().stdout("0\n");
+    barge.run(["volume", "rm", "data"]).exits(2).error(&format!(
+        "volume data is being used by the following container(s): {id}: volume is being used"
+    ));
+    let mounts = barge.inspect(&id, "{{range .Mounts}}{{.Type}} {{.Name}} {{.Source}} {{.Destination}} {{.Driver}} {{.RW}}{{end}}");
+    assert_eq!(mounts, format!("volume data {} /data local true", data(&barge, "data").display()));
+    assert_eq!(barge.inspect(&id, "{{.HostConfig.Binds}}"), "[data:/data:rw]");
+    assert_eq!(barge.run(["ps", "-aq", "--no-trunc", "--filter", "volume=data"]).ok().text(), id);
+    assert_eq!(barge.run(["ps", "-aq", "--filter", "volume=other"]).ok().text(), "");
+    barge.run(["volume", "prune", "-a", "-f"]).ok().stdout("Total reclaimed space: 0B\n");
+    let row = barge.run(["system", "df", "--format", "{{.Type}} {{.Total}} {{.Active}}"]).ok();
+    assert!(row.text().contains("Local Volumes 1 1"), "{}", row.text());
+    barge.run(["volume", "rm", "-f", "-t", "0", "data"]).ok().stdout("data\n");
+    assert!(barge.containers().is_empty());
+    assert!(!data(&barge, "data").exists());
+}
+
+#[test]
+fn a_new_one_begins_with_what_the_image_has() {
+    let barge = with_volume_image();
+    let look = "cd /data && stat -c '%n %a %u:%g %h' . * below/* && cat kept link | head -n 1";
+    let want = ". 1750 0:0 3\nagain 640 0:0 2\nbelow 700 0:0 2\nkept 640 0:0 2\nlink 777 0:0 1\nbelow/deep 600 0:0 1\nof the image\n";
+    let run = |flags: &[&str], script: &str| {
+        let line = ["run", "--rm", "--network=none"].iter().chain(flags);
+        barge.run(line.chain(&["voluminous", "sh", "-c", script]))
+    };
+    run(&["-v", "data:/data"], look).ok().stdout(want);
+    run(&["-v", "data:/data"], "rm /data/again").ok();
+    // What was removed does not come back, not even where nothing is left.
+    run(&["-v", "data:/data"], "ls /data; rm -r /data/*").ok().stdout("below\nkept\nlink\n");
+    run(&["-v", "data:/data"], "ls /data").ok().stdout("");
+    run(&["-v", "bare:/data:nocopy"], "ls /data; stat -c %a /data").ok().stdout("755\n");
+    run(&["--mount", "src=bare2,dst=/data,volume-nocopy"], "ls /data").ok().stdout("");
+    run(&["-v", "elsewhere:/srv/none"], "ls -a /srv/none").ok().stdout(".\n..\n");
+    // Somebody has put something in: that stays, and nothing comes to it.
+    barge.run(["volume", "create", "mine"]).ok();
+    fs::write(data(&barge, "mine").join("own"), "").unwrap();
+    run(&["-v", "mine:/data"], "ls /data").ok().stdout("own\n");
+    // The container's own layer has nothing of it.
+    let line = ["create", "--network=none", "--name", "c", "-v", "data2:/data", "voluminous"];
+    barge.run(line.iter().chain(&["touch", "/data/new"])).ok();
+    barge.run(["start", "-a", "c"]).ok();
+    barge.run(["diff", "c"]).ok().stdout_lacks("new");
+    barge.run(["rm", "c"]).ok();
+    assert!(names(&barge).contains(&"data2".to_owned()));
+}
+
+#[test]
+fn those_without_a_name_go_with_their_container() {
+    let barge = with_volume_image();
+    let run = |flags: &[&str], script: &str| {
+        let line = ["run", "--network=none"].iter().chain(flags);
+        barge.run(line.chain(&["voluminous", "sh", "-c", script]))
+    };
+    run(&["--rm", "-v", "/more"], "touch /more/x; grep -c -e ' /data ' -e ' /more ' /proc/mounts")
+        .ok()
+        .stdout("2\n");
+    assert!(names(&barge).is_empty());
+    run(&["--rm", "--read-only"], "touch /data/x && cat /data/kept").ok().stdout("of the image\n");
+    run(&["--rm", "--image-volume=ignore"], "grep -c ' /data ' /proc/mounts").exits(1);
+    let script = "grep ' /data ' /proc/mounts | cut -d' ' -f3; ls /data";
+    run(&["--rm", "--image-volume=tmpfs"], script).ok().stdout("tmpfs\n");
+    run(&["--rm", "--image-volume=nosuch"], "true").fails(125);
+    assert!(names(&barge).is_empty());
+    run(&["--name=a"], "echo mine > /data/kept").ok();
+    run(&["--name=b", "-v", "named:/more"], "true").ok();
+    assert_eq!(names(&barge).len(), 3);
+    assert_eq!(barge.inspect("a", "{{json .Config.Volumes}}"), r#"{"/data":{}}"#);
+    barge.run(["container", "clone", "a", "c"]).ok();
+    barge.run(["start", "-a", "c"]).ok();
+    let volume = |name: &str| barge.inspect(name, "{{range .Mounts}}{{.Name}}{{end}}");
+    assert_ne!(volume("a"), volume("c"));
+    barge.run(["rm", "-v", "a", "c"]).ok();
+    assert_eq!(names(&barge).len(), 2);
+    barge.run(["rm", "b"]).ok();
+    let left = names(&barge);
+    assert_eq!(left.len(), 2);
+    let pruned = barge.run(["volume", "prune", "-f"]).ok().text();
+    assert!(pruned.starts_with("Deleted Volumes:\n"), "{pruned}");
+    assert_eq!(names(&barge), ["named"]);
+    barge.run(["volume", "prune", "--all", "-f"]).ok();
+    assert!(names(&barge).is_empty());
+    // Nothing is left of those whose container could not be made or started.
+    run(&["--rm", "--name=a", "-v", "/x", "-w", "relative"], "true").fails(125);
+    barge.run(["run", "--rm", "--network=none", "-v", "/x", "busybox", "nosuch"]).exits(127);
+    barge.run(["create", "--name=a", "voluminous", "true"]).ok();
+    barge.run(["create", "--name=a", "voluminous", "true"]).fails(125);
+    assert_eq!(names(&barge).len(), 1);
+    barge.run(["rm", "-v", "a"]).ok();
+    assert!(names(&barge).is_empty());
+}
+
+#[test]
+fn the_driver_mounts_what_its_options_say() {
+    let barge = Barge::with_busybox();
+    let options = ["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,mode=1770"];
+    barge.run(["volume", "create"].iter().chain(&options).chain(&["memory"])).ok();
+    let script = "grep ' /m ' /proc/mounts | cut -d' ' -f3; stat -c %a /m; df -m /m | tail -n 1 | awk '{print $2}'";
+    barge.shell(&["-v", "memory:/m"], script).ok().stdout("tmpfs\n1770\n1\n");
+    fs::create_dir(barge.path("there")).unwrap();
+    let device = format!("device={}", barge.path_text("there"));
+    let options = ["-o", "type=none", "-o", "o=bind", "--opt", &device];
+    barge.run(["volume", "create"].iter().chain(&options).chain(&["bound"])).ok();
+    barge.shell(&["-v", "bound:/b"], "touch /b/file").ok();
+    assert!(barge.path("there/file").exists());
+    assert!(!data(&barge, "bound").join("file").exists());
+    barge.shell(&["-v", "bound:/b:ro"], "touch /b/x").exits(1);
+    barge.run(["volume", "rm", "bound", "memory"]).ok();
+    assert!(barge.path("there/file").exists());
+    for options in [&["-o", "size=1"][..], &["-o", "device=/x"], &["--driver", "nosuch"]] {
+        barge.run(["volume", "create"].iter().chain(options)).fails(125);
+    }
+    assert!(names(&barge).is_empty());
+}
+
+#[test]
+fn a_part_of_one_leads_nowhere_else() {
+    let barge = Barge::with_busybox();
+    let outside = barge.path_text("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(barge.path("outside/secret"), "secret\n").unwrap();
+    let script =
+        format!("mkdir -p /d/a/b; echo part > /d/a/b/f; ln -s {outside} /d/out; ln -s a/b /d/in");
+    barge.shell(&["-v", "data:/d"], &script).ok();
+    let part = |subpath: &str| format!("type=volume,src=data,dst=/p,volume-subpath={subpath}");
+    barge.shell(&["--mount", &part("a/b")], "cat /p/f").ok().stdout("part\n");
+    barge.shell(&["--mount", &part("in")], "cat /p/f").ok().stdout("part\n");
+    barge.shell(&["--mount", &part("a/b/f")], "cat /p").ok().stdout("part\n");
+    for subpath in ["out", "nosuch", "a/../../x"] {
+        barge.shell(&["--mount", &part(subpath)], "cat /p/secret").fails(125);
+    }
+    assert!(barge.containers().is_empty());
+}
+
+#[test]
+fn owners_are_those_of_the_container() {
+    let barge = with_volume_image();
+    let (flags, own) = match is_root() {
+        true => (["--uidmap=0:300000:65536", "--gidmap=0:300000:65536"], 300_000),
+        false => (["--uidmap=0:1:1000", "--gidmap=0:1:1000"], 0),
+    };
+    let line = ["run", "--rm", "--network=none", "-v", "data:/data", "-v", "new:/new"];
+    let script = "stat -c %u:%g /data /data/kept /new; cat /data/kept; touch /data/x /new/x";
+    barge
+        .run(line.iter().chain(&flags).chain(&["voluminous", "sh", "-c", script]))
+        .ok()
+        .stdout("0:0\n0:0\n0:0\nof the image\n");
+    if own > 0 {
+        for path in [data(&barge, "data").join("kept"), data(&barge, "new").join("x")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), own, "{}", path.display());
+        }
+    } else {
+        // What is the user's own here is the user's own there.
+        let line = ["run", "--rm", "--network=none", "--userns=keep-id", "-v", "own:/own"];
+        barge.run(line.iter().chain(&["busybox", "touch", "/own/x"])).ok();
+        let owner = fs::metadata(data(&barge, "own").join("x")).unwrap().uid();
+        assert_eq!(owner, nix::unistd::geteuid().as_raw());
+    }
+}
+
+#[test]
+fn one_in_use_is_never_lost() {
+    let barge = Barge::with_busybox();
+    for round in 0..12 {
+        let name = format!("v{round}");
+        let volume = format!("{name}:/data");
+        let script = "f=/data/$(hostname); echo here > $f && sleep 0.05 && cat $f";
+        let mut running = Vec::new();
+        for _ in 0..3 {
+            let line = ["run", "--rm", "--network=none", "-v", &volume, "busybox", "sh", "-c"];
+            running.push((true, barge.command(line.iter().chain(&[script])).spawn()));
+            for line in [&["volume", "rm", &name][..], &["volume", "prune", "-a", "-f"]] {
+                running.push((false, barge.command(line).spawn()));
+            }
+        }
+        for (is_run, process) in running {
+            let output = process.wait();
+            match is_run {
+                true => drop(output.ok().stdout("here\n")),
+                false => assert!(matches!(output.status, 0..=2), "{}", output.story()),
+            }
+        }
+    }
+    barge.run(["volume", "prune", "-a", "-f"]).ok();
+    assert!(names(&barge).is_empty());
+    barge.leaves_nothing();
+}
+
+#[test]
+fn whoever_is_killed_they_are_whole() {
+    let barge = with_volume_image();
+    barge.kills();
+    for round in 0..20_u64 {
+        let line = ["run", "--rm", "--name=c", "--replace", "--network=none", "-v", "data:/data"];
+        let line = line.iter().chain(&["-v", "/more"]).chain(&["voluminous", "true"]);
+        let mut running = barge.command(line).spawn();
+        std::thread::yield_now();
+        let until = std::time::Instant::now() + std::time::Duration::from_millis(round * 2);
+        wait_until("it is time", || std::time::Instant::now() >= until);
+        running.signal(Signal::KILL);
+        drop(running.wait());
+        if round % 2 == 0 {
+            let output = barge.run(["volume", "rm", "-f", "-t", "0", "data"]);
+            assert_eq!(output.status, 0, "{}", output.story());
+        }
+    }
+    barge.run(["rm", "-f", "-t", "0", "-a"]).ok();
+    // What was begun is whole.
+    let line = ["run", "--rm", "--name=c", "--network=none", "-v", "data:/data", "voluminous"];
+    barge.run(line.iter().chain(&["cat", "/data/below/deep"])).ok().stdout("deep\n");
+    barge.run(["volume", "prune", "-a", "-f"]).ok();
+    assert!(names(&barge).is_empty());
+}
+
+#[test]
+fn the_store_keeps_them_from_others() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    barge.run(["volume", "create", "data"]).ok();
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(barge.root().join("volumes")), 0o700);
+    assert_eq!(mode(data(&barge, "data")), 0o755);
+}
