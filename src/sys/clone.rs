@@ -5,9 +5,12 @@
 //! Programs with threads re-execute themselves instead.
 
 use std::convert::Infallible;
+use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 /// `CLONE_INTO_CGROUP`, which does not fit the type that `libc` gives it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -69,6 +72,46 @@ fn make(mut args: libc::clone_args, child: impl FnOnce() -> Infallible) -> io::R
 /// Makes a child process that shares nothing but descriptors.
 pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Child> {
     clone3(0, None, child)
+}
+
+/// Makes a child process that runs in our memory, and waits until it has left it by exec or has ended.
+///
+/// For a child that does little before exec: nothing of our memory has to be copied for it. What it
+/// changes there is changed for us, too.
+pub fn vfork<F: FnOnce() -> Infallible>(child: F) -> io::Result<Child> {
+    assert_single_threaded()?;
+    let mut child = Some(child);
+    // Room for what leads to an exec; aligned by its type.
+    let mut stack = vec![0u128; 4096];
+    let mut pidfd: i32 = -1;
+    // None of our signal handlers may run in the child.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let pid = {
+        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        // SAFETY: `CLONE_VFORK` keeps this thread here until the child has left: `stack`, `child` and
+        // `pidfd` outlive it, nobody else touches them, and there is no other thread.
+        unsafe {
+            libc::clone(run_in_ours::<F>, top, flags, (&raw mut child).cast(), &raw mut pidfd)
+        }
+    };
+    let failed = (pid < 0).then(io::Error::last_os_error);
+    mask.thread_set_mask()?;
+    match failed {
+        Some(error) => Err(error),
+        // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+        None => Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+/// The child of [`vfork`].
+extern "C" fn run_in_ours<F: FnOnce() -> Infallible>(argument: *mut c_void) -> c_int {
+    // SAFETY: the parent passes its `Option<F>` and waits; we are the only one who uses it.
+    let child = unsafe { &mut *argument.cast::<Option<F>>() };
+    match child.take() {
+        Some(child) => run(child),
+        None => exit_now(125),
+    }
 }
 
 /// Runs the child's part. It leaves by exec or `exit_now`; a panic ends it like a failure.

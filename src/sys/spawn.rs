@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::clone::{Child, exit_now, fork};
+use super::clone::{Child, exit_now, vfork};
 use super::process::{Words, close_from_at_exec, exec_file, redirect};
 
 /// The number of the first descriptor that a detached process is given.
@@ -47,7 +47,7 @@ fn start(
     // Below the numbers that are about to be replaced it would be lost before its turn.
     let output =
         output.map(|file| rustix::io::fcntl_dupfd_cloexec(file, first_free)).transpose()?;
-    fork(|| {
+    vfork(|| {
         let place = || {
             rustix::process::setsid()?;
             super::signal::reset_all()?;

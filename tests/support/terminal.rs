@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::pty::openpty;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, kill_process};
-use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{InputModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use super::place::Place;
 use super::process::{left, pid_of, pidfd_of, start, tail};
@@ -151,12 +151,22 @@ impl Terminal {
         }
     }
 
-    fn rest(&self) {
+    fn rest(&mut self) {
         let mut fds =
             [PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.master, PollFlags::IN)];
-        match poll(&mut fds, Some(&left(self.deadline))) {
+        let pause = left(self.deadline).min(Timespec { tv_sec: 5, tv_nsec: 0 });
+        match poll(&mut fds, Some(&pause)) {
+            Ok(0) => self.nudge(),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("cannot poll: {error}"),
+        }
+    }
+
+    /// Makes the kernel look at what was typed: on a busy machine it sometimes forgets to, until more
+    /// comes. Flow control is nothing that a program sees, where it is on.
+    fn nudge(&mut self) {
+        if tcgetattr(&self.slave).is_ok_and(|now| now.input_modes.contains(InputModes::IXON)) {
+            self.send("\x11");
         }
     }
 }
