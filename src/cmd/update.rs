@@ -5,6 +5,7 @@ use clap::Args;
 use super::World;
 use super::containers::{Selection, for_each};
 use super::exit::Status;
+use super::flags::health::HealthFlags;
 use super::output;
 use super::tree::Act;
 use crate::engine;
@@ -12,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::spec::limits::{Resources, RestartPolicy, parse_cpus, parse_swap};
 use crate::spec::size::Size;
 
-/// Change limits and the restart policy of containers
+/// Change limits, health checks and restart policies
 ///
 /// Running containers have them at once, and all have them when they are started the next time. What is
 /// not given stays as it is.
@@ -36,6 +37,8 @@ pub(crate) struct Update {
     /// Memory nodes to use, as in 0,1
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
+    #[command(flatten)]
+    health: HealthFlags,
     /// The container that was created last
     #[arg(short, long)]
     latest: bool,
@@ -81,6 +84,7 @@ impl Act for Update {
                 ..Resources::default()
             },
             restart: self.restart,
+            health: self.health.spec()?,
         };
         let engine = world.power()?;
         let names = Selection::named(self.containers, self.latest).chosen(&engine, Vec::new())?;

@@ -1,11 +1,12 @@
-//! `update`: other limits and another restart policy, at once and for all later runs.
+//! `update`: other limits, health checks and restart policies, at once and for all later runs.
 
 use super::{Engine, bundle, create};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::spec::health::{Health, HealthSpec};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::{Resources, RestartPolicy};
-use crate::store::container::{Changes, Status};
+use crate::store::container::{ChangedHealth, Changes, ContainerConfig, Status};
 use crate::store::events::{Action, Event};
 
 /// What is to be changed; `None` leaves things as they are.
@@ -15,6 +16,8 @@ pub struct Update {
     pub resources: Resources,
     /// Restart policy.
     pub restart: Option<RestartPolicy>,
+    /// How health is probed.
+    pub health: HealthSpec,
 }
 
 impl Engine {
@@ -32,6 +35,7 @@ impl Engine {
         }
         let resources = merge(&settings.resources, &update.resources);
         create::check_memory(&resources)?;
+        let health = new_health(locked.config(), &update.health)?;
         let run = match &locked.state().status {
             Status::Running(run) | Status::Restarting(run) => Some(run.clone()),
             Status::Created | Status::Exited => None,
@@ -45,7 +49,7 @@ impl Engine {
                 .context(|| format!("cannot update container {name}"))?;
         }
         let restart = update.restart.unwrap_or(settings.restart);
-        locked.change(Changes { resources, restart })?;
+        locked.change(Changes { resources, restart, health: Some(ChangedHealth { health }) })?;
         self.record_event(Event::of_named(locked.config(), &locked.state().name, Action::Update));
         drop(locked);
         if let Some(run) = run
@@ -55,6 +59,19 @@ impl Engine {
         }
         Ok((id, warnings))
     }
+}
+
+/// Puts a new health check over the old one.
+fn new_health(config: &ContainerConfig, asked: &HealthSpec) -> Result<Option<Health>> {
+    let old = config.health.clone();
+    if *asked == HealthSpec::default() {
+        return Ok(old);
+    }
+    if old.is_none() && asked.test.is_none() && !asked.disabled {
+        return Err(Error::new(Kind::Invalid, "the container has no health check to be changed")
+            .hint("give it one with --health-cmd"));
+    }
+    asked.over(old.unwrap_or_default())
 }
 
 /// Puts new limits over the old ones.

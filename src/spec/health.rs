@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::duration;
+use super::health_log::{HealthDestination, HealthLog};
 use super::image::Healthcheck;
 use crate::error::{Error, Kind, Result};
 
@@ -18,7 +19,7 @@ const RETRIES: u32 = 3;
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How health is to be probed, as it is asked for. What is not said is for the image to say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthSpec {
     /// Whether the image's check is left out.
     pub disabled: bool,
@@ -35,9 +36,30 @@ pub struct HealthSpec {
     /// Failures in a row that make it unhealthy.
     pub retries: Option<u32>,
     /// What is done about a container that is not healthy.
-    pub on_failure: OnFailure,
+    pub on_failure: Option<OnFailure>,
     /// What must succeed before the check proper begins.
-    pub startup: Option<Startup>,
+    pub startup: StartupSpec,
+    /// Where results are kept.
+    pub destination: Option<HealthDestination>,
+    /// How many results are kept; 0 is all.
+    pub max_log_count: Option<u32>,
+    /// Bytes that are kept of each; 0 is all.
+    pub max_log_size: Option<u32>,
+}
+
+/// How the start is to be probed, as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartupSpec {
+    /// `CMD` and its words, or `CMD-SHELL` and a line.
+    pub test: Option<Vec<String>>,
+    /// Time between two probes.
+    pub interval: Option<Duration>,
+    /// Time after which a probe has failed.
+    pub timeout: Option<Duration>,
+    /// Failures after which the container is started again; 0 is never.
+    pub retries: Option<u32>,
+    /// How often it must succeed.
+    pub successes: Option<u32>,
 }
 
 /// Time between two probes.
@@ -61,6 +83,8 @@ pub struct Health {
     pub on_failure: OnFailure,
     /// What must succeed before the check proper begins.
     pub startup: Option<Startup>,
+    /// Where results are kept, and how much of them.
+    pub log: HealthLog,
 }
 
 /// A check of whether a container has started: until it succeeds, health is not probed.
@@ -102,32 +126,43 @@ impl OnFailure {
 impl HealthSpec {
     /// Decides with what the image says; `None` is no health check.
     pub fn decide(&self, image: Option<&Healthcheck>) -> Result<Option<Health>> {
+        let check = image.cloned().unwrap_or_default();
+        self.over(Health { check, ..Health::default() })
+    }
+
+    /// Decides with what was decided before; `None` is no health check.
+    pub fn over(&self, mut health: Health) -> Result<Option<Health>> {
         let asked = self.test.is_some()
             || self.interval.is_some()
             || self.timeout.is_some()
             || self.retries.is_some()
-            || self.start_period.is_some();
+            || self.start_period.is_some()
+            || self.startup != StartupSpec::default();
         if self.disabled && asked {
             return Err(Error::new(
                 Kind::Invalid,
                 "--no-healthcheck conflicts with --health-* options",
             ));
         }
-        let mut check = image.cloned().unwrap_or_default();
+        let check = &mut health.check;
         if let Some(test) = &self.test {
             check.test.clone_from(test);
         }
         if self.disabled || matches!(check.test.first().map(String::as_str), None | Some("NONE")) {
+            if self.startup != StartupSpec::default() {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "startup healthcheck requires that a regular healthcheck is set, too",
+                )
+                .hint("add --health-cmd"));
+            }
             return Ok(None);
         }
-        let set = |value: &mut i64, given: Option<Duration>| {
-            if let Some(given) = given {
-                *value = i64::try_from(given.as_nanos()).unwrap_or(i64::MAX);
+        if let Some(interval) = self.interval {
+            health.by_hand = interval == Interval::Never;
+            if let Interval::Every(interval) = interval {
+                set(&mut check.interval, Some(interval));
             }
-        };
-        let by_hand = self.interval == Some(Interval::Never);
-        if let Some(Interval::Every(interval)) = self.interval {
-            set(&mut check.interval, Some(interval));
         }
         set(&mut check.timeout, self.timeout);
         set(&mut check.start_period, self.start_period);
@@ -135,13 +170,52 @@ impl HealthSpec {
         if let Some(retries) = self.retries {
             check.retries = retries.into();
         }
-        let health =
-            Health { check, by_hand, on_failure: self.on_failure, startup: self.startup.clone() };
+        health.on_failure = self.on_failure.unwrap_or(health.on_failure);
+        health.startup = self.startup.over(health.startup.take())?;
+        if let Some(destination) = &self.destination {
+            health.log.destination.clone_from(destination);
+        }
+        health.log.max_count = self.max_log_count.unwrap_or(health.log.max_count);
+        health.log.max_size = self.max_log_size.unwrap_or(health.log.max_size);
         health.check.command()?;
         if let Some(startup) = &health.startup {
             startup.check.command()?;
         }
         Ok(Some(health))
+    }
+}
+
+impl StartupSpec {
+    /// Decides with what was decided before.
+    fn over(&self, old: Option<Startup>) -> Result<Option<Startup>> {
+        if *self == Self::default() {
+            return Ok(old);
+        }
+        if old.is_none() && self.test.is_none() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "--health-startup-* flags need --health-startup-cmd",
+            ));
+        }
+        let new = || Startup { check: Healthcheck::default(), successes: 1 };
+        let mut startup = old.unwrap_or_else(new);
+        if let Some(test) = &self.test {
+            startup.check.test.clone_from(test);
+        }
+        set(&mut startup.check.interval, self.interval);
+        set(&mut startup.check.timeout, self.timeout);
+        if let Some(retries) = self.retries {
+            startup.check.retries = retries.into();
+        }
+        startup.successes = self.successes.unwrap_or(startup.successes);
+        Ok(Some(startup))
+    }
+}
+
+/// Sets a time in nanoseconds, if one was given.
+fn set(value: &mut i64, given: Option<Duration>) {
+    if let Some(given) = given {
+        *value = i64::try_from(given.as_nanos()).unwrap_or(i64::MAX);
     }
 }
 
@@ -289,6 +363,34 @@ mod tests {
         assert_eq!(off.decide(Some(&image)).unwrap(), None);
         let both = HealthSpec { disabled: true, ..spec };
         assert_eq!(both.decide(Some(&image)).unwrap_err().kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn what_is_not_said_anew_stays() {
+        let spec = HealthSpec {
+            test: Some(words(&["CMD", "probe"])),
+            interval: Some(Interval::Every(Duration::from_secs(7))),
+            startup: StartupSpec { test: Some(words(&["CMD", "start"])), ..Default::default() },
+            ..HealthSpec::default()
+        };
+        let old = spec.decide(None).unwrap().unwrap();
+        assert_eq!(HealthSpec::default().over(old.clone()).unwrap(), Some(old.clone()));
+        let change = HealthSpec {
+            interval: Some(Interval::Never),
+            on_failure: Some(OnFailure::Kill),
+            startup: StartupSpec { retries: Some(3), ..StartupSpec::default() },
+            max_log_count: Some(0),
+            ..HealthSpec::default()
+        };
+        let new = change.over(old.clone()).unwrap().unwrap();
+        assert!(new.by_hand && new.check == old.check && new.on_failure == OnFailure::Kill);
+        let startup = new.startup.unwrap();
+        assert_eq!((startup.check.retries, &startup.check.test), (3, &words(&["CMD", "start"])));
+        assert_eq!((new.log.max_count, new.log.max_size), (0, 4096));
+        let off = HealthSpec { disabled: true, ..HealthSpec::default() };
+        assert_eq!(off.over(old).unwrap(), None);
+        let only_startup = HealthSpec { test: None, ..spec };
+        assert!(only_startup.decide(None).is_err());
     }
 
     #[test]

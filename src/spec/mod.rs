@@ -16,6 +16,7 @@ pub mod duration;
 pub mod env;
 pub mod filter;
 pub mod health;
+pub mod health_log;
 pub mod id;
 pub mod image;
 pub mod keys;

@@ -129,6 +129,16 @@ pub struct Changes {
     pub resources: Resources,
     /// Restart policy.
     pub restart: RestartPolicy,
+    /// How its health is probed, if that was changed.
+    #[serde(default)]
+    pub health: Option<ChangedHealth>,
+}
+
+/// How health is probed from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangedHealth {
+    /// The check; `None` is none.
+    pub health: Option<Health>,
 }
 
 /// Where a container is in its life.
@@ -224,6 +234,9 @@ impl Container {
             let settings = &mut self.config.settings;
             settings.resources.clone_from(&changes.resources);
             settings.restart = changes.restart;
+            if let Some(changed) = &changes.health {
+                self.config.health.clone_from(&changed.health);
+            }
         }
     }
 }

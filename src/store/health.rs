@@ -2,7 +2,7 @@
 //!
 //! Only a container's monitor writes it, so no lock is needed; a reboot voids it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use super::container::Containers;
 use super::file;
 use crate::error::Result;
 use crate::spec::id::ContainerId;
+use crate::spec::time;
 
 /// How a container is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,30 @@ impl Containers<'_> {
     /// Reads how a container is; `None` if nobody has looked since the machine started.
     pub fn health(&self, id: &ContainerId) -> Result<Option<HealthState>> {
         file::read_json(&self.health_path(id))
+    }
+
+    /// Writes how a container is to a directory of the user's, as Podman does.
+    pub fn copy_health(&self, id: &ContainerId, state: &HealthState, dir: &Path) -> Result<()> {
+        let time = time::rfc3339_short;
+        let log: Vec<_> = state
+            .log
+            .iter()
+            .map(|probe| {
+                serde_json::json!({
+                    "Start": time(probe.start),
+                    "End": time(probe.end),
+                    "ExitCode": probe.exit_code,
+                    "Output": probe.output,
+                })
+            })
+            .collect();
+        let document = serde_json::json!({
+            "Status": state.status.as_str(),
+            "FailingStreak": state.failing_streak,
+            "Log": log,
+        });
+        let path = dir.join(format!("{id}-healthcheck.log"));
+        file::write_json_volatile(&path, &document)
     }
 
     /// Records how a container is. Only its monitor may.

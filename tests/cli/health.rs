@@ -193,8 +193,70 @@ fn the_start_is_checked_before_health() {
     assert_eq!(health(&barge), "starting");
     barge.run(["exec", "box", "touch", "/started"]).ok();
     await_health(&barge, "unhealthy");
-    let wrong = ["create", "--health-startup-cmd", "true", "busybox"];
+    let wrong = ["create", "--health-startup-cmd", "true", "busybox", "true"];
     barge.run(wrong).fails(125).error_has("requires that a regular healthcheck is set");
+}
+
+#[test]
+fn results_are_kept_where_and_as_long_as_asked() {
+    let barge = Barge::with_busybox();
+    let dir = barge.path_text("results");
+    std::fs::create_dir(&dir).unwrap();
+    let log = ["--health-log-destination", &dir, "--health-max-log-count", "2"];
+    let command = ["--health-cmd", "echo 0123456789", "--health-max-log-size", "4"];
+    start(&barge, &[&command[..], &OFTEN, &log].concat(), WAITS);
+    let id = barge.inspect("box", "{{.Id}}");
+    let read = || std::fs::read(format!("{dir}/{id}-healthcheck.log")).unwrap();
+    let results = || serde_json::from_slice::<Value>(&read()).unwrap();
+    wait_until("two are kept", || results()["Log"].as_array().unwrap().len() == 2);
+    let probe =
+        |at: usize| barge.inspect("box", &format!("{{{{(index .State.Health.Log {at}).End}}}}"));
+    let first = probe(0);
+    wait_until("others have taken their place", || probe(0) > first && probe(1) > probe(0));
+    let kept = results();
+    assert_eq!(kept["Log"].as_array().unwrap().len(), 2);
+    assert_eq!((&kept["Log"][0]["Output"], &kept["Status"]), (&"0123".into(), &"healthy".into()));
+    let config = "{{.Config.HealthLogDestination}} {{.Config.HealthcheckMaxLogCount}} {{.Config.HealthcheckMaxLogSize}}";
+    assert_eq!(barge.inspect("box", config), format!("{dir} 2 4"));
+    barge.run(["rm", "-f", "-t", "0", "box"]).ok();
+    let log = ["--health-log-destination", "events_logger", "--health-cmd", "echo told"];
+    start(&barge, &[&log[..], &OFTEN].concat(), WAITS);
+    await_health(&barge, "healthy");
+    let line = ["events", "--stream=false", "--filter", "event=health_status", "--format", "json"];
+    let told = || barge.run(line).ok().text().matches("told").count();
+    wait_until("each is told", || told() > 1);
+    assert_eq!(barge.inspect("box", "{{len .State.Health.Log}}"), "0");
+    let wrong = ["create", "--health-cmd=true", "--health-log-destination", "/nosuch", "busybox"];
+    barge.run(wrong).fails(125).error_has("HealthCheck Log '/nosuch' destination error");
+}
+
+#[test]
+fn checks_change_while_the_container_runs() {
+    let barge = Barge::with_busybox();
+    start(&barge, &[&WELL[..], &["--health-interval", "1h"]].concat(), WAITS);
+    assert_eq!(health(&barge), "starting");
+    let often = [&["update"], &OFTEN[..], &["--health-retries", "1", "box"]].concat();
+    barge.run(often).ok();
+    await_health(&barge, "unhealthy");
+    let test = "{{index .Config.Healthcheck.Test 1}} {{.Config.Healthcheck.Retries}}";
+    assert_eq!(barge.inspect("box", test), format!("{} 1", WELL[1]));
+    barge.run(["update", "--health-cmd", "true", "box"]).ok();
+    await_health(&barge, "healthy");
+    barge.run(["update", "--no-healthcheck", "box"]).ok();
+    assert_eq!(
+        barge.inspect("box", "{{json .State.Health}} {{json .Config.Healthcheck}}"),
+        "null null"
+    );
+    let output = barge.run(["update", "--health-retries", "2", "box"]).fails(125);
+    output.error_has("has no health check").hint_has("--health-cmd");
+    // A limit leaves it as it is, and so does a restart.
+    barge.run(["update", "--pids-limit", "100", "box"]).ok();
+    barge.run(["restart", "-t", "0", "box"]).ok();
+    assert_eq!(barge.inspect("box", "{{json .Config.Healthcheck}}"), "null");
+    let again = ["update", "--health-cmd", "false", "--health-on-failure", "kill"];
+    barge.run([&again[..], &OFTEN, &["--health-retries", "1", "box"]].concat()).ok();
+    barge.await_status("box", "exited");
+    assert_eq!(barge.inspect("box", "{{.State.ExitCode}}"), "137");
 }
 
 #[test]

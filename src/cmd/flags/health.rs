@@ -4,31 +4,34 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::health::{
-    HealthSpec, Interval, OnFailure, Startup, parse_command, parse_interval, parse_time,
+    HealthSpec, Interval, OnFailure, StartupSpec, parse_command, parse_interval, parse_time,
 };
-use crate::spec::image::Healthcheck;
+use crate::spec::health_log::HealthDestination;
 
 /// How its health is probed.
 #[derive(Args, Debug)]
-pub(super) struct HealthFlags {
+pub(in crate::cmd) struct HealthFlags {
     /// Command that probes its health, or none
     #[arg(long, value_name = "COMMAND")]
     health_cmd: Option<String>,
     /// Time between two probes, or disable
     #[arg(long, value_name = "TIME", value_parser = parse_interval)]
     health_interval: Option<Interval>,
+    /// Directory for results, or local, or events_logger
+    #[arg(long, value_name = "PLACE")]
+    health_log_destination: Option<HealthDestination>,
+    /// Results that are kept; 0 is all, 5 the usual
+    #[arg(long, value_name = "NUMBER")]
+    health_max_log_count: Option<u32>,
+    /// Bytes that are kept of each result; 0 is all, 4096 the usual
+    #[arg(long, value_name = "BYTES")]
+    health_max_log_size: Option<u32>,
     /// What to do when it is not healthy
-    #[arg(
-        long,
-        value_enum,
-        value_name = "ACTION",
-        default_value = "none",
-        hide_default_value = true
-    )]
-    health_on_failure: OnFailureFlag,
+    #[arg(long, value_enum, value_name = "ACTION")]
+    health_on_failure: Option<OnFailureFlag>,
     /// Failures in a row that make it unhealthy
     #[arg(long, value_name = "NUMBER")]
     health_retries: Option<u32>,
@@ -77,15 +80,13 @@ enum OnFailureFlag {
 impl HealthFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, spec: &mut ContainerSpec) -> Result<()> {
-        let startup = self.startup()?;
-        if startup.is_some() && self.health_cmd.as_deref().is_none_or(|text| text == "none") {
-            return Err(Error::new(
-                Kind::Invalid,
-                "startup healthcheck requires that a regular healthcheck is set, too",
-            )
-            .hint("add --health-cmd"));
-        }
-        spec.health = HealthSpec {
+        spec.health = self.spec()?;
+        Ok(())
+    }
+
+    /// Returns what is asked for.
+    pub(in crate::cmd) fn spec(self) -> Result<HealthSpec> {
+        Ok(HealthSpec {
             disabled: self.no_healthcheck,
             test: self.health_cmd.as_deref().map(parse_command).transpose()?,
             interval: self.health_interval,
@@ -93,43 +94,34 @@ impl HealthFlags {
             start_period: self.health_start_period,
             start_interval: self.health_start_interval,
             retries: self.health_retries,
-            on_failure: match self.health_on_failure {
+            on_failure: self.health_on_failure.map(|action| match action {
                 OnFailureFlag::None => OnFailure::None,
                 OnFailureFlag::Kill => OnFailure::Kill,
                 OnFailureFlag::Restart => OnFailure::Restart,
                 OnFailureFlag::Stop => OnFailure::Stop,
+            }),
+            startup: StartupSpec {
+                test: self.health_startup_cmd.as_deref().map(parse_command).transpose()?,
+                interval: self.health_startup_interval,
+                timeout: self.health_startup_timeout,
+                retries: self.health_startup_retries,
+                successes: self.health_startup_success,
             },
-            startup,
-        };
-        Ok(())
+            destination: self.health_log_destination.map(in_full).transpose()?,
+            max_log_count: self.health_max_log_count,
+            max_log_size: self.health_max_log_size,
+        })
     }
+}
 
-    fn startup(&self) -> Result<Option<Startup>> {
-        let Some(command) = &self.health_startup_cmd else {
-            let others = self.health_startup_interval.is_some()
-                || self.health_startup_retries.is_some()
-                || self.health_startup_success.is_some()
-                || self.health_startup_timeout.is_some();
-            if others {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "--health-startup-* flags need --health-startup-cmd",
-                ));
-            }
-            return Ok(None);
-        };
-        let nanoseconds = |time: Option<Duration>| {
-            time.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
-        };
-        Ok(Some(Startup {
-            check: Healthcheck {
-                test: parse_command(command)?,
-                interval: nanoseconds(self.health_startup_interval),
-                timeout: nanoseconds(self.health_startup_timeout),
-                retries: self.health_startup_retries.unwrap_or(0).into(),
-                ..Healthcheck::default()
-            },
-            successes: self.health_startup_success.unwrap_or(1),
-        }))
+/// Makes a directory's path complete, and sees to it that it is one.
+fn in_full(destination: HealthDestination) -> Result<HealthDestination> {
+    let HealthDestination::Directory(path) = destination else { return Ok(destination) };
+    let context = || format!("HealthCheck Log '{}' destination error", path.display());
+    let full = std::fs::canonicalize(&path).context(context)?;
+    if !full.is_dir() {
+        let text = format!("HealthCheck Log '{}' destination must be directory", path.display());
+        return Err(Error::new(Kind::Invalid, text));
     }
+    Ok(HealthDestination::Directory(full))
 }

@@ -4,7 +4,7 @@
 
 pub(in crate::cmd) mod absent;
 mod devices;
-mod health;
+pub(super) mod health;
 mod identity;
 mod io;
 mod limits;

@@ -5,6 +5,7 @@
 //! judged by Docker's rules.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -12,17 +13,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::engine::{Engine, now};
 use crate::error::{Context, Result};
 use crate::spec::health::{Health, OnFailure};
+use crate::spec::health_log::HealthDestination;
 use crate::spec::id::ContainerId;
 use crate::spec::image::Healthcheck;
 use crate::store::health::{HealthState, HealthStatus, Probed};
 use crate::sys::clone::Child;
 use crate::sys::{process, socket};
-
-/// How many probes are remembered, as in Docker.
-const REMEMBERED: usize = 5;
-
-/// Bytes of a probe's output that are kept, as in Docker.
-const MOST_OUTPUT: usize = 4096;
 
 /// The health of a container during one run.
 #[derive(Debug)]
@@ -34,6 +30,8 @@ pub(super) struct Watch {
     starting: Option<(u32, u32)>,
     due: Option<Instant>,
     probe: Option<Probe>,
+    /// What the last probe said, if that is kept among the events.
+    report: Option<String>,
 }
 
 /// A probe that goes on.
@@ -43,6 +41,8 @@ struct Probe {
     /// What it says, until it says no more.
     output: Option<OwnedFd>,
     text: Vec<u8>,
+    /// How much of that is kept, in bytes.
+    most: usize,
     start: i64,
     deadline: Instant,
 }
@@ -68,9 +68,35 @@ impl Watch {
             starting: health.startup.is_some().then_some((0, 0)),
             due: None,
             probe: None,
+            report: None,
         };
         watch.schedule();
         watch
+    }
+
+    /// Goes on with another check; a probe that goes on is judged by it.
+    pub(super) fn change(&mut self, health: &Health) {
+        if health.startup != self.health.startup {
+            self.starting = health.startup.is_some().then_some((0, 0));
+        }
+        self.health = health.clone();
+        self.forget_surplus();
+        if self.probe.is_none() {
+            self.schedule();
+        }
+    }
+
+    /// Takes what the last probe said, if that is to be kept among the events.
+    pub(super) fn take_report(&mut self) -> Option<String> {
+        self.report.take()
+    }
+
+    /// Returns the directory where results are kept, too.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match &self.health.log.destination {
+            HealthDestination::Directory(path) => Some(path),
+            HealthDestination::Local | HealthDestination::Events => None,
+        }
     }
 
     /// Returns how it is.
@@ -153,7 +179,8 @@ impl Watch {
         socket::set_nonblocking(&output).context(context)?;
         let child = engine.probe(id, check.command()?, check.timeout(), theirs.as_fd())?;
         let deadline = Instant::now() + check.timeout();
-        Ok(Probe { child, output: Some(output), text: Vec::new(), start, deadline })
+        let most = self.health.log.size();
+        Ok(Probe { child, output: Some(output), text: Vec::new(), most, start, deadline })
     }
 
     /// Whether failures do not count yet.
@@ -176,9 +203,13 @@ impl Watch {
     /// Takes a probe's result into account, by Docker's rules.
     fn judge(&mut self, probed: Probed) -> Verdict {
         let success = probed.exit_code == 0;
-        self.state.log.push(probed);
-        let surplus = self.state.log.len().saturating_sub(REMEMBERED);
-        self.state.log.drain(..surplus);
+        match self.health.log.destination {
+            HealthDestination::Events => self.report = Some(probed.output),
+            HealthDestination::Local | HealthDestination::Directory(_) => {
+                self.state.log.push(probed);
+                self.forget_surplus();
+            }
+        }
         let verdict = match (&self.health.startup, self.starting) {
             (Some(startup), Some((successes, failures))) => {
                 let counts =
@@ -193,6 +224,11 @@ impl Watch {
         };
         self.schedule();
         verdict
+    }
+
+    fn forget_surplus(&mut self) {
+        let surplus = self.state.log.len().saturating_sub(self.health.log.count());
+        self.state.log.drain(..surplus);
     }
 
     fn judge_health(&mut self, success: bool) -> Verdict {
@@ -225,7 +261,7 @@ impl Probe {
             if length == 0 {
                 self.output = None;
             }
-            let room = MOST_OUTPUT.saturating_sub(self.text.len());
+            let room = self.most.saturating_sub(self.text.len());
             self.text.extend_from_slice(&buffer[..length.min(room)]);
         }
     }
@@ -300,7 +336,7 @@ mod tests {
                 (Some("healthy"), "none"),
             ]
         );
-        assert_eq!(watch.state().log.len(), REMEMBERED);
+        assert_eq!(watch.state().log.len(), 5);
         assert_eq!(watch.state().failing_streak, 0);
     }
 

@@ -9,6 +9,7 @@
 
 mod backlog;
 mod client;
+mod ending;
 mod health;
 mod launch;
 mod log;
@@ -18,7 +19,7 @@ mod stdio;
 mod timers;
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,15 +32,15 @@ use self::launch::{Given, Running};
 use self::log::{Log, Stream};
 use self::notify::Notify;
 use self::orphans::Orphans;
-use self::timers::{TIMED_OUT, Timers};
+use self::timers::Timers;
 use super::anew::ARGUMENTS;
-use super::finish::{self, Exit};
+use super::finish::Exit;
 use super::frame::{Failed, FrameKind, Started};
 use super::{Engine, now, session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
-use crate::store::container::{ContainerConfig, Retired, Status};
+use crate::store::container::{ContainerConfig, Status};
 use crate::store::events::{Action, Event};
 use crate::store::file;
 use crate::store::lock::Lock;
@@ -398,14 +399,16 @@ impl Monitor {
         drop(locked.and_then(|mut locked| locked.update(|state| state.stopping = false)));
     }
 
-    /// Takes over limits and restart policy that were changed.
+    /// Takes over what `update` has changed.
     fn look_again(&mut self, running: Option<&mut Running>) {
         // One that is gone or cannot be read keeps what it has: its end decides.
+        let before = self.config.health.clone();
         if let Ok(Some(container)) = self.engine.store.containers().get(&self.id) {
             self.config = container.config;
         }
         if let Some(running) = running {
             running.look_again();
+            self.change_health(before.as_ref());
         }
     }
 
@@ -414,150 +417,6 @@ impl Monitor {
         // One that is gone before it was let in is no loss.
         while let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
             self.clients.extend(Client::new(socket));
-        }
-    }
-
-    /// Tells everybody how the container has ended; also those who came while it did: of one that is
-    /// removed then, they hear it nowhere else.
-    fn tell_end(&mut self, exit: &Exit) {
-        self.accept();
-        self.tell_all(FrameKind::Exited, &exit.code);
-    }
-
-    fn tell_all<T: serde::Serialize>(&mut self, kind: FrameKind, value: &T) {
-        for client in &mut self.clients {
-            client.tell(kind, value);
-        }
-    }
-
-    /// Finds out how the container has ended, and frees what belongs to one run.
-    fn collect(&mut self, mut running: Running) -> Exit {
-        let code = process::wait(running.child.pidfd.as_fd()).unwrap_or(255);
-        let code = if self.timers.end() { TIMED_OUT } else { code };
-        running.kill_rest();
-        // What it wrote last is still in the pipes.
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            while self.copy(&mut running, stream) {}
-        }
-        self.log.end();
-        let oom_killed = running.was_oom_killed();
-        running.tear_down(&self.engine, &self.id);
-        Exit { code, oom_killed, error: None, started: true }
-    }
-
-    fn policy_wants(&self, exit: &Exit, restarts: u32) -> bool {
-        match self.config.settings.restart {
-            RestartPolicy::No => false,
-            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-            RestartPolicy::OnFailure { retries } => {
-                exit.code != 0 && retries.is_none_or(|most| restarts < most)
-            }
-        }
-    }
-
-    fn stopped_by_user(&self) -> bool {
-        let state = self.engine.store.containers().get(&self.id);
-        // One that is gone or cannot be read is not started again.
-        state.ok().flatten().is_none_or(|container| container.state.stopped_by_user)
-    }
-
-    fn record_waiting(&self, exit: &Exit, restarts: u32) {
-        let locked = self.engine.store.containers().lock(&self.id);
-        // Removed meanwhile, or a full disk: the next look at the state decides.
-        drop(locked.and_then(|mut locked| {
-            self.engine.record_events(&exit.events(&self.config, &locked.state().name));
-            locked.update(|state| {
-                if let Status::Running(run) = &state.status {
-                    state.status = Status::Restarting(run.clone());
-                }
-                state.exit_code = exit.code;
-                state.finished = now();
-                state.restarts = restarts;
-            })
-        }));
-    }
-
-    /// Waits, while clients may come, go, and ask to stop.
-    fn wait_to_restart(&mut self, time: Duration) {
-        let deadline = Instant::now() + time;
-        while !self.stop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let mut files = vec![PollFd::new(&self.listener, PollFlags::IN)];
-            for client in &self.clients {
-                files.push(PollFd::new(client.socket(), interest(client, true)));
-            }
-            let some = wait(&mut files, Some(left));
-            let new = !files[0].revents().is_empty();
-            drop(files);
-            if some {
-                self.read_clients(None);
-                if new {
-                    self.accept();
-                }
-            }
-        }
-    }
-
-    /// Tells who waits that there is no container running; the record stays as it was, with the reason.
-    fn record_failure(&mut self, error: &Error) {
-        let failed = Failed::from(error);
-        let text = error.to_string();
-        let exit_code = finish::exit_code_of(error.kind());
-        let locked = self.engine.store.containers().lock(&self.id);
-        // Whatever happens to the record, who waits must hear of the first failure.
-        drop(locked.and_then(|mut locked| {
-            if self.config.settings.remove {
-                return self.engine.take_off_record(locked, true)?.erase();
-            }
-            locked.update(|state| {
-                if state.run().is_some() {
-                    state.status = Status::Exited;
-                }
-                state.error = Some(text);
-                state.exit_code = exit_code;
-            })
-        }));
-        self.release_mark();
-        self.tell_all(FrameKind::Failed, &failed);
-    }
-
-    /// Records the end.
-    fn finish(&mut self, exit: &Exit) {
-        let mut retired = None;
-        if exit.was_started() || self.mark.is_some() {
-            // Nobody is left to tell of a failure; the next command that looks repairs the record.
-            retired = finish::record(&self.engine, &self.id, exit).ok().flatten();
-        }
-        self.release_mark();
-        self.tell_end(exit);
-        // Who waits for the end needs not wait for this: the container is off the record.
-        drop(retired.map(Retired::erase));
-    }
-
-    fn release_mark(&mut self) {
-        if let Some(mark) = self.mark.take() {
-            mark.release();
-        }
-    }
-
-    /// Stays until every client has what is still on its way to it.
-    fn say_good_bye(&mut self) {
-        loop {
-            self.clients.retain(|client| client.has_pending() && !client.is_gone());
-            if self.clients.is_empty() {
-                return;
-            }
-            let mut files: Vec<PollFd<'_>> = self
-                .clients
-                .iter()
-                .map(|client| PollFd::new(client.socket(), PollFlags::OUT))
-                .collect();
-            wait(&mut files, None);
-            drop(files);
-            self.clients.iter_mut().for_each(Client::flush);
         }
     }
 }

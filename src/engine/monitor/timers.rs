@@ -8,7 +8,7 @@ use super::Monitor;
 use super::health::{Verdict, Watch};
 use super::launch::Running;
 use crate::engine::frame::FrameKind;
-use crate::spec::health::OnFailure;
+use crate::spec::health::{Health, OnFailure};
 use crate::store::events::{Action, Event};
 use crate::store::health::HealthStatus;
 use crate::sys::process;
@@ -88,6 +88,24 @@ impl Monitor {
         self.record_health();
     }
 
+    /// Takes over a check of health that was changed while the container runs.
+    pub(super) fn change_health(&mut self, before: Option<&Health>) {
+        let now = self.config.health.as_ref();
+        if now == before {
+            return;
+        }
+        match (&mut self.timers.watch, now) {
+            (Some(watch), Some(health)) => watch.change(health),
+            (Some(watch), None) => {
+                watch.end();
+                self.timers.watch = None;
+            }
+            (none, Some(health)) => *none = Some(Watch::new(health)),
+            (None, None) => {}
+        }
+        self.record_health();
+    }
+
     /// Does what is due.
     pub(super) fn tend(&mut self, running: &Running) {
         let now = Instant::now();
@@ -106,13 +124,19 @@ impl Monitor {
     }
 
     fn take_verdict(&mut self, running: &Running, verdict: Verdict) {
-        if let Some(status) = verdict.change {
+        let report = self.timers.watch.as_mut().and_then(Watch::take_report);
+        let status = self.timers.watch.as_ref().map(|watch| watch.state().status);
+        if let Some(status) = status.filter(|_| verdict.change.is_some() || report.is_some()) {
             let state = self.engine.store.containers().get(&self.id);
             // One that is gone or cannot be read has had a name all the same.
             let name = state.ok().flatten().map(|container| container.state.name);
             let event =
                 Event::of_named(&self.config, &name.unwrap_or_default(), Action::HealthStatus);
-            self.engine.record_event(event.with("health_status", status.as_str()));
+            let event = event.with("health_status", status.as_str());
+            self.engine.record_event(match &report {
+                Some(report) => event.with("health_log", report),
+                None => event,
+            });
         }
         if verdict.change == Some(HealthStatus::Healthy) {
             self.notify.is_healthy();
@@ -143,8 +167,11 @@ impl Monitor {
 
     /// Writes down how it is. A full disk is no reason to end; the next probe tries again.
     fn record_health(&self) {
-        if let Some(watch) = &self.timers.watch {
-            drop(self.engine.store.containers().set_health(&self.id, watch.state()));
+        let Some(watch) = &self.timers.watch else { return };
+        let containers = self.engine.store.containers();
+        drop(containers.set_health(&self.id, watch.state()));
+        if let Some(dir) = watch.directory() {
+            drop(containers.copy_health(&self.id, watch.state(), dir));
         }
     }
 }
