@@ -366,7 +366,7 @@ fn shown_mounts(config: &ContainerConfig) -> Vec<String> {
     let name = |mount: &Mount| match &mount.source {
         MountSource::Bind { path, .. } => path.display().to_string(),
         MountSource::Volume { name, .. } => name.clone().unwrap_or_default(),
-        MountSource::Tmpfs { .. } => mount.target.display().to_string(),
+        MountSource::Tmpfs { .. } | MountSource::Devpts => mount.target.display().to_string(),
     };
     config.settings.mounts.iter().map(name).collect()
 }

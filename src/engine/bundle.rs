@@ -51,6 +51,10 @@ pub(super) struct Facts {
     pub(super) cgroup: String,
     /// Its volumes by name, and where the files of each are.
     pub(super) volumes: BTreeMap<String, (Volume, PathBuf)>,
+    /// Where changes of what is mounted go that are discarded.
+    pub(super) overlays: PathBuf,
+    /// Its user and group, if mounts are to be given to them.
+    pub(super) user: Option<(u32, u32)>,
     /// For `builtin/host`: the directories of this machine that are shown, and where changes go.
     pub(super) host_tree: Vec<mounts::HostDir>,
     /// Variables of this run, beside those that were decided.

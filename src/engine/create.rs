@@ -147,7 +147,7 @@ impl Engine {
         users: &Decided,
         id: ContainerId,
     ) -> Result<ContainerConfig> {
-        let mut config = decide(spec, image, shown, id)?;
+        let mut config = decide(&*self.with_volumes_of_others(spec)?, image, shown, id)?;
         self.settle_donors(&mut config)?;
         config.id_mapping.clone_from(&users.mapping);
         if let (None, Some(user)) = (&spec.user, &users.user) {
@@ -231,6 +231,21 @@ impl Engine {
             if let MountSource::Bind { path, create: false } = &mount.source {
                 std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
             }
+        }
+        if self.host.rootless && settings.mounts.iter().any(|mount| mount.idmap) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "the mount option `idmap` needs root: the kernel lets nobody else map owners",
+            )
+            .hint("U gives the files to the container's user instead"));
+        }
+        // What lies below a path may lead elsewhere by the time it is looked at.
+        let changes = |mount: &Mount| mount.chown || mount.overlay.is_some();
+        if settings.mounts.iter().any(|mount| mount.subpath.is_some() && changes(mount)) {
+            return Err(Error::new(
+                Kind::Invalid,
+                "the mount options `U` and `O` cannot be set together with a subpath",
+            ));
         }
         let mut targets: Vec<&Path> =
             settings.mounts.iter().map(|mount| mount.target.as_path()).collect();

@@ -129,11 +129,15 @@ impl Engine {
     }
 
     /// Reads a file of an image, which may lead nowhere but into its layer; empty if there is none.
-    fn text_of_image(&self, config: &ContainerConfig, path: &str) -> String {
+    pub(super) fn text_of_image(&self, config: &ContainerConfig, path: &str) -> String {
         let layers = self.store.layers();
         let trees: Vec<PathBuf> = match config.builtin {
             Some(Builtin::Host) => vec!["/".into()],
-            _ => config.layers.iter().rev().map(|layer| layers.path(layer)).collect(),
+            _ => {
+                let upper = self.store.containers().dir(&config.id).join("upper");
+                let below = config.layers.iter().rev().map(|layer| layers.path(layer));
+                std::iter::once(upper).chain(below).collect()
+            }
         };
         trees.iter().find_map(|tree| text_of(tree, path)).unwrap_or_default()
     }

@@ -19,6 +19,8 @@ pub(super) struct Options {
     pub(super) bind: Option<Bind>,
     /// The part of what is bound that is shown, by its path below it.
     pub(super) subpath: Option<PathBuf>,
+    /// Whether owners are shown as the container's users stand for them.
+    pub(super) idmap: bool,
     /// What the file system's own options are.
     pub(super) data: Vec<(String, Option<String>)>,
 }
@@ -77,6 +79,7 @@ impl Options {
                 self.attributes_recursive = true;
                 self.add(&word[1..]);
             }
+            "idmap" => self.idmap = true,
             word if word.starts_with("subpath=") => {
                 self.subpath = word.strip_prefix("subpath=").map(PathBuf::from);
             }

@@ -269,7 +269,11 @@ impl Source {
         let options = Options::parse(entry.options().as_deref().unwrap_or_default());
         let context = || format!("cannot mount {}", entry.destination().display());
         if is_bind(entry, &options) {
-            return Self::of(entry, &options).map(Some);
+            let source = Self::of(entry, &options)?;
+            if options.idmap {
+                map_owners(&source.tree, user).context(context)?;
+            }
+            return Ok(Some(source));
         }
         if entry.typ().as_deref() != Some("overlay") {
             return Ok(None);

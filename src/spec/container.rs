@@ -62,6 +62,8 @@ pub struct ContainerSpec {
     pub exposed_ports: Vec<String>,
     /// Whether all ports that are declared are published (`-P`).
     pub publish_all: bool,
+    /// Containers whose volumes it has as well, as in `db:ro`.
+    pub volumes_from: Vec<String>,
     /// What becomes of the volumes that the image declares.
     pub image_volumes: ImageVolumes,
     /// Whether a container that holds the name is removed first.

@@ -24,6 +24,30 @@ pub struct Mount {
     /// The part of the source that is shown, by its path below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subpath: Option<PathBuf>,
+    /// Whether all files in it are given to the container's user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chown: bool,
+    /// Whether its owners are shown as the container's users stand for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idmap: bool,
+    /// Where changes go instead of to the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<OverlayOf>,
+}
+
+/// Where changes go instead of to the source of a mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlayOf {
+    /// They are gone when the container ends.
+    Discarded,
+    /// They stay in a directory of the host.
+    Kept {
+        /// That directory.
+        upper: PathBuf,
+        /// Scratch space of the kernel beside it.
+        work: PathBuf,
+    },
 }
 
 /// What a [`Mount`] shows.
@@ -49,6 +73,8 @@ pub enum MountSource {
         #[serde(default)]
         new: VolumeSpec,
     },
+    /// A fresh file system of terminals.
+    Devpts,
     /// A fresh file system in memory.
     Tmpfs {
         /// Size in bytes; the kernel's default is half of the memory.

@@ -66,6 +66,7 @@ mod unshare;
 mod update;
 mod users;
 mod volume;
+mod volume_options;
 mod wait;
 
 use std::fs;

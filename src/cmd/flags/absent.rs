@@ -9,7 +9,7 @@ struct Absent {
     flags: &'static [&'static str],
 }
 
-const ABSENT: [Absent; 15] = [
+const ABSENT: [Absent; 14] = [
     Absent {
         reason: "it concerns containers of Windows",
         flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
@@ -30,7 +30,6 @@ const ABSENT: [Absent; 15] = [
         reason: "containers on one network know each other by name; --add-host gives further names",
         flags: &["link", "link-local-ip"],
     },
-    Absent { reason: "it is not there yet; name the volumes by -v", flags: &["volumes-from"] },
     Absent {
         reason: "a container's address on its network cannot be chosen yet",
         flags: &["ip", "ip6", "mac-address", "network-alias"],

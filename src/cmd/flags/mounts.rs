@@ -33,12 +33,16 @@ pub(super) struct MountsFlags {
     /// Driver of volumes that are made: there is local
     #[arg(long, value_name = "DRIVER")]
     volume_driver: Option<String>,
+    /// Show what another container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
 }
 
 impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         self.volume_driver.as_deref().map_or(Ok(()), check_driver)?;
+        spec.volumes_from = self.volumes_from;
         spec.image_volumes = self.image_volume.unwrap_or_default();
         spec.settings.read_only = self.read_only || usual.read_only == Some(true);
         spec.settings.no_read_only_tmpfs = self.read_only_tmpfs == Some(false);

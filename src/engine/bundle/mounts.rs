@@ -7,7 +7,7 @@ use oci_spec::runtime::Mount as OciMount;
 use super::{Facts, devices, own_file, own_files};
 use crate::error::Result;
 use crate::spec::container::Debugged;
-use crate::spec::mount::{Mount, MountSource};
+use crate::spec::mount::{Mount, MountSource, OverlayOf};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::spec::volume;
 use crate::store::container::{Builtin, ContainerConfig};
@@ -103,7 +103,7 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
     // What the user mounts replaces what is usual there.
     mounts.retain(|usual| !settings.mounts.iter().any(|own| own.target == *usual.destination()));
     let mut own: Vec<OciMount> =
-        settings.mounts.iter().map(|mount| of_user(mount, facts)).collect();
+        (0..).zip(&settings.mounts).map(|(index, mount)| of_user(index, mount, facts)).collect();
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);
     Ok(mounts)
@@ -182,12 +182,16 @@ fn overlay(dir: &HostDir, facts: &Facts) -> OciMount {
     mount(&dir.path, "overlay", "overlay", &options)
 }
 
-fn of_user(asked: &Mount, facts: &Facts) -> OciMount {
+fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
+    let bind_of_user = |source: &Path, options: Vec<String>| match &asked.overlay {
+        Some(over) => overlay_of_user(index, over, (source, asked), &options, facts),
+        None => bind_of_user(asked, source, options),
+    };
     let access = if asked.read_only { "ro" } else { "rw" };
     let mut options: Vec<String> = asked.options.clone();
     options.push(access.to_owned());
     match &asked.source {
-        MountSource::Bind { path, .. } => bind_of_user(asked, path, options),
+        MountSource::Bind { path, .. } => bind_of_user(path, options),
         MountSource::Volume { name, .. } => {
             // They were read before.
             let found = name.as_ref().and_then(|name| facts.volumes.get(name));
@@ -196,20 +200,34 @@ fn of_user(asked: &Mount, facts: &Facts) -> OciMount {
                 None => (None, Path::new("")),
             };
             match mounted {
-                None => bind_of_user(asked, data, options),
+                None => bind_of_user(data, options),
                 Some(own) => {
                     let mut all: Vec<String> =
                         own.options.iter().map(ToString::to_string).collect();
                     all.extend(options);
                     if own.kind == "bind" {
-                        return bind_of_user(asked, Path::new(own.device), all);
+                        return bind_of_user(Path::new(own.device), all);
                     }
                     let all: Vec<&str> = all.iter().map(String::as_str).collect();
                     mount(&asked.target, own.kind, own.device, &all)
                 }
             }
         }
+        MountSource::Devpts => {
+            for word in ["nosuid", "noexec", "newinstance", "ptmxmode=0666"] {
+                options.push(word.to_owned());
+            }
+            if !options.iter().any(|word| word.starts_with("mode=")) {
+                options.push("mode=0620".to_owned());
+            }
+            options.retain(|word| word != "rw");
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            mount(&asked.target, "devpts", "devpts", &options)
+        }
         MountSource::Tmpfs { size, mode } => {
+            if let (true, Some((uid, gid))) = (asked.chown, facts.user) {
+                options.extend([format!("uid={uid}"), format!("gid={gid}")]);
+            }
             for word in ["nosuid", "nodev"] {
                 let undone = word.trim_start_matches("no");
                 if !options.iter().any(|it| it == undone) {
@@ -224,6 +242,32 @@ fn of_user(asked: &Mount, facts: &Facts) -> OciMount {
     }
 }
 
+/// Shows a directory with changes going elsewhere.
+fn overlay_of_user(
+    index: usize,
+    over: &OverlayOf,
+    (source, asked): (&Path, &Mount),
+    options: &[String],
+    facts: &Facts,
+) -> OciMount {
+    let (upper, work) = match over {
+        OverlayOf::Kept { upper, work } => (upper.clone(), work.clone()),
+        OverlayOf::Discarded => {
+            let own = facts.overlays.join(index.to_string());
+            (own.join("upper"), own.join("work"))
+        }
+    };
+    let dir = HostDir { path: source.to_owned(), upper, work };
+    let mut entry = overlay(&dir, facts);
+    entry.set_destination(asked.target.clone());
+    if let Some(all) = entry.options_mut() {
+        // What concerns the mount itself; the rest is about binds.
+        let kept = ["ro", "noexec", "nosuid", "nodev", "noatime"];
+        all.extend(options.iter().filter(|word| kept.contains(&word.as_str())).cloned());
+    }
+    entry
+}
+
 fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>) -> OciMount {
     if !options.iter().any(|word| word == "bind" || word == "rbind") {
         options.push("rbind".to_owned());
@@ -233,6 +277,9 @@ fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>) -> OciMo
     };
     if !options.iter().map(String::as_str).any(|word| named(&word)) {
         options.push("rprivate".to_owned());
+    }
+    if asked.idmap {
+        options.push("idmap".to_owned());
     }
     if let Some(below) = &asked.subpath {
         options.push(format!("subpath={}", below.display()));

@@ -130,7 +130,9 @@ fn run_config(base: RunConfig, config: &ContainerConfig, include_volumes: bool) 
     let mut volumes = base.volumes.clone();
     if include_volumes {
         let mounts = config.settings.mounts.iter();
-        let lasting = mounts.filter(|mount| !matches!(mount.source, MountSource::Tmpfs { .. }));
+        let lasting = mounts.filter(|mount| {
+            !matches!(mount.source, MountSource::Tmpfs { .. } | MountSource::Devpts)
+        });
         volumes.extend(lasting.map(|mount| (mount.target.display().to_string(), Empty)));
     }
     let known = base.stop_signal.as_ref().and_then(|text| text.parse::<Signal>().ok());

@@ -64,6 +64,7 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     facts.env.clone_from(&given.env);
     facts.notify = given.notify;
     facts.volumes = engine.ready_volumes(config)?;
+    engine.ready_mounts(config, &facts)?;
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
     if spec.hooks().is_some() {

@@ -2,7 +2,9 @@
 
 mod attach;
 mod create;
+mod from;
 mod list;
+mod owners;
 mod prune;
 mod remove;
 

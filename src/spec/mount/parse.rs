@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Mount, MountSource, parse_bool};
+use super::{Mount, MountSource, OverlayOf, parse_bool};
 use crate::error::{Error, Kind, Result};
 use crate::spec::size::Size;
 use crate::spec::volume::{self, VolumeSpec};
@@ -63,6 +63,7 @@ impl Mount {
         for option in options.split(',').filter(|option| !option.is_empty()) {
             mount.option(option)?;
         }
+        mount.complete_overlay()?;
         Ok(mount)
     }
 
@@ -97,6 +98,7 @@ impl Mount {
                         .hint("write source=PATH"),
                 ));
             }
+            ("devpts", None) => MountSource::Devpts,
             ("tmpfs" | "ramfs", None) => MountSource::Tmpfs { size: None, mode: None },
             ("tmpfs" | "ramfs", Some(_)) => {
                 return Err(within(Error::new(Kind::Invalid, "a tmpfs mount has no source")));
@@ -106,7 +108,7 @@ impl Mount {
             (kind, _) => {
                 return Err(within(
                     Error::new(Kind::Unsupported, format!("unsupported mount type `{kind}`"))
-                        .hint("use volume, bind or tmpfs"),
+                        .hint("use volume, bind, tmpfs, ramfs or devpts"),
                 ));
             }
         };
@@ -151,7 +153,16 @@ impl Mount {
                 "invalid container path \"/\": nothing can be mounted over the root",
             ));
         }
-        Ok(Self { source, target, read_only: false, options: Vec::new(), subpath: None })
+        Ok(Self {
+            source,
+            target,
+            read_only: false,
+            options: Vec::new(),
+            subpath: None,
+            chown: false,
+            idmap: false,
+            overlay: None,
+        })
     }
 
     /// Applies one option of `-v`.
@@ -167,11 +178,20 @@ impl Mount {
             }
             // Labels of SELinux, and hints for other systems: nothing is to be done.
             "z" | "Z" | "cached" | "delegated" | "consistent" => {}
-            "O" | "U" | "idmap" => {
+            "U" => self.chown = true,
+            "idmap" if !self.is_fresh() => self.idmap = true,
+            "O" if !self.is_fresh() => {
+                self.overlay.get_or_insert(OverlayOf::Discarded);
+            }
+            option if option.starts_with("upperdir=") || option.starts_with("workdir=") => {
+                self.overlay_dir(option)?;
+            }
+            option if option.starts_with("idmap=") => {
                 return Err(Error::new(
                     Kind::Unsupported,
                     format!("unsupported mount option `{option}`"),
-                ));
+                )
+                .hint("idmap without more maps owners as --userns or --uidmap say"));
             }
             option if OPTIONS.contains(&option) => self.options.push(option.to_owned()),
             option => {
@@ -205,6 +225,12 @@ impl Mount {
                 }
             }
             ("relabel" | "consistency", Some(_)) => {}
+            ("chown" | "U", _) => self.chown = flag.ok_or_else(invalid)?,
+            ("uid" | "gid" | "mode" | "max", Some(value))
+                if self.source == MountSource::Devpts && value.parse::<u32>().is_ok() =>
+            {
+                self.options.push(format!("{key}={value}"));
+            }
             ("tmpfs-size", Some(value)) if is_tmpfs => {
                 self.tmpfs_option(&format!("size={value}"))?;
             }
@@ -222,6 +248,41 @@ impl Mount {
             _ => return Err(invalid()),
         }
         Ok(())
+    }
+
+    /// Tells whether it shows a file system that begins empty.
+    fn is_fresh(&self) -> bool {
+        matches!(self.source, MountSource::Tmpfs { .. } | MountSource::Devpts)
+    }
+
+    /// Applies `upperdir=PATH` or `workdir=PATH`.
+    fn overlay_dir(&mut self, option: &str) -> Result<()> {
+        let (key, path) = option.split_once('=').unwrap_or((option, ""));
+        let (mut upper, mut work) = match self.overlay.take() {
+            Some(OverlayOf::Kept { upper, work }) => (upper, work),
+            _ => (PathBuf::new(), PathBuf::new()),
+        };
+        if !path.starts_with('/') {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{key} `{path}` is not an absolute path"),
+            ));
+        }
+        *(if key == "workdir" { &mut work } else { &mut upper }) = PathBuf::from(path);
+        self.overlay = Some(OverlayOf::Kept { upper, work });
+        Ok(())
+    }
+
+    /// Finds out whether the directories of an overlay were given both.
+    fn complete_overlay(&self) -> Result<()> {
+        match &self.overlay {
+            Some(OverlayOf::Kept { upper, work })
+                if upper.as_os_str().is_empty() || work.as_os_str().is_empty() =>
+            {
+                Err(Error::new(Kind::Invalid, "must specify both upperdir and workdir"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Applies what concerns volumes only; `false` if it is not known.
@@ -303,6 +364,7 @@ mod tests {
                 let new: Vec<&str> = new.options.values().map(String::as_str).collect();
                 format!("vol {name}{copy}{}", new.join("+"))
             }
+            MountSource::Devpts => "devpts".to_owned(),
             MountSource::Tmpfs { size, mode } => {
                 let size = size.map_or("-".to_owned(), |size| size.to_string());
                 let mode = mode.map_or("-".to_owned(), |mode| format!("{mode:o}"));
@@ -312,7 +374,9 @@ mod tests {
         let access = if mount.read_only { "ro" } else { "rw" };
         let subpath = mount.subpath.as_deref().unwrap_or(Path::new("")).display();
         let options = mount.options.join(",");
-        format!("{source} {} {access} {options}{subpath}", mount.target.display())
+        let flags = [(mount.chown, "U"), (mount.idmap, "I"), (mount.overlay.is_some(), "O")];
+        let flags: String = flags.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+        format!("{source} {} {access} {options}{subpath}{flags}", mount.target.display())
     }
 
     #[test]
@@ -331,7 +395,12 @@ mod tests {
             ("/b", Ok("vol ? /b rw ")),
             ("b", Err(Invalid)),
             ("~data:/b", Err(Invalid)),
-            ("/a:/b:U", Err(Unsupported)),
+            ("/a:/b:U", Ok("/a+ /b rw U")),
+            ("/a:/b:O,idmap", Ok("/a+ /b rw IO")),
+            ("/a:/b:O,upperdir=/u,workdir=/w", Ok("/a+ /b rw O")),
+            ("/a:/b:O,upperdir=/u", Err(Invalid)),
+            ("/a:/b:O,upperdir=u,workdir=/w", Err(Invalid)),
+            ("/a:/b:idmap=uids=0-1-10", Err(Unsupported)),
             ("/a:", Err(Invalid)),
             (":/b", Err(Invalid)),
             ("/a:b", Err(Invalid)),
@@ -359,6 +428,10 @@ mod tests {
             ("type=tmpfs,dst=/b", Ok("tmpfs - - /b rw ")),
             ("type=tmpfs,dst=/b,tmpfs-size=1m,tmpfs-mode=1777", Ok("tmpfs 1048576 1777 /b rw ")),
             ("type=tmpfs,src=/a,dst=/b", Err(Invalid)),
+            ("type=devpts,dst=/b,uid=5,max=3", Ok("devpts /b rw uid=5,max=3")),
+            ("type=tmpfs,dst=/b,chown", Ok("tmpfs - - /b rw U")),
+            ("type=bind,src=/a,dst=/b,U=true,idmap", Ok("/a /b rw UI")),
+            ("type=tmpfs,dst=/b,idmap", Err(Invalid)),
             ("type=bind,dst=/b", Err(Invalid)),
             ("type=bind,src=/a", Err(Invalid)),
             ("type=bind,src=/a,dst=/b,tmpfs-size=1m", Err(Invalid)),
