@@ -232,7 +232,7 @@ $XDG_CONFIG_HOME/containers/containers.conf (or in ~/.config), \
 $XDG_CONFIG_HOME/containers/containers.conf.d/*.conf. \
 $CONTAINERS_CONF names a file that is read instead of all of them, $CONTAINERS_CONF_OVERRIDE one that is read last.
 .PP
-Of the table containers: annotations, base_hosts_file, cgroup_conf, cgroupns, default_capabilities, \
+Of the table containers: annotations, base_hosts_file, cgroup_conf, cgroupns, cgroups, default_capabilities, \
 default_sysctls, default_ulimits, devices, dns_options, dns_searches, dns_servers, env, env_host, \
 host_containers_internal_ip, http_proxy, init, init_path, ipcns, log_driver, log_size_max, log_tag, \
 mounts, netns, no_hosts, oom_score_adj, pidns, pids_limit, privileged, read_only, seccomp_profile, \

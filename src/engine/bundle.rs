@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::runtime::rlimit;
 use crate::spec::cdi::Edits;
 use crate::spec::container::Settings;
+use crate::spec::group::CgroupsMode;
 use crate::spec::limits::Resources;
 use crate::spec::process::Personality;
 use crate::store::container::ContainerConfig;
@@ -211,6 +212,9 @@ fn resources(config: &ContainerConfig) -> Result<LinuxResources> {
     if config.settings.debugged.as_ref().is_some_and(|other| other.runs) {
         // The limits are those of the container that it looks into.
         resources.set_pids(None);
+    }
+    if config.settings.cgroups == CgroupsMode::Disabled {
+        resources.set_pids(None).set_devices(None);
     }
     if !asked.unified.is_empty() {
         resources.set_unified(Some(asked.unified.clone().into_iter().collect()));

@@ -8,8 +8,9 @@ use super::users::Decided;
 use super::{Engine, bundle, cdi, host, log_tag, now, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
-use crate::spec::container::ContainerSpec;
+use crate::spec::container::{ContainerSpec, Settings};
 use crate::spec::digest::ImageId;
+use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
 use crate::spec::mount::{Mount, MountSource};
@@ -18,6 +19,7 @@ use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::notify::SdNotify;
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
+use crate::spec::systemd;
 use crate::spec::userns::IdMapping;
 use crate::spec::volume::ImageVolumes;
 use crate::store::container::{Builtin, ContainerConfig};
@@ -226,6 +228,7 @@ impl Engine {
             std::fs::metadata(program).context(|| format!("statfs {}", program.display()))?;
         }
         cdi::edits(settings)?;
+        check_groups(settings)?;
         check_memory(&settings.resources)?;
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {
@@ -326,6 +329,22 @@ fn no_overlay(driver: DriverName) -> Error {
         format!("builtin/host shows this machine's own files through overlay; the storage driver here is `{driver}`"),
     )
     .hint("name another store with --root, and let it have overlay: --storage-driver overlay")
+}
+
+/// Refuses what control groups are needed for, where there are none.
+fn check_groups(settings: &Settings) -> Result<()> {
+    let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
+    let others = Resources { shm_size: None, oom_score_adj: None, ..settings.resources.clone() };
+    match settings.cgroups {
+        CgroupsMode::Enabled => Ok(()),
+        _ if settings.cgroup_parent.is_some() => {
+            invalid("cannot set a cgroup parent if cgroups are disabled or split")
+        }
+        CgroupsMode::Disabled if others != Resources::default() => {
+            invalid("cannot specify resource limits when cgroups are disabled")
+        }
+        CgroupsMode::Disabled | CgroupsMode::Split => Ok(()),
+    }
 }
 
 /// Refuses limits of memory that make no sense, as Docker does.
@@ -460,7 +479,22 @@ fn decide(
         settings,
         id,
     };
+    if config.runs_systemd() {
+        let image_says = from_image.stop_signal.as_deref().is_some_and(|text| !text.is_empty());
+        if spec.stop_signal.is_none() && !image_says {
+            config.stop_signal = systemd::STOP;
+        }
+    }
+    let security = &mut config.settings.security;
+    // Nothing else keeps it from the devices that it could make nodes of.
+    let is_added = |name: &String| name == "MKNOD" || name == "ALL";
+    if config.settings.cgroups == CgroupsMode::Disabled && !security.cap_add.iter().any(is_added) {
+        security.cap_drop.push("MKNOD".to_owned());
+    }
     config.env = environment(spec, &from_image.env, config.hostname());
+    if config.runs_systemd() && !config.env.iter().any(|it| it.starts_with("container_uuid=")) {
+        config.env.push(format!("container_uuid={}", &config.id.as_str()[..32]));
+    }
     Ok(config)
 }
 

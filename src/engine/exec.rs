@@ -55,6 +55,9 @@ pub struct ExecSpec {
     pub probe: Option<u64>,
 }
 
+/// How often a container's control group may turn out to be another one.
+const MOST_TRIES: u32 = 10;
+
 /// The program's name when it is started anew to run a process in a container.
 const NAME: &str = "barge: exec";
 
@@ -168,7 +171,7 @@ impl Engine {
         } else {
             bundle::filter(&container.config.settings.security)?
         };
-        let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+        let hierarchies = Hierarchies::detect()?;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .context(|| "cannot open /dev/null")?;
         let standard = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -185,22 +188,31 @@ impl Engine {
         let stdio =
             Stdio { stdin: files[0].as_fd(), stdout: files[1].as_fd(), stderr: files[2].as_fd() };
         let user = spec.user.as_deref().unwrap_or(&container.config.user);
-        let entry = Entry {
-            pid: run.pid,
-            pidfd: pidfd.as_fd(),
-            process: &oci,
-            user: Some(user),
-            groups: &container.config.settings.groups,
-            personality: container.config.settings.personality,
-            cgroup: Some(&cgroup),
-            filter: filter.as_ref(),
-            stdio: (!spec.tty || spec.detach).then_some(stdio),
-            files: &passed,
-        };
         let session = to_hex(&create::random::<32>()?);
         // Before there is a process that they could be for. Nobody sends any to the background.
         let signals = session::catch_signals(!spec.detach)?;
-        let (child, master) = entry.start()?.run(user_size())?;
+        let mut tries = 0;
+        let starting = loop {
+            let group = Cgroup::open(&hierarchies, &run.cgroup)?.beside(&hierarchies, run.pid)?;
+            let entry = Entry {
+                pid: run.pid,
+                pidfd: pidfd.as_fd(),
+                process: &oci,
+                user: Some(user),
+                groups: &container.config.settings.groups,
+                personality: container.config.settings.personality,
+                cgroup: Some(&group),
+                filter: filter.as_ref(),
+                stdio: (!spec.tty || spec.detach).then_some(stdio),
+                files: &passed,
+            };
+            match entry.start() {
+                // Systemd in the container has just moved to a group below.
+                Err(error) if error.kind() == Kind::Conflict && tries < MOST_TRIES => tries += 1,
+                other => break other?,
+            }
+        };
+        let (child, master) = starting.run(user_size())?;
         // Who waits for the end of one must wait for the process only.
         drop(passed);
         if spec.probe.is_some() {

@@ -167,7 +167,12 @@ impl Engine {
     /// Frees what a container that does not run may still hold: a monitor that was killed between
     /// two steps has left it.
     pub(super) fn free_leftovers(&self, id: &ContainerId) -> Result<()> {
-        let path = Hierarchies::detect()?.path_for(id.as_str(), self.host.rootless);
+        let hierarchies = Hierarchies::detect()?;
+        let path = match self.store.containers().get(id)? {
+            // One of a group that is gone has none either.
+            Some(container) => self.group_of(&container.config, &hierarchies).unwrap_or_default(),
+            None => hierarchies.path_for(id.as_str(), self.host.rootless),
+        };
         self.free(id, &path)
     }
 

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::error::Result;
 use crate::runtime::cgroup::Hierarchies;
+use crate::spec::group::CgroupsMode;
 use crate::store::container::ContainerConfig;
 
 impl Engine {
@@ -12,7 +13,8 @@ impl Engine {
         config: &ContainerConfig,
         hierarchies: &Hierarchies,
     ) -> Result<String> {
-        if let Some(other) = config.settings.debugged.as_ref().filter(|other| other.runs) {
+        let (settings, id) = (&config.settings, config.id.as_str());
+        if let Some(other) = settings.debugged.as_ref().filter(|other| other.runs) {
             let donor = self.donor(&other.id.parse()?)?;
             let group = donor.state.run().map_or("", |run| run.cgroup.as_str());
             return Ok(match group {
@@ -21,6 +23,13 @@ impl Engine {
                 group => format!("{group}/debug-{}", config.id.short()),
             });
         }
-        Ok(hierarchies.path_for(config.id.as_str(), self.host.rootless))
+        match (settings.cgroups, &settings.cgroup_parent) {
+            (CgroupsMode::Disabled, _) => Ok(String::new()),
+            (CgroupsMode::Split, _) => hierarchies.path_beside_us(id),
+            (CgroupsMode::Enabled, None) => Ok(hierarchies.path_for(id, self.host.rootless)),
+            (CgroupsMode::Enabled, Some(parent)) => {
+                Ok(hierarchies.path_below(parent.as_str(), id, self.host.rootless))
+            }
+        }
     }
 }

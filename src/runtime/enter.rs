@@ -66,8 +66,14 @@ impl Entry<'_> {
         let cgroup = self.cgroup.and_then(Cgroup::v2_fd);
         let joined = self.join(CloneFlags::CLONE_NEWPID, "pid");
         joined.context(|| "cannot enter the container")?;
-        let child = clone3(0, cgroup, || self.become_program(flags, theirs))
-            .context(|| "cannot make a process in the container")?;
+        let child = clone3(0, cgroup, || self.become_program(flags, theirs)).map_err(|error| {
+            let kind = match error.raw_os_error() {
+                // A version 2 group that has groups with limits below it takes no processes.
+                Some(libc::EBUSY) => Kind::Conflict,
+                _ => Kind::Internal,
+            };
+            Error::new(kind, "cannot make a process in the container").caused_by(error)
+        })?;
         Ok(Starting::new(child, ours, self.stdio.is_none()))
     }
 

@@ -172,7 +172,8 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
         let source = given.or(sources.next().flatten());
         if entry.typ().as_deref() == Some("cgroup") {
             let own = has_new_cgroup_namespace(spec);
-            cgroup::mount(root.as_fd(), entry, launch.cgroup, own)?;
+            let manages = launch.manages_groups;
+            cgroup::mount(root.as_fd(), entry, launch.cgroup, own, manages)?;
         } else {
             rootfs::apply(root.as_fd(), entry, source)?;
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Accounts;
 use super::blkio::DeviceRule;
 use super::cdi::is_qualified;
+use super::group::{CgroupsMode, GroupParent};
 use super::health::HealthSpec;
 use super::limits::{Resources, RestartPolicy, Ulimit};
 use super::log::LogSettings;
@@ -21,6 +22,7 @@ use super::notify::SdNotify;
 use super::platform::Platform;
 use super::process::{Personality, Signal};
 use super::security::Security;
+use super::systemd::SystemdMode;
 use super::userns::Users;
 use super::volume::ImageVolumes;
 use crate::error::{Error, Kind, Result};
@@ -114,6 +116,14 @@ pub struct Settings {
     pub names: NameResolution,
     /// Limits.
     pub resources: Resources,
+    /// The group above its control group.
+    pub cgroup_parent: Option<GroupParent>,
+    /// Whether it has a control group.
+    pub cgroups: CgroupsMode,
+    /// Whether it is made for systemd.
+    pub systemd: SystemdMode,
+    /// Bytes of each file system in memory that is there for systemd.
+    pub systemd_size: Option<u64>,
     /// Rlimits.
     pub ulimits: Vec<Ulimit>,
     /// Kernel parameters of its namespaces.

@@ -172,6 +172,15 @@ pub struct Run {
     pub cgroup: String,
 }
 
+impl ContainerConfig {
+    /// Tells whether its first process is systemd, for which it is made then.
+    pub fn runs_systemd(&self) -> bool {
+        let settings = &self.settings;
+        let is_first = !settings.init && settings.init_path.is_none();
+        is_first && settings.systemd.applies(&self.path)
+    }
+}
+
 impl ContainerState {
     /// Makes the state of a container that was just created.
     pub fn created(name: &str) -> Self {

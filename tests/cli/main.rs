@@ -19,6 +19,7 @@ mod dry_run;
 mod events;
 mod exec;
 mod flags;
+mod groups;
 mod health;
 mod hostile;
 mod images;

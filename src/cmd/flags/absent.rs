@@ -9,7 +9,7 @@ struct Absent {
     flags: &'static [&'static str],
 }
 
-const ABSENT: [Absent; 14] = [
+const ABSENT: [Absent; 15] = [
     Absent {
         reason: "it concerns containers of Windows",
         flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
@@ -57,31 +57,10 @@ const ABSENT: [Absent; 14] = [
         flags: &["rootfs"],
     },
     Absent {
-        reason: "it is not there yet",
-        flags: &[
-            "blkio-weight",
-            "blkio-weight-device",
-            "cgroup-conf",
-            "cgroup-parent",
-            "cgroups",
-            "device-cgroup-rule",
-            "device-read-bps",
-            "device-read-iops",
-            "device-write-bps",
-            "device-write-iops",
-            "gidmap",
-            "memory-swappiness",
-            "preserve-fd",
-            "preserve-fds",
-            "secret",
-            "shm-size-systemd",
-            "subgidname",
-            "subuidname",
-            "systemd",
-            "uidmap",
-            "userns",
-        ],
+        reason: "descriptors are handed over when it is started, so `barge run` has it",
+        flags: &["preserve-fd", "preserve-fds"],
     },
+    Absent { reason: "it is not there yet", flags: &["secret"] },
 ];
 
 /// Returns why a flag of other tools is not there, given without its hyphens.
@@ -103,4 +82,21 @@ pub(in crate::cmd) fn list(
         })
         .filter(|(flags, _): &(Vec<_>, _)| !flags.is_empty())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_there_is_not_absent() {
+        let definition = crate::cmd::definition();
+        let has = |name: &str, flag: &str| {
+            let command = definition.find_subcommand(name).unwrap();
+            command.get_arguments().any(|arg| arg.get_long() == Some(flag))
+        };
+        for (flags, reason) in super::list(|_| false) {
+            for flag in flags {
+                assert!(!(has("run", flag) && has("create", flag)), "--{flag}: {reason}");
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 pub(in crate::cmd) mod absent;
 mod devices;
+mod groups;
 pub(super) mod health;
 mod identity;
 mod io;
@@ -38,6 +39,8 @@ pub(crate) struct ContainerFlags {
     /// Does nothing; other tools have had it
     #[arg(long, value_name = "SIZE", hide = true)]
     kernel_memory: Option<Size>,
+    #[command(flatten)]
+    groups: groups::GroupsFlags,
     #[command(flatten)]
     health: health::HealthFlags,
     #[command(flatten)]
@@ -88,6 +91,7 @@ impl ContainerFlags {
             ..ContainerSpec::default()
         };
         self.devices.apply(usual, &mut spec);
+        self.groups.apply(usual, &mut spec);
         self.health.apply(&mut spec)?;
         self.identity.apply(usual, &mut spec)?;
         self.limits.apply(usual, &mut spec)?;

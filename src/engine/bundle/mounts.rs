@@ -78,6 +78,11 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
             mounts.push(mount(path, "tmpfs", "tmpfs", &["rw", "nosuid", "nodev", "mode=1777"]));
         }
     }
+    if config.runs_systemd() {
+        // Those that are usual for a read-only root are the same.
+        mounts.retain(|it| !matches!(it.destination().to_str(), Some("/run" | "/tmp")));
+        mounts.extend(for_systemd(settings.systemd_size));
+    }
     if let Some(program) = &settings.init_path {
         mounts.push(bind(program, Path::new(super::INIT), &["bind", "ro", "rprivate"]));
     }
@@ -163,6 +168,22 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
         IpcMode::Shareable | IpcMode::Private | IpcMode::Ns(_) => mounts.extend([queues, memory]),
     }
     mounts
+}
+
+/// What systemd wants to be file systems in memory.
+fn for_systemd(size: Option<u64>) -> impl Iterator<Item = OciMount> {
+    let places = [
+        ("/run", "mode=755"),
+        ("/run/lock", "mode=1777"),
+        ("/tmp", "mode=1777"),
+        ("/var/log/journal", "mode=755"),
+    ];
+    let size = size.map(|bytes| format!("size={bytes}"));
+    places.into_iter().map(move |(path, mode)| {
+        let options: Vec<&str> =
+            ["rw", "nosuid", "nodev", mode].into_iter().chain(size.as_deref()).collect();
+        mount(path, "tmpfs", "tmpfs", &options)
+    })
 }
 
 fn is_missing_bind(mount: &OciMount, source: &Path) -> bool {

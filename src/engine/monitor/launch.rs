@@ -16,6 +16,7 @@ use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Bundle, Launch, Overlay, Rootfs, Starting};
 use crate::spec::account::Accounts;
+use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::{Existing, NamespaceKind};
 use crate::spec::network::{HostsBase, NetworkMode};
@@ -70,6 +71,9 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     if spec.hooks().is_some() {
         write_bundle(&spec, &rootfs, &facts)?;
     }
+    if config.settings.cgroups == CgroupsMode::Split {
+        hierarchies.make_room()?;
+    }
     let network = Network::prepare(engine, config, &facts)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     let made =
@@ -81,6 +85,11 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
             return Err(error);
         }
     };
+    if let (true, Some((uid, gid))) = (config.runs_systemd(), facts.owner)
+        && let Err(error) = cgroup.delegate(uid, gid)
+    {
+        warnings.push(error.to_string());
+    }
     if config.settings.resources.memory_swap.is_none() {
         // It follows from the memory limit; what is said of that is enough.
         warnings.retain(|warning| !warning.contains("swap"));
@@ -255,6 +264,7 @@ fn start_process(
         join: &join,
         given: &given,
         bundle: bundle_of(config, parts.run_dir),
+        manages_groups: config.runs_systemd(),
         user_namespace: parts.users.map(Prepared::for_runtime),
     };
     Ok((launch.start()?, streams))

@@ -5,11 +5,14 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Access;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::sys::mount;
 
 /// Where all distributions mount control groups.
 pub(super) const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Where the monitor is, in a group that was split.
+const SUPERVISOR: &str = "supervisor";
 
 /// The kinds of hierarchies that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +147,66 @@ impl Hierarchies {
             },
             None => String::new(),
         }
+    }
+
+    /// As [`path_for`](Self::path_for), below a group that the user names. Others than root may name one
+    /// from the top or from what was delegated to them; it is below that.
+    pub fn path_below(&self, parent: &str, id: &str, rootless: bool) -> String {
+        if !rootless {
+            return format!("/{parent}/{id}");
+        }
+        let top = self.own_top().and_then(|(mount, top)| top.strip_prefix(mount).ok()?.to_str());
+        match top {
+            None => String::new(),
+            Some(top) if Path::new(parent).starts_with(top) => format!("/{parent}/{id}"),
+            Some(top) => format!("/{top}/{parent}/{id}"),
+        }
+    }
+
+    /// Returns where the group of a container is that is to be below our own: a unit's of systemd.
+    pub fn path_beside_us(&self, id: &str) -> Result<String> {
+        let (mount, top) = self.unit()?;
+        let top = top.strip_prefix(mount).unwrap_or(top);
+        Ok(format!("/{}/payload-{id}", top.display()))
+    }
+
+    /// Makes room for such a group: none that has processes may have groups with limits below it. So
+    /// those of our own group are moved into one below it.
+    pub fn make_room(&self) -> Result<()> {
+        let (_, top) = self.unit()?;
+        let dir = top.join(SUPERVISOR);
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).context(|| format!("cannot make {}", dir.display()));
+            }
+            _ => {}
+        }
+        let list = dir.join("cgroup.procs");
+        for pid in words(&top.join("cgroup.procs")) {
+            match fs::write(&list, &pid) {
+                // It has ended meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                other => {
+                    other.context(|| format!("cannot move process {pid} to {}", dir.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns version 2's mount point, and the group of the unit that we are in.
+    fn unit(&self) -> Result<(&Path, &Path)> {
+        let unsupported = |text: &str| Error::new(Kind::Unsupported, text.to_owned());
+        if self.mode() != Mode::V2 {
+            return Err(unsupported("--cgroups=split needs control groups of version 2 alone"));
+        }
+        let v2 = self.v2.as_ref().and_then(|v2| Some((v2.mount.as_path(), v2.own.as_deref()?)));
+        let Some((mount, own)) = v2.filter(|(mount, own)| mount != own) else {
+            return Err(unsupported("--cgroups=split: there is no control group to be split")
+                .hint("it is for units of systemd; see Delegate= in systemd.resource-control(5)"));
+        };
+        let is_supervisor = own.file_name().is_some_and(|name| name == SUPERVISOR);
+        Ok((mount, own.parent().filter(|_| is_supervisor).unwrap_or(own)))
     }
 
     /// Returns the controllers that were delegated to us who are not root.

@@ -152,6 +152,34 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Lets another user make groups below this one, of version 2: the limits of this one stay ours.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<()> {
+        let Some(v2) = &self.v2 else { return Ok(()) };
+        let files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+        let own = std::iter::once(v2.path.clone());
+        for path in own.chain(files.iter().map(|name| v2.path.join(name))) {
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid))
+                .context(|| format!("cannot hand over {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the group as it is for a further process beside the first one: where that has made
+    /// groups below its own, none may be in its own any more.
+    pub fn beside(self, hierarchies: &Hierarchies, pid: i32) -> Result<Self> {
+        let Some(v2) = &self.v2 else { return Ok(self) };
+        if words(&v2.path.join("cgroup.subtree_control")).is_empty() {
+            return Ok(self);
+        }
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))
+            .context(|| format!("cannot read /proc/{pid}/cgroup"))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+        let dir = hierarchies.v2.as_ref().map(|v2| v2.dir(path)).unwrap_or_default();
+        let fd = open_dir(&dir).context(|| format!("cannot open {}", dir.display()))?;
+        let v2 = Directory { path: dir, controllers: Vec::new(), fd: Some(fd) };
+        Ok(Self { v2: Some(v2), ..self })
+    }
+
     /// Moves a process into the group. Slow: see the module's head for a better way.
     pub fn add(&self, pid: i32) -> Result<()> {
         for directory in self.v1.iter().chain(&self.v2) {
@@ -443,6 +471,11 @@ fn enable<'a>(mount: &Path, dir: &Path, wanted: impl Iterator<Item = &'a str>) {
     let above: Vec<&Path> =
         dir.ancestors().skip(1).take_while(|dir| dir.starts_with(mount)).collect();
     for dir in above.into_iter().rev() {
+        // One with processes has none below it but those that share its limits: some controllers could
+        // be had there even so, but then nothing else could be below it.
+        if dir != mount && !words(&dir.join("cgroup.procs")).is_empty() {
+            return;
+        }
         let available = words(&dir.join("cgroup.controllers"));
         let control = dir.join("cgroup.subtree_control");
         let enabled = words(&control);

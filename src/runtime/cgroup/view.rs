@@ -15,16 +15,22 @@ use crate::sys::mount::{self, Attributes};
 /// Mounts the hierarchies that the container has groups in where `entry` says, beneath the new root.
 ///
 /// A new control group namespace shows its own groups as the top of each hierarchy. Without one
-/// (`own_namespace`), the groups' directories are bound there: the rest is none of its business.
+/// (`own_namespace`), the groups' directories are bound there: the rest is none of its business. One
+/// that `manages` groups may make some in version 2, where it cannot undo its own limits by that.
 pub(in crate::runtime) fn mount(
     root: BorrowedFd<'_>,
     entry: &Mount,
     group: Option<&Cgroup>,
     own_namespace: bool,
+    manages: bool,
 ) -> Result<()> {
     let bound = |directory: &Directory| (!own_namespace).then(|| directory.path.clone());
     let show = |place: &Path, kind: &str, source: Option<_>, more: &[String]| {
         let mut words = entry.options().clone().unwrap_or_default();
+        if manages && kind == "cgroup2" {
+            words.retain(|word| word != "ro");
+            words.push("rw".to_owned());
+        }
         let mut mount = Mount::default();
         match &source {
             Some(_) => words.push("rbind".to_owned()),

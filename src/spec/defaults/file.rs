@@ -27,6 +27,7 @@ struct Containers {
     base_hosts_file: Option<String>,
     cgroup_conf: Option<Vec<Item>>,
     cgroupns: Option<String>,
+    cgroups: Option<String>,
     default_capabilities: Option<Vec<Item>>,
     default_sysctls: Option<Vec<Item>>,
     default_ulimits: Option<Vec<Item>>,
@@ -137,6 +138,7 @@ impl Defaults {
             annotations: reader.list("annotations", raw.annotations, parse_pair)?,
             base_hosts_file: reader.value("base_hosts_file", raw.base_hosts_file, str::parse)?,
             cgroup_conf: reader.list("cgroup_conf", raw.cgroup_conf, parse_pair)?,
+            cgroups: reader.value("cgroups", raw.cgroups, str::parse)?,
             cgroupns: reader.value("cgroupns", raw.cgroupns, str::parse)?,
             capabilities: reader.list(
                 "default_capabilities",

@@ -8,6 +8,7 @@ mod file;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::group::CgroupsMode;
 use super::limits::Ulimit;
 use super::log::LogDriver;
 use super::mount::Mount;
@@ -26,6 +27,8 @@ pub struct Defaults {
     pub cgroup_conf: List<(String, String)>,
     /// Control group namespace.
     pub cgroupns: Option<NamespaceMode>,
+    /// Whether they have control groups.
+    pub cgroups: Option<CgroupsMode>,
     /// Capabilities in place of the usual ones.
     pub capabilities: List<String>,
     /// Where it is said what devices with names are.
@@ -141,7 +144,7 @@ impl Defaults {
         macro_rules! lists {
             ($($field:ident)*) => { $( self.$field.overlay(later.$field); )* };
         }
-        later_wins!(base_hosts_file cgroupns env_host host_ip http_proxy init init_path ipcns);
+        later_wins!(base_hosts_file cgroups cgroupns env_host host_ip http_proxy init init_path ipcns);
         later_wins!(log_driver log_size_max log_tag netns no_hosts oom_score_adj pidns pids_limit);
         later_wins!(privileged pull_policy read_only seccomp_profile shm_size stop_timeout);
         later_wins!(time_zone umask userns utsns);
