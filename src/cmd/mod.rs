@@ -54,6 +54,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod secret;
 mod start;
 mod stats;
 mod stop;
@@ -121,6 +122,7 @@ const COMMANDS: Group = group(
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<search::Search>(&["search"], "TERM"),
+        Node::Group(SECRET),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),
         verb::<stats::Stats>(&["stats"], "[CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
@@ -229,6 +231,18 @@ const MANIFEST: Group = group(
         verb::<manifest::Push>(&["push"], "LIST [DESTINATION]"),
         verb::<manifest::Remove>(&["remove"], "LIST DIGEST"),
         verb::<manifest::Rm>(&["rm"], "LIST [LIST...]"),
+    ],
+);
+
+const SECRET: Group = group(
+    &["secret"],
+    "Manage secrets: data that containers get and nobody else sees",
+    &[
+        verb::<secret::Create>(&["create"], "NAME FILE|-"),
+        verb::<secret::Exists>(&["exists"], "SECRET"),
+        verb::<secret::Inspect>(&["inspect"], "SECRET [SECRET...]"),
+        verb::<secret::Ls>(&["ls", "list"], ""),
+        verb::<secret::Rm>(&["rm", "remove"], "SECRET [SECRET...]"),
     ],
 );
 

@@ -324,6 +324,11 @@ pub(super) fn name_files() -> impl Iterator<Item = &'static str> {
     NAME_FILES.into_iter().map(|(name, _)| name)
 }
 
+/// The path of a file that is bound into a container as a secret.
+pub(super) fn secret_file(run_dir: &Path, index: usize) -> PathBuf {
+    run_dir.join("secrets").join(index.to_string())
+}
+
 /// The path of one of a container's own files.
 pub(super) fn own_file(run_dir: &Path, name: &str) -> PathBuf {
     run_dir.join(name)

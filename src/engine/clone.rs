@@ -12,11 +12,9 @@ use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
 use crate::spec::mount::MountSource;
-use crate::store::container::{ContainerConfig, Status};
-use crate::store::driver::NewTree;
+use crate::store::container::{Belongings, ContainerConfig, Status};
 use crate::store::garbage::Parts;
 use crate::store::image::not_known;
-use crate::store::volume::Held;
 
 /// How a clone differs from the first container.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +87,7 @@ impl Engine {
         let durable = !config.settings.remove;
         let tree =
             self.store.new_tree(&config.layers, durable, owners.as_ref(), &is_interrupted)?;
+        let secrets = self.secrets_of(&config)?;
         let _no_gc = self.store.shared()?;
         // Volumes that nobody has named are the first one's alone.
         for mount in &mut config.settings.mounts {
@@ -97,7 +96,8 @@ impl Engine {
             }
         }
         let volumes = self.take_volumes(&mut config)?;
-        let made = self.record_renewed(&config, first, options, tree.as_ref(), &users, &volumes);
+        let own = Belongings { tree: tree.as_ref(), volumes: &volumes, secrets: &secrets };
+        let made = self.record_renewed(&config, first, options, &users, &own);
         if made.is_err() {
             drop(volumes);
             // The failure to report is the first one.
@@ -111,9 +111,8 @@ impl Engine {
         config: &ContainerConfig,
         first: &str,
         options: &CloneOptions,
-        tree: Option<&NewTree>,
         users: &Decided,
-        volumes: &Held,
+        own: &Belongings<'_>,
     ) -> Result<ContainerId> {
         for attempt in 0_u32.. {
             let config = renewed(config, random_id()?);
@@ -122,7 +121,7 @@ impl Engine {
                 None if attempt == 0 => format!("{first}-clone"),
                 None => format!("{first}-clone{attempt}"),
             };
-            match self.record(&config, &name, tree, volumes) {
+            match self.record(&config, &name, own) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && options.name.is_none() => {}
                 Err(error) => return Err(error),

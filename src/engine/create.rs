@@ -22,12 +22,11 @@ use crate::spec::storage::DriverName;
 use crate::spec::systemd;
 use crate::spec::userns::IdMapping;
 use crate::spec::volume::ImageVolumes;
-use crate::store::container::{Builtin, ContainerConfig};
+use crate::store::container::{Belongings, Builtin, ContainerConfig};
 use crate::store::driver::NewTree;
 use crate::store::events::{Action, Event};
 use crate::store::garbage::Parts;
 use crate::store::image::{Image, not_known};
-use crate::store::volume::Held;
 
 /// The smallest memory limit that Docker allows, in bytes.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -98,8 +97,10 @@ impl Engine {
         };
         let mut decided = self.decided(spec, &image, shown, &users, random_id()?)?;
         make_sources(&decided)?;
+        let secrets = self.settle_secrets(&mut decided)?;
         let volumes = self.take_volumes(&mut decided)?;
-        let created = self.record_named(spec, &decided, tree.as_ref(), &users, &volumes);
+        let own = Belongings { tree: tree.as_ref(), volumes: &volumes, secrets: &secrets };
+        let created = self.record_named(spec, &decided, &users, &own);
         if created.is_err() {
             drop(volumes);
             // The failure to report is the first one.
@@ -113,16 +114,15 @@ impl Engine {
         &self,
         spec: &ContainerSpec,
         config: &ContainerConfig,
-        tree: Option<&NewTree>,
         users: &Decided,
-        volumes: &Held,
+        own: &Belongings<'_>,
     ) -> Result<ContainerId> {
         for attempt in 0.. {
             let name = match &spec.name {
                 Some(name) => name.clone(),
                 None => name::random(u64::from_ne_bytes(random()?), attempt),
             };
-            match self.record(config, &name, tree, volumes) {
+            match self.record(config, &name, own) {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
@@ -301,10 +301,9 @@ impl Engine {
         &self,
         config: &ContainerConfig,
         name: &str,
-        tree: Option<&NewTree>,
-        volumes: &Held,
+        own: &Belongings<'_>,
     ) -> Result<()> {
-        self.store.containers().create(config, name, tree, volumes)?;
+        self.store.containers().create(config, name, own)?;
         self.record_event(Event::of_named(config, name, Action::Create));
         Ok(())
     }

@@ -36,6 +36,7 @@ impl Engine {
         let users = self.decide_users(spec)?;
         let (image, shown) = self.image_of(spec)?;
         let mut config = self.decided(spec, &image, shown, &users, ID.parse()?)?;
+        drop(self.settle_secrets(&mut config)?);
         let mapping = self.mapping_of(&config)?;
         let owner = mapping.as_ref().map(users::first_outside);
         let hierarchies = Hierarchies::detect()?;

@@ -165,7 +165,8 @@ impl Engine {
             .ok_or_else(|| {
                 Error::new(Kind::Conflict, format!("container {name} has just ended"))
             })?;
-        let oci = exec_process(&container, spec)?;
+        let secrets = self.secret_variables(&container.config)?;
+        let oci = exec_process(&container, spec, secrets)?;
         let filter = if spec.privileged {
             None
         } else {
@@ -250,10 +251,15 @@ fn leave_note(note: Option<Exec>) {
 }
 
 /// Describes the process: the container's own settings, and what was asked over them.
-fn exec_process(container: &Container, spec: &ExecSpec) -> Result<oci_spec::runtime::Process> {
+fn exec_process(
+    container: &Container,
+    spec: &ExecSpec,
+    secrets: Vec<String>,
+) -> Result<oci_spec::runtime::Process> {
     let config = &container.config;
     let mut oci = bundle::base_process(config)?;
     let mut env = config.env.clone();
+    env.extend(secrets);
     if spec.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }

@@ -183,6 +183,7 @@ impl Engine {
             // An empty directory that cannot be removed now is used again by the next start.
             drop(cgroup.remove());
         }
+        self.forget_secrets(id)?;
         net::detach(&self.store, id)
     }
 }

@@ -38,6 +38,7 @@ mod processes;
 mod prune;
 mod remove;
 mod rename;
+pub mod secrets;
 mod session;
 mod start;
 mod stats;

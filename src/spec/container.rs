@@ -21,6 +21,7 @@ use super::network::{NameResolution, NetworkMode, PortMapping};
 use super::notify::SdNotify;
 use super::platform::Platform;
 use super::process::{Personality, Signal};
+use super::secret::SecretUse;
 use super::security::Security;
 use super::systemd::SystemdMode;
 use super::userns::Users;
@@ -98,6 +99,8 @@ pub struct Settings {
     pub read_only: bool,
     /// Whether nothing is writable in one that is read-only.
     pub no_read_only_tmpfs: bool,
+    /// Secrets that it gets.
+    pub secrets: Vec<SecretUse>,
     /// Volumes, binds and tmpfs.
     pub mounts: Vec<Mount>,
     /// Host devices, as `HOST[:CONTAINER[:rwm]]`, or by name as `VENDOR/CLASS=NAME`.

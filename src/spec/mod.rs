@@ -36,6 +36,7 @@ pub mod platform;
 pub mod process;
 pub mod reference;
 pub mod registries;
+pub mod secret;
 pub mod security;
 pub mod size;
 pub mod storage;

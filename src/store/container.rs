@@ -256,6 +256,24 @@ const MANY: usize = 100;
 /// More threads than that only wait for memory.
 const MOST_THREADS: usize = 8;
 
+/// What a container that is about to be recorded has besides its configuration.
+#[derive(Clone, Copy)]
+pub struct Belongings<'a> {
+    /// Its own tree of files, with drivers that make one.
+    pub tree: Option<&'a NewTree>,
+    /// Its volumes, which are kept until it is on record.
+    pub volumes: &'a Held,
+    /// Its secrets, in the order of its configuration.
+    pub secrets: &'a [Vec<u8>],
+}
+
+impl std::fmt::Debug for Belongings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What is secret is in no log.
+        f.debug_struct("Belongings").field("tree", &self.tree).finish_non_exhaustive()
+    }
+}
+
 /// All containers of a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Containers<'a> {
@@ -281,6 +299,11 @@ impl<'a> Containers<'a> {
         self.store.runroot.join("containers").join(id.as_str())
     }
 
+    /// Returns the file with a container's copy of one of its secrets.
+    pub fn secret(&self, id: &ContainerId, index: usize) -> PathBuf {
+        self.dir(id).join("secrets").join(index.to_string())
+    }
+
     /// Returns the file whose lock tells that a container's monitor lives.
     pub fn monitor_mark(&self, id: &ContainerId) -> PathBuf {
         self.run_dir(id).join("monitor")
@@ -293,20 +316,14 @@ impl<'a> Containers<'a> {
     /// Records a new container under a name; fails with `Conflict` if the name is in use.
     ///
     /// A container that is removed when it exits needs not survive a power loss: nothing is synced.
-    pub fn create(
-        &self,
-        config: &ContainerConfig,
-        name: &str,
-        tree: Option<&NewTree>,
-        volumes: &Held,
-    ) -> Result<()> {
+    pub fn create(&self, config: &ContainerConfig, name: &str, own: &Belongings<'_>) -> Result<()> {
         let dir = self.dir(&config.id);
         self.note_dependant(config)?;
 
         file::create_dir(&dir, 0o700)?;
         let made = self.reserve_name(name, &config.id).and_then(|()| {
-            let taken_up = self.store.volumes().take_up(config, volumes);
-            let filled = taken_up.and_then(|()| self.fill(config, name, tree, &dir));
+            let taken_up = self.store.volumes().take_up(config, own.volumes);
+            let filled = taken_up.and_then(|()| self.fill(config, name, own, &dir));
             filled.and_then(|()| self.check_donors(config)).inspect_err(|_| {
                 // The failure to report is the first one.
                 drop(file::remove_file(&self.name_path(name)));
@@ -368,11 +385,21 @@ impl<'a> Containers<'a> {
         &self,
         config: &ContainerConfig,
         name: &str,
-        tree: Option<&NewTree>,
+        own: &Belongings<'_>,
         dir: &Path,
     ) -> Result<()> {
         drop(Lock::exclusive(&dir.join("lock"))?);
-        tree.map_or(Ok(()), |tree| tree.place(dir))?;
+        own.tree.map_or(Ok(()), |tree| tree.place(dir))?;
+        if !own.secrets.is_empty() {
+            file::create_dir(&dir.join("secrets"), 0o700)?;
+        }
+        for (index, data) in own.secrets.iter().enumerate() {
+            let path = self.secret(&config.id, index);
+            match config.settings.remove {
+                true => file::write_secret_volatile(&path, data)?,
+                false => file::write_secret(&path, data)?,
+            }
+        }
         file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;
         // Last: a directory without it is not a container.
         if config.settings.remove {

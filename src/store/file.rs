@@ -44,6 +44,14 @@ pub fn write_secret(path: &Path, data: &[u8]) -> Result<()> {
     sync_parent(path).context(context)
 }
 
+/// As [`write_secret`], for a file that is not there and that a reboot may take back.
+pub fn write_secret_volatile(path: &Path, data: &[u8]) -> Result<()> {
+    let created = File::options().write(true).create_new(true).mode(0o600).open(path);
+    created
+        .and_then(|mut file| file.write_all(data))
+        .context(|| format!("cannot write {}", path.display()))
+}
+
 fn replace(path: &Path, data: &[u8], durable: bool) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let written = File::create(&temporary).and_then(|mut file| {

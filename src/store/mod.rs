@@ -24,11 +24,15 @@
 //! │   ├── lock                     held by who changes it
 //! │   ├── log                      its output; log.1, log.2, … are older, the oldest first
 //! │   ├── followers                held by who follows the log
+//! │   ├── secrets/N                its copies of secrets
+//! │   ├── overlays/N/              what it changes of directories that are mounted with `O`
 //! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
 //! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
 //! ├── chains/HEX/root/             driver btrfs: layers put together, named by their chain ID
 //! ├── chains.lock                  held while one is made
+//! ├── secrets/HEX.json             one secret, named by the hash of its name
+//! ├── secrets.lock                 held while secrets are changed
 //! ├── volumes/NAME/                one volume; `store::volume` draws it
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
@@ -44,6 +48,7 @@
 //! │   ├── notify                   the socket where it tells that it is ready
 //! │   ├── restart                  held, shared, by who stops it to start it again
 //! │   ├── log-lost                 what could not be written to the log, and why
+//! │   ├── secrets/N                a secret, as it is bound into it
 //! │   ├── exec/ID                  a process that was added to it
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
@@ -78,6 +83,7 @@ pub mod packed;
 pub mod partial;
 pub mod ranges;
 pub mod registries;
+pub mod secret;
 pub mod volume;
 
 use std::path::{Path, PathBuf};
@@ -234,6 +240,11 @@ impl Store {
     /// Returns the artifacts.
     pub fn artifacts(&self) -> artifact::Artifacts<'_> {
         artifact::Artifacts::new(self)
+    }
+
+    /// Returns the secrets.
+    pub fn secrets(&self) -> secret::Secrets<'_> {
+        secret::Secrets::new(self)
     }
 
     /// Returns the volumes.

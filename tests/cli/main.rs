@@ -59,6 +59,7 @@ mod run;
 mod save;
 mod scp;
 mod search;
+mod secret;
 mod security;
 mod terminal;
 mod together;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{host_config, network, usual};
 use crate::spec::mount::{Mount, MountSource};
+use crate::spec::secret::{SecretShown, SecretUse};
 use crate::spec::storage::DriverName;
 use crate::spec::time;
 use crate::spec::volume::LOCAL;
@@ -152,8 +153,17 @@ fn config_document(config: &ContainerConfig) -> Value {
         "sdNotifyMode": settings.sdnotify.as_str(),
         "StopTimeout": settings.stop_timeout.unwrap_or(10),
         "Timezone": settings.time_zone.as_deref().unwrap_or_default(),
+        "Secrets": config.settings.secrets.iter().map(secret).collect::<Vec<_>>(),
         "Umask": format!("{:04o}", settings.umask.unwrap_or(0o022)),
     })
+}
+
+fn secret(secret: &SecretUse) -> Value {
+    let (uid, gid, mode) = match &secret.shown {
+        SecretShown::Mount { uid, gid, mode, .. } => (*uid, *gid, *mode),
+        SecretShown::Env(_) => (0, 0, 0),
+    };
+    json!({ "Name": secret.name, "ID": secret.id, "UID": uid, "GID": gid, "Mode": mode })
 }
 
 /// Returns what is run, without the entrypoint.

@@ -9,7 +9,7 @@ struct Absent {
     flags: &'static [&'static str],
 }
 
-const ABSENT: [Absent; 15] = [
+const ABSENT: [Absent; 14] = [
     Absent {
         reason: "it concerns containers of Windows",
         flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
@@ -60,7 +60,6 @@ const ABSENT: [Absent; 15] = [
         reason: "descriptors are handed over when it is started, so `barge run` has it",
         flags: &["preserve-fd", "preserve-fds"],
     },
-    Absent { reason: "it is not there yet", flags: &["secret"] },
 ];
 
 /// Returns why a flag of other tools is not there, given without its hyphens.

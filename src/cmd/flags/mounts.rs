@@ -7,6 +7,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
 use crate::spec::mount::{Mount, MountSource};
+use crate::spec::secret::SecretUse;
 use crate::spec::volume::{ImageVolumes, check_driver};
 
 /// What is mounted in it.
@@ -24,6 +25,9 @@ pub(super) struct MountsFlags {
     /// Keep /run and /tmp writable if the root is read-only
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
     read_only_tmpfs: Option<bool>,
+    /// Give it a secret, as a file or with type=env
+    #[arg(long, value_name = "NAME[,OPTIONS]")]
+    secret: Vec<SecretUse>,
     /// Mount a file system in memory
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = Mount::parse_tmpfs)]
     tmpfs: Vec<Mount>,
@@ -42,6 +46,7 @@ impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         self.volume_driver.as_deref().map_or(Ok(()), check_driver)?;
+        spec.settings.secrets = self.secret;
         spec.volumes_from = self.volumes_from;
         spec.image_volumes = self.image_volume.unwrap_or_default();
         spec.settings.read_only = self.read_only || usual.read_only == Some(true);

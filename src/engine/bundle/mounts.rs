@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::spec::container::Debugged;
 use crate::spec::mount::{Mount, MountSource, OverlayOf};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
+use crate::spec::secret::{SecretShown, SecretUse};
 use crate::spec::volume;
 use crate::store::container::{Builtin, ContainerConfig};
 
@@ -111,6 +112,23 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
         (0..).zip(&settings.mounts).map(|(index, mount)| of_user(index, mount, facts)).collect();
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);
+    let dir = Path::new("/run/secrets");
+    let is_below = |secret: &SecretUse| match &secret.shown {
+        SecretShown::Mount { target, .. } => target.starts_with(dir),
+        SecretShown::Env(_) => false,
+    };
+    let is_users = settings.mounts.iter().any(|own| own.target.starts_with(dir));
+    if settings.secrets.iter().any(is_below) && !is_users {
+        // Not even their names are in the container's own layer.
+        let options = ["nosuid", "nodev", "noexec", "mode=755", "size=1m"];
+        mounts.push(mount(dir, "tmpfs", "tmpfs", &options));
+    }
+    for (index, secret) in settings.secrets.iter().enumerate() {
+        if let SecretShown::Mount { target, .. } = &secret.shown {
+            let options = ["bind", "ro", "nosuid", "nodev", "noexec", "rprivate"];
+            mounts.push(bind(&super::secret_file(&facts.run_dir, index), target, &options));
+        }
+    }
     Ok(mounts)
 }
 

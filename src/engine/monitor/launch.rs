@@ -66,6 +66,8 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
     facts.notify = given.notify;
     facts.volumes = engine.ready_volumes(config)?;
     engine.ready_mounts(config, &facts)?;
+    engine.ready_secrets(config, &facts)?;
+    facts.env.extend(engine.secret_variables(config)?);
     let rootfs = rootfs(engine, config, &facts)?;
     let spec = bundle::spec(config, &facts)?;
     if spec.hooks().is_some() {
@@ -312,6 +314,8 @@ impl Running {
             drop(told.run("poststop", hooks.poststop().as_deref(), "stopped", 0));
         }
         end_network(engine, id, self.network);
+        // The next start or repair tries again.
+        drop(engine.forget_secrets(id));
         engine.store.containers().forget_execs(id);
         // What cannot be removed now is removed by the next start or repair.
         drop(self.cgroup.remove());

@@ -1,0 +1,117 @@
+//! `barge secret create` and `barge secret exists`
+
+use std::io::Read;
+
+use clap::Args;
+
+use crate::cmd::World;
+use crate::cmd::exit::Status;
+use crate::cmd::tree::Act;
+use crate::engine::secrets::NewSecret;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::secret::MOST;
+
+/// Create a secret from a file, or from standard input
+///
+/// Its ID is printed.
+/// With `--env`, the second word names a variable of yours that has the data.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// Driver; there is file
+    #[arg(short, long, value_name = "DRIVER", default_value = "file")]
+    driver: String,
+    /// Option of the driver, which means nothing
+    #[arg(long, value_name = "KEY=VALUE")]
+    driver_opts: Vec<String>,
+    /// Take the data from a variable
+    #[arg(long)]
+    env: bool,
+    /// Do not complain if there is one of this name
+    #[arg(long)]
+    ignore: bool,
+    /// Add a label
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Replace one of this name
+    #[arg(long)]
+    replace: bool,
+    /// Name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// File, - for standard input, or a variable's name
+    #[arg(value_name = "FILE|-")]
+    source: String,
+}
+
+impl Act for Create {
+    fn act(self, world: &mut World) -> Result<Status> {
+        if self.driver != "file" {
+            let text = format!("there is no secret driver `{}`", self.driver);
+            return Err(Error::new(Kind::Unsupported, text).hint("there is one driver, `file`"));
+        }
+        let engine = world.power()?;
+        let pairs = |list: &[String]| {
+            let pair = |text: &String| {
+                let (key, value) = text.split_once('=').unwrap_or((text, ""));
+                (key.to_owned(), value.to_owned())
+            };
+            list.iter().map(pair).collect()
+        };
+        let id = engine.create_secret(NewSecret {
+            data: self.data()?,
+            labels: pairs(&self.label),
+            options: pairs(&self.driver_opts),
+            name: self.name,
+            replace: self.replace,
+            ignore: self.ignore,
+        })?;
+        world.out.line(&id)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl Create {
+    fn data(&self) -> Result<Vec<u8>> {
+        let source = &self.source;
+        if self.env {
+            use std::os::unix::ffi::OsStringExt;
+            let missing = || {
+                let text = format!(
+                    "cannot create store secret data: environment variable {source} is not set"
+                );
+                Error::new(Kind::NotFound, text)
+            };
+            return std::env::var_os(source).map(OsStringExt::into_vec).ok_or_else(missing);
+        }
+        let mut data = Vec::new();
+        // One byte more is told from the most that there may be.
+        let most = MOST as u64 + 1;
+        let read = match source.as_str() {
+            "-" => std::io::stdin().lock().take(most).read_to_end(&mut data),
+            path => {
+                let file = std::fs::File::open(path);
+                file.and_then(|file| file.take(most).read_to_end(&mut data))
+            }
+        };
+        read.context(|| format!("cannot read {source}"))?;
+        Ok(data)
+    }
+}
+
+/// Tell by the exit status whether a secret exists
+#[derive(Args, Debug)]
+pub(crate) struct Exists {
+    /// Secret, by name or ID
+    #[arg(value_name = "SECRET")]
+    secret: String,
+}
+
+impl Act for Exists {
+    fn act(self, world: &mut World) -> Result<Status> {
+        match world.engine()?.store().secrets().lookup(&self.secret) {
+            Ok(_) => Ok(Status::SUCCESS),
+            Err(error) if error.kind() == Kind::NotFound => Ok(Status::NO),
+            Err(error) => Err(error),
+        }
+    }
+}

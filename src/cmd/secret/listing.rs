@@ -1,0 +1,155 @@
+//! `barge secret ls` and `barge secret inspect`
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use crate::cmd::World;
+use crate::cmd::containers::name_matches;
+use crate::cmd::exit::Status;
+use crate::cmd::listing::{self, Columns, Row, print_json};
+use crate::cmd::output;
+use crate::cmd::ps::elapsed;
+use crate::cmd::tree::Act;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::spec::filter::{self, Filter};
+use crate::spec::template::Format;
+use crate::spec::time;
+use crate::store::secret::Secret;
+
+/// List secrets
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    /// Only secrets of which this is true: name, id or label
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Print each with a Go template, or all as json
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Leave out the headings
+    #[arg(short, long)]
+    noheading: bool,
+    /// Print IDs only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const COLUMNS: Columns = Columns {
+    shown: &[
+        ("ID", "ID"),
+        ("Name", "NAME"),
+        ("Driver", "DRIVER"),
+        ("CreatedAt", "CREATED"),
+        ("UpdatedAt", "UPDATED"),
+    ],
+    others: &[],
+};
+
+impl Act for Ls {
+    fn act(self, world: &mut World) -> Result<Status> {
+        const KEYS: [&str; 3] = ["id", "label", "name"];
+        if let Some(filter) = self.filter.iter().find(|it| !KEYS.contains(&&*it.key)) {
+            let text = format!("invalid filter \"{}\"", filter.key);
+            return Err(Error::new(Kind::Invalid, text).hint("known are id, label and name"));
+        }
+        let engine = world.engine()?;
+        let now = crate::cmd::now();
+        let mut rows = Vec::new();
+        for secret in engine.store().secrets().list()? {
+            let wanted = filter::passes(&self.filter, |key, value| {
+                Ok(match key {
+                    "id" => secret.id.starts_with(value),
+                    "label" => filter::label_matches(&secret.labels, value),
+                    _ => name_matches(&secret.name, value),
+                })
+            })?;
+            if !wanted {
+                continue;
+            }
+            if self.quiet {
+                world.out.line(&secret.id)?;
+                continue;
+            }
+            let ago = |at| format!("{} ago", elapsed(at, now));
+            let labels: Vec<String> =
+                secret.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let fields = json!({
+                "ID": secret.id,
+                "Name": secret.name,
+                "Driver": "file",
+                "CreatedAt": ago(secret.created),
+                "UpdatedAt": ago(secret.updated),
+                "Labels": labels.join(","),
+            });
+            rows.push(Row { fields, document: document(&secret, false)? });
+        }
+        if !self.quiet {
+            let format = self.format.as_deref();
+            listing::print(&mut world.out, &COLUMNS, rows, format, !self.noheading)?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Show everything about secrets, but what they are
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Print each with a Go template, or all as json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Show what it is, too
+    #[arg(long)]
+    showsecret: bool,
+    /// Secrets, by name or ID
+    #[arg(value_name = "SECRET", required = true)]
+    secrets: Vec<String>,
+}
+
+impl Act for Inspect {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let format = match self.format.as_deref() {
+            None | Some("json") => None,
+            Some(text) => Some(Format::new(text)?),
+        };
+        let engine = world.engine()?;
+        let show = self.showsecret
+            || self.format.as_deref().is_some_and(|format| format.contains(".SecretData"));
+        let (mut documents, mut failures) = (Vec::new(), Vec::new());
+        for name in &self.secrets {
+            let found = engine.store().secrets().lookup(name);
+            match found.and_then(|secret| document(&secret, show)) {
+                Ok(document) => documents.push(document),
+                Err(error) => failures.push(error),
+            }
+        }
+        match format {
+            None => print_json(&mut world.out, &Json::Array(documents))?,
+            Some(format) => {
+                for document in &documents {
+                    world.out.line(&format.render(document)?)?;
+                }
+            }
+        }
+        world.out.flush()?;
+        failures.iter().for_each(output::error);
+        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+}
+
+fn document(secret: &Secret, show: bool) -> Result<Json> {
+    let mut document = json!({
+        "ID": secret.id,
+        "CreatedAt": time::rfc3339_short(secret.created),
+        "UpdatedAt": time::rfc3339_short(secret.updated),
+        "Spec": {
+            "Name": secret.name,
+            "Driver": { "Name": "file", "Options": secret.options },
+            "Labels": secret.labels,
+        },
+    });
+    if show {
+        let data = Engine::secret_data(secret)?;
+        document["SecretData"] = String::from_utf8_lossy(&data).into_owned().into();
+    }
+    Ok(document)
+}
