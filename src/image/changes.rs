@@ -21,6 +21,7 @@ use super::merged::{
 };
 use super::xattrs;
 use crate::error::{Context, Result};
+use crate::spec::userns::{IdMapping, inside_of};
 use crate::sys::root::Root;
 
 /// What happened to a path.
@@ -52,6 +53,28 @@ pub enum TreeKind {
     Whole,
 }
 
+/// A tree that may have changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'a> {
+    /// Its directory.
+    pub root: &'a Root,
+    /// What it is.
+    pub kind: TreeKind,
+    /// For which IDs of the image those of its files stand, where they are others.
+    pub owners: Option<&'a IdMapping>,
+}
+
+impl Changed<'_> {
+    /// Returns what is known of a file as it is in the image.
+    pub(super) fn in_image(&self, mut stat: Stat) -> Stat {
+        if let Some(owners) = self.owners {
+            stat.st_uid = inside_of(&owners.uids, stat.st_uid);
+            stat.st_gid = inside_of(&owners.gids, stat.st_gid);
+        }
+        stat
+    }
+}
+
 /// A change, with what is needed to put it into an archive.
 #[derive(Debug)]
 pub struct Found {
@@ -77,8 +100,7 @@ impl Found {
 /// A walk through the changes of a tree.
 #[derive(Debug)]
 pub struct Walk<'a> {
-    root: &'a Root,
-    kind: TreeKind,
+    tree: Changed<'a>,
     /// Paths that are no changes of their own, in order.
     ignored: &'a [&'a str],
     steps: Vec<Step>,
@@ -108,20 +130,9 @@ struct Present {
 impl<'a> Walk<'a> {
     /// Begins a walk. `lower` is what the layers have; `ignored` are paths that count only for what is
     /// below them.
-    pub fn new(
-        root: &'a Root,
-        kind: TreeKind,
-        lower: Option<Node>,
-        ignored: &'a [&'a str],
-    ) -> Result<Self> {
-        let mut walk = Self {
-            root,
-            kind,
-            ignored,
-            steps: Vec::new(),
-            waiting: Vec::new(),
-            ready: VecDeque::new(),
-        };
+    pub fn new(tree: Changed<'a>, lower: Option<Node>, ignored: &'a [&'a str]) -> Result<Self> {
+        let mut walk =
+            Self { tree, ignored, steps: Vec::new(), waiting: Vec::new(), ready: VecDeque::new() };
         walk.enter(&[], lower.as_ref(), false)?;
         Ok(walk)
     }
@@ -135,17 +146,17 @@ impl<'a> Walk<'a> {
     fn enter(&mut self, path: &[u8], lower: Option<&Node>, is_covered: bool) -> Result<Entered> {
         let context = || format!("cannot list directory `/{}`", path.escape_ascii());
         let mut entered = Entered::default();
-        let Some(directory) = still_there(open_dir(self.root, path)).context(context)? else {
+        let Some(directory) = still_there(open_dir(self.tree.root, path)).context(context)? else {
             return Ok(entered);
         };
-        entered.attributes = match (self.kind, lower) {
+        entered.attributes = match (self.tree.kind, lower) {
             // Of a directory there may be nothing but those.
             (TreeKind::Upper, Some(lower)) => {
                 lower.attributes()? != xattrs::of(&directory).context(context)?
             }
             _ => false,
         };
-        entered.hides_lower = self.kind == TreeKind::Upper
+        entered.hides_lower = self.tree.kind == TreeKind::Upper
             && !is_covered
             && lower.is_some()
             && has_opaque_mark(&directory).context(context)?;
@@ -156,11 +167,11 @@ impl<'a> Walk<'a> {
             if !matches!(name.to_bytes(), b"." | b"..")
                 && let Some(stat) = look(&directory, &name).context(context)?
             {
-                names.insert(name.into_bytes(), stat);
+                names.insert(name.into_bytes(), self.tree.in_image(stat));
             }
         }
         // Everything that the layers have, where the tree does not say by itself what is gone.
-        let mut old = match (lower, self.kind) {
+        let mut old = match (lower, self.tree.kind) {
             (Some(lower), TreeKind::Whole) => Some(lower.children()?),
             (Some(lower), TreeKind::Upper) if is_covered => Some(lower.children()?),
             _ => None,
@@ -168,7 +179,7 @@ impl<'a> Walk<'a> {
         let mut steps = Vec::new();
         for (name, stat) in names {
             // In the lowest layer there is nothing that it could hide.
-            if self.kind == TreeKind::Whole && is_whiteout(&stat) {
+            if self.tree.kind == TreeKind::Whole && is_whiteout(&stat) {
                 continue;
             }
             let old = match (&mut old, lower) {
@@ -225,7 +236,7 @@ impl<'a> Walk<'a> {
         let ignored = self.is_ignored(&path);
         let mut found = Found { path, kind, hides_lower: false, is_covered: false };
         if kind_of(&stat) != FileType::Directory {
-            let same = self.kind == TreeKind::Whole
+            let same = self.tree.kind == TreeKind::Whole
                 && old.as_ref().is_some_and(|old| !differ(&old.stat, &stat));
             if !same && !ignored {
                 self.show(found);
@@ -343,7 +354,8 @@ mod tests {
     fn changes(upper: &Path, kind: TreeKind, layers: &[PathBuf]) -> Vec<String> {
         let root = Root::open(upper).unwrap();
         let lower = Node::root(layers).unwrap();
-        let walk = Walk::new(&root, kind, lower, &["/etc/hosts", "/proc"]).unwrap();
+        let tree = Changed { root: &root, kind, owners: None };
+        let walk = Walk::new(tree, lower, &["/etc/hosts", "/proc"]).unwrap();
         let letter = |kind| match kind {
             ChangeKind::Added => 'A',
             ChangeKind::Changed => 'C',

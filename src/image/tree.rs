@@ -21,13 +21,14 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::changes::{ChangeKind, Found, TreeKind, Walk};
+use super::changes::{ChangeKind, Changed, Found, TreeKind, Walk};
 use super::header::{BLOCK, Header};
 use super::merged::{Node, kind_of, still_there};
 use super::sparse::Sparse;
 use super::tarball::EntryKind;
 use super::xattrs;
 use crate::error::{Context, Result};
+use crate::spec::userns::IdMapping;
 use crate::sys::root::Root;
 
 /// Holes that are worth a map, in bytes: there are readers that know none.
@@ -40,7 +41,7 @@ const MAX_NAMED: usize = 10;
 /// A tree as a tar stream.
 #[derive(Debug)]
 pub struct TreeStream<'a> {
-    root: &'a Root,
+    tree: Changed<'a>,
     walk: Walk<'a>,
     /// The directory that the last entry was in.
     parent: Option<(Vec<u8>, OwnedFd)>,
@@ -68,15 +69,10 @@ struct Content {
 
 impl<'a> TreeStream<'a> {
     /// Makes a stream of what a tree changes; see [`Walk::new`].
-    pub fn changes(
-        root: &'a Root,
-        kind: TreeKind,
-        lower: Option<Node>,
-        ignored: &'a [&'a str],
-    ) -> Result<Self> {
+    pub fn changes(tree: Changed<'a>, lower: Option<Node>, ignored: &'a [&'a str]) -> Result<Self> {
         Ok(Self {
-            root,
-            walk: Walk::new(root, kind, lower, ignored)?,
+            tree,
+            walk: Walk::new(tree, lower, ignored)?,
             parent: None,
             links: HashMap::new(),
             buffer: Vec::new(),
@@ -88,8 +84,8 @@ impl<'a> TreeStream<'a> {
     }
 
     /// Makes a stream of all that is in a directory.
-    pub fn all(root: &'a Root) -> Result<Self> {
-        Self::changes(root, TreeKind::Whole, None, &[])
+    pub fn all(root: &'a Root, owners: Option<&'a IdMapping>) -> Result<Self> {
+        Self::changes(Changed { root, kind: TreeKind::Whole, owners }, None, &[])
     }
 
     /// Returns the files that became shorter while they were read, as far as they are few.
@@ -126,7 +122,7 @@ impl<'a> TreeStream<'a> {
             return Ok(());
         }
         let Some(file) = self.open(&found.path)? else { return Ok(()) };
-        let stat = fstat(&file).context(|| "cannot look at it")?;
+        let stat = self.tree.in_image(fstat(&file).context(|| "cannot look at it")?);
         let mut header = Header {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
@@ -192,7 +188,7 @@ impl<'a> TreeStream<'a> {
         };
         if self.parent.as_ref().is_none_or(|(known, _)| known != parent) {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            let opened = still_there(self.root.beneath(parent, flags));
+            let opened = still_there(self.tree.root.beneath(parent, flags));
             let Some(opened) = opened.context(|| "cannot open its directory")? else {
                 return Ok(None);
             };

@@ -103,6 +103,18 @@ impl IdRange {
     }
 }
 
+/// Who owns what belongs to nobody that a container knows.
+const NOBODY: u32 = 65534;
+
+/// Returns which ID of a container stands for one outside; nobody's if there is none.
+pub fn inside_of(ranges: &[IdRange], id: u32) -> u32 {
+    let inside = |range: &IdRange| {
+        let offset = id.checked_sub(range.outside).filter(|offset| *offset < range.count)?;
+        range.inside.checked_add(offset)
+    };
+    ranges.iter().find_map(inside).unwrap_or(NOBODY)
+}
+
 /// Returns what an ID of a container stands for.
 pub fn outside_of(ranges: &[IdRange], id: u32) -> Option<u32> {
     ranges.iter().find_map(|range| range.outside_of(id))
@@ -388,5 +400,8 @@ mod tests {
         assert!(check(&ranges("0:0:10 10:9:1")).is_err());
         assert_eq!(outside_of(&ranges("0:100:10 20:5:1"), 20), Some(5));
         assert_eq!(outside_of(&ranges("0:100:10"), 10), None);
+        assert_eq!(inside_of(&ranges("0:100:10 20:5:1"), 109), 9);
+        assert_eq!(inside_of(&ranges("0:100:10 20:5:1"), 5), 20);
+        assert_eq!(inside_of(&ranges("0:100:10"), 110), NOBODY);
     }
 }

@@ -5,6 +5,7 @@ use super::{Files, refuse_builtin, still_there, view};
 use crate::engine::images::{NOT_OF_IMAGES, check_new_name};
 use crate::engine::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::changes::Changed;
 use crate::image::commit::{Commit, commit, config_of};
 use crate::image::merged::Node;
 use crate::image::tree::TreeStream;
@@ -101,9 +102,10 @@ impl Engine {
             Root::open(own).context(|| format!("cannot open directory {}", own.display()))?
         };
         let mut stream = if options.squash {
-            TreeStream::all(&root)?
+            TreeStream::all(&root, files.owners.as_ref())?
         } else {
-            TreeStream::changes(&root, files.kind, Node::root(&files.lower)?, &NOT_OF_IMAGES)?
+            let tree = Changed { root: &root, kind: files.kind, owners: files.owners.as_ref() };
+            TreeStream::changes(tree, Node::root(&files.lower)?, &NOT_OF_IMAGES)?
         };
         let check = || {
             drop(hold);

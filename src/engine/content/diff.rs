@@ -8,8 +8,9 @@ use super::Files;
 use crate::engine::Engine;
 use crate::engine::images::{self, Change, NOT_OF_IMAGES};
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::changes::{TreeKind, Walk};
+use crate::image::changes::{Changed, TreeKind, Walk};
 use crate::image::merged::Node;
+use crate::spec::userns::IdMapping;
 use crate::store::container::{Builtin, Container};
 use crate::sys::root::Root;
 
@@ -66,7 +67,7 @@ impl Engine {
     /// The directories that a container, or else an image, sees together.
     fn directories(&self, container: Option<Container>, name: &str) -> Result<Vec<PathBuf>> {
         match container {
-            Some(container) => Ok(Files::of(self, &container)?.all()),
+            Some(container) => Ok(Files::of_usual(self, &container)?.all()),
             None => {
                 let image = self.store.images().lookup(name)?;
                 images::layers(&self.store, &image.layers)
@@ -76,7 +77,8 @@ impl Engine {
 
     fn changes_of(&self, container: &Container) -> Result<Vec<Change>> {
         let files = Files::of(self, container)?;
-        let mut changes = changes(&files.own, files.kind, &files.lower, &NOT_OF_IMAGES)?;
+        let owners = files.owners.as_ref();
+        let mut changes = changes(&files.own, files.kind, owners, &files.lower, &NOT_OF_IMAGES)?;
         if container.config.builtin == Some(Builtin::Host) {
             // What is not this machine's is a place for it.
             changes.clear();
@@ -113,7 +115,7 @@ fn changes_below(upper: &Path, shown: &Path) -> Result<Vec<Change>> {
     let own = shown.display().to_string();
     let ignored: Vec<&str> =
         NOT_OF_IMAGES.iter().filter_map(|path| path.strip_prefix(&own)).collect();
-    let mut changes = changes(upper, TreeKind::Upper, &lower, &ignored)?;
+    let mut changes = changes(upper, TreeKind::Upper, None, &lower, &ignored)?;
     for change in &mut changes {
         let below = change.path.strip_prefix("/").unwrap_or(&change.path);
         change.path = shown.join(below);
@@ -121,12 +123,18 @@ fn changes_below(upper: &Path, shown: &Path) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-fn changes(own: &Path, kind: TreeKind, lower: &[PathBuf], ignored: &[&str]) -> Result<Vec<Change>> {
+fn changes(
+    own: &Path,
+    kind: TreeKind,
+    owners: Option<&IdMapping>,
+    lower: &[PathBuf],
+    ignored: &[&str],
+) -> Result<Vec<Change>> {
     let root = match Root::open(own) {
         Ok(root) => root,
         // Nothing was started yet.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).context(|| format!("cannot open {}", own.display())),
     };
-    Walk::new(&root, kind, Node::root(lower)?, ignored)?.all()
+    Walk::new(Changed { root: &root, kind, owners }, Node::root(lower)?, ignored)?.all()
 }

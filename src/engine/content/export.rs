@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::{refuse_builtin, still_there, view};
+use super::{Files, refuse_builtin, still_there, view};
 use crate::engine::Engine;
 use crate::error::{Context, Result};
 use crate::image::tree::TreeStream;
@@ -18,7 +18,8 @@ impl Engine {
         refuse_builtin(&container, "export")?;
         let context = || format!("cannot export container {name}");
         let root = view::open(self, &container).context(context)?;
-        let mut stream = TreeStream::all(&root).context(context)?;
+        let owners = Files::of(self, &container).context(context)?.owners;
+        let mut stream = TreeStream::all(&root, owners.as_ref()).context(context)?;
         let mut buffer = vec![0; CHUNK];
         loop {
             let length = filled(&mut stream, &mut buffer).context(context)?;

@@ -20,6 +20,7 @@ pub(super) use view::still;
 use super::{Engine, images};
 use crate::error::{Error, Kind, Result};
 use crate::image::changes::TreeKind;
+use crate::spec::userns::IdMapping;
 use crate::store::container::{Builtin, Container};
 use crate::store::driver::Tree;
 
@@ -31,6 +32,8 @@ struct Files {
     kind: TreeKind,
     /// The layers of its image, the uppermost first.
     lower: Vec<PathBuf>,
+    /// For which IDs of the image those of its own files stand, where they are others.
+    owners: Option<IdMapping>,
 }
 
 impl Files {
@@ -38,22 +41,31 @@ impl Files {
         let containers = engine.store.containers();
         let config = &container.config;
         let mode = &config.settings.users.mode;
-        if engine.mapping_on_disk(config.id_mapping.as_ref(), mode)?.is_some() {
-            let id = container.id().short();
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!("container {id} has users of its own: its files have other owners than in an image"),
-            )
-            .hint("pack what you need of it in there, as with tar, and write that to a volume"));
-        }
+        let owners = engine.mapping_on_disk(config.id_mapping.as_ref(), mode)?;
         let lower = images::layers(&engine.store, &config.layers)?;
         Ok(match containers.tree(config) {
-            Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower },
+            Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower, owners },
             Tree::Layers(_) => {
                 let own = containers.dir(&config.id).join("upper");
-                Self { own, kind: TreeKind::Upper, lower }
+                Self { own, kind: TreeKind::Upper, lower, owners }
             }
         })
+    }
+
+    /// As [`of`](Self::of), for who takes the owners of files as they are on the disk.
+    fn of_usual(engine: &Engine, container: &Container) -> Result<Self> {
+        let files = Self::of(engine, container)?;
+        if files.owners.is_none() {
+            return Ok(files);
+        }
+        let id = container.id().short();
+        Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "container {id} has users of its own: its files have other owners than in an image"
+            ),
+        )
+        .hint("`barge commit` makes an image of it, with the owners that it sees"))
     }
 
     /// Returns all directories that it sees together, the uppermost first.
