@@ -172,10 +172,9 @@ impl Decoder {
     pub(crate) fn fill(&mut self, socket: impl AsFd) -> io::Result<Filled> {
         self.buffer.drain(..self.used);
         self.used = 0;
-        let before = self.buffer.len();
-        self.buffer.resize(before + (64 << 10), 0);
-        let result = rustix::io::read(socket, &mut self.buffer[before..]);
-        self.buffer.truncate(before + *result.as_ref().unwrap_or(&0));
+        // What is not filled is not touched: it takes no memory.
+        self.buffer.reserve(64 << 10);
+        let result = rustix::io::read(socket, rustix::buffer::spare_capacity(&mut self.buffer));
         match result {
             Ok(0) | Err(rustix::io::Errno::CONNRESET) => Ok(Filled::End),
             Ok(_) => Ok(Filled::Some),

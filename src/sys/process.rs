@@ -279,27 +279,27 @@ pub fn set_command_line(text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives back the memory of our own program's code; what is needed of it again is read again.
+/// Gives back the memory of our own program's code and constants; what is needed of it again is read
+/// again.
 ///
 /// For a process that has done most of what it will ever do, and stays for long.
 pub fn forget_code() -> io::Result<()> {
-    let maps = fs::read_to_string("/proc/self/maps")?;
+    let maps = fs::read_to_string("/proc/self/smaps")?;
+    let mut range = None;
     for line in maps.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(range), Some("r-xp"), Some(_), Some(device)) =
-            (words.next(), words.next(), words.next(), words.next())
+        if let Some(found) = as_written(line) {
+            range = found;
+            continue;
+        }
+        // What was written to while it was being loaded, as tables of addresses are, has copies of
+        // its own that are nowhere else.
+        let (Some((start, end)), Some("0 kB")) =
+            (range, line.strip_prefix("Anonymous:").map(str::trim))
         else {
             continue;
         };
-        let Some((start, end)) = range.split_once('-') else { continue };
-        let number = |text| usize::from_str_radix(text, 16);
-        let (Ok(start), Ok(end)) = (number(start), number(end)) else { continue };
-        // The kernel's own page of code has no file.
-        if device == "00:00" {
-            continue;
-        }
-        // SAFETY: the range is code of a file, which nothing has written to (it is not writable):
-        // its pages are mapped anew from the file, with the same content, when they are used.
+        // SAFETY: the range is of a file, is not writable, and has no pages that differ from the
+        // file: they are mapped anew from there, with the same content, when they are used.
         let result =
             unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
         if result != 0 {
@@ -307,6 +307,19 @@ pub fn forget_code() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells, of the first line about a mapping, where it is if it is of a file and cannot be written to;
+/// of other lines, nothing.
+fn as_written(line: &str) -> Option<Option<(usize, usize)>> {
+    let mut words = line.split_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    let (start, end) = (number(start)?, number(end)?);
+    let is_constant = matches!(words.next()?, "r-xp" | "r--p");
+    // The kernel's own page of code has no file.
+    let device = words.nth(1)?;
+    Some((is_constant && device != "00:00").then_some((start, end)))
 }
 
 /// The personality of a machine as it is, for [`set_personality`].
@@ -357,6 +370,29 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn goes_on_after_it_has_forgotten_its_code() {
+        const TABLE: [&str; 3] = ["a", "b", "c"];
+        forget_code().unwrap();
+        // Constants, and a table of their addresses.
+        assert_eq!(TABLE.map(str::len), [1; 3]);
+        assert_eq!(format!("{:?}", std::hint::black_box(&TABLE)), r#"["a", "b", "c"]"#);
+    }
+
+    #[test]
+    fn finds_what_cannot_be_written_to() {
+        for (line, want) in [
+            ("1000-2000 r-xp 00000000 fe:01 12 /x", Some(Some((0x1000, 0x2000)))),
+            ("1000-2000 r--p 00000000 00:01 12 /memfd:x (deleted)", Some(Some((0x1000, 0x2000)))),
+            ("1000-2000 rw-p 00000000 fe:01 12 /x", Some(None)),
+            ("1000-2000 r-xp 00000000 00:00 0 [vdso]", Some(None)),
+            ("Anonymous:             0 kB", None),
+            ("VmFlags: rd ex mr mw me", None),
+        ] {
+            assert_eq!(as_written(line), want, "{line}");
+        }
+    }
 
     #[test]
     fn knows_its_own_start_time() {
