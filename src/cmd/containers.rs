@@ -1,9 +1,11 @@
 //! Which containers a command is about: names, `--all`, `--latest`, `--filter`, `--cidfile`.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use regex::Regex;
 
 use super::World;
 use super::exit::Status;
@@ -210,10 +212,17 @@ const KEYS: [&str; 20] = [
 
 /// Refuses filters that are not known; they would go unnoticed where there is no container.
 pub(crate) fn check(filters: &[Filter]) -> Result<()> {
-    match filters.iter().find(|filter| !KEYS.contains(&&*filter.key)) {
-        Some(filter) => Err(unknown(&filter.key)),
-        None => Ok(()),
+    if let Some(filter) = filters.iter().find(|filter| !KEYS.contains(&&*filter.key)) {
+        return Err(unknown(&filter.key));
     }
+    for filter in filters.iter().filter(|filter| matches!(&*filter.key, "id" | "name")) {
+        if let Err(error) = Regex::new(&filter.value) {
+            let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
+            let text = format!("invalid filter \"{}={}\"", filter.key, filter.value);
+            return Err(Error::new(Kind::Invalid, text).caused_by(reason));
+        }
+    }
+    Ok(())
 }
 
 fn unknown(key: &str) -> Error {
@@ -233,7 +242,7 @@ pub(crate) fn matches(
 fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Result<bool> {
     let Container { config, state, .. } = container;
     Ok(match key {
-        "id" => config.id.as_str().starts_with(value.trim_start_matches('^')),
+        "id" => id_matches(config.id.as_str(), value),
         "name" => name_matches(&state.name, value),
         "status" => match value {
             "created" | "running" | "paused" | "restarting" | "exited" | "stopping" => {
@@ -317,23 +326,35 @@ fn is_in_ports(wanted: &str, port: &str) -> bool {
     }
 }
 
-/// Tells whether a name contains a text; `^` and `$` tie it to the beginning and the end.
+/// Tells whether a name matches a regular expression. To Docker, names begin with a slash.
 pub(crate) fn name_matches(name: &str, wanted: &str) -> bool {
-    let (wanted, from_start) = match wanted.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let (wanted, to_end) = match wanted.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let wanted = if from_start { wanted.trim_start_matches('/') } else { wanted };
-    match (from_start, to_end) {
-        (true, true) => name == wanted,
-        (true, false) => name.starts_with(wanted),
-        (false, true) => name.ends_with(wanted),
-        (false, false) => name.contains(wanted),
+    if regex::escape(wanted) == wanted {
+        return name.contains(wanted);
     }
+    pattern(wanted, |pattern| pattern.is_match(name) || pattern.is_match(&format!("/{name}")))
+}
+
+/// Tells whether an ID begins with these digits, or matches a regular expression.
+fn id_matches(id: &str, wanted: &str) -> bool {
+    let digits = wanted.to_ascii_lowercase();
+    match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => id.starts_with(&digits),
+        false => pattern(wanted, |pattern| pattern.is_match(id)),
+    }
+}
+
+/// Uses a regular expression; the last one is kept, as many containers are compared with one. What is
+/// none matches nothing: see [`check`].
+fn pattern(text: &str, test: impl FnOnce(&Regex) -> bool) -> bool {
+    thread_local! {
+        static LAST: RefCell<Option<(String, Option<Regex>)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|(known, _)| known != text) {
+            *last = Some((text.to_owned(), Regex::new(text).ok()));
+        }
+        last.as_ref().and_then(|(_, pattern)| pattern.as_ref()).is_some_and(test)
+    })
 }
 
 /// Tells whether an image is the one that is written, with or without registry and tag.
@@ -367,6 +388,10 @@ mod tests {
             ("web1", "^eb", false),
             ("web1", "web$", false),
             ("web1", "1$", true),
+            ("web1", "^/web1$", true),
+            ("web1", "^w.b[0-9]+$", true),
+            ("web1", "web2|db", false),
+            ("web1", "(", false),
         ] {
             assert_eq!(name_matches(name, wanted), want, "{name} {wanted}");
         }

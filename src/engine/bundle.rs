@@ -230,7 +230,7 @@ fn pids(asked: &Resources) -> LinuxPids {
 }
 
 /// Describes limits that were changed to the runtime, and those that go together with them.
-pub(super) fn changed_resources(all: &Resources, changed: &Resources) -> LinuxResources {
+pub(super) fn changed_resources(all: &Resources, changed: &Resources) -> Result<LinuxResources> {
     let mut resources = LinuxResources::default();
     if changed.memory.is_some()
         || changed.memory_swap.is_some()
@@ -258,7 +258,8 @@ pub(super) fn changed_resources(all: &Resources, changed: &Resources) -> LinuxRe
     if changed.pids.is_some() {
         resources.set_pids(Some(pids(all)));
     }
-    resources
+    resources.set_block_io(io::limits(&changed.io)?);
+    Ok(resources)
 }
 
 fn memory(asked: &Resources) -> Option<LinuxMemory> {

@@ -43,7 +43,7 @@ impl Engine {
         let mut warnings = Vec::new();
         if let Some(run) = run.as_ref().filter(|_| update.resources != Resources::default()) {
             let hierarchies = Hierarchies::detect()?;
-            let wanted = bundle::changed_resources(&resources, &update.resources);
+            let wanted = bundle::changed_resources(&resources, &update.resources)?;
             warnings = Cgroup::open(&hierarchies, &run.cgroup)
                 .and_then(|mut cgroup| cgroup.update(&hierarchies, &run.cgroup, &wanted))
                 .context(|| format!("cannot update container {name}"))?;
@@ -87,6 +87,7 @@ pub(super) fn merge(old: &Resources, new: &Resources) -> Resources {
         cpuset_cpus: new.cpuset_cpus.clone().or_else(|| old.cpuset_cpus.clone()),
         cpuset_mems: new.cpuset_mems.clone().or_else(|| old.cpuset_mems.clone()),
         pids: new.pids.or(old.pids),
+        io: old.io.changed(&new.io),
         ..old.clone()
     };
     // Two ways to say the same: the later one counts.

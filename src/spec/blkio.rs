@@ -26,6 +26,25 @@ pub struct BlockIo {
     pub write_iops: Vec<DeviceLimit>,
 }
 
+impl BlockIo {
+    /// Puts other limits over these: one of a device takes the place of that device's own.
+    #[must_use]
+    pub fn changed(&self, new: &Self) -> Self {
+        let changed = |old: &[DeviceLimit], new: &[DeviceLimit]| -> Vec<DeviceLimit> {
+            let kept = old.iter().filter(|old| !new.iter().any(|it| it.path == old.path));
+            kept.chain(new).cloned().collect()
+        };
+        Self {
+            weight: new.weight.or(self.weight),
+            device_weights: changed(&self.device_weights, &new.device_weights),
+            read_bps: changed(&self.read_bps, &new.read_bps),
+            write_bps: changed(&self.write_bps, &new.write_bps),
+            read_iops: changed(&self.read_iops, &new.read_iops),
+            write_iops: changed(&self.write_iops, &new.write_iops),
+        }
+    }
+}
+
 /// A number for one device, as in `/dev/sda:1mb`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceLimit {

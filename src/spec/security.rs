@@ -23,6 +23,8 @@ pub struct Security {
     pub no_new_privileges: bool,
     /// System call filter.
     pub seccomp: Seccomp,
+    /// Further options of the mount of /proc.
+    pub proc_options: Vec<String>,
     /// Paths that are masked besides the default ones.
     pub mask: Vec<PathBuf>,
     /// Default masked or read-only paths that are left alone; `ALL` is all.
@@ -47,7 +49,7 @@ impl Security {
     pub fn apply(&mut self, text: &str) -> Result<()> {
         let invalid = || {
             Error::new(Kind::Invalid, format!("invalid --security-opt `{text}`")).hint(
-                "use seccomp=PROFILE, no-new-privileges[=BOOL], mask=PATHS, unmask=PATHS, apparmor=… or label=…",
+                "use seccomp=PROFILE, no-new-privileges[=BOOL], mask=PATHS, unmask=PATHS, proc-opts=OPTIONS, apparmor=… or label=…",
             )
         };
         // Docker once had a colon here, and still takes it.
@@ -66,6 +68,10 @@ impl Security {
             ("seccomp", Some("unconfined")) => self.seccomp = Seccomp::Unconfined,
             ("seccomp", Some("" | "default" | "builtin")) => self.seccomp = Seccomp::Default,
             ("seccomp", Some(path)) => self.seccomp = Seccomp::File(PathBuf::from(path)),
+            ("proc-opts", Some(value)) => {
+                let words = value.split(',').filter(|word| !word.is_empty());
+                self.proc_options.extend(words.map(str::to_owned));
+            }
             ("mask", Some(value)) => self.mask.extend(paths(value)?),
             ("unmask", Some(value)) if value.eq_ignore_ascii_case("all") => {
                 self.unmask.push(PathBuf::from("ALL"));

@@ -210,3 +210,35 @@ fn names_are_made_up_until_one_is_free() {
         }
     }
 }
+
+#[test]
+fn names_and_ids_are_found_by_regular_expressions() {
+    let barge = Barge::with_busybox();
+    let ids: Vec<String> = ["web1", "web2", "db"]
+        .iter()
+        .map(|name| {
+            let line = ["create", "--network", "none", "--name", *name, "busybox", "true"];
+            barge.run(line).ok().text()
+        })
+        .collect();
+    let names = |filters: &[&str]| {
+        let mut line = vec!["ps", "-a", "--sort", "names", "--format", "{{.Names}}"];
+        line.extend(filters.iter().flat_map(|filter| ["--filter", *filter]));
+        barge.run(line).ok().lines().join(" ")
+    };
+    let pattern = format!("id=^{}.*$", &ids[2][..10]);
+    for (filters, want) in [
+        (&["name=^web[12]$"][..], "web1 web2"),
+        (&["name=^/web1$"], "web1"),
+        (&["name=eb.$", "name=^d"], "db web1 web2"),
+        (&["name!=^web"], "db"),
+        (&["name=w.*3"], ""),
+        (&[pattern.as_str()], "db"),
+        (&["id=x"], ""),
+    ] {
+        assert_eq!(names(filters), want, "{filters:?}");
+    }
+    let prefix = format!("id={}", ids[0][..12].to_ascii_uppercase());
+    assert_eq!(names(&[&prefix]), "web1");
+    barge.run(["ps", "--filter", "name=("]).fails(125).error_has("invalid filter \"name=(\"");
+}

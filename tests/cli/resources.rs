@@ -128,3 +128,36 @@ fn swappiness_is_set() {
         None => assert!(output.errors().contains("the memory swappiness is not applied")),
     }
 }
+
+#[test]
+fn rates_of_devices_change_while_it_runs() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let Some((disk, numbers)) = disk() else { return };
+    let barge = Barge::with_busybox();
+    let first = format!("--device-read-bps={disk}:1mb");
+    let id = barge.start([&first, "busybox", "sleep", "1000"]);
+    let [read, write] = ["read", "write"].map(|what| format!("--device-{what}-bps={disk}:3mb"));
+    barge.run(["update", &read, &write, &id]).ok();
+    match setting(&id, "io.max") {
+        Some(all) => {
+            assert_eq!(all, format!("{numbers} rbps=3145728 wbps=3145728 riops=max wiops=max"));
+        }
+        None => {
+            for file in ["read_bps_device", "write_bps_device"] {
+                let found = setting(&id, &format!("blkio.throttle.{file}")).unwrap();
+                assert_eq!(found, format!("{numbers} 3145728"), "{file}");
+            }
+        }
+    }
+    let shown =
+        "{{len .HostConfig.BlkioDeviceReadBps}} {{(index .HostConfig.BlkioDeviceReadBps 0).Rate}}";
+    assert_eq!(barge.inspect(&id, shown), "1 3145728");
+    let line = ["update", "--device-read-bps", "/dev/null:1mb", &id];
+    barge.run(line).fails(125).error_has("/dev/null is not a block device");
+    // A weight is kept also where the kernel has none.
+    let output = barge.run(["update", "--blkio-weight", "300", &id]).exits(0);
+    assert_eq!(output.text(), id);
+    assert_eq!(barge.inspect(&id, "{{.HostConfig.BlkioWeight}}"), "300");
+}

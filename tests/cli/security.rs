@@ -175,3 +175,26 @@ fn umask_is_the_usual_one() {
     barge.shell(&[], "umask").ok().stdout("0022\n");
     barge.shell(&["--umask", "0077"], "umask").ok().stdout("0077\n");
 }
+
+#[test]
+fn proc_has_the_options_that_are_asked_for() {
+    let barge = Barge::with_busybox();
+    let flags = ["--security-opt", "proc-opts=hidepid=2", "--user", "app"];
+    let script = "grep -o hidepid=[a-z0-9]* /proc/mounts | head -n 1; ls -d /proc/1";
+    let barge_run = |flags: &[&str]| {
+        // Another user's process is what is hidden.
+        let line = ["run", "-d", "--network=none", "--name=box"];
+        let line = [&line, flags, &["busybox", "sleep", "1000"]].concat();
+        barge.run(line);
+        let output = barge.run(["exec", "--user", "0", "box", "sh", "-c", script]);
+        // Those of the group 0 see all.
+        let other = barge.run(["exec", "--user", "2:2", "box", "ls", "-d", "/proc/1"]);
+        barge.run(["rm", "-f", "-t", "0", "box"]).ok();
+        (output.text(), other.status)
+    };
+    let (shown, hidden) = barge_run(&flags);
+    assert!(shown.starts_with("hidepid="), "{shown}");
+    assert_ne!(hidden, 0);
+    let (shown, hidden) = barge_run(&["--user", "app"]);
+    assert_eq!((shown.as_str(), hidden), ("/proc/1", 0));
+}

@@ -4,6 +4,7 @@
 
 pub(in crate::cmd) mod absent;
 mod devices;
+pub(super) mod disks;
 mod groups;
 pub(super) mod health;
 mod identity;
@@ -17,6 +18,7 @@ mod network;
 pub(super) mod preserve;
 mod process;
 mod security;
+pub(super) mod usage;
 
 use clap::{ArgAction, Args};
 

@@ -147,7 +147,9 @@ fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     let proc = if settings.namespaces.pid == NamespaceMode::Host && confined {
         bind(Path::new("/proc"), Path::new("/proc"), &["rbind", "nosuid", "noexec", "nodev"])
     } else {
-        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])
+        let more = settings.security.proc_options.iter().map(String::as_str);
+        let options: Vec<&str> = ["nosuid", "noexec", "nodev"].into_iter().chain(more).collect();
+        mount("/proc", "proc", "proc", &options)
     };
     // Who does not own the network namespace may not mount a sysfs of it.
     let sys = if !config.has_own_network() && confined {
