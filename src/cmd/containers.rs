@@ -268,7 +268,7 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         // There are none here.
         "is-task" => !parse_bool(value).unwrap_or(true),
         "label" => filter::label_matches(&config.labels, value),
-        "ancestor" => image_matches(&config.image, config.image_id.hex(), value),
+        "ancestor" => image_matches(&config.image, config.image_hex(), value),
         "network" => network::name_of(container) == value,
         "volume" => config.settings.mounts.iter().any(|mount| {
             let path = Path::new(value);

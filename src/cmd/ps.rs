@@ -306,7 +306,7 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
     json!({
         "ID": if whole { config.id.as_str() } else { config.id.short() },
         "Image": config.image,
-        "ImageID": if whole { config.image_id.hex() } else { config.image_id.short() },
+        "ImageID": config.image_hex().get(..if whole { 64 } else { 12 }).unwrap_or_default(),
         "Command": if whole { words } else { shorten(&words, 17) },
         "CreatedAt": time::go_style(config.created),
         "CreatedHuman": created,
@@ -344,7 +344,7 @@ fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Val
         "ExitCode": state.exit_code,
         "Id": config.id,
         "Image": config.image,
-        "ImageID": config.image_id.hex(),
+        "ImageID": config.image_hex(),
         "Labels": config.labels,
         "Mounts": targets(config),
         "Names": [state.name],

@@ -158,7 +158,9 @@ fn remove_image(engine: &Engine, name: &str) {
 fn request(engine: &Engine, flags: ContainerFlags, usual: &Defaults) -> Result<ContainerSpec> {
     let pull = flags.pull.clone().or_usual(usual)?;
     let mut spec = flags.request(usual)?;
-    pull.ensure(engine, &mut spec.image)?;
+    if spec.settings.rootfs.is_none() {
+        pull.ensure(engine, &mut spec.image)?;
+    }
     Ok(spec)
 }
 

@@ -163,7 +163,7 @@ fn container(container: &Container, bytes: u64, now: i64) -> Row {
     let Container { config, state, .. } = container;
     let document = json!({
         "ContainerID": config.id.short(),
-        "Image": config.image_id.short(),
+        "Image": config.image_hex().get(..12).unwrap_or_default(),
         "Command": command(config).join(" "),
         "LocalVolumes": config.volumes().len(),
         "Size": LongSize(bytes).to_string(),

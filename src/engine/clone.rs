@@ -73,6 +73,7 @@ impl Engine {
             config.image_id = image.id;
             config.layers = image.layers;
             config.builtin = image.builtin;
+            config.settings.rootfs = None;
         }
         let layers = Parts::of(&config.layers, []);
         drop(kept);
@@ -85,8 +86,12 @@ impl Engine {
         let owners = self.mapping_on_disk(users.mapping.as_ref(), &asked.settings.users.mode)?;
         config.id_mapping.clone_from(&users.mapping);
         let durable = !config.settings.remove;
-        let tree =
-            self.store.new_tree(&config.layers, durable, owners.as_ref(), &is_interrupted)?;
+        let tree = match &config.settings.rootfs {
+            Some(_) => None,
+            None => {
+                self.store.new_tree(&config.layers, durable, owners.as_ref(), &is_interrupted)?
+            }
+        };
         let secrets = self.secrets_of(&config)?;
         let _no_gc = self.store.shared()?;
         // Volumes that nobody has named are the first one's alone.

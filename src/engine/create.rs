@@ -8,10 +8,11 @@ use super::users::Decided;
 use super::{Engine, bundle, cdi, host, log_tag, now, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
-use crate::spec::container::{ContainerSpec, Settings};
-use crate::spec::digest::ImageId;
+use crate::spec::container::{ContainerSpec, RootfsDir, Settings};
+use crate::spec::digest::{Digest, ImageId};
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
+use crate::spec::image::RunConfig;
 use crate::spec::limits::Resources;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::name;
@@ -69,6 +70,10 @@ impl Engine {
         let owners = self.mapping_on_disk(users.mapping.as_ref(), &spec.settings.users.mode)?;
         let mut copied: Option<(ImageId, Option<NewTree>)> = None;
         let (image, shown, tree, _no_gc) = loop {
+            if let Some(dir) = &spec.settings.rootfs {
+                let shown = dir.path.display().to_string();
+                break (no_image()?, shown, None, self.store.shared()?);
+            }
             // Until the container is on record, nobody may remove its image.
             let no_gc = self.store.shared()?;
             let (image, shown) = self.image_of(spec)?;
@@ -230,6 +235,13 @@ impl Engine {
         cdi::edits(settings)?;
         check_groups(settings)?;
         check_memory(&settings.resources)?;
+        if let Some(RootfsDir { path, .. }) = &settings.rootfs {
+            let found = std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
+            if !found.is_dir() {
+                let message = format!("the root file system {} is no directory", path.display());
+                return Err(Error::new(Kind::Invalid, message));
+            }
+        }
         for mount in &settings.mounts {
             if let MountSource::Bind { path, create: false } = &mount.source {
                 std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
@@ -319,6 +331,24 @@ impl Engine {
         }
         written
     }
+}
+
+/// What stands for the image of a container that has a directory instead.
+pub(super) fn no_image() -> Result<Image> {
+    Ok(Image {
+        id: ImageId(Digest::from_hex(&"0".repeat(64))?),
+        layers: Vec::new(),
+        config: RunConfig::default(),
+        architecture: String::new(),
+        variant: None,
+        os: "linux".to_owned(),
+        created: 0,
+        size: 0,
+        manifest_digest: None,
+        blobs: Vec::new(),
+        builtin: None,
+        format: None,
+    })
 }
 
 /// The error for the one image that is nothing but overlays.

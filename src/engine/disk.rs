@@ -102,6 +102,10 @@ impl Engine {
     /// Returns how many bytes of files a container has changed or added.
     pub(super) fn changed(&self, container: &Container) -> Result<u64> {
         let containers = self.store().containers();
+        if container.config.settings.rootfs.as_ref().is_some_and(|dir| !dir.overlay) {
+            // What is in that directory is not ours.
+            return Ok(0);
+        }
         if let Tree::Whole(tree) = containers.tree(&container.config) {
             // What it was made from is no change; what was removed since is not seen.
             let image = self.store().images().get(&container.config.image_id)?;

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 
 use super::bundle::{self, Facts};
+use super::create::no_image;
 use super::{Engine, users};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime;
@@ -20,6 +21,7 @@ use crate::spec::namespace::{Existing, NamespaceKind};
 use crate::spec::network::NetworkMode;
 use crate::spec::userns::{IdMapping, IdRange};
 use crate::store::container::{Builtin, ContainerConfig};
+use crate::store::driver::Tree;
 use crate::sys::root::Root;
 
 /// The ID that stands for the one that would be made up: what is shown is the same each time.
@@ -34,7 +36,10 @@ impl Engine {
     pub fn dry_run(&self, spec: &ContainerSpec) -> Result<Value> {
         self.validate(spec)?;
         let users = self.decide_users(spec)?;
-        let (image, shown) = self.image_of(spec)?;
+        let (image, shown) = match &spec.settings.rootfs {
+            Some(dir) => (no_image()?, dir.path.display().to_string()),
+            None => self.image_of(spec)?,
+        };
         let mut config = self.decided(spec, &image, shown, &users, ID.parse()?)?;
         drop(self.settle_secrets(&mut config)?);
         let mapping = self.mapping_of(&config)?;
@@ -131,12 +136,14 @@ impl Engine {
 
     /// Reads a file of an image, which may lead nowhere but into its layer; empty if there is none.
     pub(super) fn text_of_image(&self, config: &ContainerConfig, path: &str) -> String {
-        let layers = self.store.layers();
         let trees: Vec<PathBuf> = match config.builtin {
             Some(Builtin::Host) => vec!["/".into()],
             _ => {
+                let below = match self.store.containers().tree(config) {
+                    Tree::Whole(tree) => vec![tree],
+                    Tree::Layers(layers) => layers,
+                };
                 let upper = self.store.containers().dir(&config.id).join("upper");
-                let below = config.layers.iter().rev().map(|layer| layers.path(layer));
                 std::iter::once(upper).chain(below).collect()
             }
         };

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,9 @@ pub struct Settings {
     pub read_only: bool,
     /// Whether nothing is writable in one that is read-only.
     pub no_read_only_tmpfs: bool,
+    /// A directory that it has instead of an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<RootfsDir>,
     /// Secrets that it gets.
     pub secrets: Vec<SecretUse>,
     /// Volumes, binds and tmpfs.
@@ -183,6 +187,40 @@ impl Debugged {
     pub const PLACE: &str = "/container";
 }
 
+/// A directory that is a container's root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootfsDir {
+    /// The directory; absolute on record.
+    pub path: PathBuf,
+    /// Whether changes go to the container's own files instead.
+    pub overlay: bool,
+}
+
+impl FromStr for RootfsDir {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (path, overlay) = match text.rsplit_once(':') {
+            Some((path, "O")) => (path, true),
+            Some((path, "")) => (path, false),
+            Some((_, word)) if !word.contains('/') => {
+                let message = format!("invalid root directory `{text}`: unknown option `{word}`");
+                return Err(
+                    Error::new(Kind::Invalid, message).hint("write DIRECTORY or DIRECTORY:O")
+                );
+            }
+            _ => (text, false),
+        };
+        if path.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "--rootfs needs a directory instead of an image",
+            ));
+        }
+        Ok(Self { path: PathBuf::from(path), overlay })
+    }
+}
+
 /// Checks `--device`: `HOST[:CONTAINER][:PERMISSIONS]` with absolute paths and letters of `rwm`, or
 /// `VENDOR/CLASS=NAME`.
 pub fn parse_device(text: &str) -> Result<String> {
@@ -237,6 +275,22 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(parse_device(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn parses_root_directories() {
+        for (text, want) in [
+            ("/srv/root", Some(("/srv/root", false))),
+            ("root:O", Some(("root", true))),
+            ("/a:b/c", Some(("/a:b/c", false))),
+            ("/a:x", None),
+            (":O", None),
+            ("", None),
+        ] {
+            let got = text.parse::<RootfsDir>().ok();
+            let want = want.map(|(path, overlay)| RootfsDir { path: path.into(), overlay });
+            assert_eq!(got, want, "{text}");
         }
     }
 

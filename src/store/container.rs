@@ -74,6 +74,11 @@ impl ContainerConfig {
         self.settings.network.is_own()
     }
 
+    /// Returns the ID of its image, without the algorithm; empty if a directory is in its place.
+    pub fn image_hex(&self) -> &str {
+        if self.settings.rootfs.is_some() { "" } else { self.image_id.hex() }
+    }
+
     /// Returns the host name of a container that does not share the host's.
     pub fn hostname(&self) -> &str {
         self.settings.hostname.as_deref().unwrap_or_else(|| self.id.short())

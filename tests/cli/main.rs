@@ -55,6 +55,7 @@ mod refusals;
 mod resources;
 mod restart;
 mod resume;
+mod rootfs;
 mod run;
 mod save;
 mod scp;

@@ -212,6 +212,8 @@ fn the_driver_mounts_what_its_options_say() {
     barge.run(["volume", "create"].iter().chain(&options).chain(&["memory"])).ok();
     let script = "grep ' /m ' /proc/mounts | cut -d' ' -f3; stat -c %a /m; df -m /m | tail -n 1 | awk '{print $2}'";
     barge.shell(&["-v", "memory:/m"], script).ok().stdout("tmpfs\n1770\n1\n");
+    let part = "src=memory,dst=/m,volume-subpath=x";
+    barge.shell(&["--mount", part], "true").fails(125).error_has("no part of it");
     fs::create_dir(barge.path("there")).unwrap();
     let device = format!("device={}", barge.path_text("there"));
     let options = ["-o", "type=none", "-o", "o=bind", "--opt", &device];

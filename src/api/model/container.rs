@@ -29,13 +29,16 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         Tree::Layers(layers) => (DriverName::Overlay, overlay(&dir, &layers)),
         Tree::Whole(_) => (store.driver(), Value::Null),
     };
+    let rootfs = config.settings.rootfs.as_ref();
+    let rootfs = rootfs.map_or_else(String::new, |dir| dir.path.display().to_string());
     let mut document = json!({
         "Id": config.id,
         "Created": time::rfc3339_short(config.created),
         "Path": config.path,
         "Args": config.args,
         "State": state_document(container),
-        "Image": config.image_id.hex(),
+        "Image": config.image_hex(),
+        "Rootfs": rootfs,
         "ImageName": config.image,
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),

@@ -9,7 +9,7 @@ struct Absent {
     flags: &'static [&'static str],
 }
 
-const ABSENT: [Absent; 14] = [
+const ABSENT: [Absent; 13] = [
     Absent {
         reason: "it concerns containers of Windows",
         flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
@@ -51,10 +51,6 @@ const ABSENT: [Absent; 14] = [
     Absent {
         reason: "it prepares directories for programs that change their root, which need nothing here",
         flags: &["chrootdirs"],
-    },
-    Absent {
-        reason: "a container is made of an image; see `barge import` for a directory",
-        flags: &["rootfs"],
     },
     Absent {
         reason: "descriptors are handed over when it is started, so `barge run` has it",

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cmd::parse::truth;
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::container::ContainerSpec;
+use crate::spec::container::{ContainerSpec, RootfsDir};
 use crate::spec::defaults::Defaults;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::secret::SecretUse;
@@ -25,6 +25,9 @@ pub(super) struct MountsFlags {
     /// Keep /run and /tmp writable if the root is read-only
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
     read_only_tmpfs: Option<bool>,
+    /// The image is a directory; with :O it stays as it is
+    #[arg(long)]
+    rootfs: bool,
     /// Give it a secret, as a file or with type=env
     #[arg(long, value_name = "NAME[,OPTIONS]")]
     secret: Vec<SecretUse>,
@@ -46,6 +49,12 @@ impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         self.volume_driver.as_deref().map_or(Ok(()), check_driver)?;
+        if self.rootfs {
+            let mut dir: RootfsDir = std::mem::take(&mut spec.image).parse()?;
+            dir.path = std::path::absolute(&dir.path)
+                .context(|| format!("cannot resolve {}", dir.path.display()))?;
+            spec.settings.rootfs = Some(dir);
+        }
         spec.settings.secrets = self.secret;
         spec.volumes_from = self.volumes_from;
         spec.image_volumes = self.image_volume.unwrap_or_default();

@@ -1,7 +1,7 @@
 //! `commit`: a new image of what a container changed.
 
 use super::hold::Hold;
-use super::{Files, refuse_builtin, still_there, view};
+use super::{Files, refuse_builtin, refuse_rootfs, still_there, view};
 use crate::engine::images::{NOT_OF_IMAGES, check_new_name};
 use crate::engine::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
@@ -47,6 +47,7 @@ impl Engine {
     pub fn commit(&self, name: &str, options: &CommitOptions) -> Result<(Image, Vec<String>)> {
         let container = self.lookup(name)?;
         refuse_builtin(&container, "commit")?;
+        refuse_rootfs(&container, "commit")?;
         if let Some(name) = &options.name {
             check_new_name(name)?;
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::Files;
+use super::{Files, refuse_rootfs};
 use crate::engine::Engine;
 use crate::engine::images::{self, Change, NOT_OF_IMAGES};
 use crate::error::{Context, Error, Kind, Result};
@@ -76,6 +76,9 @@ impl Engine {
     }
 
     fn changes_of(&self, container: &Container) -> Result<Vec<Change>> {
+        if container.config.settings.rootfs.as_ref().is_some_and(|dir| !dir.overlay) {
+            refuse_rootfs(container, "tell the changes of")?;
+        }
         let files = Files::of(self, container)?;
         let owners = files.owners.as_ref();
         let mut changes = changes(&files.own, files.kind, owners, &files.lower, &NOT_OF_IMAGES)?;

@@ -41,8 +41,15 @@ impl Files {
         let containers = engine.store.containers();
         let config = &container.config;
         let mode = &config.settings.users.mode;
-        let owners = engine.mapping_on_disk(config.id_mapping.as_ref(), mode)?;
-        let lower = images::layers(&engine.store, &config.layers)?;
+        let (lower, owners) = match &config.settings.rootfs {
+            // Its files are as they are, whoever sees them.
+            Some(dir) if dir.overlay => (vec![dir.path.clone()], None),
+            Some(_) => (Vec::new(), None),
+            None => (
+                images::layers(&engine.store, &config.layers)?,
+                engine.mapping_on_disk(config.id_mapping.as_ref(), mode)?,
+            ),
+        };
         Ok(match containers.tree(config) {
             Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower, owners },
             Tree::Layers(_) => {
@@ -89,6 +96,20 @@ pub(super) fn refuse_builtin(container: &Container, verb: &str) -> Result<()> {
     let id = container.id().short();
     Err(Error::new(Kind::Unsupported, format!("cannot {verb} container {id}: it {what}"))
         .hint("pack what you need of it in there, as with tar, and write that to a volume"))
+}
+
+/// Refuses containers that have a directory instead of an image, if that is what it takes.
+fn refuse_rootfs(container: &Container, verb: &str) -> Result<()> {
+    let Some(dir) = &container.config.settings.rootfs else { return Ok(()) };
+    Err(Error::new(
+        Kind::Unsupported,
+        format!(
+            "cannot {verb} container {}: it has the directory {} instead of an image",
+            container.id().short(),
+            dir.path.display()
+        ),
+    )
+    .hint("make an image of the directory: `barge export`, then `barge import`"))
 }
 
 /// Fails if a container is not there any more: its files may have gone as they were read.

@@ -15,7 +15,7 @@ use crate::engine::{Engine, content, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::userns::{UsernsMode, outside_of};
-use crate::spec::volume::VolumeSpec;
+use crate::spec::volume::{VolumeSpec, mount_of};
 use crate::store::container::ContainerConfig;
 use crate::store::volume::{Held, Volume};
 
@@ -86,6 +86,11 @@ impl Engine {
                 let message = format!("no volume with name \"{name}\" found: no such volume");
                 Error::new(Kind::NotFound, message)
             })?;
+            let mounted = mount_of(&volume.spec.options);
+            if mount.subpath.is_some() && mounted.is_some_and(|it| it.kind != "bind") {
+                let message = format!("volume {name} is not a directory: there is no part of it");
+                return Err(Error::new(Kind::Unsupported, message).hint("leave the subpath out"));
+            }
             if volumes.is_fresh(name) {
                 self.fill(config, mount, &volume, *copy)
                     .context(|| format!("cannot prepare volume {name}"))?;

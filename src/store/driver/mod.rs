@@ -49,6 +49,11 @@ impl Containers<'_> {
         if whole.exists() {
             return Tree::Whole(whole);
         }
+        match &config.settings.rootfs {
+            Some(dir) if dir.overlay => return Tree::Layers(vec![dir.path.clone()]),
+            Some(dir) => return Tree::Whole(dir.path.clone()),
+            None => {}
+        }
         let layers = self.store().layers();
         Tree::Layers(config.layers.iter().rev().map(|layer| layers.path(layer)).collect())
     }
