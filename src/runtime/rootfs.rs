@@ -233,11 +233,18 @@ impl Source {
             return Self::bound(source, options).context(context);
         }
         let source = entry.source().as_deref().map(Path::to_string_lossy);
-        let data =
-            if kind == "overlay" { split_layers(&options.data) } else { options.data.clone() };
-        let made = mount::kind(kind).and_then(|kind| {
-            mount::filesystem(&kind, source.as_deref(), &data, options.attributes.set)
-        });
+        let make = |data: &[(String, Option<String>)]| {
+            let name = mount::kind(kind)?;
+            mount::filesystem(&name, source.as_deref(), data, options.attributes.set)
+        };
+        let made = match kind {
+            "overlay" => match make(&split_layers(&options.data)) {
+                // Before Linux 6.5, all are named at once.
+                Err(error) if error.to_string().contains("lowerdir+") => make(&options.data),
+                other => other,
+            },
+            _ => make(&options.data),
+        };
         let tree = made.context(context)?;
         Ok(Self { tree, directory: true })
     }
