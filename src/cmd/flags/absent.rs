@@ -45,7 +45,7 @@ const ABSENT: [Absent; 13] = [
         flags: &["seccomp-policy"],
     },
     Absent {
-        reason: "real-time time slices of control groups cannot be given by current kernels",
+        reason: "only version 1 of control groups has real-time time slices, and only below groups that have them",
         flags: &["cpu-rt-period", "cpu-rt-runtime"],
     },
     Absent {
