@@ -315,12 +315,16 @@ impl Unpacker {
             other => other,
         };
         match made {
-            // Without root's rights there are no devices; containers have their own /dev.
+            // Without root's rights there are no devices. Nobody sees those of /dev: containers have
+            // their own.
             Err(Errno::PERM) => {
-                self.warn(format!(
-                    "device `{}` was left out: only root can make devices",
-                    entry.path.escape_ascii()
-                ));
+                let path = entry.path.strip_prefix(b"./").unwrap_or(&entry.path);
+                if !path.starts_with(b"dev/") {
+                    self.warn(format!(
+                        "device `{}` was left out: only root can make devices",
+                        path.escape_ascii()
+                    ));
+                }
                 Ok(())
             }
             Err(error) => Err(error).context(|| "cannot create it"),
