@@ -350,6 +350,20 @@ impl<'a> Containers<'a> {
         for path in self.unfinished()? {
             self.erase(&path)?;
         }
+        self.free_stale_names()
+    }
+
+    /// Frees the names whose containers are gone.
+    fn free_stale_names(&self) -> Result<()> {
+        let dir = self.store.root.join("names");
+        let context = || format!("cannot list {}", dir.display());
+        for entry in fs::read_dir(&dir).context(context)? {
+            let name = entry.context(context)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if self.holder(name)?.is_some_and(|holder| !self.dir(&holder).exists()) {
+                self.free_stale_name(name)?;
+            }
+        }
         Ok(())
     }
 

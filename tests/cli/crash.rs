@@ -1,10 +1,12 @@
 //! SIGKILL at random points: the next command finds a store that it understands.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::leaks::processes;
+use super::support::leaks::{entries, processes};
 use super::support::{Barge, eventually, wait_until};
 
 /// How often each loop kills.
@@ -73,6 +75,19 @@ pub(super) fn monitor(id: &str) -> Option<Pid> {
         })
         .and_then(|process| i32::try_from(process.pid).ok())
         .and_then(Pid::from_raw)
+}
+
+#[test]
+fn names_of_containers_that_were_never_made_are_freed() {
+    let barge = Barge::with_busybox();
+    barge.run(["create", "--name", "kept", "busybox", "true"]).ok();
+    // What a command leaves that is killed after it has reserved a name.
+    let id = "ab".repeat(32);
+    fs::create_dir(barge.root().join("containers").join(&id)).unwrap();
+    symlink(&id, barge.root().join("names/lost")).unwrap();
+    assert_eq!(barge.run(["ps", "-a", "--format", "{{.Names}}"]).ok().lines(), ["kept"]);
+    assert_eq!(entries(&barge.root().join("names")), [barge.root().join("names/kept")]);
+    assert!(!barge.root().join("containers").join(&id).exists());
 }
 
 #[test]
