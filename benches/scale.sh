@@ -29,7 +29,7 @@ trap finish EXIT
 if [ -z "${BARGE:-}" ]; then
     echo "building" >&2
     cargo build --release --locked --quiet
-    BARGE=$(ls -t target/*/release/barge target/release/barge 2>/dev/null | head -1)
+    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
 fi
 cp "$BARGE" "$work/barge"
 . benches/measure.sh
