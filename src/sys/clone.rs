@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -78,39 +79,79 @@ pub fn fork(child: impl FnOnce() -> Infallible) -> io::Result<Child> {
 ///
 /// For a child that does little before exec: nothing of our memory has to be copied for it. What it
 /// changes there is changed for us, too.
-pub fn vfork<F: FnOnce() -> Infallible>(child: F) -> io::Result<Child> {
+pub fn vfork(child: impl FnOnce() -> Infallible) -> io::Result<Child> {
     assert_single_threaded()?;
-    let mut child = Some(child);
-    // Room for what leads to an exec; aligned by its type.
-    let mut stack = vec![0u128; 4096];
-    let mut pidfd: i32 = -1;
-    // None of our signal handlers may run in the child.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let pid = {
-        let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-        // SAFETY: `CLONE_VFORK` keeps this thread here until the child has left: `stack`, `child` and
-        // `pidfd` outlive it, nobody else touches them, and there is no other thread.
-        unsafe {
-            libc::clone(run_in_ours::<F>, top, flags, (&raw mut child).cast(), &raw mut pidfd)
-        }
-    };
-    let failed = (pid < 0).then(io::Error::last_os_error);
-    mask.thread_set_mask()?;
-    match failed {
-        Some(error) => Err(error),
-        // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
-        None => Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    let (pid, pidfd) = in_our_memory(libc::CLONE_PIDFD | libc::SIGCHLD, || run(child))?;
+    // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+    Ok(Child { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// Has a child that shares our memory and descriptors open something where this process cannot go and
+/// come back. `open` returns the descriptor, or the error number with its sign changed; it makes
+/// system calls and nothing else. There may be other threads.
+pub(super) fn errand(open: impl FnOnce() -> c_int) -> io::Result<OwnedFd> {
+    let mut answer = -libc::ECANCELED;
+    // Without a signal at its end nobody else's wait sees it.
+    let (pid, _) = in_our_memory(libc::CLONE_FILES, || {
+        answer = open();
+        0
+    })?;
+    reap(pid)?;
+    match answer {
+        // SAFETY: the child opened this descriptor for us; nobody else knows it.
+        fd if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        error => Err(io::Error::from_raw_os_error(-error)),
     }
 }
 
-/// The child of [`vfork`].
-extern "C" fn run_in_ours<F: FnOnce() -> Infallible>(argument: *mut c_void) -> c_int {
+/// Runs a child in our memory until it has left it; returns its number, and its descriptor if `flags`
+/// ask for one.
+fn in_our_memory<F: FnOnce() -> c_int>(flags: c_int, child: F) -> io::Result<(c_int, c_int)> {
+    let mut child = Some(child);
+    // Room for what leads to an exec; aligned by its type.
+    let mut stack = vec![0u128; 4096];
+    let mut pidfd = -1;
+    // None of our signal handlers may run in the child.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | flags;
+    // SAFETY: `CLONE_VFORK` keeps this thread here until the child has left: `stack`, `child` and
+    // `pidfd` outlive it, and nobody else touches them.
+    let pid = unsafe {
+        libc::clone(run_in_ours::<F>, top, flags, (&raw mut child).cast(), &raw mut pidfd)
+    };
+    let failed = (pid < 0).then(io::Error::last_os_error);
+    mask.thread_set_mask()?;
+    failed.map_or(Ok((pid, pidfd)), Err)
+}
+
+/// The child of [`in_our_memory`].
+extern "C" fn run_in_ours<F: FnOnce() -> c_int>(argument: *mut c_void) -> c_int {
     // SAFETY: the parent passes its `Option<F>` and waits; we are the only one who uses it.
     let child = unsafe { &mut *argument.cast::<Option<F>>() };
-    match child.take() {
-        Some(child) => run(child),
-        None => exit_now(125),
+    child.take().map_or(125, |child| child())
+}
+
+/// Returns why the last system call failed, for the child of an [`errand`].
+pub(super) fn errno() -> c_int {
+    // SAFETY: has no preconditions; the child borrows the thread-local storage of its parent.
+    let location = unsafe { libc::__errno_location() };
+    // SAFETY: the location is valid for as long as the thread, which waits for the child.
+    unsafe { *location }
+}
+
+/// Collects a child that has already ended.
+fn reap(pid: c_int) -> io::Result<()> {
+    let mut status = MaybeUninit::<c_int>::uninit();
+    loop {
+        // SAFETY: `status` has room for the one number that is written.
+        match unsafe { libc::waitpid(pid, status.as_mut_ptr(), libc::__WALL) } {
+            -1 => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+            _ => return Ok(()),
+        }
     }
 }
 
