@@ -55,6 +55,13 @@ fn files_are_given_to_the_user() {
         assert_eq!(fs::metadata(&file).unwrap().uid(), 300_005);
         barge.shell(&["-v", "/etc:/d:U"], "true").fails(125).error_has("this machine needs it");
         assert_eq!(fs::metadata("/etc").unwrap().uid(), 0);
+        // Nor by another name; what is there belongs to root already.
+        let link = barge.path_text("machine");
+        symlink("/boot", &link).unwrap();
+        for name in [link.as_str(), "/tmp/../boot"] {
+            let bind = format!("{name}:/d:U");
+            barge.shell(&["-v", &bind], "true").fails(125).error_has("this machine needs it");
+        }
     } else {
         assert_ne!(owner, before);
     }

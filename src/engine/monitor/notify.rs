@@ -32,6 +32,9 @@ pub(super) const NAME: &str = "notify";
 /// More than any message: the manager itself takes no longer ones.
 const LONGEST: usize = 4096;
 
+/// Messages that are passed on at once: a container that never ends telling keeps nobody waiting.
+const AT_ONCE: usize = 64;
+
 /// The way to the service manager, if it has asked to be told.
 #[derive(Debug)]
 pub(super) struct Notify {
@@ -93,7 +96,10 @@ impl Notify {
         let Some(container) = &self.container else { return };
         let mut buffer = [0; LONGEST];
         // Descriptors that come along are closed by the kernel: nobody asks for them here.
-        while let Ok((length, whole)) = recv(container, &mut buffer[..], RecvFlags::TRUNC) {
+        for _ in 0..AT_ONCE {
+            let Ok((length, whole)) = recv(container, &mut buffer[..], RecvFlags::TRUNC) else {
+                return;
+            };
             if let Some(message) = buffer.get(..length.min(whole)).filter(|_| whole <= LONGEST) {
                 // The manager gives up waiting, and says so.
                 drop(self.tell(&allowed(message)));

@@ -99,7 +99,9 @@ fn make_overlay(dir: &Path, source: &Path) -> Result<()> {
 
 /// Gives all files of a tree to somebody. Links are not followed, and other file systems left alone.
 fn give(tree: &Path, ids: (u32, u32)) -> Result<()> {
-    refuse_machine(tree)?;
+    // By whatever name it was called.
+    let real = fs::canonicalize(tree).context(|| format!("cannot find {}", tree.display()))?;
+    refuse_machine(&real)?;
     let context = |path: &[u8]| {
         let below = path.escape_ascii().to_string();
         move || format!("cannot change the owner of `{below}` in {}", tree.display())
