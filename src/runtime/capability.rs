@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use caps::Capability;
+use oci_spec::runtime::LinuxCapabilities;
 use rustix::thread;
 
 use crate::error::{Error, Kind, Result};
@@ -237,6 +238,21 @@ impl Capabilities {
         let ambient = CapabilitySet(ambient.0 & bounding.0);
         let own = if uid == 0 { bounding } else { ambient };
         Self { bounding, effective: own, permitted: own, inheritable: ambient, ambient }
+    }
+
+    /// Reads the sets in the OCI's words. What can never be effective is left out, as a set that has it
+    /// would be refused as a whole.
+    pub fn from_oci(asked: &LinuxCapabilities) -> Self {
+        let set = |names: &Option<_>| CapabilitySet::from_oci(names.as_ref());
+        let permitted = set(asked.permitted());
+        let inheritable = set(asked.inheritable());
+        Self {
+            bounding: set(asked.bounding()),
+            effective: CapabilitySet(set(asked.effective()).0 & permitted.0),
+            permitted,
+            inheritable,
+            ambient: CapabilitySet(set(asked.ambient()).0 & permitted.0 & inheritable.0),
+        }
     }
 
     /// Shrinks the bounding set to the wanted one. First step, while CAP_SETPCAP is effective.

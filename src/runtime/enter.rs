@@ -15,6 +15,7 @@ use super::cgroup::Cgroup;
 use super::channel::Channel;
 use super::init::{self, Program};
 use super::launch::{Starting, Stdio};
+use super::schedule;
 use super::seccomp::Filter;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::process::Personality;
@@ -48,12 +49,13 @@ pub struct Entry<'a> {
 }
 
 /// Namespaces by their name in /proc/PID/ns, without the one for processes.
-const NAMESPACES: [(&str, CloneFlags); 6] = [
+const NAMESPACES: [(&str, CloneFlags); 7] = [
     ("user", CloneFlags::CLONE_NEWUSER),
     ("net", CloneFlags::CLONE_NEWNET),
     ("ipc", CloneFlags::CLONE_NEWIPC),
     ("uts", CloneFlags::CLONE_NEWUTS),
     ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ("time", CloneFlags::from_bits_retain(libc::CLONE_NEWTIME)),
     // Last: it takes /proc away.
     ("mnt", CloneFlags::CLONE_NEWNS),
 ];
@@ -117,6 +119,7 @@ impl Entry<'_> {
                 settled: true,
                 // One in the background stays when the command that made it has ended.
                 tied: false,
+                exact: self.user.is_none(),
                 hooks: None,
             };
             program.exec()
@@ -128,9 +131,12 @@ impl Entry<'_> {
     fn prepare(&self, flags: CloneFlags, channel: &Channel) -> Result<()> {
         // The container's processes see this one already, with the host's descriptors.
         process::hide().context(|| "cannot hide the new process")?;
+        let affinity = self.process.exec_cpu_affinity().as_ref();
+        schedule::set_processors(affinity.and_then(|it| it.initial().as_deref()))?;
         if let Some(cgroup) = self.cgroup {
             cgroup.join().context(|| "cannot enter the container's cgroups")?;
         }
+        schedule::set_processors(affinity.and_then(|it| it.cpu_affinity_final().as_deref()))?;
         if let Some(personality) = self.personality {
             let number = match personality {
                 Personality::Linux => process::PER_LINUX,

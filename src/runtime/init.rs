@@ -40,7 +40,7 @@ use super::launch::Launch;
 use super::rootfs::{Source, Trees};
 use super::seccomp::Filter;
 use super::user::Identity;
-use super::{cgroup, reaper, rlimit, rootfs, user};
+use super::{cgroup, check, device, label, options, proc, reaper, rlimit, rootfs, schedule, user};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::exit_now;
 use crate::sys::mount::{self, Attributes};
@@ -89,6 +89,9 @@ fn prepare<'a>(
     if let (None, Some(cgroup)) = (&ahead, launch.cgroup) {
         cgroup.join().context(|| "cannot enter the container's cgroups")?;
     }
+    if ahead.is_none() {
+        set_oom_score(process)?;
+    }
     if let Some((uid, gid)) = launch.user_namespace.map(|user| user.first) {
         process::become_user(uid, gid, Some(&[]))
             // Where a single ID is mapped, groups cannot be changed, and there are none.
@@ -135,11 +138,15 @@ pub(super) fn join_all(namespaces: &[(OwnedFd, i32)]) -> Result<()> {
 
 /// Sets what a process passes on to its children, and needs the host's power for.
 pub(super) fn settle(process: &Process) -> Result<()> {
-    if let Some(score) = process.oom_score_adj() {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string())
-            .context(|| format!("cannot set the oom score to {score}"))?;
-    }
+    set_oom_score(process)?;
     rlimit::apply(process.rlimits().as_deref().unwrap_or_default())
+}
+
+/// Sets how readily the kernel ends the process when memory runs out. This is the host's /proc.
+fn set_oom_score(process: &Process) -> Result<()> {
+    let Some(score) = process.oom_score_adj() else { return Ok(()) };
+    std::fs::write("/proc/self/oom_score_adj", score.to_string())
+        .context(|| format!("cannot set the oom score to {score}"))
 }
 
 fn has_new_cgroup_namespace(spec: &Spec) -> bool {
@@ -152,6 +159,15 @@ fn has_new_cgroup_namespace(spec: &Spec) -> bool {
 fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> Result<()> {
     let spec = launch.spec;
     let linux = spec.linux().as_ref();
+    let entries = spec.mounts().as_deref().unwrap_or_default();
+    let mut shared = Vec::new();
+    if trees.is_none() {
+        for (index, entry) in entries.iter().enumerate() {
+            if rootfs::is_shared_bind(entry) && launch.given(entry.destination()).is_none() {
+                shared.push((index, Source::of_bind(entry)?));
+            }
+        }
+    }
     mount::set_propagation_of_all(MS_SLAVE)
         .context(|| "cannot cut the mounts off from the host's")?;
     let (root, mut sources) = match trees {
@@ -166,10 +182,15 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
         };
         process::set_personality(number).context(|| "cannot set the personality")?;
     }
+    if let Some(policy) = linux.and_then(|linux| linux.memory_policy().as_ref()) {
+        schedule::set_memory_policy(policy)?;
+    }
     let mut dev_is_ours = false;
-    for entry in spec.mounts().as_deref().unwrap_or_default() {
+    let mut shared = shared.into_iter().peekable();
+    for (index, entry) in entries.iter().enumerate() {
         let given = launch.given(entry.destination()).map(Source::given).transpose()?;
-        let source = given.or(sources.next().flatten());
+        let peer = shared.next_if(|(place, _)| *place == index).map(|(_, source)| source);
+        let source = given.or(peer).or(sources.next().flatten());
         if entry.typ().as_deref() == Some("cgroup") {
             let own = has_new_cgroup_namespace(spec);
             let manages = launch.manages_groups;
@@ -182,7 +203,7 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
     }
     if dev_is_ours {
         let devices = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
-        rootfs::fill_dev(root.as_fd(), devices, launch.device_nodes)?;
+        device::fill_dev(root.as_fd(), devices, launch.device_nodes)?;
     }
     if launch.stdio.is_none() {
         open_terminal(root.as_fd(), channel)?;
@@ -196,6 +217,13 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
         launch.bundle.run("createContainer", hooks, "created", pid)?;
     }
     mount::pivot_root(root.as_fd()).context(|| "cannot change the root directory")?;
+    // Only now: the kernel moves no root that passes its mounts on.
+    if let Some(word) = linux.and_then(|linux| linux.rootfs_propagation().as_deref()) {
+        let (propagation, recursive) = options::propagation(word)?;
+        let attributes = Attributes { propagation, ..Attributes::default() };
+        mount::set_attributes(&root, attributes, recursive)
+            .context(|| format!("cannot make the root file system {word}"))?;
+    }
     set_parameters(spec)?;
     // The root's descriptor still names the mount that is now "/".
     if let Some(linux) = linux {
@@ -233,8 +261,8 @@ fn open_terminal(root: BorrowedFd<'_>, channel: &Channel) -> Result<()> {
 fn set_parameters(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
     for (name, value) in linux.and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten() {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        std::fs::write(&path, value).context(|| format!("cannot set sysctl {name}={value}"))?;
+        proc::write(&check::sysctl_path(name), value)
+            .context(|| format!("cannot set sysctl {name}={value}"))?;
     }
     Ok(())
 }
@@ -299,6 +327,7 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: boo
             files: launch.files,
             settled,
             tied,
+            exact: launch.user.is_none(),
             hooks: launch.spec.hooks().as_ref().map(|hooks| (launch.bundle, hooks)),
         })
     };
@@ -370,10 +399,12 @@ pub(super) struct Program<'a> {
     pub(super) own_stdio: bool,
     /// What it gets besides these; open under their numbers.
     pub(super) files: &'a [Passed],
-    /// Whether its oom score and rlimits are set already.
+    /// Whether its rlimits are set already.
     pub(super) settled: bool,
     /// Whether it ends with the process that made it.
     pub(super) tied: bool,
+    /// Whether its capabilities are those of the configuration, whoever it runs as.
+    pub(super) exact: bool,
     /// What is run before it.
     pub(super) hooks: Option<(Bundle<'a>, &'a Hooks)>,
 }
@@ -414,9 +445,13 @@ impl Program<'_> {
         env
     }
 
-    /// The sets for this user: the bounding and ambient ones were decided, the others follow.
+    /// The sets for this user: all of the configuration's, or its bounding and ambient ones, of which the
+    /// others follow.
     fn capabilities(&self) -> Capabilities {
         let asked = self.process.capabilities().as_ref();
+        if self.exact {
+            return asked.map(Capabilities::from_oci).unwrap_or_default();
+        }
         let bounding = CapabilitySet::from_oci(asked.and_then(|it| it.bounding().as_ref()));
         let ambient = CapabilitySet::from_oci(asked.and_then(|it| it.ambient().as_ref()));
         Capabilities::for_user(bounding, self.identity.uid, ambient)
@@ -445,8 +480,9 @@ impl Program<'_> {
             self.hand_over_stdio();
         }
         if !self.settled {
-            settle(process)?;
+            rlimit::apply(process.rlimits().as_deref().unwrap_or_default())?;
         }
+        schedule::apply(process)?;
         let capabilities = self.capabilities();
         capabilities.drop_bounding().context(|| "cannot drop capabilities")?;
         let locked = process.no_new_privileges() == Some(true);
@@ -467,6 +503,7 @@ impl Program<'_> {
         rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
         enter_directory(process.cwd())?;
         capabilities.apply().context(|| "cannot set capabilities")?;
+        label::apply(process)?;
         if locked { install() } else { Ok(()) }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::cgroup::Cgroup;
 use super::channel::{Channel, Message};
@@ -11,7 +11,7 @@ use super::hooks::Bundle;
 use super::rootfs::Rootfs;
 use super::seccomp::Filter;
 use super::threshold::UserNamespace;
-use super::{init, threshold};
+use super::{check, init, threshold};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::account::Accounts;
 use crate::sys::clone::{Child, clone3};
@@ -80,6 +80,7 @@ pub struct Starting {
 impl Launch<'_> {
     /// Makes the process. It prepares its box and then waits for [`Starting::run`].
     pub fn start(&self) -> Result<Starting> {
+        check::check(self)?;
         if threshold::is_needed(self) {
             return threshold::start(self);
         }
@@ -93,6 +94,13 @@ impl Launch<'_> {
     /// Returns the mount that was given for a destination.
     pub(super) fn given(&self, destination: &Path) -> Option<&OwnedFd> {
         self.given.iter().find(|(path, _)| path == destination).map(|(_, tree)| tree)
+    }
+
+    /// Tells whether it has a namespace of this kind that is made for it.
+    pub(super) fn has_new(&self, kind: LinuxNamespaceType) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let asked = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+        asked.iter().any(|it| it.typ() == kind && it.path().is_none())
     }
 
     /// Says why there is no process in new namespaces.
@@ -112,15 +120,20 @@ impl Launch<'_> {
         .caused_by(error)
     }
 
-    /// The namespaces that are made with the process; joined ones and the cgroup one come later.
+    /// The namespaces that are made with the process.
     pub(super) fn namespaces(&self) -> i32 {
         let linux = self.spec.linux().as_ref();
         let asked = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
         asked
             .iter()
             .filter(|namespace| namespace.path().is_none())
-            .filter(|namespace| namespace.typ() != LinuxNamespaceType::Cgroup)
-            .fold(libc::CLONE_NEWNS, |flags, namespace| flags | namespace.typ() as i32)
+            .map(LinuxNamespace::typ)
+            // The first is made later, the second by who is sent ahead, the third is there.
+            .filter(|kind| {
+                use LinuxNamespaceType::{Cgroup, Time, User};
+                !matches!(kind, Cgroup | Time | User)
+            })
+            .fold(libc::CLONE_NEWNS, |flags, kind| flags | kind as i32)
     }
 }
 

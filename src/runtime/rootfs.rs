@@ -6,15 +6,17 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use oci_spec::runtime::{LinuxIdMapping, Mount};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::capability;
-use super::options::{Bind, Options};
-use super::threshold::{Owners, UserNamespace, map_owners};
+use super::options::{Bind, MS_SHARED, Options};
+use super::threshold::{Owners, UserNamespace, map_owners, show_owners};
 use crate::error::{Context, Error, Kind, Result};
+use crate::store::driver;
 use crate::sys::mount::{self, Attributes};
+use crate::sys::userns::{self, IdRange};
 
 /// What the root directory is made of.
 #[derive(Clone, Debug)]
@@ -173,7 +175,13 @@ pub(super) fn open_in(
     let path = path.strip_prefix("/").unwrap_or(path);
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    loop {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // Somebody renamed a directory on the way; the kernel could not be sure.
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
 }
 
 /// Opens a mount point beneath the new root; what is missing of it is made.
@@ -203,19 +211,51 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Resu
 /// Mounts one entry of the OCI configuration. What it shows may have been made before.
 pub(super) fn apply(root: BorrowedFd<'_>, entry: &Mount, made: Option<Source>) -> Result<()> {
     let words = entry.options().as_deref().unwrap_or_default();
-    let mut options = Options::parse(words);
+    let asked = Options::parse(words);
+    let mut options = asked.clone();
     let destination = entry.destination();
     let kind = entry.typ().as_deref().unwrap_or("bind");
     let context = || format!("cannot mount {} ({kind})", destination.display());
+    if options.remount && !is_bind(entry, &options) {
+        return change(root, destination, &options).context(context);
+    }
     let source = match made {
         Some(source) => source,
-        None => Source::of(entry, &options)?,
+        None => Source::of(entry, &options, None)?,
     };
     if !is_bind(entry, &options) {
         // They were set when it was made.
         options.attributes = Attributes::default();
     }
+    if options.copy_up {
+        copy_up(root, destination, &source).context(context)?;
+        options.attributes.set = asked.attributes.set & mount::READ_ONLY;
+    }
     place(root, destination, &source.tree, source.directory, &options).context(context)
+}
+
+/// Gives a mount that is there other attributes.
+fn change(root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result<()> {
+    let mount = open_in(root, destination, OFlags::PATH).context(|| "cannot find it")?;
+    for (attributes, recursive) in [(options.attributes, false), (options.recursive, true)] {
+        if attributes != Attributes::default() {
+            mount::set_attributes(&mount, attributes, recursive)
+                .context(|| "cannot set its attributes")?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies what a new file system is going to cover into it.
+fn copy_up(root: BorrowedFd<'_>, destination: &Path, source: &Source) -> Result<()> {
+    let below = match open_in(root, destination, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.context(|| "cannot open what it covers")?,
+    };
+    // Files are made in it before its attributes say that they cannot.
+    let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(fd));
+    driver::copy_into(Path::new(&path(&below)), Path::new(&path(&source.tree)))
+        .context(|| "cannot copy what it covers")
 }
 
 fn is_bind(entry: &Mount, options: &Options) -> bool {
@@ -223,19 +263,33 @@ fn is_bind(entry: &Mount, options: &Options) -> bool {
 }
 
 impl Source {
-    fn of(entry: &Mount, options: &Options) -> Result<Self> {
+    fn of(entry: &Mount, options: &Options, user: Option<&UserNamespace<'_>>) -> Result<Self> {
         let kind = entry.typ().as_deref().unwrap_or("bind");
         let context = || format!("cannot mount {} ({kind})", entry.destination().display());
         if is_bind(entry, options) {
             let source = entry.source().as_deref().ok_or_else(|| {
                 Error::new(Kind::Invalid, "a bind mount needs a source").within(context())
             })?;
-            return Self::bound(source, options).context(context);
+            let source = Self::bound(source, options).context(context)?;
+            if let Some(namespace) = own_mappings(entry).context(context)? {
+                let recursive = options.idmap == Some(Bind::All);
+                show_owners(&source.tree, namespace.as_fd(), recursive).context(context)?;
+            } else if options.idmap.is_some() && user.is_none() {
+                return Err(Error::new(Kind::Invalid, "there is nothing to map its owners by")
+                    .hint("give it uidMappings and gidMappings, or the container a user namespace")
+                    .within(context()));
+            }
+            return Ok(source);
         }
         let source = entry.source().as_deref().map(Path::to_string_lossy);
+        let attributes = match options.copy_up {
+            // It is filled first.
+            true => options.attributes.set & !mount::READ_ONLY,
+            false => options.attributes.set,
+        };
         let make = |data: &[(String, Option<String>)]| {
             let name = mount::kind(kind)?;
-            mount::filesystem(&name, source.as_deref(), data, options.attributes.set)
+            mount::filesystem(&name, source.as_deref(), data, attributes)
         };
         let made = match kind {
             "overlay" => match make(&split_layers(&options.data)) {
@@ -265,6 +319,11 @@ impl Source {
         Ok(Self { tree, directory: FileType::from_raw_mode(kind) == FileType::Directory })
     }
 
+    /// What a bind mount shows.
+    pub(super) fn of_bind(entry: &Mount) -> Result<Self> {
+        Self::of(entry, &Options::parse(entry.options().as_deref().unwrap_or_default()), None)
+    }
+
     /// One that the launcher has.
     pub(super) fn given(tree: &OwnedFd) -> Result<Self> {
         let tree = tree.try_clone().context(|| "cannot copy a mount's descriptor")?;
@@ -276,9 +335,9 @@ impl Source {
         let options = Options::parse(entry.options().as_deref().unwrap_or_default());
         let context = || format!("cannot mount {}", entry.destination().display());
         if is_bind(entry, &options) {
-            let source = Self::of(entry, &options)?;
-            if options.idmap {
-                map_owners(&source.tree, user).context(context)?;
+            let source = Self::of(entry, &options, Some(user))?;
+            if let (Some(which), None) = (options.idmap, entry.uid_mappings()) {
+                show_owners(&source.tree, user.namespace, which == Bind::All).context(context)?;
             }
             return Ok(Some(source));
         }
@@ -307,6 +366,35 @@ impl Source {
     }
 }
 
+/// Makes a user namespace of the mappings that a mount has of its own, to show owners by.
+fn own_mappings(entry: &Mount) -> Result<Option<OwnedFd>> {
+    let ranges = |mappings: &Option<Vec<LinuxIdMapping>>| -> Vec<IdRange> {
+        let range = |it: &LinuxIdMapping| IdRange {
+            inside: it.container_id(),
+            outside: it.host_id(),
+            count: it.size(),
+        };
+        mappings.iter().flatten().map(range).collect()
+    };
+    match (ranges(entry.uid_mappings()), ranges(entry.gid_mappings())) {
+        (uids, gids) if uids.is_empty() && gids.is_empty() => Ok(None),
+        (uids, gids) if uids.is_empty() || gids.is_empty() => {
+            let message = "a mount has mappings of both users and groups, or of neither";
+            Err(Error::new(Kind::Invalid, message))
+        }
+        (uids, gids) => {
+            userns::make(&uids, &gids).map(Some).context(|| "cannot use its mappings of owners")
+        }
+    }
+}
+
+/// Tells whether an entry is a bind mount that passes mounts on to the host. It must be cloned while
+/// the host's mounts are still our mounts' peers.
+pub(super) fn is_shared_bind(entry: &Mount) -> bool {
+    let options = Options::parse(entry.options().as_deref().unwrap_or_default());
+    is_bind(entry, &options) && options.propagation == MS_SHARED
+}
+
 /// Names lower directories one at a time: one string would be too long for many.
 fn split_layers(data: &[(String, Option<String>)]) -> Vec<(String, Option<String>)> {
     data.iter()
@@ -327,9 +415,11 @@ fn place(
     directory: bool,
     options: &Options,
 ) -> Result<()> {
-    if options.attributes != Attributes::default() {
-        mount::set_attributes(tree, options.attributes, options.attributes_recursive)
-            .context(|| "cannot set its attributes")?;
+    for (attributes, recursive) in [(options.attributes, false), (options.recursive, true)] {
+        if attributes != Attributes::default() {
+            mount::set_attributes(tree, attributes, recursive)
+                .context(|| "cannot set its attributes")?;
+        }
     }
     let target = target(root, destination, directory)?;
     mount::attach(tree, &target).context(|| "cannot put it there")?;
@@ -339,99 +429,6 @@ fn place(
             .context(|| "cannot set its propagation")?;
     }
     Ok(())
-}
-
-/// The devices that every container has: name, major and minor number.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
-
-/// The links that every container has in /dev.
-const LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-];
-
-/// Fills /dev: with device nodes, or with the host's by bind mounts where nodes cannot be made.
-pub(super) fn fill_dev(root: BorrowedFd<'_>, more: &[LinuxDevice], nodes: bool) -> Result<()> {
-    let dev = target(root, Path::new("/dev"), true)?;
-    for (name, major, minor) in DEVICES {
-        if nodes {
-            let mode = Mode::from_raw_mode(0o666);
-            let device = rustix::fs::makedev(major, minor);
-            match rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device) {
-                Ok(()) => {
-                    // The umask took some bits.
-                    rustix::fs::chmodat(&dev, name, mode, AtFlags::empty())
-                        .context(|| format!("cannot make /dev/{name}"))?;
-                    continue;
-                }
-                // The directory is the host's, bound by the user.
-                Err(Errno::EXIST) => continue,
-                Err(Errno::PERM) => {}
-                Err(error) => return Err(error).context(|| format!("cannot make /dev/{name}")),
-            }
-        }
-        bind_device(root, &Path::new("/dev").join(name), &Path::new("/dev").join(name))?;
-    }
-    for (to, name) in LINKS {
-        match rustix::fs::symlinkat(to, &dev, name) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error).context(|| format!("cannot make /dev/{name}")),
-        }
-    }
-    for device in more {
-        add_device(root, device, nodes)?;
-    }
-    Ok(())
-}
-
-fn bind_device(root: BorrowedFd<'_>, source: &Path, path: &Path) -> Result<()> {
-    let context = || format!("cannot show device {} in the container", source.display());
-    let tree = mount::clone_tree(source, false).context(context)?;
-    mount::attach(&tree, target(root, path, false)?).context(context)
-}
-
-fn add_device(root: BorrowedFd<'_>, device: &LinuxDevice, nodes: bool) -> Result<()> {
-    let path = device.path();
-    let context = || format!("cannot make device {}", path.display());
-    if !nodes {
-        return bind_device(root, path, path);
-    }
-    let kind = match device.typ() {
-        LinuxDeviceType::B => FileType::BlockDevice,
-        LinuxDeviceType::P => FileType::Fifo,
-        _ => FileType::CharacterDevice,
-    };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(Kind::Invalid, context()));
-    };
-    let number = |number: i64| u32::try_from(number).unwrap_or(0);
-    let parent = target(root, parent, true)?;
-    let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
-    let id = rustix::fs::makedev(number(device.major()), number(device.minor()));
-    match rustix::fs::mknodat(&parent, name, kind, mode, id) {
-        Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
-        Err(error) => return Err(error).context(context),
-    }
-    rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).context(context)?;
-    rustix::fs::chownat(
-        &parent,
-        name,
-        device.uid().map(rustix::fs::Uid::from_raw),
-        device.gid().map(rustix::fs::Gid::from_raw),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .context(context)
 }
 
 /// Makes /etc/mtab, which old programs read, where the image has none.
@@ -444,7 +441,7 @@ pub(super) fn link_mtab(root: BorrowedFd<'_>) {
 
 /// Hides paths: a file behind /dev/null, a directory behind an empty one.
 pub(super) fn mask(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
-    let null = open_in(root, Path::new("/dev/null"), OFlags::PATH);
+    let null = null(root).context(|| "cannot make what files are hidden behind")?;
     for path in paths {
         let context = || format!("cannot mask {path}");
         let Some(target) = existing(root, path).context(context)? else { continue };
@@ -456,14 +453,31 @@ pub(super) fn mask(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
             ];
             mount::filesystem(c"tmpfs", Some("tmpfs"), &options, mount::READ_ONLY)
         } else {
-            match &null {
-                Ok(null) => mount::clone_at(null.as_fd(), false),
-                Err(error) => Err((*error).into()),
-            }
+            mount::clone_at(null.as_fd(), false)
         };
         mount::attach(cover.context(context)?, target).context(context)?;
     }
     Ok(())
+}
+
+/// Returns what files are hidden behind: the container's /dev/null if it surely is that, else an empty
+/// file.
+///
+/// An image or a volume may have a link there, to a file that must not be seen or written to
+/// (CVE-2025-31133).
+fn null(root: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    if let Ok(null) = open_in(root, Path::new("/dev/null"), OFlags::PATH | OFlags::NOFOLLOW) {
+        let found = rustix::fs::fstat(&null)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if kind == FileType::CharacterDevice && found.st_rdev == rustix::fs::makedev(1, 3) {
+            return Ok(null);
+        }
+    }
+    let tmpfs = mount::filesystem(c"tmpfs", Some("tmpfs"), &[], 0)?;
+    rustix::fs::mknodat(&tmpfs, "null", FileType::RegularFile, Mode::empty(), 0)?;
+    let attributes = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
+    mount::set_attributes(&tmpfs, attributes, false)?;
+    Ok(rustix::fs::openat(&tmpfs, "null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Makes paths read-only, with all that is mounted below them.

@@ -1,5 +1,5 @@
 //! Making a container's first process where it cannot be made directly: in the process namespace of
-//! another container, or in another user namespace than ours.
+//! another container, in another user namespace than ours, or with clocks of its own.
 //!
 //! A process enters a process namespace only by being born there, and who enters a user namespace
 //! cannot come back; the monitor must do neither. So it sends a process ahead that does, has a child
@@ -14,13 +14,16 @@
 //!    Layers and changes are shown with the owners that the container's IDs stand for, by idmapped
 //!    mounts: what is on the disk stays as it is in the image.
 //! 4. Join the namespaces that exist, the one of users last: it takes all power over the others away.
-//! 5. Make the child with all new namespaces, which belong to the user namespace just joined.
+//! 5. Set clocks: a time namespace is made for one's children only, and can be set until there is one.
+//! 6. Make the child with all new namespaces, which belong to the user namespace just joined.
 
 use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use oci_spec::runtime::Mount;
+use oci_spec::runtime::{LinuxNamespaceType, Mount};
 
 use super::cgroup::Cgroup;
 use super::channel::{Channel, Message};
@@ -55,6 +58,7 @@ pub enum Owners {
 /// Tells whether a launch needs this.
 pub(super) fn is_needed(launch: &Launch<'_>) -> bool {
     launch.user_namespace.is_some()
+        || launch.has_new(LinuxNamespaceType::Time)
         || launch.join.iter().any(|(_, kind)| *kind == libc::CLONE_NEWPID)
 }
 
@@ -98,13 +102,54 @@ fn cross(launch: &Launch<'_>, channel: Channel) -> Result<Child> {
         Some(user) => Some(prepare(launch, user)?),
         None => None,
     };
+    // Opened with the host's power over files.
+    let clocks = match launch.has_new(LinuxNamespaceType::Time) {
+        true => Some(
+            File::options()
+                .write(true)
+                .open("/proc/self/timens_offsets")
+                .context(|| "cannot set clocks: this kernel has no time namespaces")?,
+        ),
+        false => None,
+    };
     init::join_all(launch.join)?;
     if let Some(user) = &launch.user_namespace {
         setns(user.namespace, CloneFlags::CLONE_NEWUSER)
             .context(|| "cannot join the user namespace")?;
     }
+    if let Some(clocks) = clocks {
+        set_clocks(launch, clocks)?;
+    }
     clone_sibling(launch.namespaces(), || init::run(launch, channel, Some(trees)))
         .map_err(Launch::refused)
+}
+
+/// Makes a time namespace for the child, which its clocks are set in before anybody is there.
+fn set_clocks(launch: &Launch<'_>, mut file: File) -> Result<()> {
+    unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME))
+        .context(|| "cannot make a time namespace")?;
+    let linux = launch.spec.linux().as_ref();
+    let offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
+    let lines: String = offsets
+        .into_iter()
+        .flatten()
+        .map(|(clock, offset)| {
+            let (seconds, nanoseconds) = (offset.secs(), offset.nanosecs());
+            format!("{clock} {} {}\n", seconds.unwrap_or(0), nanoseconds.unwrap_or(0))
+        })
+        .collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    file.write_all(lines.as_bytes()).map_err(|error| {
+        // A clock must not be below zero, nor end soon.
+        let kind = match error.raw_os_error() {
+            Some(libc::ERANGE | libc::EINVAL) => Kind::Invalid,
+            _ => Kind::Internal,
+        };
+        Error::new(kind, format!("cannot set clocks: {}", lines.trim().replace('\n', ", ")))
+            .caused_by(error)
+    })
 }
 
 /// Makes the file systems that the container could not make itself.
@@ -127,7 +172,16 @@ pub(super) fn map_owners(tree: &OwnedFd, user: &UserNamespace<'_>) -> Result<()>
     if user.owners == Owners::Kept {
         return Ok(());
     }
-    mount::map_owners(tree, user.namespace).map_err(|error| {
+    show_owners(tree, user.namespace, false)
+}
+
+/// Makes a detached mount, and those below it, show owners as a user namespace maps them.
+pub(super) fn show_owners(
+    tree: &OwnedFd,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<()> {
+    mount::map_owners(tree, namespace, recursive).map_err(|error| {
         Error::new(Kind::Unsupported, "cannot show files with other owners")
             .hint("idmapped mounts need Linux 5.12 (5.19 for overlay) and a file system that has them, as ext4, xfs or btrfs")
             .caused_by(error)

@@ -18,6 +18,7 @@ pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod root;
+pub mod schedule;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -41,6 +41,8 @@ pub const STRICT_ATIME: u64 = 0x20;
 pub const ATIME_BITS: u64 = 0x70;
 /// `MOUNT_ATTR_NODIRATIME`.
 pub const NO_DIR_ATIME: u64 = 0x80;
+/// `MOUNT_ATTR_NOSYMFOLLOW`, since Linux 5.14.
+pub const NO_SYMFOLLOW: u64 = 0x20_0000;
 
 /// Makes a file system of a type, detached. Options are `(name, value)`; no value means a flag.
 pub fn filesystem(
@@ -110,15 +112,15 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool)
 }
 
 /// Lets a mount that is not attached yet show owners as a user namespace maps them: what belongs to
-/// its ID 0 on the disk belongs to what that stands for.
-pub fn map_owners(mount: impl AsFd, namespace: BorrowedFd<'_>) -> io::Result<()> {
+/// its ID 0 on the disk belongs to what that stands for. With `recursive`, those below it do as well.
+pub fn map_owners(mount: impl AsFd, namespace: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
     let args = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,
         propagation: 0,
         userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?,
     };
-    change(mount.as_fd(), args, false)
+    change(mount.as_fd(), args, recursive)
 }
 
 fn change(mount: BorrowedFd<'_>, args: libc::mount_attr, recursive: bool) -> io::Result<()> {

@@ -45,6 +45,16 @@ pub fn open(pid: i32, started: u64) -> io::Result<Option<OwnedFd>> {
     Ok((start_time(pid) == Some(started)).then_some(pidfd))
 }
 
+/// Returns the number that a process has in /proc, whichever process namespace that shows.
+pub fn number_in_proc(process: BorrowedFd<'_>) -> io::Result<i32> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .filter(|number| *number > 0)
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 /// Returns the ID of this boot of the machine.
 pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())

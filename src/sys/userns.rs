@@ -104,10 +104,14 @@ pub fn make(uids: &[IdRange], gids: &[IdRange]) -> io::Result<OwnedFd> {
             .map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count))
             .collect()
     };
-    let path = |name: &str| format!("/proc/{}/{name}", child.pid);
-    let made = fs::write(path("uid_map"), text(uids))
-        .and_then(|()| fs::write(path("gid_map"), text(gids)))
-        .and_then(|()| fs::File::open(path("ns/user")));
+    // In a new process namespace, /proc may still be the one around it, with other numbers.
+    let number = process::number_in_proc(child.pidfd.as_fd());
+    let path = |pid: i32, name: &str| format!("/proc/{pid}/{name}");
+    let made = number.and_then(|pid| {
+        fs::write(path(pid, "uid_map"), text(uids))?;
+        fs::write(path(pid, "gid_map"), text(gids))?;
+        fs::File::open(path(pid, "ns/user"))
+    });
     drop(ours);
     process::send_signal(&child.pidfd, libc::SIGKILL)?;
     process::wait(child.pidfd.as_fd())?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use super::support::{Barge, is_root};
+use super::support::{Barge, Need, is_root, needs, tool};
 
 #[test]
 fn volumes_bind_directories_and_files() {
@@ -219,6 +219,32 @@ fn masks_can_be_lifted_and_added() {
     let masked = ["--security-opt", "unmask=/sys/firmware", "--security-opt", "mask=/etc/group"];
     let count = fs::read_dir("/sys/firmware").unwrap().count();
     barge.shell(&masked, script).ok().stdout(&format!("{count}\n"));
+}
+
+#[test]
+fn mounts_of_shared_volumes_are_seen_on_the_host() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let volume = barge.path_text("shared");
+    fs::create_dir(&volume).unwrap();
+    tool("mount", ["-t", "tmpfs", "volume", &volume]);
+    tool("mount", ["--make-shared", &volume]);
+    fs::create_dir(barge.path("shared/in")).unwrap();
+    let script = "mount -t tmpfs inner /v/in && echo x > /v/in/file";
+    let seen = |how: &str| {
+        let volume = format!("{volume}:/v:{how}");
+        barge.shell(&["--privileged", "-v", &volume], script).ok();
+        let seen = barge.path("shared/in/file").exists();
+        if seen {
+            tool("umount", [&barge.path_text("shared/in")]);
+        }
+        seen
+    };
+    let all = ["shared", "rshared", "rslave", "rprivate"].map(seen);
+    tool("umount", [&volume]);
+    assert_eq!(all, [true, true, false, false]);
 }
 
 #[test]

@@ -153,13 +153,18 @@ fn copy(
 /// owners stand for.
 pub(super) fn copy_tree(from: &Path, to: &Path, owners: Option<&IdMapping>) -> Result<()> {
     file::create_dir(to, 0o755)?;
+    copy_into(from, to)?;
+    owners.map_or(Ok(()), |mapping| shift::shift(to, mapping))
+}
+
+/// Copies what is in a directory into another one, with owner and mode of the directory itself.
+pub fn copy_into(from: &Path, to: &Path) -> Result<()> {
     let found = rustix::fs::stat(from).context(|| format!("cannot look at {}", from.display()))?;
     merge::apply(from, to, &|| false)?;
     let (uid, gid) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
     rustix::fs::chown(to, Some(uid), Some(gid))
         .context(|| format!("cannot change the owner of {}", to.display()))?;
-    file::set_mode(to, found.st_mode & 0o7777)?;
-    owners.map_or(Ok(()), |mapping| shift::shift(to, mapping))
+    file::set_mode(to, found.st_mode & 0o7777)
 }
 
 /// Gives the root directory of a tree what it has in every container, whatever our umask is and
