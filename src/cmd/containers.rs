@@ -245,11 +245,11 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         "id" => id_matches(config.id.as_str(), value),
         "name" => name_matches(&state.name, value),
         "status" => match value {
-            "created" | "running" | "paused" | "restarting" | "exited" | "stopping" => {
-                state.word() == value
-            }
+            "created" | "initialized" | "running" | "paused" | "restarting" | "exited"
+            | "stopping" => state.word() == value,
+            "configured" => state.word() == "created",
             "stopped" => state.word() == "exited",
-            "dead" | "removing" | "initialized" => false,
+            "dead" | "removing" => false,
             _ => {
                 return Err(Error::new(Kind::Invalid, format!("unknown container state: {value}")));
             }

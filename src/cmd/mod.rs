@@ -37,6 +37,7 @@ mod image_tree;
 mod images;
 mod import;
 mod info;
+mod init;
 mod inspect;
 mod load;
 mod login;
@@ -103,6 +104,7 @@ const COMMANDS: Group = group(
         verb::<images::Images>(&["images"], "[NAME]"),
         verb::<import::Import>(&["import"], "FILE|URL|- [NAME]"),
         verb::<info::Info>(&["info"], ""),
+        verb::<init::Init>(&["init"], "CONTAINER [CONTAINER...]"),
         verb::<inspect::Inspect>(&["inspect"], "NAME [NAME...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<load::Load>(&["load"], ""),
@@ -166,6 +168,7 @@ const CONTAINER: Group = group(
         verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
         verb::<rmi::ContainerExists>(&["exists"], "CONTAINER"),
         verb::<export::Export>(&["export"], "CONTAINER"),
+        verb::<init::Init>(&["init"], "CONTAINER [CONTAINER...]"),
         verb::<inspect::InspectContainer>(&["inspect"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),

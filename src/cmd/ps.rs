@@ -273,7 +273,7 @@ fn sort(containers: &mut [(&Container, Option<ContainerSize>)], by: Sort) {
     }
 }
 
-/// Shows the namespaces of a container that runs, by the kernel's numbers.
+/// Shows the namespaces of a container that has a process, by the kernel's numbers.
 fn add_namespaces(fields: &mut Value, container: &Container) {
     for (field, kind) in [
         ("Cgroup", "cgroup"),
@@ -286,7 +286,7 @@ fn add_namespaces(fields: &mut Value, container: &Container) {
     ] {
         let link = container
             .state
-            .run()
+            .process()
             .and_then(|run| std::fs::read_link(format!("/proc/{}/ns/{kind}", run.pid)).ok());
         let text = link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default();
         let number = text.split_once(":[").map(|(_, number)| number.trim_end_matches(']'));
@@ -318,7 +318,7 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
         "ExitCode": state.exit_code,
         "Exited": state.status == State::Exited,
         "Restarts": state.restarts,
-        "Pid": state.run().map_or(0, |run| run.pid),
+        "Pid": state.process().map_or(0, |run| run.pid),
         "Ports": ports(&published(state), &config.exposed_ports),
         "Names": state.name,
         "Labels": labels.collect::<Vec<_>>().join(","),
@@ -349,7 +349,7 @@ fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Val
         "Mounts": targets(config),
         "Names": [state.name],
         "Networks": [name_of(container)],
-        "Pid": state.run().map_or(0, |run| run.pid),
+        "Pid": state.process().map_or(0, |run| run.pid),
         "Pod": "",
         "PodName": "",
         "Ports": published(state).iter().map(port_document).collect::<Vec<_>>(),
@@ -414,6 +414,7 @@ fn status(state: &ContainerState, now: i64) -> String {
     let ended = || elapsed(state.finished, now);
     match &state.status {
         State::Created => "Created".to_owned(),
+        State::Initialized(_) => "Initialized".to_owned(),
         State::Running(_) if state.stopping => "Stopping".to_owned(),
         State::Running(run) if run.paused => "Paused".to_owned(),
         State::Running(_) => format!("Up {}", elapsed(state.started, now)),

@@ -48,8 +48,10 @@ enum Until {
     /// It runs.
     Running,
     /// It was never started.
-    #[value(alias = "configured", alias = "initialized")]
+    #[value(alias = "configured")]
     Created,
+    /// It is all there but its program.
+    Initialized,
     /// It stands still.
     Paused,
     /// Somebody has asked it to end.
@@ -102,6 +104,7 @@ impl Until {
             Self::Removed => Condition::Removed,
             Self::Running => Condition::Running,
             Self::Created => Condition::Created,
+            Self::Initialized => Condition::Initialized,
             Self::Paused => Condition::Paused,
             Self::Stopping => Condition::Stopping,
             Self::Healthy => Condition::Healthy,

@@ -12,7 +12,7 @@ use crate::spec::container::ContainerSpec;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::Resources;
 use crate::spec::mount::MountSource;
-use crate::store::container::{Belongings, ContainerConfig, Status};
+use crate::store::container::{Belongings, ContainerConfig};
 use crate::store::garbage::Parts;
 use crate::store::image::not_known;
 
@@ -35,7 +35,7 @@ impl Engine {
     /// Makes a clone of a container; returns its ID.
     pub fn clone_container(&self, name: &str, options: &CloneOptions) -> Result<ContainerId> {
         let first = self.lookup(name)?;
-        let is_idle = matches!(first.state.status, Status::Created | Status::Exited);
+        let is_idle = first.state.status.monitored().is_none();
         if options.destroy && !options.force && !is_idle {
             let message = format!("cannot remove container {name} as it is {}", first.state.word());
             return Err(Error::new(Kind::Conflict, message).hint("stop it first, or pass --force"));

@@ -12,7 +12,7 @@ use super::volumes::VolumeUse;
 use crate::error::{Context, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::store::Store;
-use crate::store::container::{Container, Status};
+use crate::store::container::Container;
 use crate::store::driver::Tree;
 use crate::store::image::NamedImage;
 
@@ -64,7 +64,7 @@ impl Engine {
         let mut each_container = Vec::new();
         for container in self.list()? {
             let bytes = self.changed(&container)?;
-            let active = !matches!(container.state.status, Status::Created | Status::Exited);
+            let active = container.state.status.monitored().is_some();
             containers.add(active, bytes, if active { 0 } else { bytes });
             each_container.push((container, bytes));
         }

@@ -33,6 +33,11 @@ impl Exit {
         }
     }
 
+    /// The end of a container whose program was not let run.
+    pub(super) fn abandoned() -> Self {
+        Self { code: 137, oom_killed: false, error: None, started: false }
+    }
+
     pub(super) fn was_started(&self) -> bool {
         self.started
     }
@@ -109,9 +114,7 @@ impl Engine {
 
     /// As [`repaired`](Self::repaired), for one that was just read.
     pub(super) fn repaired_now(&self, container: Container) -> Result<Container> {
-        let (Status::Running(run) | Status::Restarting(run)) = &container.state.status else {
-            return Ok(container);
-        };
+        let Some(run) = container.state.status.monitored() else { return Ok(container) };
         let (containers, id) = (self.store.containers(), container.id());
         if containers.is_monitored(id)? {
             return Ok(container);
@@ -124,9 +127,7 @@ impl Engine {
     fn repair(&self, id: &ContainerId, seen: &Run) -> Result<()> {
         let containers = self.store.containers();
         let mut locked = containers.lock(id)?;
-        let (Status::Running(run) | Status::Restarting(run)) = &locked.state().status else {
-            return Ok(());
-        };
+        let Some(run) = locked.state().status.monitored() else { return Ok(()) };
         // Somebody else has repaired it, and it was started again.
         if run != seen || containers.is_monitored(id)? {
             return Ok(());
@@ -142,7 +143,8 @@ impl Engine {
         // After a reboot there is nothing to free; but then looking for it costs nothing, and whoever
         // cannot read the boot ID leaves nothing behind.
         self.free(id, &run.cgroup)?;
-        let exit = Exit { code: 137, oom_killed: false, error: None, started: true };
+        let started = !matches!(locked.state().status, Status::Initialized(_));
+        let exit = Exit { code: 137, oom_killed: false, error: None, started };
         self.record_events(&exit.events(locked.config(), &locked.state().name));
         if locked.config().settings.remove {
             return self.take_off_record(locked, true)?.erase();

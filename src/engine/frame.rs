@@ -41,6 +41,11 @@ pub(crate) enum FrameKind {
     Probe = 11,
     /// From the monitor: whether a probe of the container's health succeeded, as JSON.
     Probed = 12,
+    /// To the monitor: let the program of the container run.
+    Start = 13,
+    /// From the monitor: all is there but the program, which waits for [`Start`](Self::Start); a
+    /// [`Started`].
+    Initialized = 14,
 }
 
 impl FrameKind {
@@ -59,6 +64,8 @@ impl FrameKind {
             10 => Self::Update,
             11 => Self::Probe,
             12 => Self::Probed,
+            13 => Self::Start,
+            14 => Self::Initialized,
             _ => return None,
         })
     }
@@ -74,7 +81,7 @@ pub(crate) struct Hello {
     pub(crate) terminal: bool,
 }
 
-/// A container that runs.
+/// A container that runs, or is about to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Started {
     /// Its first process.

@@ -62,7 +62,7 @@ impl Engine {
             match &container.state.status {
                 Status::Running(run) if run.paused => counts.paused += 1,
                 Status::Running(_) => counts.running += 1,
-                Status::Created | Status::Exited | Status::Restarting(_) => counts.stopped += 1,
+                _ => counts.stopped += 1,
             }
         }
         let hierarchies = runtime::cgroup::Hierarchies::detect()?;

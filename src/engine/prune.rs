@@ -58,7 +58,8 @@ impl Engine {
         }
         let mut pruned = Pruned::default();
         for container in self.list()? {
-            if !matches!(container.state.status, Status::Created | Status::Exited)
+            let status = &container.state.status;
+            if matches!(status, Status::Running(_) | Status::Restarting(_))
                 || !is_wanted(&container, filters)?
             {
                 continue;

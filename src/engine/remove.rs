@@ -38,8 +38,10 @@ impl Engine {
                 Err(error) if error.kind() == Kind::NotFound => return Ok(id),
                 other => other?,
             };
-            if is_running(&container.state.status) {
-                if !options.force {
+            let status = &container.state.status;
+            if status.monitored().is_some() {
+                let waits = matches!(status, Status::Initialized(_));
+                if !waits && !options.force {
                     return Err(improper(&id, container.state.word()));
                 }
                 // It is not stopped in vain.
@@ -60,7 +62,7 @@ impl Engine {
                 return Err(depended_on(&id, &dependants));
             }
             // While we waited for the lock, somebody may have started it.
-            if !is_running(&locked.state().status) {
+            if locked.state().status.monitored().is_none() {
                 break locked;
             }
         };
@@ -92,10 +94,6 @@ impl Engine {
         self.remove(name, options)?;
         Ok(removed)
     }
-}
-
-fn is_running(status: &Status) -> bool {
-    matches!(status, Status::Running(_) | Status::Restarting(_))
 }
 
 fn depended_on(id: &ContainerId, dependants: &[ContainerId]) -> Error {

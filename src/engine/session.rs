@@ -412,6 +412,15 @@ impl Engine {
         tty: bool,
         signals: Option<Signals>,
     ) -> Result<Session> {
+        let mut greeting = Vec::new();
+        frame::append_json(&mut greeting, FrameKind::Hello, &hello);
+        let socket = self.dial(id, &greeting)?;
+        let started = Started { pid: run.pid, start_time: run.start_time, warnings: Vec::new() };
+        Session::new(socket, Decoder::default(), started, tty, signals)
+    }
+
+    /// Connects to the monitor of a container and greets it.
+    pub(super) fn dial(&self, id: &ContainerId, greeting: &[u8]) -> Result<OwnedFd> {
         let dir = self.store.containers().run_dir(id);
         let context = || format!("cannot reach the monitor of container {}", id.short());
         let socket = rustix::net::socket_with(
@@ -423,11 +432,8 @@ impl Engine {
         .context(context)?;
         let (address, _dir) = socket_address(&dir, "attach").context(context)?;
         rustix::net::connect(&socket, &address).context(context)?;
-        let mut greeting = Vec::new();
-        frame::append_json(&mut greeting, FrameKind::Hello, &hello);
-        rustix::net::send(&socket, &greeting, rustix::net::SendFlags::NOSIGNAL).context(context)?;
-        let started = Started { pid: run.pid, start_time: run.start_time, warnings: Vec::new() };
-        Session::new(socket, Decoder::default(), started, tty, signals)
+        rustix::net::send(&socket, greeting, rustix::net::SendFlags::NOSIGNAL).context(context)?;
+        Ok(socket)
     }
 }
 

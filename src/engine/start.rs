@@ -8,7 +8,7 @@ use super::{Engine, monitor};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::log::LogDriver;
-use crate::store::container::Status;
+use crate::store::container::{Locked, Status};
 use crate::store::file;
 use crate::sys::process::{Passed, Words};
 use crate::sys::{exe, signal, socket, spawn};
@@ -56,54 +56,76 @@ impl Engine {
         let standard = standard_streams(container.config.settings.log.driver)?;
         self.start_donors(&container.config)?;
         let mut locked = self.store.containers().lock(id)?;
-        match locked.state().status {
-            Status::Created | Status::Exited => {}
+        let initialized = match &locked.state().status {
+            Status::Created | Status::Exited => false,
+            Status::Initialized(_) => true,
             Status::Running(_) | Status::Restarting(_) => return Ok(None),
-        }
+        };
         if let Some(signal) = signal::take_held(&ENDING) {
             return Err(Error::new(
                 Kind::Unavailable,
                 format!("interrupted by signal {signal} before the container was started"),
             ));
         }
-        locked.update(|state| {
-            state.stopped_by_user = false;
-            state.stopping = false;
-            state.restarts = 0;
-        })?;
-        let (ours, theirs) = socket::pair(rustix::net::SocketType::STREAM)
-            .context(|| "cannot make a socket pair")?;
         // Those that come while it starts are for the container, too.
         let signals =
             attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
-        let hello =
-            Hello { output: attach.is_some(), terminal: attach.is_some_and(|it| it.to_terminal) };
-        let mut greeting = Vec::new();
-        frame::append_json(&mut greeting, FrameKind::Hello, &hello);
-        if let Some((rows, columns)) = attach.and_then(|attach| attach.size) {
-            frame::append_json(&mut greeting, FrameKind::Resize, &(rows, columns));
-        }
-        rustix::net::send(&ours, &greeting, rustix::net::SendFlags::NOSIGNAL)
-            .context(|| "cannot greet the monitor")?;
-        let passed: Vec<&Passed> = standard.iter().chain(&passing.files).collect();
-        self.spawn_monitor(id, theirs, &locked, &passed, &passing.env)?;
+        let mut greeting = greeting(attach);
+        frame::append(&mut greeting, FrameKind::Start, b"");
+        let socket = if initialized {
+            // Under the lock: its monitor cannot end without telling.
+            let socket = self.dial(id, &greeting)?;
+            drop(locked);
+            socket
+        } else {
+            let passed: Vec<&Passed> = standard.iter().chain(&passing.files).collect();
+            reset(&mut locked)?;
+            self.spawn_monitor(locked, &greeting, &passed, &passing.env)?
+        };
         drop(standard);
-        // The monitor has the lock now: it lets go when the container runs, or ends.
-        drop(locked);
         let mut decoder = Decoder::default();
-        let started = await_start(&ours, &mut decoder)?;
+        let started = hear(&socket, &mut decoder, FrameKind::Started)?;
         let tty = attach.is_some_and(|attach| attach.tty);
-        Session::new(ours, decoder, started, tty, signals).map(Some)
+        Session::new(socket, decoder, started, tty, signals).map(Some)
     }
 
+    /// Makes all of a container but its program, which then waits for [`Engine::start`]. Returns what did
+    /// not go as asked.
+    pub fn init(&self, id: &ContainerId) -> Result<Vec<String>> {
+        let container = self.repaired(id)?;
+        let standard = standard_streams(container.config.settings.log.driver)?;
+        self.start_donors(&container.config)?;
+        let mut locked = self.store.containers().lock(id)?;
+        if locked.state().status.monitored().is_some() {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "container {id} has already been created in runtime: container state improper"
+                ),
+            )
+            .hint(format!("it is {}", locked.state().word())));
+        }
+        let passed: Vec<&Passed> = standard.iter().collect();
+        reset(&mut locked)?;
+        let socket = self.spawn_monitor(locked, &greeting(None), &passed, &[])?;
+        let started = hear(&socket, &mut Decoder::default(), FrameKind::Initialized)?;
+        Ok(started.warnings)
+    }
+
+    /// Starts a monitor, which gets the lock: it lets go when the container runs, or ends. Returns the
+    /// connection to it, on which it is greeted.
     fn spawn_monitor(
         &self,
-        id: &ContainerId,
-        control: OwnedFd,
-        locked: &crate::store::container::Locked<'_>,
+        locked: Locked<'_>,
+        greeting: &[u8],
         passed: &[&Passed],
         env: &[String],
-    ) -> Result<()> {
+    ) -> Result<OwnedFd> {
+        let (ours, control) = socket::pair(rustix::net::SocketType::STREAM)
+            .context(|| "cannot make a socket pair")?;
+        rustix::net::send(&ours, greeting, rustix::net::SendFlags::NOSIGNAL)
+            .context(|| "cannot greet the monitor")?;
+        let id = &locked.config().id;
         let run_dir = self.store.containers().run_dir(id);
         file::create_dirs(&run_dir, 0o700)?;
         let executable = exe::sealed().context(|| "cannot protect our own executable")?;
@@ -117,8 +139,30 @@ impl Engine {
             files.extend(passed.iter().map(|it| it.file.as_fd()));
         }
         let words = Words::new(words).context(|| "cannot name the monitor")?;
-        spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")
+        spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")?;
+        Ok(ours)
     }
+}
+
+/// Forgets what was asked of the last run.
+fn reset(locked: &mut Locked<'_>) -> Result<()> {
+    locked.update(|state| {
+        state.stopped_by_user = false;
+        state.stopping = false;
+        state.restarts = 0;
+    })
+}
+
+/// What a monitor is told first.
+fn greeting(attach: Option<&Attach>) -> Vec<u8> {
+    let hello =
+        Hello { output: attach.is_some(), terminal: attach.is_some_and(|it| it.to_terminal) };
+    let mut greeting = Vec::new();
+    frame::append_json(&mut greeting, FrameKind::Hello, &hello);
+    if let Some((rows, columns)) = attach.and_then(|attach| attach.size) {
+        frame::append_json(&mut greeting, FrameKind::Resize, &(rows, columns));
+    }
+    greeting
 }
 
 /// Returns our own standard streams, if the container is to have them.
@@ -148,15 +192,18 @@ pub fn check_passthrough(driver: LogDriver) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the monitor's word.
-fn await_start(control: &OwnedFd, decoder: &mut Decoder) -> Result<Started> {
+/// Waits for the monitor's word that it has come so far.
+fn hear(control: &OwnedFd, decoder: &mut Decoder, word: FrameKind) -> Result<Started> {
     loop {
         while let Some((kind, data)) = decoder.next()? {
             match kind {
-                FrameKind::Started => return frame::json(data),
                 FrameKind::Failed => {
                     return Err(Error::from(frame::json::<frame::Failed>(data)?));
                 }
+                FrameKind::Exited => {
+                    return Err(Error::new(Kind::Conflict, "it was stopped before it was started"));
+                }
+                kind if kind == word => return frame::json(data),
                 _ => {}
             }
         }

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::process::Signal;
-use crate::store::container::{Container, Run, Status};
+use crate::store::container::{Container, Run};
 use crate::store::events::{Action, Event};
 
 /// Seconds between the stop signal and KILL, unless the container says otherwise.
@@ -52,7 +52,7 @@ impl Engine {
     ) -> Result<Stopped> {
         let id = container.id();
         let mut locked = self.store.containers().lock(id)?;
-        let (Status::Running(run) | Status::Restarting(run)) = locked.state().status.clone() else {
+        let Some(run) = locked.state().status.monitored().cloned() else {
             return Ok(Stopped::NotRunning);
         };
         // Before the signal, so that the monitor does not start it again. It hears of us first: should

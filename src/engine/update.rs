@@ -6,7 +6,7 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::spec::health::{Health, HealthSpec};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::{Resources, RestartPolicy};
-use crate::store::container::{ChangedHealth, Changes, ContainerConfig, Status};
+use crate::store::container::{ChangedHealth, Changes, ContainerConfig};
 use crate::store::events::{Action, Event};
 
 /// What is to be changed; `None` leaves things as they are.
@@ -36,10 +36,7 @@ impl Engine {
         let resources = merge(&settings.resources, &update.resources);
         create::check_memory(&resources)?;
         let health = new_health(locked.config(), &update.health)?;
-        let run = match &locked.state().status {
-            Status::Running(run) | Status::Restarting(run) => Some(run.clone()),
-            Status::Created | Status::Exited => None,
-        };
+        let run = locked.state().status.monitored().cloned();
         let mut warnings = Vec::new();
         if let Some(run) = run.as_ref().filter(|_| update.resources != Resources::default()) {
             let hierarchies = Hierarchies::detect()?;

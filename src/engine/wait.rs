@@ -11,7 +11,7 @@ use super::health::no_check;
 use super::session::Session;
 use crate::error::{Context, Kind, Result};
 use crate::spec::id::ContainerId;
-use crate::store::container::{Container, Run, Status};
+use crate::store::container::{Container, Run};
 use crate::store::health::HealthStatus;
 
 /// What is waited for.
@@ -28,6 +28,8 @@ pub enum Condition {
     Running,
     /// It was never started; as with `Running`.
     Created,
+    /// It is all there but its program; as with `Running`.
+    Initialized,
     /// It stands still; as with `Running`.
     Paused,
     /// Somebody has asked it to end; as with `Running`.
@@ -46,13 +48,13 @@ impl Condition {
         let word = state.word();
         let holds = match self {
             Self::NotRunning => {
-                return matches!(state.status, Status::Created | Status::Exited)
-                    .then_some(state.exit_code);
+                return state.status.monitored().is_none().then_some(state.exit_code);
             }
             // That is heard, or seen when it is gone.
             Self::NextExit | Self::Removed => false,
             Self::Running => state.run().is_some(),
             Self::Created => word == "created",
+            Self::Initialized => word == "initialized",
             Self::Paused => word == "paused",
             Self::Stopping => word == "stopping",
             Self::Healthy => health == Some(HealthStatus::Healthy),
@@ -163,7 +165,7 @@ impl<'a> Waiter<'a> {
             if let Some(code) = self.conditions.iter().find_map(|it| it.holds(&container)) {
                 return Ok(Some(code));
             }
-            let (Status::Running(run) | Status::Restarting(run)) = &state.status else {
+            let Some(run) = state.status.monitored() else {
                 self.session = None;
                 self.code = Some(state.exit_code);
                 return Ok(None);

@@ -1,7 +1,7 @@
 //! What the launcher and the container's first process tell each other before the user's program runs.
 //!
-//! One socket pair of messages. Launcher to child: `go`. Child to launcher: its terminal, or why it
-//! failed. Who makes the child on behalf of the launcher (see `threshold`) has another pair, and hands
+//! One socket pair of messages. Launcher to child: `go`, and before it `ready?` if it wants to know.
+//! Child to launcher: its terminal, that it is ready, or why it failed. Who makes the child on behalf of the launcher (see `threshold`) has another pair, and hands
 //! the child's descriptor over. The child's end is closed at exec: end of file without a report means success.
 
 use std::io;
@@ -14,6 +14,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sys::socket;
 
 const GO: u8 = b'G';
+const IS_READY: u8 = b'?';
+const READY: u8 = b'R';
 const TERMINAL: u8 = b'T';
 const BORN: u8 = b'B';
 const FAILED: u8 = b'E';
@@ -35,6 +37,8 @@ pub(super) enum Message {
     Terminal(OwnedFd),
     /// The first process was made by somebody else: its number and its descriptor.
     Born(i32, OwnedFd),
+    /// Nothing is left to be done but to run the user's program.
+    Ready,
     /// The user's program runs.
     Running,
 }
@@ -52,13 +56,22 @@ impl Channel {
         let _reported_by_the_child = socket::send(self.0.as_fd(), &[GO], None);
     }
 
+    /// Asks the child to say when nothing is left to be done but to go on.
+    pub(super) fn ask(&self) {
+        let _reported_by_the_child = socket::send(self.0.as_fd(), &[IS_READY], None);
+    }
+
     /// Waits until the launcher lets us go on; `false` if it gave up, or has died.
     ///
     /// It may have died before this process was tied to it, with its word already on the way. From
     /// here on, the kernel sees to it.
     pub(super) fn wait(&self) -> io::Result<bool> {
         let mut data = [0; 1];
-        let (length, _) = socket::receive(self.0.as_fd(), &mut data)?;
+        let (mut length, _) = socket::receive(self.0.as_fd(), &mut data)?;
+        if length == 1 && data[0] == IS_READY {
+            socket::send(self.0.as_fd(), &[READY], None)?;
+            (length, _) = socket::receive(self.0.as_fd(), &mut data)?;
+        }
         let mut end = [PollFd::new(&self.0, PollFlags::empty())];
         poll(&mut end, Some(&Timespec::default()))?;
         let is_alive = !end[0].revents().contains(PollFlags::HUP);
@@ -98,6 +111,7 @@ impl Channel {
         match (data[..length].split_first(), file) {
             (None, _) => Ok(Message::Running),
             (Some((&TERMINAL, _)), Some(terminal)) => Ok(Message::Terminal(terminal)),
+            (Some((&READY, [])), _) => Ok(Message::Ready),
             (Some((&BORN, pid)), Some(pidfd)) if pid.len() == 4 => {
                 let pid = pid.try_into().map_or(0, i32::from_ne_bytes);
                 Ok(Message::Born(pid, pidfd))
@@ -120,8 +134,8 @@ impl Channel {
         socket::set_nonblocking(&self.0).ok()?;
         loop {
             match self.receive() {
-                // Its terminal came first.
-                Ok(Message::Terminal(_)) => {}
+                // These came first.
+                Ok(Message::Terminal(_) | Message::Ready) => {}
                 Ok(Message::Running | Message::Born(..)) => return None,
                 Err(error) if error.kind() == Kind::Unavailable => return None,
                 Err(error) => return Some(error),

@@ -75,6 +75,8 @@ pub struct Starting {
     child: Child,
     channel: Channel,
     has_terminal: bool,
+    /// Its terminal, if it was handed over already.
+    terminal: Option<OwnedFd>,
 }
 
 impl Launch<'_> {
@@ -139,7 +141,22 @@ impl Launch<'_> {
 
 impl Starting {
     pub(super) fn new(child: Child, channel: Channel, has_terminal: bool) -> Self {
-        Self { child, channel, has_terminal }
+        Self { child, channel, has_terminal, terminal: None }
+    }
+
+    /// Waits until nothing is left to be done but to run the user's program, or something has failed.
+    pub fn settle(&mut self) -> Result<()> {
+        self.channel.ask();
+        self.take_terminal()?;
+        match self.channel.receive()? {
+            Message::Ready => Ok(()),
+            _ => Err(Self::lost()),
+        }
+    }
+
+    /// Returns the process, to wait for its end.
+    pub fn process(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
     }
 
     /// Returns the process ID.
@@ -159,9 +176,9 @@ impl Starting {
     ///
     /// The terminal has this size, in rows and columns, before the program sees it. On failure the
     /// process is gone when this returns.
-    pub fn run(self, size: Option<(u16, u16)>) -> Result<(Child, Option<OwnedFd>)> {
+    pub fn run(mut self, size: Option<(u16, u16)>) -> Result<(Child, Option<OwnedFd>)> {
         match self.converse(size) {
-            Ok(terminal) => Ok((self.child, terminal)),
+            Ok(()) => Ok((self.child, self.terminal)),
             Err(error) => {
                 self.abandon();
                 Err(error)
@@ -169,24 +186,32 @@ impl Starting {
         }
     }
 
-    fn converse(&self, size: Option<(u16, u16)>) -> Result<Option<OwnedFd>> {
-        let unexpected = || Error::new(Kind::Internal, "the container's process lost its way");
-        let mut terminal = None;
-        if self.has_terminal {
-            let Message::Terminal(master) = self.channel.receive()? else {
-                return Err(unexpected());
-            };
-            if let Some((rows, columns)) = size {
-                crate::sys::terminal::set_size(master.as_fd(), rows, columns)
-                    .context(|| "cannot set the size of the terminal")?;
-            }
-            terminal = Some(master);
+    fn converse(&mut self, size: Option<(u16, u16)>) -> Result<()> {
+        self.take_terminal()?;
+        if let (Some(master), Some((rows, columns))) = (&self.terminal, size) {
+            crate::sys::terminal::set_size(master.as_fd(), rows, columns)
+                .context(|| "cannot set the size of the terminal")?;
         }
         self.channel.go();
         match self.channel.receive()? {
-            Message::Running => Ok(terminal),
-            Message::Terminal(_) | Message::Born(..) => Err(unexpected()),
+            Message::Running => Ok(()),
+            _ => Err(Self::lost()),
         }
+    }
+
+    /// Waits for its terminal, if it has one that has not come yet.
+    fn take_terminal(&mut self) -> Result<()> {
+        if self.has_terminal && self.terminal.is_none() {
+            let Message::Terminal(master) = self.channel.receive()? else {
+                return Err(Self::lost());
+            };
+            self.terminal = Some(master);
+        }
+        Ok(())
+    }
+
+    fn lost() -> Error {
+        Error::new(Kind::Internal, "the container's process lost its way")
     }
 
     /// Ends a process whose network could not be made; returns the reason.

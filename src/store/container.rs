@@ -152,12 +152,24 @@ pub struct ChangedHealth {
 pub enum Status {
     /// Never started.
     Created,
+    /// All there but its program, which waits to be let go.
+    Initialized(Run),
     /// Running, or paused.
     Running(Run),
     /// Ended; the monitor waits before it starts it again.
     Restarting(Run),
     /// Ended.
     Exited,
+}
+
+impl Status {
+    /// Returns the run that a monitor looks after: one that is about to begin, goes on, or begins again.
+    pub fn monitored(&self) -> Option<&Run> {
+        match self {
+            Self::Initialized(run) | Self::Running(run) | Self::Restarting(run) => Some(run),
+            Self::Created | Self::Exited => None,
+        }
+    }
 }
 
 /// A run of a container: which processes, on which boot of the machine.
@@ -205,10 +217,18 @@ impl ContainerState {
         }
     }
 
-    /// Returns the run, if it is in one.
+    /// Returns the run, if its program runs.
     pub fn run(&self) -> Option<&Run> {
         match &self.status {
             Status::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Returns the run that has a first process: its program, or what is about to become that.
+    pub fn process(&self) -> Option<&Run> {
+        match &self.status {
+            Status::Initialized(run) | Status::Running(run) => Some(run),
             _ => None,
         }
     }
@@ -217,6 +237,7 @@ impl ContainerState {
     pub fn word(&self) -> &'static str {
         match &self.status {
             Status::Created => "created",
+            Status::Initialized(_) => "initialized",
             Status::Running(_) if self.stopping => "stopping",
             Status::Running(run) if run.paused => "paused",
             Status::Running(_) => "running",

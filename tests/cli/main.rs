@@ -24,6 +24,7 @@ mod health;
 mod hostile;
 mod images;
 mod info;
+mod init;
 mod journal;
 mod lifecycle;
 mod limits;

@@ -8,12 +8,13 @@ use super::support::{Barge, Output, Running};
 const ROUNDS: usize = 6;
 
 /// What is done to a container, all at once.
-const VERBS: [&[&str]; 14] = [
+const VERBS: [&[&str]; 15] = [
     &["start", "ID"],
     &["stop", "-t", "0", "ID"],
     &["exec", "ID", "true"],
     &["restart", "-t", "0", "ID"],
     &["kill", "ID"],
+    &["init", "ID"],
     &["pause", "ID"],
     &["rename", "ID", "other"],
     &["unpause", "ID"],

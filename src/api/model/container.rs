@@ -82,10 +82,10 @@ fn state_document(container: &Container) -> Value {
         0 => NEVER.to_owned(),
         nanoseconds => time::rfc3339_short(nanoseconds),
     };
-    let run = state.run();
+    let run = state.process();
     let mut document = json!({
         "Status": state.word(),
-        "Running": run.is_some(),
+        "Running": state.run().is_some(),
         "Paused": run.is_some_and(|run| run.paused),
         "Restarting": matches!(state.status, Status::Restarting(_)),
         "OOMKilled": state.oom_killed,

@@ -31,7 +31,8 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
         network["Aliases"] = json!([config.id.short()]);
         networks.insert(name, network);
     }
-    let sandbox = state.run().map(|run| format!("/proc/{}/ns/net", run.pid)).unwrap_or_default();
+    let sandbox =
+        state.process().map(|run| format!("/proc/{}/ns/net", run.pid)).unwrap_or_default();
     let mut document = json!({
         "Bridge": "",
         "SandboxID": "",
@@ -45,9 +46,9 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
     document
 }
 
-/// Reads the endpoint of a container that runs.
+/// Reads the endpoint of a container that has a process.
 fn endpoint(state: &ContainerState) -> Option<Endpoint> {
-    let recorded = state.run().and(state.network.as_ref())?;
+    let recorded = state.process().and(state.network.as_ref())?;
     serde_json::from_value(recorded.clone()).ok()
 }
 

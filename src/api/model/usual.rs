@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::engine;
 use crate::store::Store;
-use crate::store::container::{Container, Status};
+use crate::store::container::Container;
 
 /// Adds what a container's document lacks; what it has stays.
 pub(super) fn complete(document: &mut Value, store: &Store, container: &Container) {
@@ -77,10 +77,7 @@ fn config() -> Value {
 
 fn state(container: &Container) -> Value {
     const NEVER: &str = "0001-01-01T00:00:00Z";
-    let monitor = match &container.state.status {
-        Status::Running(run) | Status::Restarting(run) => run.monitor,
-        Status::Created | Status::Exited => 0,
-    };
+    let monitor = container.state.status.monitored().map_or(0, |run| run.monitor);
     json!({
         "OciVersion": oci_spec::runtime::VERSION,
         "ConmonPid": monitor,

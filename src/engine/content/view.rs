@@ -1,6 +1,6 @@
 //! A container's root as it sees it, without what is mounted below it.
 //!
-//! While it runs, that is a clone of the mount that it has. Otherwise it is an overlay that only reads,
+//! While it has a process, that is a clone of the mount that it has. Otherwise it is an overlay that only reads,
 //! or its own directory. Neither is mounted anywhere: it is seen by this process and ends with it.
 
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ pub(super) fn open(engine: &Engine, container: &Container) -> Result<Root> {
     let own_users = engine.mapping_of(&container.config)?.is_some();
     if files.kind == TreeKind::Upper
         && !own_users
-        && let Some(run) = container.state.run()
+        && let Some(run) = container.state.process()
         && let Some(process) = process::open(run.pid, run.start_time)
             .context(|| "cannot find the container's process")?
     {

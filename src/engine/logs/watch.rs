@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::engine::Engine;
 use crate::error::{Context, Kind, Result};
-use crate::store::container::{Container, Containers, Status};
+use crate::store::container::{Container, Containers};
 
 /// What is waited for.
 pub(super) struct Watch {
@@ -96,10 +96,7 @@ impl Watch {
 
 /// Returns the monitor of a container that may still write.
 fn monitor(container: &Container) -> Option<i32> {
-    match &container.state.status {
-        Status::Running(run) | Status::Restarting(run) => Some(run.monitor),
-        Status::Created | Status::Exited => None,
-    }
+    container.state.status.monitored().map(|run| run.monitor)
 }
 
 fn watch(changes: &OwnedFd, dir: &Path) -> Result<()> {

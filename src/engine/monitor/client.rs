@@ -46,6 +46,8 @@ pub(super) enum Request {
     Update,
     /// Probe the container's health.
     Probe,
+    /// Let the container's program run.
+    Start,
 }
 
 impl Client {
@@ -170,9 +172,11 @@ impl Client {
                 }
                 FrameKind::Update => requests.push(Request::Update),
                 FrameKind::Probe => requests.push(Request::Probe),
+                FrameKind::Start => requests.push(Request::Start),
                 // Words of ours, not of a client.
                 FrameKind::Stdout
                 | FrameKind::Stderr
+                | FrameKind::Initialized
                 | FrameKind::Started
                 | FrameKind::Failed
                 | FrameKind::Exited

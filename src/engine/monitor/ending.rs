@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::client::Client;
-use super::launch::Running;
+use super::launch::{Running, Waiting};
 use super::log::Stream;
 use super::timers::TIMED_OUT;
-use super::{Monitor, interest, wait};
+use super::{Monitor, interest, started, wait};
 use crate::engine::finish::{self, Exit};
 use crate::engine::frame::{Failed, FrameKind};
 use crate::engine::now;
@@ -36,14 +36,14 @@ impl Monitor {
     pub(super) fn collect(&mut self, mut running: Running) -> Exit {
         let code = process::wait(running.child.pidfd.as_fd()).unwrap_or(255);
         let code = if self.timers.end() { TIMED_OUT } else { code };
-        running.kill_rest();
+        running.held.kill_rest();
         // What it wrote last is still in the pipes.
         for stream in [Stream::Stdout, Stream::Stderr] {
             while self.copy(&mut running, stream) {}
         }
         self.log.end();
-        let oom_killed = running.was_oom_killed();
-        running.tear_down(&self.engine, &self.id);
+        let oom_killed = running.held.was_oom_killed();
+        running.held.tear_down(&self.engine, &self.id);
         Exit { code, oom_killed, error: None, started: true }
     }
 
@@ -77,6 +77,32 @@ impl Monitor {
                 state.restarts = restarts;
             })
         }));
+    }
+
+    /// Waits until somebody wants the program to run; `None` if the container has ended before that.
+    pub(super) fn wait_for_start(&mut self, waiting: Waiting) -> Option<Waiting> {
+        self.tell_all(FrameKind::Initialized, &started(&waiting.held));
+        while !self.wanted {
+            let mut files = vec![
+                PollFd::from_borrowed_fd(waiting.process(), PollFlags::IN),
+                PollFd::new(&self.listener, PollFlags::IN),
+            ];
+            for client in &self.clients {
+                files.push(PollFd::new(client.socket(), interest(client, true)));
+            }
+            wait(&mut files, None);
+            let [ended, new] = [0, 1].map(|index| !files[index].revents().is_empty());
+            drop(files);
+            self.read_clients(None);
+            if new {
+                self.accept();
+            }
+            if ended || self.stop {
+                waiting.abandon(&self.engine, &self.id);
+                return None;
+            }
+        }
+        Some(waiting)
     }
 
     /// Waits, while clients may come, go, and ask to stop.
@@ -115,14 +141,18 @@ impl Monitor {
                 return self.engine.take_off_record(locked, true)?.erase();
             }
             locked.update(|state| {
-                if state.run().is_some() {
-                    state.status = Status::Exited;
+                // One that was initialized is what it was before that.
+                if state.status.monitored().is_some() {
+                    let has_run = state.started != 0;
+                    state.status = if has_run { Status::Exited } else { Status::Created };
                 }
                 state.error = Some(text);
                 state.exit_code = exit_code;
             })
         }));
         self.release_mark();
+        // Those that came while it was tried want to know, too.
+        self.accept();
         self.tell_all(FrameKind::Failed, &failed);
     }
 

@@ -1,7 +1,7 @@
 //! From a record to a running container, and back to nothing.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Hooks;
@@ -31,15 +31,36 @@ use crate::sys::{process, root};
 /// More than any sensible /etc/hosts of an image; a larger file is not read to its end.
 const LARGEST_HOSTS: u64 = 1 << 20;
 
-/// A container that runs, with all that the monitor holds for it.
-pub(super) struct Running {
-    pub(super) child: Child,
+/// What the monitor holds for a container that has a process, whether its program runs yet or not.
+pub(super) struct Held {
     pub(super) run: Run,
-    pub(super) streams: Streams,
     pub(super) warnings: Vec<String>,
     cgroup: Cgroup,
     network: Option<Attached>,
     hooks: Option<Hooks>,
+}
+
+/// When hooks are run by us that are told of a program.
+enum Moment {
+    /// It runs, as this process.
+    Started(i32),
+    /// It has ended.
+    Ended,
+}
+
+/// A container that is all there, or is about to be, but for its program.
+pub(super) struct Waiting {
+    pub(super) held: Held,
+    starting: Starting,
+    /// What its streams are if they are no terminal.
+    pipes: Option<Streams>,
+}
+
+/// A container that runs.
+pub(super) struct Running {
+    pub(super) held: Held,
+    pub(super) child: Child,
+    pub(super) streams: Streams,
 }
 
 /// What who started a container gives it, beside what is on record.
@@ -55,8 +76,9 @@ pub(super) struct Given {
     pub(super) notify: bool,
 }
 
-/// Launches a container. On failure nothing of it is left.
-pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Running> {
+/// Makes all of a container, up to a process that waits to become its program. On failure nothing of
+/// it is left.
+pub(super) fn prepare(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Waiting> {
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = engine.group_of(config, &hierarchies)?;
@@ -107,27 +129,20 @@ pub(super) fn launch(engine: &Engine, config: &ContainerConfig, given: &Given) -
         run_dir: &facts.run_dir,
         groups: facts.groups(config),
     };
-    let started = start(engine, config, &parts, network, given);
-    match started {
-        Ok((child, streams, network)) => {
-            let hooks = spec.hooks().clone();
-            if let Some(hooks) = &hooks {
-                let hooks = hooks.poststart().as_deref();
-                let told = bundle_of(config, &facts.run_dir);
-                // It runs by now; that is not undone for it.
-                let ran = told.run("poststart", hooks, "running", child.pid);
-                warnings.extend(ran.err().map(|error| error.to_string()));
-            }
+    match start(engine, config, &parts, network, given) {
+        Ok((starting, pipes, network)) => {
+            let pid = starting.pid();
             let run = Run {
-                pid: child.pid,
-                start_time: process::start_time(child.pid).unwrap_or(0),
+                pid,
+                start_time: process::start_time(pid).unwrap_or(0),
                 monitor: rustix::process::getpid().as_raw_nonzero().get(),
                 boot_id,
                 paused: false,
                 cgroup: path,
             };
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
-            Ok(Running { child, run, streams, warnings, cgroup, network, hooks })
+            let held = Held { run, warnings, cgroup, network, hooks: spec.hooks().clone() };
+            Ok(Waiting { held, starting, pipes })
         }
         Err(error) => {
             // The first failure is the one to report.
@@ -173,7 +188,7 @@ fn start(
     parts: &Parts<'_>,
     network: Network,
     given: &Given,
-) -> Result<(Child, Streams, Option<Attached>)> {
+) -> Result<(Starting, Option<Streams>, Option<Attached>)> {
     let result = start_process(engine, config, parts, &network, &given.files);
     let (starting, pipes) = match result {
         Ok(starting) => starting,
@@ -199,25 +214,7 @@ fn start(
             return Err(error);
         }
     }
-    let running = starting.run(given.size).and_then(|(child, master)| {
-        let streams = match (pipes, master) {
-            (Some(pipes), _) => Ok(pipes),
-            (None, Some(master)) => {
-                Streams::terminal(master).context(|| "cannot use the container's terminal")
-            }
-            (None, None) => {
-                Err(Error::new(Kind::Internal, "the container did not hand over its terminal"))
-            }
-        };
-        streams.map(|streams| (child, streams))
-    });
-    match running {
-        Ok((child, streams)) => Ok((child, streams, attached)),
-        Err(error) => {
-            end_network(engine, &config.id, attached);
-            Err(error)
-        }
-    }
+    Ok((starting, pipes, attached))
 }
 
 fn start_process(
@@ -272,18 +269,63 @@ fn start_process(
     Ok((launch.start()?, streams))
 }
 
-impl Running {
+impl Waiting {
+    /// Waits until nothing is left to be done but to run the program.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.starting.settle()
+    }
+
+    /// Returns its process, to wait for its end.
+    pub(super) fn process(&self) -> BorrowedFd<'_> {
+        self.starting.process()
+    }
+
+    /// Lets it become the program; its terminal has this size. On failure nothing of it is left.
+    pub(super) fn run(
+        self,
+        engine: &Engine,
+        id: &ContainerId,
+        size: Option<(u16, u16)>,
+    ) -> Result<Running> {
+        let Self { mut held, starting, pipes } = self;
+        let running = starting.run(size).and_then(|(child, master)| {
+            let streams = match (pipes, master) {
+                (Some(pipes), _) => Ok(pipes),
+                (None, Some(master)) => {
+                    Streams::terminal(master).context(|| "cannot use the container's terminal")
+                }
+                (None, None) => {
+                    Err(Error::new(Kind::Internal, "the container did not hand over its terminal"))
+                }
+            };
+            streams.map(|streams| (child, streams))
+        });
+        match running {
+            Ok((child, streams)) => {
+                // It runs by now; that is not undone for a hook that fails.
+                let ran = held.run_hooks(engine, id, Moment::Started(child.pid));
+                held.warnings.extend(ran.err().map(|error| error.to_string()));
+                Ok(Running { held, child, streams })
+            }
+            Err(error) => {
+                held.free(engine, id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends it before its program has run.
+    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
+        self.starting.abandon();
+        self.held.tear_down(engine, id);
+    }
+}
+
+impl Held {
     /// The endpoint, as it goes into the record.
     pub(super) fn endpoint(&self) -> Option<serde_json::Value> {
         let endpoint = &self.network.as_ref()?.endpoint;
         serde_json::to_value(endpoint).ok()
-    }
-
-    /// Ends a container that could not be recorded.
-    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
-        let _gone = process::send_signal(&self.child.pidfd, libc::SIGKILL);
-        let _reaped = process::wait(self.child.pidfd.as_fd());
-        self.tear_down(engine, id);
     }
 
     /// Finds control groups that were made since, for limits that came later.
@@ -305,20 +347,42 @@ impl Running {
         self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
     }
 
-    /// Frees the network and the cgroup.
-    pub(super) fn tear_down(self, engine: &Engine, id: &ContainerId) {
-        if let Some(hooks) = &self.hooks {
-            let run_dir = engine.store.containers().run_dir(id);
-            let told = Bundle { id: id.as_str(), directory: &run_dir };
-            // Nobody is left to be told that one has failed.
-            drop(told.run("poststop", hooks.poststop().as_deref(), "stopped", 0));
+    fn run_hooks(&self, engine: &Engine, id: &ContainerId, at: Moment) -> Result<()> {
+        let Some(hooks) = &self.hooks else { return Ok(()) };
+        let run_dir = engine.store.containers().run_dir(id);
+        let told = Bundle { id: id.as_str(), directory: &run_dir };
+        match at {
+            Moment::Started(pid) => {
+                told.run("poststart", hooks.poststart().as_deref(), "running", pid)
+            }
+            Moment::Ended => told.run("poststop", hooks.poststop().as_deref(), "stopped", 0),
         }
+    }
+
+    /// Frees what belongs to one run.
+    pub(super) fn tear_down(self, engine: &Engine, id: &ContainerId) {
+        // Nobody is left to be told that a hook has failed.
+        drop(self.run_hooks(engine, id, Moment::Ended));
+        engine.store.containers().forget_execs(id);
+        self.free(engine, id);
+    }
+
+    /// Frees the network and the cgroup.
+    fn free(self, engine: &Engine, id: &ContainerId) {
         end_network(engine, id, self.network);
         // The next start or repair tries again.
         drop(engine.forget_secrets(id));
-        engine.store.containers().forget_execs(id);
         // What cannot be removed now is removed by the next start or repair.
         drop(self.cgroup.remove());
+    }
+}
+
+impl Running {
+    /// Ends a container that could not be recorded.
+    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
+        let _gone = process::send_signal(&self.child.pidfd, libc::SIGKILL);
+        let _reaped = process::wait(self.child.pidfd.as_fd());
+        self.held.tear_down(engine, id);
     }
 }
 

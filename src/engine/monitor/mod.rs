@@ -28,7 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use self::client::{Client, Request};
-use self::launch::{Given, Running};
+use self::launch::{Given, Held, Running, Waiting};
 use self::log::{Log, Stream};
 use self::notify::Notify;
 use self::orphans::Orphans;
@@ -40,7 +40,7 @@ use super::{Engine, now, session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
-use crate::store::container::{ContainerConfig, Status};
+use crate::store::container::{ContainerConfig, Locked, Run, Status};
 use crate::store::events::{Action, Event};
 use crate::store::file;
 use crate::store::lock::Lock;
@@ -105,6 +105,14 @@ fn passed_variables(arguments: &[OsString]) -> Vec<String> {
     words.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
+/// How far a launch has come.
+enum Launched {
+    /// All is there; nobody has asked for the program to run.
+    Waits(Waiting),
+    /// The program runs.
+    Runs(Running),
+}
+
 struct Monitor {
     engine: Engine,
     id: ContainerId,
@@ -117,6 +125,8 @@ struct Monitor {
     mark: Option<Lock>,
     /// The record lock of who started us, until the container runs.
     lock: Option<Lock>,
+    /// Whether somebody has asked for the program to run.
+    wanted: bool,
     stop: bool,
     timers: Timers,
     orphans: Orphans,
@@ -152,6 +162,7 @@ impl Monitor {
             listener,
             mark: Some(mark),
             lock: Some(lock),
+            wanted: false,
             stop: false,
             timers: Timers::default(),
             orphans,
@@ -179,7 +190,7 @@ impl Monitor {
                     self.serve(&mut running);
                     self.collect(running)
                 }
-                Err(error) => Exit::not_started(&error),
+                Err(exit) => exit,
             };
             if begun.elapsed() >= LONG_RUN {
                 wait = FIRST_WAIT;
@@ -204,62 +215,117 @@ impl Monitor {
     }
 
     /// Launches the container and tells who waits for it, one way or the other.
-    fn start(&mut self, restarts: u32) -> Result<Running> {
+    fn start(&mut self, restarts: u32) -> Result<Running, Exit> {
+        let result = match self.launch(restarts) {
+            Ok(Launched::Waits(waiting)) => match self.wait_for_start(waiting) {
+                Some(waiting) => self.go_on(waiting, restarts),
+                None => Ok(None),
+            },
+            Ok(Launched::Runs(running)) => Ok(Some(running)),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(None) => Err(Exit::abandoned()),
+            Ok(Some(mut running)) => {
+                if restarts == 0 {
+                    running.held.warnings.extend(self.notify.has_started());
+                }
+                self.tell_all(FrameKind::Started, &started(&running.held));
+                Ok(running)
+            }
+            Err(error) => {
+                // A restart that fails is an end like any other.
+                if restarts == 0 {
+                    self.record_failure(&error);
+                }
+                Err(Exit::not_started(&error))
+            }
+        }
+    }
+
+    /// Makes the container, and lets its program run if somebody wants that by now.
+    fn launch(&mut self, restarts: u32) -> Result<Launched> {
         let containers = self.engine.store.containers();
-        let result = match self.lock.take() {
+        let mut locked = match self.lock.take() {
             Some(lock) => containers.locked(&self.id, lock),
             None => containers.lock(&self.id),
+        }?;
+        let mut waiting = launch::prepare(&self.engine, &self.config, &self.given)?;
+        if self.wanted {
+            return self.let_run(waiting, locked, restarts).map(Launched::Runs);
         }
-        .and_then(|mut locked| {
-            let mut started = launch::launch(&self.engine, &self.config, &self.given)?;
-            let recorded = locked.update(|state| {
-                state.status = Status::Running(started.run.clone());
-                state.started = now();
+        let recorded = waiting.settle().and_then(|()| {
+            locked.update(|state| {
+                state.status = Status::Initialized(waiting.held.run.clone());
                 state.error = None;
-                state.oom_killed = false;
-                state.restarts = restarts;
-                state.network = started.endpoint();
-            });
-            let own = self.config.settings.monitor_pidfile.as_deref().map_or(Ok(()), |path| {
-                file::write_volatile(path, started.run.monitor.to_string().as_bytes())
-            });
-            let pidfile = self.config.settings.pidfile.as_deref().map_or(Ok(()), |path| {
-                file::write_volatile(path, started.run.pid.to_string().as_bytes())
-            });
-            if let Err(error) = recorded.and(pidfile).and(own) {
-                started.abandon(&self.engine, &self.id);
-                return Err(error);
-            }
-            let name = locked.state().name.clone();
-            locked.release();
-            self.record_start(&name, restarts);
-            if restarts == 0 {
-                started.warnings.extend(self.notify.has_started());
-            }
-            Ok(started)
+                state.network = waiting.held.endpoint();
+            })?;
+            self.write_numbers(&waiting.held.run)
         });
-        match &result {
-            Ok(running) => {
-                let told = Started {
-                    pid: running.run.pid,
-                    start_time: running.run.start_time,
-                    warnings: running.warnings.clone(),
-                };
-                self.tell_all(FrameKind::Started, &told);
-            }
-            // A restart that fails is an end like any other.
-            Err(error) if restarts == 0 => self.record_failure(error),
-            Err(_) => {}
+        if let Err(error) = recorded {
+            waiting.abandon(&self.engine, &self.id);
+            return Err(error);
         }
-        result
+        let event = Event::of_named(&self.config, &locked.state().name, Action::Init);
+        locked.release();
+        self.engine.record_event(event);
+        Ok(Launched::Waits(waiting))
+    }
+
+    /// Lets the program run of a container that has waited for that; `None` if somebody has stopped it
+    /// meanwhile: the signal to stop has gone by a process that takes none.
+    fn go_on(&self, waiting: Waiting, restarts: u32) -> Result<Option<Running>> {
+        let locked = self.engine.store.containers().lock(&self.id);
+        match locked {
+            Ok(locked) if !locked.state().stopped_by_user => {
+                self.let_run(waiting, locked, restarts).map(Some)
+            }
+            other => {
+                waiting.abandon(&self.engine, &self.id);
+                other.map(|_| None)
+            }
+        }
+    }
+
+    fn let_run(&self, waiting: Waiting, mut locked: Locked<'_>, restarts: u32) -> Result<Running> {
+        let running = waiting.run(&self.engine, &self.id, self.given.size)?;
+        let run = &running.held.run;
+        let initialized = matches!(locked.state().status, Status::Initialized(_));
+        let recorded = locked.update(|state| {
+            state.status = Status::Running(run.clone());
+            state.started = now();
+            state.error = None;
+            state.oom_killed = false;
+            state.restarts = restarts;
+            state.network = running.held.endpoint();
+        });
+        if let Err(error) = recorded.and_then(|()| self.write_numbers(run)) {
+            running.abandon(&self.engine, &self.id);
+            return Err(error);
+        }
+        let name = locked.state().name.clone();
+        locked.release();
+        self.record_start(&name, restarts, initialized);
+        Ok(running)
+    }
+
+    /// Writes the files that the user wants process IDs in.
+    fn write_numbers(&self, run: &Run) -> Result<()> {
+        let settings = &self.config.settings;
+        [(&settings.pidfile, run.pid), (&settings.monitor_pidfile, run.monitor)]
+            .into_iter()
+            .filter_map(|(path, number)| Some((path.as_deref()?, number)))
+            .try_for_each(|(path, number)| {
+                file::write_volatile(path, number.to_string().as_bytes())
+            })
     }
 
     /// Writes down for `events` that the container runs.
-    fn record_start(&self, name: &str, restarts: u32) {
+    fn record_start(&self, name: &str, restarts: u32, initialized: bool) {
         let is_attached = restarts == 0 && self.clients.iter().any(Client::wants_output);
         let actions = [
             (restarts > 0).then_some(Action::Restart),
-            Some(Action::Init),
+            (!initialized).then_some(Action::Init),
             Some(Action::Start),
             is_attached.then_some(Action::Attach),
         ];
@@ -375,6 +441,11 @@ impl Monitor {
                     (Request::Input(data), Some(running)) => running.streams.input(&data),
                     (Request::EndOfInput, Some(running)) => running.streams.end_input(),
                     (Request::Stop, _) => self.stop = true,
+                    (Request::Start, None) => self.wanted = true,
+                    // Somebody else was quicker.
+                    (Request::Start, Some(running)) => {
+                        client.tell(FrameKind::Started, &started(&running.held));
+                    }
                     (Request::Update, _) => updated = true,
                     (Request::Probe, _) => self.timers.probe_now(),
                     // Between two runs nobody takes input.
@@ -407,7 +478,7 @@ impl Monitor {
             self.config = container.config;
         }
         if let Some(running) = running {
-            running.look_again();
+            running.held.look_again();
             self.change_health(before.as_ref());
         }
     }
@@ -419,6 +490,10 @@ impl Monitor {
             self.clients.extend(Client::new(socket));
         }
     }
+}
+
+fn started(held: &Held) -> Started {
+    Started { pid: held.run.pid, start_time: held.run.start_time, warnings: held.warnings.clone() }
 }
 
 fn interest(client: &Client, read: bool) -> PollFlags {
