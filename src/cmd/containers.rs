@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::filter::{self, Filter};
 use crate::spec::limits::RestartPolicy;
+use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK};
 use crate::spec::mount::{MountSource, parse_bool};
 use crate::spec::{process::Signal, time};
 use crate::store::container::{Container, Status as State};
@@ -269,7 +270,10 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         "is-task" => !parse_bool(value).unwrap_or(true),
         "label" => filter::label_matches(&config.labels, value),
         "ancestor" => image_matches(&config.image, config.image_hex(), value),
-        "network" => network::name_of(container) == value,
+        "network" => {
+            let value = if value == DEFAULT_ALIAS { DEFAULT_NETWORK } else { value };
+            network::names_of(container).iter().any(|name| name == value)
+        }
         "volume" => config.settings.mounts.iter().any(|mount| {
             let path = Path::new(value);
             let source =

@@ -44,6 +44,7 @@ mod login;
 mod logout;
 mod logs;
 mod manifest;
+mod network;
 mod pause;
 mod port;
 mod prune;
@@ -112,6 +113,7 @@ const COMMANDS: Group = group(
         verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         Node::Group(MANIFEST),
+        Node::Group(NETWORK),
         verb::<pause::Pause>(&["pause"], "CONTAINER [CONTAINER...]"),
         verb::<port::Port>(&["port"], "CONTAINER [PORT]"),
         verb::<ps::Ps>(&["ps"], ""),
@@ -258,6 +260,19 @@ const SYSTEM: Group = group(
         verb::<events::Events>(&["events"], ""),
         verb::<info::Info>(&["info"], ""),
         verb::<prune::SystemPrune>(&["prune"], ""),
+    ],
+);
+
+const NETWORK: Group = group(
+    &["network"],
+    "Manage networks: what containers are on together",
+    &[
+        verb::<network::Create>(&["create"], "[NAME]"),
+        verb::<network::Exists>(&["exists"], "NETWORK"),
+        verb::<network::Inspect>(&["inspect"], "NETWORK [NETWORK...]"),
+        verb::<network::Ls>(&["ls", "list"], ""),
+        verb::<network::Prune>(&["prune"], ""),
+        verb::<network::Rm>(&["rm", "remove"], "NETWORK [NETWORK...]"),
     ],
 );
 

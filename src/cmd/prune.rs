@@ -79,7 +79,7 @@ impl Act for ImagePrune {
 
 /// Remove what nobody needs
 ///
-/// Containers that do not run, images that have no name and that no container uses, and what pulls and
+/// Containers that do not run, networks that no container is on, images that have no name and that no container uses, and what pulls and
 /// other makers of images have left behind that were cut off.
 #[derive(Args, Debug)]
 pub(crate) struct SystemPrune {
@@ -132,6 +132,12 @@ impl Act for SystemPrune {
         for id in &pruned.containers {
             world.out.line(id.as_str())?;
         }
+        if !pruned.networks.names.is_empty() {
+            world.out.line("Deleted Networks")?;
+        }
+        for name in &pruned.networks.names {
+            world.out.line(name)?;
+        }
         if !pruned.volumes.names.is_empty() {
             world.out.line("Deleted Volumes")?;
         }
@@ -146,6 +152,7 @@ impl Act for SystemPrune {
         let failures: Vec<_> = pruned
             .failures
             .iter()
+            .chain(&pruned.networks.failures)
             .chain(&pruned.volumes.failures)
             .chain(&pruned.images.failures)
             .collect();

@@ -14,7 +14,7 @@ use super::exit::Status;
 use super::listing::{self, Columns, Row};
 use super::tree::Act;
 use crate::api::model::container::command;
-use crate::api::model::network::{name_of, published};
+use crate::api::model::network::{names_of, published};
 use crate::engine::{ContainerSize, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::net::PublishedPort;
@@ -324,7 +324,7 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
         "Labels": labels.collect::<Vec<_>>().join(","),
         "LabelMap": config.labels,
         "Mounts": shown_mounts(config).join(","),
-        "Networks": name_of(container),
+        "Networks": names_of(container).join(","),
         "Pod": "",
         "PodName": "",
         "Size": size,
@@ -348,7 +348,7 @@ fn document(container: &Container, now: i64, size: Option<ContainerSize>) -> Val
         "Labels": config.labels,
         "Mounts": targets(config),
         "Names": [state.name],
-        "Networks": [name_of(container)],
+        "Networks": names_of(container),
         "Pid": state.process().map_or(0, |run| run.pid),
         "Pod": "",
         "PodName": "",

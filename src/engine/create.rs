@@ -103,6 +103,7 @@ impl Engine {
         let mut decided = self.decided(spec, &image, shown, &users, random_id()?)?;
         make_sources(&decided)?;
         let secrets = self.settle_secrets(&mut decided)?;
+        let _networks = self.settle_networks(&mut decided)?;
         let volumes = self.take_volumes(&mut decided)?;
         let own = Belongings { tree: tree.as_ref(), volumes: &volumes, secrets: &secrets };
         let created = self.record_named(spec, &decided, &users, &own);
@@ -271,7 +272,7 @@ impl Engine {
                 format!("{}: duplicate mount destination", twice[0].display()),
             ));
         }
-        if self.host.rootless && matches!(settings.network, NetworkMode::Bridge(_)) {
+        if self.host.rootless && matches!(settings.network, NetworkMode::Networks(_)) {
             return Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave --network out to use pasta, or use --network host or none"));
         }

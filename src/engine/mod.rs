@@ -32,6 +32,7 @@ mod log_tag;
 mod logs;
 pub mod monitor;
 mod namespaces;
+pub mod networks;
 mod outgoing;
 mod pause;
 mod processes;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::images::{self, PruneOptions, Removals};
+use super::networks::PrunedNetworks;
 use super::volumes::PrunedVolumes;
 use super::{Engine, RemoveOptions, now};
 use crate::error::{Error, Kind, Result};
@@ -18,6 +19,8 @@ pub struct Pruned {
     pub containers: Vec<ContainerId>,
     /// Images that are gone.
     pub images: Removals,
+    /// Networks that are gone.
+    pub networks: PrunedNetworks,
     /// Volumes that are gone.
     pub volumes: PrunedVolumes,
     /// What could not be removed, besides images and volumes.
@@ -27,13 +30,17 @@ pub struct Pruned {
 }
 
 impl Engine {
-    /// Removes containers that do not run, and then images that no container uses: those without a
-    /// name, or all.
+    /// Removes containers that do not run, then networks that no container is on, and then images that
+    /// no container uses: those without a name, or all.
     ///
     /// With `volumes`, then those that nobody has named and no container has; Podman and Docker leave
     /// the others alone as well.
     pub fn prune(&self, options: &PruneOptions, volumes: bool) -> Result<Pruned> {
         let mut pruned = self.prune_containers(&options.filters)?;
+        pruned.networks = self.prune_networks(|found| {
+            let network = &found.network;
+            is_wanted_of(network.created, &network.spec.labels, &options.filters)
+        })?;
         if volumes {
             pruned.volumes = self.prune_volumes(|found| {
                 let volume = &found.volume;

@@ -1,50 +1,50 @@
-//! The default bridge network.
+//! Bridge networks: the default one, and those that users have made.
 //!
-//! One Linux bridge a store, made by the first container that needs it; each container has
-//! a pair of interfaces, one end of it a port of the bridge, and one firewall table of the bridge's
-//! name. Concurrent makers take turns by a lock on the network namespace itself, which holds across
-//! stores: they share interfaces and routes.
+//! One Linux bridge a network, made by the first container that needs it; each container has a port of
+//! it ([`super::veth`]). One firewall table a store serves all of them ([`super::publish`]). Concurrent
+//! makers take turns by a lock on the network namespace itself, which holds across stores: they share
+//! interfaces and routes.
 
-use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::net::IpAddr;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::Endpoint;
-use super::cidr::Cidr;
-use super::firewall::{self, Network, Publication, Published};
-use super::link::{self, Link, Links, Veth};
+use super::choose::{self, USUAL_INTERFACE, USUAL_MTU, interface_name};
+use super::link::{self, Link, Links};
+use super::{detach, firewall, publish};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::id::{ContainerId, to_hex};
+use crate::spec::cidr::Cidr;
+use crate::spec::id::ContainerId;
+use crate::spec::membership::DEFAULT_NETWORK;
+use crate::spec::network_spec::Isolation;
 use crate::store::Store;
-use crate::sys::netns;
-
-/// Name of the default network.
-pub const DEFAULT_NETWORK: &str = "bridge";
-/// Name of a container's interface.
-pub(super) const INTERFACE: &str = "eth0";
-/// The store that most machines have only; its bridge has a short name.
-const USUAL_RUNROOT: &str = "/run/barge";
-/// The interface and the firewall table of that store.
-pub(super) const USUAL_INTERFACE: &str = "barge0";
-/// What an interface carries if there is no other to take after.
-const USUAL_MTU: u32 = 1500;
+use crate::store::lock::Lock;
+use crate::store::network::Network;
 
 /// A bridge network that is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bridge {
-    /// Name of the bridge's interface, and of the firewall table.
+    /// Name of the network.
+    pub(super) network: String,
+    /// Name of the bridge's interface.
     pub(super) interface: String,
-    /// The bridge's own address, which is the containers' gateway, with the network's prefix.
-    pub(super) gateway: Cidr,
+    /// The bridge's own addresses, which are the containers' gateways, with the network's prefixes.
+    pub(super) gateways: Vec<Cidr>,
+    /// First and last address for containers, in the same order.
+    pub(super) ranges: Vec<(IpAddr, IpAddr)>,
     /// Largest packet.
     pub(super) mtu: u32,
+    /// Whether there is no way out.
+    pub(super) internal: bool,
+    /// Whether its containers see each other.
+    pub(super) neighbors: bool,
+    /// Whether what goes out does so under this machine's address.
+    pub(super) masquerades: bool,
+    /// Whether containers on other networks are let in.
+    pub(super) isolation: Isolation,
 }
 
 /// Keeps others from changing the network set-up of this namespace.
@@ -52,12 +52,12 @@ pub(super) struct SetupLock(#[expect(dead_code, reason = "unlocks when it is clo
 
 impl SetupLock {
     /// Waits until nobody else is at it, and keeps all others out.
-    fn exclusive() -> Result<Self> {
+    pub(super) fn exclusive() -> Result<Self> {
         Self::take(FlockOperation::LockExclusive)
     }
 
     /// Waits until nobody makes or removes networks, and keeps it so.
-    fn shared() -> Result<Self> {
+    pub(super) fn shared() -> Result<Self> {
         Self::take(FlockOperation::LockShared)
     }
 
@@ -71,43 +71,140 @@ impl SetupLock {
 }
 
 impl Bridge {
-    /// Returns the address that the containers send to what is not on the network.
-    pub(super) fn gateway_address(&self) -> IpAddr {
-        self.gateway.address()
+    /// Returns the addresses that the containers send to what is not on the network.
+    pub(super) fn ways_out(&self) -> impl Iterator<Item = IpAddr> {
+        self.gateways.iter().filter(|_| !self.internal).map(|gateway| gateway.address())
     }
 
-    /// Leases an address to a container.
-    pub(super) fn lease(&self, store: &Store, id: &ContainerId) -> Result<Cidr> {
-        let (first, last) = self.host_range();
-        let leased = store.network(DEFAULT_NETWORK).lease(first, last, id)?;
-        leased.and_then(|address| Cidr::new(address, self.gateway.prefix())).ok_or_else(|| {
-            let name = DEFAULT_NETWORK;
-            Error::new(Kind::Unavailable, format!("no address is free in network `{name}`"))
-                .hint("stop containers that are not needed")
+    /// Tells whether the network has IPv6.
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.gateways.iter().any(|gateway| gateway.address().is_ipv6())
+    }
+
+    /// Leases an address of each version of IP that the network has to a container, or the ones that
+    /// it must have.
+    ///
+    /// One that is held by a container whose monitor was killed is free, once that is cleaned up.
+    pub(super) fn lease(
+        &self,
+        store: &Store,
+        id: &ContainerId,
+        wanted: &[IpAddr],
+    ) -> Result<Vec<Cidr>> {
+        for address in wanted {
+            if !self.gateways.iter().any(|gateway| gateway.contains(*address)) {
+                let name = &self.network;
+                return Err(Error::new(
+                    Kind::Invalid,
+                    format!("requested static ip {address} not in any subnet on network {name}"),
+                ));
+            }
+        }
+        let mut leased = Vec::new();
+        for (gateway, range) in self.gateways.iter().zip(&self.ranges) {
+            let is_like = |it: &&IpAddr| it.is_ipv4() == gateway.address().is_ipv4();
+            let address = match wanted.iter().find(is_like) {
+                Some(address) => self.lease_exactly(store, id, *gateway, *address)?,
+                None => self.lease_any(store, id, *gateway, *range)?,
+            };
+            leased.extend(Cidr::new(address, gateway.prefix()));
+        }
+        Ok(leased)
+    }
+
+    fn lease_exactly(
+        &self,
+        store: &Store,
+        id: &ContainerId,
+        gateway: Cidr,
+        address: IpAddr,
+    ) -> Result<IpAddr> {
+        let (first, last) = gateway.range();
+        let is_special = address == first || address.is_ipv4() && address == last;
+        if is_special || address == gateway.address() {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("requested ip address {address} cannot be a container's"),
+            )
+            .hint("it is the gateway's, or stands for the network or all that is on it"));
+        }
+        let record = store.network(&self.network);
+        loop {
+            if record.lease_exactly(address, id)? {
+                return Ok(address);
+            }
+            let Some(holder) = record.holder(address) else { continue };
+            if !free_if_dead(store, &holder)? {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!(
+                        "IPAM error: requested ip address {address} is already allocated to container ID {holder}"
+                    ),
+                ));
+            }
+        }
+    }
+
+    fn lease_any(
+        &self,
+        store: &Store,
+        id: &ContainerId,
+        gateway: Cidr,
+        range: (IpAddr, IpAddr),
+    ) -> Result<IpAddr> {
+        let record = store.network(&self.network);
+        if let Some(address) = record.lease(range, gateway.address(), id)? {
+            return Ok(address);
+        }
+        free_dead(store, &self.network)?;
+        record.lease(range, gateway.address(), id)?.ok_or_else(|| {
+            let (first, last) = range;
+            Error::new(
+                Kind::Unavailable,
+                format!(
+                    "IPAM error: failed to find free IP in range: {first} - {last} of network {}",
+                    self.network
+                ),
+            )
+            .hint("stop containers that are not needed")
         })
-    }
-
-    /// Returns the first and the last address for containers: behind the gateway's, before the one
-    /// for broadcasts.
-    fn host_range(&self) -> (Ipv4Addr, Ipv4Addr) {
-        let (first, last) =
-            self.gateway.ipv4_range().unwrap_or((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
-        ((u32::from(first).saturating_add(2)).into(), (u32::from(last).saturating_sub(1)).into())
     }
 }
 
-/// Makes sure that the default network is there, and makes it if it is not.
+/// Gives back what containers on a network hold whose monitors were killed.
+pub(super) fn free_dead(store: &Store, network: &str) -> Result<()> {
+    for (_, holder) in store.network(network).leases()? {
+        free_if_dead(store, &holder)?;
+    }
+    Ok(())
+}
+
+/// Gives back what a container holds whose monitor was killed; `false` if it lives.
+fn free_if_dead(store: &Store, holder: &ContainerId) -> Result<bool> {
+    let mark = store.containers().monitor_mark(holder);
+    let _not_started_meanwhile = match Lock::try_exclusive(&mark) {
+        Ok(Some(lock)) => Some(lock),
+        Ok(None) => return Ok(false),
+        // It has no directory: it is gone altogether.
+        Err(error) if error.kind() == Kind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    detach(store, holder).map(|()| true)
+}
+
+/// Makes sure that a network is there, and makes it if it is not.
 ///
 /// It stays for as long as the lock is held, or a lease that was taken meanwhile.
-pub(super) fn ensure(store: &Store) -> Result<(Bridge, SetupLock)> {
-    let record = store.network(DEFAULT_NETWORK);
+pub(super) fn ensure(store: &Store, network: &Network) -> Result<(Bridge, SetupLock)> {
+    let name = &network.name;
+    let record = store.network(name);
     let mut links = Links::open().context(|| "cannot open a netlink socket")?;
     // Between our making it and our locking it, its last container may go and take it along.
     for _ in 0..100 {
         let lock = SetupLock::shared()?;
         let known = record.load::<Bridge>()?;
         if let Some(bridge) = known
-            && is_up(&mut links, &bridge)?
+            && is_up(store, &mut links, &bridge)?
         {
             return Ok((bridge, lock));
         }
@@ -115,133 +212,85 @@ pub(super) fn ensure(store: &Store) -> Result<(Bridge, SetupLock)> {
         let _lock = SetupLock::exclusive()?;
         // Somebody else may have made it while we waited.
         let bridge = match record.load::<Bridge>()? {
-            Some(bridge) if is_up(&mut links, &bridge)? => continue,
+            Some(bridge) if is_up(store, &mut links, &bridge)? => continue,
             // Containers may have leases: made anew, it is the network that it was.
             Some(bridge) => bridge,
-            None => choose(&mut links, interface_name(store.runroot()))?,
+            None => decide(store, &mut links, network)?,
         };
         make(&mut links, &bridge)
-            .and_then(|()| install(store, &bridge))
-            .context(|| format!("cannot make network `{DEFAULT_NETWORK}`"))?;
+            .and_then(|()| publish::install(store, Some(&bridge)))
+            .context(|| format!("cannot make network `{name}`"))?;
         record.save(&bridge)?;
     }
-    Err(Error::new(Kind::Unavailable, format!("network `{DEFAULT_NETWORK}` does not last"))
+    Err(Error::new(Kind::Unavailable, format!("network `{name}` does not last"))
         .hint("something removes its interface or its firewall table; see `ip link`"))
 }
 
 /// Tells whether interface and firewall table are there: others may have removed them.
-fn is_up(links: &mut Links, bridge: &Bridge) -> Result<bool> {
-    Ok(find(links, &bridge.interface)?.is_some() && firewall::is_installed(&bridge.interface)?)
+fn is_up(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<bool> {
+    Ok(find(links, &bridge.interface)?.is_some()
+        && firewall::is_installed(&interface_name(store.runroot()))?)
 }
 
-/// Makes interface and firewall table anew, as the records want them.
+/// Returns the networks of a store that are set up.
+pub(super) fn all(store: &Store) -> Result<Vec<Bridge>> {
+    let mut bridges = Vec::new();
+    for name in store.networks_in_use()? {
+        bridges.extend(store.network(&name).load::<Bridge>()?);
+    }
+    Ok(bridges)
+}
+
+/// Makes interfaces and firewall table anew, as the records want them.
 pub(super) fn reload(store: &Store) -> Result<()> {
     let _lock = SetupLock::exclusive()?;
-    let Some(bridge) = store.network(DEFAULT_NETWORK).load::<Bridge>()? else { return Ok(()) };
+    let bridges = all(store)?;
     let mut links = Links::open().context(|| "cannot open a netlink socket")?;
-    make(&mut links, &bridge)
-        .and_then(|()| install(store, &bridge))
-        .context(|| format!("cannot reload network `{DEFAULT_NETWORK}`"))
+    for bridge in &bridges {
+        make(&mut links, bridge)
+            .context(|| format!("cannot reload network `{}`", bridge.network))?;
+    }
+    if bridges.is_empty() { Ok(()) } else { publish::install(store, None) }
 }
 
-/// Removes the network if no container is on it.
-pub(super) fn remove(store: &Store) -> Result<()> {
+/// Takes a network down if no container is on it.
+pub(super) fn remove(store: &Store, name: &str) -> Result<()> {
     let _lock = SetupLock::exclusive()?;
-    let record = store.network(DEFAULT_NETWORK);
+    let record = store.network(name);
     let Some(bridge) = record.load::<Bridge>()? else { return Ok(()) };
     if !record.leases()?.is_empty() {
         return Err(Error::new(
             Kind::Conflict,
-            format!("network `{DEFAULT_NETWORK}` is in use by containers"),
+            format!("network `{name}` is in use by containers"),
         )
         .hint("stop them first"));
     }
-    firewall::remove(&bridge.interface)?;
+    // Its rules go first: what is off the record is nobody's any more.
+    record.remove()?;
+    if all(store)?.is_empty() {
+        firewall::remove(&interface_name(store.runroot()))?;
+    } else {
+        publish::install(store, None)?;
+    }
     Links::open()
         .and_then(|mut links| links.remove(&bridge.interface))
-        .context(|| format!("cannot remove bridge `{}`", bridge.interface))?;
-    record.remove()
+        .context(|| format!("cannot remove bridge `{}`", bridge.interface))
 }
 
-/// Removes the network of a store in an unusual place behind its last container.
+/// Takes a network down behind its last container, unless it is the default one of a store in the
+/// usual place, which makes the next start quicker.
 ///
-/// Such a store is often gone a moment later, and nobody would ever remove its bridge. The one of
-/// the usual store stays, which makes the next start quicker.
-pub(super) fn remove_if_temporary(store: &Store) -> Result<()> {
-    let record = store.network(DEFAULT_NETWORK);
+/// A store in another place is often gone a moment later, and nobody would ever remove its bridge.
+pub(super) fn remove_if_temporary(store: &Store, name: &str) -> Result<()> {
+    let record = store.network(name);
     match record.load::<Bridge>()? {
         Some(bridge) if bridge.interface != USUAL_INTERFACE && record.leases()?.is_empty() => {}
         _ => return Ok(()),
     }
-    match remove(store) {
+    match remove(store, name) {
         // Somebody has come.
         Err(error) if error.kind() == Kind::Conflict => Ok(()),
         other => other,
-    }
-}
-
-/// Makes the firewall table with the published ports of all containers. The caller holds the lock.
-fn install(store: &Store, bridge: &Bridge) -> Result<()> {
-    let endpoints = settle(store)?;
-    let publications: Vec<_> =
-        endpoints.iter().filter_map(|(id, endpoint)| publication(id, endpoint)).collect();
-    let network = Network { interface: &bridge.interface, subnet: bridge.gateway };
-    firewall::install(&bridge.interface, &[network], &publications)
-}
-
-/// Returns the endpoints of all containers, after a port that several claim is left to one of them.
-///
-/// Who claims a port holds it by a socket, so whoever came later is right and the others are dead.
-/// Their claims are taken off the records: cleaned up after, they must not close what is no longer
-/// theirs.
-fn settle(store: &Store) -> Result<Vec<(ContainerId, Endpoint)>> {
-    let mut endpoints = store.endpoints::<Endpoint>()?;
-    let mut claimed = HashSet::new();
-    for (id, endpoint) in endpoints.iter_mut().rev() {
-        let before = endpoint.ports.len();
-        endpoint.ports.retain(|port| claimed.insert((port.host_ip, port.host_port, port.protocol)));
-        if endpoint.ports.len() != before {
-            store.save_endpoint(id, endpoint)?;
-        }
-    }
-    Ok(endpoints)
-}
-
-/// Returns what the firewall has to know of a container; `None` if it publishes nothing.
-fn publication<'a>(holder: &'a ContainerId, endpoint: &'a Endpoint) -> Option<Publication<'a>> {
-    let IpAddr::V4(address) = endpoint.addresses.first()?.address() else { return None };
-    let ports = endpoint.ports.as_slice();
-    (!ports.is_empty()).then_some(Publication { holder, address, ports })
-}
-
-/// Opens a container's published ports.
-pub(super) fn publish(
-    store: &Store,
-    bridge: &Bridge,
-    id: &ContainerId,
-    endpoint: &Endpoint,
-) -> Result<()> {
-    let Some(publication) = publication(id, endpoint) else { return Ok(()) };
-    let lock = SetupLock::shared()?;
-    if firewall::publish(&bridge.interface, &publication)? == Published::Done {
-        return Ok(());
-    }
-    // The table vanished since `ensure`, or a dead container's ports are in it. The new one will
-    // have ours from the record.
-    drop(lock);
-    let _lock = SetupLock::exclusive()?;
-    install(store, bridge)
-}
-
-/// Closes a container's published ports.
-pub(super) fn withdraw(store: &Store, id: &ContainerId) -> Result<()> {
-    let Some(bridge) = store.network(DEFAULT_NETWORK).load::<Bridge>()? else { return Ok(()) };
-    let _lock = SetupLock::shared()?;
-    // Read under the lock: see `settle`.
-    let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
-    match publication(id, &endpoint) {
-        Some(publication) => firewall::withdraw(&bridge.interface, &publication),
-        None => Ok(()),
     }
 }
 
@@ -249,60 +298,69 @@ fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
     links.find(name).context(|| format!("cannot look up interface `{name}`"))
 }
 
-/// Decides what the network will be: what its interface has, if it is there, or what is free.
-fn choose(links: &mut Links, interface: String) -> Result<Bridge> {
+/// Decides what the network will be: what its interface has, if it is there, or what is free; or what
+/// was decided when a user made it.
+fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge> {
+    let spec = &network.spec;
+    let (interface, gateways) = match network.name.as_str() {
+        DEFAULT_NETWORK => choose_default(store, links)?,
+        _ => {
+            let gateway = |it: &crate::spec::network_spec::Subnet| {
+                Cidr::new(it.gateway.or_else(|| it.subnet.nth(1))?, it.subnet.prefix())
+            };
+            (network.interface.clone(), spec.subnets.iter().filter_map(gateway).collect())
+        }
+    };
+    let range = |gateway: &Cidr| {
+        let subnet = spec.subnets.iter().find(|it| it.subnet.contains(gateway.address()));
+        subnet.and_then(|it| it.range).unwrap_or_else(|| choose::host_range(*gateway))
+    };
+    let mtu = match spec.mtu() {
+        Some(mtu) => mtu,
+        None => {
+            let uplink = choose::uplink_mtu(links);
+            uplink.context(|| "cannot look up the default route")?.unwrap_or(USUAL_MTU)
+        }
+    };
+    Ok(Bridge {
+        network: network.name.clone(),
+        interface,
+        ranges: gateways.iter().map(range).collect(),
+        gateways,
+        mtu,
+        internal: spec.internal,
+        neighbors: spec.neighbors(),
+        masquerades: spec.masquerades(),
+        isolation: spec.isolation(),
+    })
+}
+
+fn choose_default(store: &Store, links: &mut Links) -> Result<(String, Vec<Cidr>)> {
+    let interface = interface_name(store.runroot());
     if let Some(link) = find(links, &interface)? {
         let addresses = links.addresses().context(|| "cannot list addresses")?;
         if let Some((_, gateway)) = addresses.into_iter().find(|(index, _)| *index == link.index) {
-            return Ok(Bridge { interface, gateway, mtu: link.mtu });
+            return Ok((interface, vec![gateway]));
         }
     }
-    let taken = links.networks().context(|| "cannot list routes")?;
-    let gateway = free_network(&taken).ok_or_else(|| {
-        Error::new(Kind::Unavailable, "no private network is free for containers")
-            .hint("all of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is routed; see `ip route`")
-    })?;
-    let mtu = uplink_mtu(links).context(|| "cannot look up the default route")?;
-    Ok(Bridge { interface, gateway, mtu: mtu.unwrap_or(USUAL_MTU) })
+    let mut taken = links.networks().context(|| "cannot list routes")?;
+    // Those that are down have no routes.
+    taken.extend(made_subnets(store)?);
+    let gateway = choose::free_network(&taken, true).ok_or_else(choose::no_network)?;
+    Ok((interface, vec![gateway]))
 }
 
-/// Returns what the way out carries: a container that sends more would lose packets in tunnels.
-fn uplink_mtu(links: &mut Links) -> io::Result<Option<u32>> {
-    let Some(uplink) = links.uplink()? else { return Ok(None) };
-    // Not more than usual: an interface with jumbo packets may lead to networks without.
-    Ok(links.by_index(uplink.index)?.map(|link| link.mtu.min(USUAL_MTU)))
-}
-
-/// Returns the gateway of the first private network that overlaps none of those taken.
-fn free_network(taken: &[Cidr]) -> Option<Cidr> {
-    let large = [([10, 88], 16)].into_iter().map(|([a, b], prefix)| (a, b, 0, prefix));
-    let small = (89..=255)
-        .map(|b| (10, b))
-        .chain((18..=31).map(|b| (172, b)))
-        .chain([(192, 168), (172, 16), (172, 17)])
-        .chain((0..=87).map(|b| (10, b)))
-        .flat_map(|(a, b)| (0..=255).map(move |c| (a, b, c, 24)));
-    large
-        .chain(small)
-        .filter_map(|(a, b, c, prefix)| Cidr::new(Ipv4Addr::new(a, b, c, 1), prefix))
-        .find(|network| !taken.iter().any(|other| other.overlaps(*network)))
-}
-
-/// Returns the interface's name: no two stores share one.
-fn interface_name(runroot: &Path) -> String {
-    if runroot == Path::new(USUAL_RUNROOT) {
-        return USUAL_INTERFACE.to_owned();
-    }
-    let hash = Sha256::digest(runroot.as_os_str().as_encoded_bytes());
-    format!("barge-{}", to_hex(&hash[..4]))
+/// Returns the addresses of the networks that users have made.
+fn made_subnets(store: &Store) -> Result<Vec<Cidr>> {
+    let networks = store.networks().list()?;
+    Ok(networks.iter().flat_map(|it| &it.spec.subnets).map(|it| it.subnet).collect())
 }
 
 fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
-    let IpAddr::V4(gateway) = bridge.gateway.address() else {
-        return Err(Error::new(Kind::Internal, format!("`{}` is not IPv4", bridge.gateway)));
-    };
-    match links.add_bridge(name, link::mac_of(gateway)) {
+    let addresses = bridge.gateways.iter().map(|gateway| gateway.address());
+    let mac = link::mac_of_bridge(addresses, name);
+    match links.add_bridge(name, mac) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             return Err(Error::new(Kind::Unsupported, "this kernel has no bridges")
@@ -313,142 +371,47 @@ fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
     }
     let link = find(links, name)?
         .ok_or_else(|| Error::new(Kind::NotFound, format!("bridge `{name}` is gone again")))?;
-    links
-        .add_address(link.index, bridge.gateway)
-        .context(|| format!("cannot give `{name}` the address {}", bridge.gateway))?;
-    links.set_up(link.index).context(|| format!("cannot take `{name}` up"))?;
     let set = |path: String, value| {
         link::set(&path, value).context(|| format!("cannot set {path} to {value}"))
     };
-    // The network has no IPv6: no container may become this machine's router by announcing itself
-    // (CVE-2020-13401).
-    match set(format!("net/ipv6/conf/{name}/disable_ipv6"), "1") {
-        Err(error) if error.kind() == Kind::NotFound => {}
+    // No container may become this machine's router by announcing itself (CVE-2020-13401).
+    let ipv6 = match bridge.has_ipv6() {
+        false => set(format!("net/ipv6/conf/{name}/disable_ipv6"), "1"),
+        true => set(format!("net/ipv6/conf/{name}/disable_ipv6"), "0")
+            .and_then(|()| set(format!("net/ipv6/conf/{name}/accept_ra"), "0"))
+            .and_then(|()| forward_ipv6()),
+    };
+    match ipv6 {
+        Err(error) if error.kind() == Kind::NotFound && !bridge.has_ipv6() => {}
         other => other?,
     }
+    for gateway in &bridge.gateways {
+        links
+            .add_address(link.index, *gateway)
+            .context(|| format!("cannot give `{name}` the address {gateway}"))?;
+    }
+    links.set_up(link.index).context(|| format!("cannot take `{name}` up"))?;
     // Published ports on 127.0.0.1: the way back leads through here.
     set(format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
-    set("net/ipv4/ip_forward".to_owned(), "1")
+    if bridge.internal { Ok(()) } else { set("net/ipv4/ip_forward".to_owned(), "1") }
 }
 
-/// Connects a network namespace to the bridge.
-pub(super) fn connect(
-    bridge: &Bridge,
-    id: &ContainerId,
-    address: Cidr,
-    target: BorrowedFd<'_>,
-) -> Result<()> {
-    let mut links = Links::open().context(|| "cannot open a netlink socket")?;
-    let port = find(&mut links, &bridge.interface)?.ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("bridge `{}` is gone", bridge.interface))
-            .hint("start the container again; that makes it anew")
-    })?;
-    disable_ipv6(target)?;
-    let IpAddr::V4(own) = address.address() else {
-        return Err(Error::new(Kind::Internal, format!("`{address}` is not IPv4")));
-    };
-    let name = host_interface(id);
-    let veth = Veth {
-        name: &name,
-        bridge: port.index,
-        mtu: bridge.mtu,
-        peer_name: INTERFACE,
-        peer_mac: link::mac_of(own),
-        peer_netns: target,
-    };
-    let mut added = links.add_veth(&veth);
-    if added.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-        // Left by the last run of this container: the kernel takes its time with the namespace.
-        links.remove(&name).context(|| format!("cannot remove interface `{name}`"))?;
-        added = links.add_veth(&veth);
+/// Lets this machine pass IPv6 on. An interface that has learned its way out from a router's
+/// announcements would forget it then, unless told otherwise.
+fn forward_ipv6() -> Result<()> {
+    let all = "/proc/sys/net/ipv6/conf";
+    let context = || format!("cannot set up IPv6 in {all}");
+    let forwarding = format!("{all}/all/forwarding");
+    if fs::read_to_string(&forwarding).context(context)?.trim() == "1" {
+        return Ok(());
     }
-    added
-        .and_then(|()| links.allow_hairpin(&name))
-        .context(|| format!("cannot make interface `{name}`"))?;
-    configure(target, address, bridge.gateway_address())
-        .context(|| format!("cannot set up `{INTERFACE}` in the container"))
-}
-
-fn configure(target: BorrowedFd<'_>, address: Cidr, gateway: IpAddr) -> io::Result<()> {
-    let mut links = Links::open_in(target)?;
-    links.set_loopback_up()?;
-    let link = links.find(INTERFACE)?.ok_or(io::ErrorKind::NotFound)?;
-    links.add_address(link.index, address)?;
-    links.set_up(link.index)?;
-    links.add_default_route(link.index, gateway)
-}
-
-/// Lets interfaces that come into a namespace have no IPv6, as their network has none: a neighbor
-/// could announce itself as their router. Loopback keeps `::1`.
-fn disable_ipv6(target: BorrowedFd<'_>) -> Result<()> {
-    let path = c"/proc/sys/net/ipv6/conf/default/disable_ipv6";
-    let written = netns::setting_in(target, path)
-        .and_then(|mut setting| io::Write::write_all(&mut setting, b"1"));
-    match written {
-        // A kernel without IPv6.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.context(|| "cannot switch off IPv6 in the container"),
-    }
-}
-
-/// Disconnects a container; one that is not connected is fine.
-///
-/// Its interface is only unplugged. The kernel removes it with the namespace, in its own time; a
-/// namespace that others have joined lives on, and must not use an address that is free again.
-pub(super) fn disconnect(id: &ContainerId) -> Result<()> {
-    let name = host_interface(id);
-    Links::open()
-        .and_then(|mut links| links.unplug(&name))
-        .context(|| format!("cannot unplug interface `{name}`"))
-}
-
-/// Returns the name of a container's interface on the host.
-fn host_interface(id: &ContainerId) -> String {
-    format!("veth{}", &id.as_str()[..10])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cidrs(texts: &[&str]) -> Vec<Cidr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn chooses_a_network_that_nobody_uses() {
-        for (taken, want) in [
-            (&[][..], Some("10.88.0.1/16")),
-            (&["192.168.1.0/24", "10.87.0.0/16"], Some("10.88.0.1/16")),
-            (&["10.88.7.0/24"], Some("10.89.0.1/24")),
-            (&["10.88.0.1/32", "10.89.0.0/16"], Some("10.90.0.1/24")),
-            (&["10.0.0.0/8"], Some("172.18.0.1/24")),
-            (&["10.0.0.0/8", "172.16.0.0/12"], Some("192.168.0.1/24")),
-            (&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], None),
-        ] {
-            let got = free_network(&cidrs(taken)).map(|network| network.to_string());
-            assert_eq!(got.as_deref(), want, "{taken:?}");
+    for entry in fs::read_dir(all).context(context)? {
+        let path = entry.context(context)?.path().join("accept_ra");
+        // An interface that went away meanwhile.
+        let accepts = fs::read_to_string(&path).is_ok_and(|text| text.trim() == "1");
+        if accepts {
+            fs::write(&path, "2").context(|| format!("cannot set {}", path.display()))?;
         }
     }
-
-    #[test]
-    fn names_interfaces_within_the_limit() {
-        assert_eq!(interface_name(Path::new(USUAL_RUNROOT)), "barge0");
-        let other = interface_name(Path::new("/tmp/another"));
-        assert!(other.starts_with("barge-") && other.len() < libc::IFNAMSIZ, "{other}");
-        assert_ne!(other, interface_name(Path::new("/tmp/yet/another")));
-        let id = "0123456789abcdef".repeat(4).parse().unwrap();
-        assert!(host_interface(&id).len() < libc::IFNAMSIZ);
-    }
-
-    #[test]
-    fn leaves_out_gateway_and_broadcast() {
-        let bridge = Bridge {
-            interface: String::new(),
-            gateway: "10.1.2.1/24".parse().unwrap(),
-            mtu: USUAL_MTU,
-        };
-        let range = (Ipv4Addr::new(10, 1, 2, 2), Ipv4Addr::new(10, 1, 2, 254));
-        assert_eq!(bridge.host_range(), range);
-    }
+    fs::write(&forwarding, "1").context(|| format!("cannot set {forwarding}"))
 }

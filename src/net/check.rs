@@ -6,7 +6,7 @@ use std::fs::File;
 use netlink_packet_route::link::InfoKind;
 
 use super::link::Links;
-use super::{bridge, firewall, pasta};
+use super::{choose, firewall, pasta};
 use crate::error::Error;
 use crate::sys::check::Check;
 
@@ -65,8 +65,8 @@ fn link(name: &'static str, kind: InfoKind) -> Check {
 
 fn tables() -> Check {
     let name = "nf_tables";
-    match firewall::is_installed(bridge::USUAL_INTERFACE) {
-        Ok(true) => Check::good(name, format!("table {} is there", bridge::USUAL_INTERFACE)),
+    match firewall::is_installed(choose::USUAL_INTERFACE) {
+        Ok(true) => Check::good(name, format!("table {} is there", choose::USUAL_INTERFACE)),
         Ok(false) => Check::good(name, "tables can be made"),
         Err(error) => failed(name, &error),
     }

@@ -90,7 +90,7 @@ fn read(path: &str) -> Result<String> {
 }
 
 fn shares_host(endpoint: &Endpoint) -> bool {
-    endpoint.network == "host"
+    endpoint.network() == "host"
 }
 
 /// Writes a container's `/etc/resolv.conf`, given this machine's.
@@ -107,7 +107,7 @@ pub fn resolv_conf(host_text: &str, names: &NameResolution, endpoint: &Endpoint)
         host.servers.iter().map(|&server| server.to_owned()).collect()
     } else if let Some(server) = endpoint.name_server {
         vec![server.to_string()]
-    } else if endpoint.network == "none" {
+    } else if endpoint.network() == "none" {
         // Nobody is in reach, and nobody is to be waited for.
         Vec::new()
     } else {
@@ -176,10 +176,10 @@ pub fn hosts_file(
             known.push(*name);
             new
         });
-        let addresses = endpoint.addresses.iter().map(|cidr| cidr.address());
+        let addresses = endpoint.addresses();
         // A program that looks for its own host name must find something.
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let nowhere = endpoint.addresses.is_empty();
+        let nowhere = endpoint.addresses().next().is_none();
         for address in addresses.chain(loopback.into_iter().filter(|_| nowhere)) {
             text += &format!("{address}\t{}\n", own.join(" "));
         }
@@ -209,7 +209,7 @@ fn host_address(text: &str, names: &NameResolution, endpoint: &Endpoint) -> Resu
     }
     let own = shares_host(endpoint).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     endpoint.host.or(own).ok_or_else(|| {
-        let network = &endpoint.network;
+        let network = endpoint.network();
         Error::new(Kind::Invalid, format!("network `{network}` has no address of the host"))
             .hint("leave out `host-gateway`, or choose another network")
     })
@@ -218,22 +218,28 @@ fn host_address(text: &str, names: &NameResolution, endpoint: &Endpoint) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Connection;
 
     fn endpoint(network: &str) -> Endpoint {
-        let base = Endpoint { network: network.to_owned(), ..Endpoint::default() };
+        let on = |addresses: &[&str]| {
+            vec![Connection {
+                network: network.to_owned(),
+                addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+                ..Connection::default()
+            }]
+        };
         match network {
-            "bridge" => Endpoint {
-                addresses: vec!["10.88.0.2/16".parse().unwrap()],
-                gateway: Some("10.88.0.1".parse().unwrap()),
+            "podman" => Endpoint {
+                connections: on(&["10.88.0.2/16"]),
                 host: Some("10.88.0.1".parse().unwrap()),
-                ..base
+                ..Endpoint::default()
             },
             "pasta" => Endpoint {
-                addresses: vec!["192.0.2.2/24".parse().unwrap()],
+                connections: on(&["192.0.2.2/24"]),
                 name_server: Some("169.254.1.1".parse().unwrap()),
-                ..base
+                ..Endpoint::default()
             },
-            _ => base,
+            _ => Endpoint { connections: on(&[]), ..Endpoint::default() },
         }
     }
 
@@ -255,9 +261,9 @@ mod tests {
             ("host", plain, &none, plain),
             ("host", local, &none, local),
             ("host", plain, &own, replaced),
-            ("bridge", plain, &none, plain_copy),
-            ("bridge", plain, &own, replaced),
-            ("bridge", local, &none, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch a.example\n"),
+            ("podman", plain, &none, plain_copy),
+            ("podman", plain, &own, replaced),
+            ("podman", local, &none, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch a.example\n"),
             ("pasta", local, &none, "nameserver 169.254.1.1\nsearch a.example\n"),
             ("pasta", plain, &own, replaced),
             ("none", local, &none, "search a.example\n"),
@@ -280,7 +286,7 @@ mod tests {
                 .map(|text| text.replace(LOCAL_HOSTS, "LOCAL\n"))
         };
         assert_eq!(
-            write("bridge", &names).unwrap(),
+            write("podman", &names).unwrap(),
             "LOCAL\n10.88.0.1\thost.containers.internal host.docker.internal\n10.0.0.5\tdb database\n10.88.0.1\tup\n10.88.0.2\tweb.example web\n"
         );
         assert_eq!(
@@ -301,7 +307,7 @@ mod tests {
                 hosts: vec![(host.to_owned(), address.to_owned())],
                 ..NameResolution::default()
             };
-            let error = hosts_file("", &names, &endpoint("bridge"), "h", "n").unwrap_err();
+            let error = hosts_file("", &names, &endpoint("podman"), "h", "n").unwrap_err();
             assert_eq!(error.kind(), Kind::Invalid, "{host} {address}");
         }
     }

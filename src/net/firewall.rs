@@ -20,13 +20,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::cidr::Cidr;
 use super::nft::{self, Element, Field, Hook, Map, Transaction};
 use super::ports::PublishedPort;
 use super::rule::{End, Rule};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::spec::network::Protocol;
+use crate::spec::network_spec::Isolation;
 use crate::sys::netlink::Refused;
 
 const PUBLISHED_AT: Map = Map {
@@ -52,7 +53,13 @@ pub(super) struct Network<'a> {
     /// The bridge.
     pub(super) interface: &'a str,
     /// The containers' addresses.
-    pub(super) subnet: Cidr,
+    pub(super) subnets: &'a [Cidr],
+    /// Whether there is no way out of it.
+    pub(super) internal: bool,
+    /// Whether what goes out does so under this machine's address.
+    pub(super) masquerades: bool,
+    /// Whether containers on other networks are let in.
+    pub(super) isolation: Isolation,
 }
 
 /// The published ports of one container.
@@ -108,7 +115,10 @@ pub(super) fn install(
     transaction.add_chain("forward", Some(FORWARD));
     transaction.add_chain("leaving", Some(LEAVING));
     for network in networks {
-        serve(&mut transaction, network);
+        wall(&mut transaction, network, networks);
+    }
+    for network in networks {
+        serve(&mut transaction, network, networks);
     }
     for publication in publications {
         let (at, anywhere) = elements(publication);
@@ -118,24 +128,53 @@ pub(super) fn install(
     commit(transaction).map_err(|refused| explain(refused.error, table))
 }
 
+/// Adds the rules that keep everybody away from a network, whatever others allow.
+fn wall(transaction: &mut Transaction<'_>, network: &Network<'_>, all: &[Network<'_>]) {
+    let own = network.interface;
+    if network.internal {
+        for (end, other) in [(End::Source, End::Destination), (End::Destination, End::Source)] {
+            let rule = Rule::default().interface(end, own).other_interface(other, own);
+            transaction.add_rule("forward", rule.drop());
+        }
+    }
+    if network.isolation == Isolation::Strict {
+        for other in all.iter().filter(|other| other.interface != own) {
+            let rule = Rule::default().interface(End::Destination, own);
+            let rule = rule.interface(End::Source, other.interface).new_connection();
+            transaction.add_rule("forward", rule.drop());
+        }
+    }
+}
+
 /// Adds the rules for one network.
-fn serve(transaction: &mut Transaction<'_>, network: &Network<'_>) {
-    let Network { interface, subnet } = *network;
+fn serve(transaction: &mut Transaction<'_>, network: &Network<'_>, all: &[Network<'_>]) {
+    let Network { interface, subnets, .. } = *network;
     let into = || Rule::default().interface(End::Destination, interface);
     transaction.add_rule("forward", into().interface(End::Source, interface).accept());
     transaction.add_rule("forward", into().established().accept());
     transaction.add_rule("forward", into().redirected().accept());
+    let is_open = |it: &&Network<'_>| it.isolation == Isolation::Open;
+    if is_open(&network) {
+        for other in all.iter().filter(is_open).filter(|other| other.interface != interface) {
+            transaction
+                .add_rule("forward", into().interface(End::Source, other.interface).accept());
+        }
+    }
     transaction.add_rule("forward", into().drop());
     // The container must answer to us, not to an address of its own or of its own network, which it
     // would do directly: the answers have to be changed back.
-    if let Some(loopback) = Cidr::new(Ipv4Addr::new(127, 0, 0, 0), 8) {
-        for source in [loopback, subnet] {
-            let rule = into().network(End::Source, source).redirected();
-            transaction.add_rule("leaving", rule.masquerade());
+    let loopback = Cidr::new(Ipv4Addr::new(127, 0, 0, 0), 8);
+    let ipv4 = subnets.iter().copied().filter(|subnet| subnet.address().is_ipv4());
+    for source in loopback.into_iter().chain(ipv4) {
+        let rule = into().network(End::Source, source).redirected();
+        transaction.add_rule("leaving", rule.masquerade());
+    }
+    if network.masquerades && !network.internal {
+        for subnet in subnets {
+            let out = Rule::default().other_interface(End::Destination, interface);
+            transaction.add_rule("leaving", out.network(End::Source, *subnet).masquerade());
         }
     }
-    let out = Rule::default().other_interface(End::Destination, interface);
-    transaction.add_rule("leaving", out.network(End::Source, subnet).masquerade());
 }
 
 /// What came of opening a container's ports.

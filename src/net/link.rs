@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{Emitable, NlasIterator, Parseable};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
     LinkFlags, LinkHeader, LinkInfo, LinkMessage,
@@ -15,8 +15,9 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use sha2::{Digest, Sha256};
 
-use super::cidr::Cidr;
+use crate::spec::cidr::Cidr;
 use crate::sys::netlink::{Protocol, Socket, flags};
 
 /// A hardware address.
@@ -134,13 +135,15 @@ impl Links {
         self.create(libc::RTM_NEWLINK, &message)
     }
 
-    /// Lets a bridge send a packet back through the port that it came from.
+    /// Lets a bridge send a packet back through the port that it came from; an `isolated` port has
+    /// nothing to do with others of its kind.
     ///
     /// Where bridged packets pass the firewall (`bridge-nf-call-iptables`, which Kubernetes wants), one
     /// from a container to a port that the container itself publishes takes this way.
-    pub(super) fn allow_hairpin(&mut self, port: &str) -> io::Result<()> {
+    pub(super) fn set_port(&mut self, port: &str, isolated: bool) -> io::Result<()> {
         let mut message = LinkMessage::default();
-        let hairpin = vec![InfoBridgePort::HairpinMode(true)];
+        let mut hairpin = vec![InfoBridgePort::HairpinMode(true)];
+        hairpin.extend(isolated.then_some(InfoBridgePort::Isolated(true)));
         message.attributes = vec![
             LinkAttribute::IfName(port.to_owned()),
             LinkAttribute::LinkInfo(vec![
@@ -198,8 +201,10 @@ impl Links {
             AddressAttribute::Local(address.address()),
             AddressAttribute::Address(address.address()),
         ];
-        if let Some((_, last)) = address.ipv4_range() {
-            message.attributes.push(AddressAttribute::Broadcast(last));
+        match address.ipv4_range() {
+            Some((_, last)) => message.attributes.push(AddressAttribute::Broadcast(last)),
+            // Leases are unique: nobody has to be asked, for a second, whether it is taken.
+            None => message.header.flags = AddressHeaderFlags::Nodad,
         }
         present(self.create(libc::RTM_NEWADDR, &message))
     }
@@ -325,6 +330,21 @@ pub(super) fn mac_of(address: Ipv4Addr) -> Mac {
     let [a, b, c, d] = address.octets();
     // Locally administered, not a group.
     [0x06, 0xba, a, b, c, d]
+}
+
+/// Returns a hardware address for a bridge that has these addresses, or none.
+pub(super) fn mac_of_bridge(addresses: impl Iterator<Item = IpAddr>, name: &str) -> Mac {
+    let mut ipv4 = addresses.filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    ipv4.next().map_or_else(
+        || {
+            let hash = Sha256::digest(name);
+            [0x06, 0xbd, hash[0], hash[1], hash[2], hash[3]]
+        },
+        mac_of,
+    )
 }
 
 /// Writes a hardware address in the usual way.

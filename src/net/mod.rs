@@ -9,35 +9,40 @@
 
 mod bridge;
 mod check;
-mod cidr;
+mod choose;
+mod endpoint;
 mod files;
 mod firewall;
 mod link;
 mod nft;
 mod pasta;
 mod ports;
+mod publish;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod veth;
 
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use serde::{Deserialize, Serialize};
-
 use self::bridge::Bridge;
-pub use self::bridge::DEFAULT_NETWORK;
 pub use self::check::checks;
-pub use self::cidr::Cidr;
+pub use self::choose::{complete, interface_of};
+pub use self::endpoint::{Connection, Endpoint};
 pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};
 use self::link::Links;
 pub use self::pasta::Helper;
 use self::ports::Listener;
 pub use self::ports::PublishedPort;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
+use crate::spec::membership::{DEFAULT_NETWORK, Membership};
 use crate::spec::network::{NameResolution, NetworkMode, PortMapping};
+use crate::spec::network_spec::Subnet;
 use crate::store::Store;
+use crate::store::network::Network;
 
 /// The word that stands for an address of the host where a container's names are given.
 const HOST_GATEWAY: &str = "host-gateway";
@@ -61,28 +66,6 @@ pub struct Request<'a> {
     pub rootless: bool,
 }
 
-/// How a container is connected.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Endpoint {
-    /// Name of the network: that of a bridge network, `pasta`, `host` or `none`.
-    pub network: String,
-    /// Name of the interface in the container.
-    pub interface: Option<String>,
-    /// Hardware address of that interface.
-    pub mac: Option<String>,
-    /// Its addresses.
-    pub addresses: Vec<Cidr>,
-    /// Where packets for the rest of the world go.
-    pub gateway: Option<IpAddr>,
-    /// Name server that is in reach when the host's own may not be.
-    pub name_server: Option<IpAddr>,
-    /// Address of the host as the container sees it.
-    pub host: Option<IpAddr>,
-    /// Ports that are published.
-    pub ports: Vec<PublishedPort>,
-}
-
 /// What was decided and reserved for a container that is about to be connected.
 ///
 /// Who gives up after this calls [`detach`].
@@ -101,8 +84,8 @@ enum Way {
     Host,
     /// Not at all.
     Loopback,
-    /// By a port on a bridge.
-    Bridge(Bridge),
+    /// By a port on each of these bridges, in the order of its connections.
+    Bridges(Vec<Bridge>),
     /// By a program.
     Pasta(pasta::Plan),
 }
@@ -121,14 +104,6 @@ pub struct Attached {
     pub warnings: Vec<String>,
 }
 
-impl Endpoint {
-    /// Returns how a container is connected that has the host's network, none, or somebody else's:
-    /// what it takes to write its files.
-    pub fn plain(mode: &NetworkMode) -> Self {
-        Self { network: mode.to_string(), ..Self::default() }
-    }
-}
-
 impl Prepared {
     /// Returns how the container will be connected.
     pub fn endpoint(&self) -> &Endpoint {
@@ -138,7 +113,11 @@ impl Prepared {
 
 /// Returns what a container that asks for nothing gets.
 pub fn default_mode(rootless: bool) -> NetworkMode {
-    if rootless { NetworkMode::Pasta } else { NetworkMode::Bridge(DEFAULT_NETWORK.to_owned()) }
+    if rootless {
+        NetworkMode::Pasta
+    } else {
+        NetworkMode::Networks(vec![Membership::of(DEFAULT_NETWORK)])
+    }
 }
 
 /// Decides how a container will be connected, and reserves its ports and its address.
@@ -148,34 +127,24 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
     match request.mode {
         NetworkMode::Host => Ok(Prepared { id, way: Way::Host, endpoint, held: Vec::new() }),
         NetworkMode::None => Ok(Prepared { id, way: Way::Loopback, endpoint, held: Vec::new() }),
-        NetworkMode::Bridge(name) if name == DEFAULT_NETWORK && !request.rootless => {
-            // The last run may have ended without giving back what it held.
-            detach(store, &id)?;
-            let (ports, held) = ports::reserve(request.ports, Listener::Firewall)?;
-            if let Some(port) = ports.iter().find(|port| port.host_ip.is_ipv6()) {
-                return Err(Error::new(
-                    Kind::Unsupported,
-                    format!("cannot publish on `{}`: network `{name}` has no IPv6", port.host_ip),
-                )
-                .hint("publish on an IPv4 address, or use --network host"));
-            }
-            endpoint.ports = ports;
-            let (bridge, lock) = bridge::ensure(store)?;
-            let joined = join_bridge(store, &bridge, &id, &mut endpoint);
-            drop(lock);
-            if let Err(error) = joined {
-                // The first failure is what counts; `detach` can be called again.
-                drop(detach(store, &id));
-                return Err(error);
-            }
-            Ok(Prepared { id, way: Way::Bridge(bridge), endpoint, held })
-        }
-        NetworkMode::Bridge(name) if name == DEFAULT_NETWORK => {
+        NetworkMode::Networks(_) if request.rootless => {
             Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave out --network, or use --network pasta, host or none"))
         }
-        NetworkMode::Bridge(name) => {
-            Err(Error::new(Kind::NotFound, format!("no network `{name}`")))
+        NetworkMode::Networks(members) => {
+            // The last run may have ended without giving back what it held.
+            detach(store, &id)?;
+            let (ports, held) = ports::reserve(request.ports, Listener::Firewall)?;
+            endpoint = Endpoint { ports, ..Endpoint::default() };
+            publish::check(&endpoint, &request.mode.to_string())?;
+            match join_all(store, members, request, &mut endpoint) {
+                Ok(bridges) => Ok(Prepared { id, way: Way::Bridges(bridges), endpoint, held }),
+                Err(error) => {
+                    // The first failure is what counts; `detach` can be called again.
+                    drop(detach(store, &id));
+                    Err(error)
+                }
+            }
         }
         NetworkMode::Pasta if request.rootless => {
             let (ports, held) = ports::reserve(request.ports, Listener::Program)?;
@@ -188,7 +157,9 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             Links::open()
                 .and_then(|mut links| describe(&mut endpoint, &mut links))
                 .context(|| "cannot look up this machine's address")?;
-            endpoint.mac = None;
+            for connection in &mut endpoint.connections {
+                connection.mac = None;
+            }
             Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held })
         }
         NetworkMode::Pasta => {
@@ -202,35 +173,83 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
     }
 }
 
-/// Takes an address on a bridge and puts it on record.
-fn join_bridge(
+fn join_all(
     store: &Store,
-    bridge: &Bridge,
-    id: &ContainerId,
+    members: &[Membership],
+    request: &Request<'_>,
     endpoint: &mut Endpoint,
-) -> Result<()> {
-    endpoint.interface = Some(bridge::INTERFACE.to_owned());
-    endpoint.gateway = Some(bridge.gateway_address());
-    endpoint.host = endpoint.gateway;
-    // On record before the lease is taken: if we are killed in between, it can be found.
-    store.save_endpoint(id, endpoint)?;
-    let address = bridge.lease(store, id)?;
-    endpoint.addresses = vec![address];
-    if let IpAddr::V4(address) = address.address() {
-        endpoint.mac = Some(link::mac_text(link::mac_of(address)));
+) -> Result<Vec<Bridge>> {
+    members.iter().map(|member| join(store, member, request, endpoint)).collect()
+}
+
+/// Takes addresses on a bridge and puts them on record.
+fn join(
+    store: &Store,
+    member: &Membership,
+    request: &Request<'_>,
+    endpoint: &mut Endpoint,
+) -> Result<Bridge> {
+    let Membership { network: name, ipv4, ipv6, .. } = member;
+    let network = store.networks().get(name)?.ok_or_else(|| {
+        let message = format!("unable to find network with name or ID {name}: network not found");
+        Error::new(Kind::NotFound, message)
+    })?;
+    let number = endpoint.free_number().ok_or_else(|| {
+        Error::new(Kind::Unsupported, format!("a container is on {} networks at most", veth::MOST))
+    })?;
+    let interface = member.interface.clone().unwrap_or_else(|| endpoint.free_interface());
+    if endpoint.connections.iter().any(|it| it.interface.as_ref() == Some(&interface)) {
+        let text = format!("two interfaces of a container cannot both be `{interface}`");
+        return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
     }
-    store.save_endpoint(id, endpoint)
+    let (bridge, lock) = bridge::ensure(store, &network)?;
+    endpoint.host = endpoint.host.or_else(|| bridge.gateways.first().map(|it| it.address()));
+    endpoint.connections.push(Connection {
+        network: network.name,
+        number,
+        interface: Some(interface),
+        gateways: bridge.ways_out().collect(),
+        names: names(member, request),
+        ..Connection::default()
+    });
+    // On record before the lease is taken: if we are killed in between, it can be found.
+    store.save_endpoint(request.id, endpoint)?;
+    let wanted: Vec<IpAddr> =
+        ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).collect();
+    let addresses = bridge.lease(store, request.id, &wanted)?;
+    drop(lock);
+    let own = addresses.iter().map(|address| address.address());
+    let mac = member.mac.map_or_else(|| veth::usual_mac(own, request.id, number), |mac| mac.0);
+    if let Some(connection) = endpoint.connections.last_mut() {
+        connection.mac = Some(link::mac_text(mac));
+        connection.addresses = addresses;
+    }
+    store.save_endpoint(request.id, endpoint)?;
+    Ok(bridge)
+}
+
+/// Returns the names by which others on a network know a container.
+fn names(member: &Membership, request: &Request<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    let own = [request.name, request.id.short(), request.hostname];
+    for name in own.into_iter().chain(member.aliases.iter().map(String::as_str)) {
+        let name = name.to_ascii_lowercase();
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
     let Prepared { id, way, endpoint, held } = prepared;
     let mut attached = Attached { endpoint, held, helper: None, warnings: Vec::new() };
-    let network = attached.endpoint.network.clone();
+    let network = attached.endpoint.network().to_owned();
     let connected = match &way {
         Way::Host => Ok(()),
         Way::Loopback => loopback_up(netns),
-        Way::Bridge(bridge) => attach_bridge(store, bridge, &id, &attached.endpoint, netns),
+        Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &attached.endpoint, netns),
         Way::Pasta(plan) => attach_pasta(plan, &mut attached, netns),
     }
     .context(|| format!("cannot connect to network `{network}`"));
@@ -242,19 +261,17 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
     Ok(attached)
 }
 
-fn attach_bridge(
+fn attach_bridges(
     store: &Store,
-    bridge: &Bridge,
+    bridges: &[Bridge],
     id: &ContainerId,
     endpoint: &Endpoint,
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
-    let address = endpoint
-        .addresses
-        .first()
-        .ok_or_else(|| Error::new(Kind::Internal, "no address was leased"))?;
-    bridge::connect(bridge, id, *address, netns)?;
-    bridge::publish(store, bridge, id, endpoint)
+    for (bridge, connection) in bridges.iter().zip(&endpoint.connections) {
+        veth::connect(bridge, id, connection, netns)?;
+    }
+    publish::publish(store, id, endpoint)
 }
 
 fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'_>) -> Result<()> {
@@ -263,7 +280,7 @@ fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'
         Ok(helper) => helper,
         // Older versions refuse to work where there is nothing to be connected to.
         Err(error) if endpoint.ports.is_empty() && is_offline() => {
-            *endpoint = Endpoint { network: endpoint.network.clone(), ..Endpoint::default() };
+            *endpoint = Endpoint::plain(&NetworkMode::Pasta);
             let text = format!("the machine is offline, the container has no network: {error}");
             attached.warnings.push(text);
             return loopback_up(netns);
@@ -284,13 +301,14 @@ fn is_offline() -> bool {
 /// Fills in what somebody else has set up.
 fn describe(endpoint: &mut Endpoint, links: &mut Links) -> std::io::Result<()> {
     let Some(uplink) = links.uplink()? else { return Ok(()) };
-    endpoint.gateway = uplink.gateway;
+    let Some(connection) = endpoint.connections.first_mut() else { return Ok(()) };
+    connection.gateways = uplink.gateway.into_iter().collect();
     let addresses = links.addresses()?;
     let own = addresses.into_iter().filter(|(index, _)| *index == uplink.index);
-    endpoint.addresses = own.map(|(_, address)| address).collect();
+    connection.addresses = own.map(|(_, address)| address).collect();
     if let Some(link) = links.by_index(uplink.index)? {
-        endpoint.mac = link.mac.map(link::mac_text);
-        endpoint.interface = Some(link.name);
+        connection.mac = link.mac.map(link::mac_text);
+        connection.interface = Some(link.name);
     }
     Ok(())
 }
@@ -300,29 +318,29 @@ fn describe(endpoint: &mut Endpoint, links: &mut Links) -> std::io::Result<()> {
 /// Goes on after a failure and returns the first one.
 pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
     let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
-    let mut result = bridge::withdraw(store, id).and(bridge::disconnect(id));
-    let network = store.network(&endpoint.network);
-    let addresses = match endpoint.addresses.as_slice() {
-        // Whoever prepared it was killed before it could record the address.
-        [] => network.leases().map(|leases| {
-            let own = leases.into_iter().filter(|(_, holder)| holder == id);
-            own.map(|(address, _)| address).collect()
-        }),
-        addresses => Ok(addresses
-            .iter()
-            .filter_map(|address| match address.address() {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-            .collect()),
-    };
-    result = result.and(addresses.and_then(|addresses: Vec<_>| {
-        addresses.into_iter().try_for_each(|address| network.release(address, id))
-    }));
+    let mut result = publish::withdraw(store, id);
+    for connection in &endpoint.connections {
+        result =
+            result.and(veth::disconnect(id, connection.number)).and(release(store, id, connection));
+    }
     // Stays if something is left to be given back.
-    result
-        .and_then(|()| store.remove_endpoint(id))
-        .and_then(|()| bridge::remove_if_temporary(store))
+    result = result.and_then(|()| store.remove_endpoint(id));
+    endpoint.connections.iter().fold(result, |result, connection| {
+        result.and_then(|()| bridge::remove_if_temporary(store, &connection.network))
+    })
+}
+
+/// Gives back the addresses of one connection.
+fn release(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
+    let network = store.network(&connection.network);
+    let mut addresses: Vec<IpAddr> =
+        connection.addresses.iter().map(|address| address.address()).collect();
+    if addresses.is_empty() {
+        // Whoever prepared it was killed before it could record them.
+        let own = network.leases()?.into_iter().filter(|(_, holder)| holder == id);
+        addresses.extend(own.map(|(address, _)| address));
+    }
+    addresses.into_iter().try_for_each(|address| network.release(address, id))
 }
 
 /// Makes interfaces and firewall rules anew, as the records want them: after another program has
@@ -331,9 +349,34 @@ pub fn reload(store: &Store) -> Result<()> {
     bridge::reload(store)
 }
 
-/// Removes the networks of a store on which there are no containers any more.
-pub fn remove_networks(store: &Store) -> Result<()> {
-    bridge::remove(store)
+/// Takes down a network on which there are no containers any more.
+pub fn take_down(store: &Store, network: &str) -> Result<()> {
+    bridge::free_dead(store, network)?;
+    bridge::remove(store, network)
+}
+
+/// Tells whether there is an interface of this name.
+pub fn has_interface(name: &str) -> Result<bool> {
+    let found = Links::open().and_then(|mut links| links.find(name));
+    Ok(found.context(|| format!("cannot look up interface `{name}`"))?.is_some())
+}
+
+/// Returns the addresses that the default network has while it is set up.
+pub fn default_subnets(store: &Store) -> Result<Vec<Cidr>> {
+    let bridge = store.network(DEFAULT_NETWORK).load::<Bridge>()?;
+    Ok(bridge.map(|bridge| bridge.gateways).unwrap_or_default())
+}
+
+/// Fills in what the default network has, or would have if nothing else had it.
+pub fn describe_default(store: &Store, network: &mut Network) -> Result<()> {
+    let known = store.network(DEFAULT_NETWORK).load::<Bridge>()?;
+    let interface = known.as_ref().map(|bridge| bridge.interface.clone());
+    network.interface = interface.unwrap_or_else(|| choose::interface_name(store.runroot()));
+    let gateways = known.map(|bridge| bridge.gateways).unwrap_or_else(choose::default_gateway);
+    let subnet =
+        |it: Cidr| Subnet { subnet: it.network(), gateway: Some(it.address()), range: None };
+    network.spec.subnets = gateways.into_iter().map(subnet).collect();
+    Ok(())
 }
 
 /// Returns where pasta is installed, if it is.

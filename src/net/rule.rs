@@ -1,6 +1,8 @@
 //! One firewall rule: tests that a packet passes from left to right, and what happens to it then.
 
-use super::cidr::Cidr;
+use crate::spec::cidr::Cidr;
+use std::net::IpAddr;
+
 use super::nft::{Attributes, Map};
 
 /// The register that holds what is tested, and the first of those that hold a concatenation.
@@ -66,15 +68,29 @@ impl Rule {
         self.meta(15, FIRST).compare(FIRST, true, &[2])
     }
 
-    /// Passes IPv4 packets from, or to, a network.
+    fn ipv6(self) -> Self {
+        self.meta(15, FIRST).compare(FIRST, true, &[10])
+    }
+
+    /// Passes packets from, or to, a network.
     pub(super) fn network(self, end: End, network: Cidr) -> Self {
-        let Some((first, last)) = network.ipv4_range() else { return self };
-        let mask = !(u32::from(first) ^ u32::from(last));
-        self.ipv4().address(end, FIRST).mask(&mask.to_be_bytes()).compare(
-            FIRST,
-            true,
-            &first.octets(),
-        )
+        match network.range() {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                let mask = !(u32::from(first) ^ u32::from(last));
+                let rule = self.ipv4().address(end, FIRST).mask(&mask.to_be_bytes());
+                rule.compare(FIRST, true, &first.octets())
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                let mask = !(u128::from(first) ^ u128::from(last));
+                let offset = match end {
+                    End::Source => 8,
+                    End::Destination => 24,
+                };
+                let rule = self.ipv6().load(Header::Network, offset, 16, FIRST);
+                rule.mask(&mask.to_be_bytes()).compare(FIRST, true, &first.octets())
+            }
+            _ => self,
+        }
     }
 
     /// Passes packets to any address of this machine.
@@ -87,6 +103,11 @@ impl Rule {
     /// Passes packets of connections that were there before, and of what belongs to them.
     pub(super) fn established(self) -> Self {
         self.tracked(0, 0b110)
+    }
+
+    /// Passes packets that begin a connection.
+    pub(super) fn new_connection(self) -> Self {
+        self.tracked(0, 0b1000)
     }
 
     /// Passes packets of connections whose destination was changed.
@@ -174,14 +195,14 @@ impl Rule {
         self.expression("meta", Attributes::default().number(1, register).number(2, key))
     }
 
-    fn mask(self, mask: &[u8; 4]) -> Self {
+    fn mask(self, mask: &[u8]) -> Self {
         let data = |value: &[u8]| Attributes::default().bytes(1, value);
         let bitwise = Attributes::default()
             .number(1, FIRST)
             .number(2, FIRST)
-            .number(3, 4)
+            .number(3, mask.len() as u32)
             .nested(4, data(mask))
-            .nested(5, data(&[0; 4]));
+            .nested(5, data(&vec![0; mask.len()]));
         self.expression("bitwise", bitwise)
     }
 

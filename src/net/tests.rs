@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::*;
+use crate::store::lock::Lock;
 
 /// Runs a test on a machine of its own; `None` if that takes privileges that we do not have.
 fn machine(test: impl FnOnce() + Send) {
@@ -103,7 +104,7 @@ impl Container {
     }
 
     fn address(&self) -> IpAddr {
-        self.attached.endpoint.addresses[0].address()
+        self.attached.endpoint.addresses().next().unwrap()
     }
 
     /// Listens in the container.
@@ -146,7 +147,7 @@ fn containers_on_the_bridge_reach_each_other_and_the_host() {
         let to = (two.address(), 80);
         assert_eq!(reach(one.netns.as_fd(), to, &listener), Some(one.address()));
         let host = own_namespace();
-        let gateway = one.attached.endpoint.gateway.unwrap();
+        let gateway = one.attached.endpoint.connections[0].gateways[0];
         assert_eq!(reach(host.as_fd(), to, &listener), Some(gateway));
         let listener = TcpListener::bind("0.0.0.0:81").unwrap();
         assert_eq!(reach(one.netns.as_fd(), (gateway, 81), &listener), Some(one.address()));
@@ -170,9 +171,9 @@ fn detach_frees_the_address_and_can_be_repeated() {
             assert_eq!(place.store.endpoint::<Endpoint>(&one.id).unwrap(), None);
         }
         // Killed between the lease and its record.
-        let address = Ipv4Addr::new(10, 88, 0, 9);
-        network.lease(address, address, &id(3)).unwrap().unwrap();
-        let intent = Endpoint { network: DEFAULT_NETWORK.to_owned(), ..Endpoint::default() };
+        assert!(network.lease_exactly(Ipv4Addr::new(10, 88, 0, 9).into(), &id(3)).unwrap());
+        let mut intent = Endpoint::plain(&NetworkMode::None);
+        intent.connections[0].network = DEFAULT_NETWORK.to_owned();
         place.store.save_endpoint(&id(3), &intent).unwrap();
         detach(&place.store, &id(3)).unwrap();
         assert_eq!(network.leases().unwrap().len(), 1);
@@ -381,8 +382,15 @@ fn firewall_rules_come_back() {
         flush();
         detach(&place.store, &one.id).unwrap();
         assert_eq!(place.store.network(DEFAULT_NETWORK).leases().unwrap().len(), 1);
-        let error = remove_networks(&place.store).unwrap_err();
+        let alive = place.store.containers().monitor_mark(&two.id);
+        std::fs::create_dir_all(alive.parent().unwrap()).unwrap();
+        let monitor = Lock::exclusive(&alive).unwrap();
+        let error = take_down(&place.store, DEFAULT_NETWORK).unwrap_err();
         assert_eq!(error.kind(), Kind::Conflict);
+        // Once its monitor is dead, so is what it holds.
+        drop(monitor);
+        take_down(&place.store, DEFAULT_NETWORK).unwrap();
+        assert_eq!(place.store.endpoints::<Endpoint>().unwrap(), []);
     });
 }
 
@@ -466,8 +474,9 @@ fn pasta_publishes_ports_without_root() {
     let (netns, mut attached) =
         start_with_pasta(&place, 1, &["127.0.0.1::80", "0:81", "127.0.0.1::53/udp"]).unwrap();
     let endpoint = &attached.endpoint;
-    assert_eq!(endpoint.addresses.len(), 1, "{endpoint:?}");
-    assert!(endpoint.interface.is_some() && endpoint.mac.is_some(), "{endpoint:?}");
+    let connection = &endpoint.connections[0];
+    assert_eq!(connection.addresses.len(), 1, "{endpoint:?}");
+    assert!(connection.interface.is_some() && connection.mac.is_some(), "{endpoint:?}");
     for (port, container) in endpoint.ports.iter().zip([80, 81]) {
         let listener = within(netns.as_fd(), || {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, container)).unwrap()

@@ -1,13 +1,13 @@
 //! What network a container is on, and the ports that it publishes.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::name;
+use super::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Mac, Membership};
 use crate::error::{Context, Error, Kind, Result};
 
 /// The network that a container is on.
@@ -21,8 +21,8 @@ pub enum NetworkMode {
     None,
     /// The host's own network.
     Host,
-    /// The bridge network of this name; the default one is called `bridge`.
-    Bridge(String),
+    /// Networks that have names, at least one: the default one, or such as users have made.
+    Networks(Vec<Membership>),
     /// The user-mode network stack pasta (rootless only).
     Pasta,
     /// The network namespace of another container, by name or ID.
@@ -36,6 +36,79 @@ impl NetworkMode {
     pub fn is_own(&self) -> bool {
         !matches!(self, Self::Host | Self::Container(_) | Self::Ns(_))
     }
+
+    /// Puts together what `--network` says, given several times.
+    pub fn together(modes: Vec<Self>) -> Result<Self> {
+        let mut modes = modes.into_iter();
+        let mut all = modes.next().unwrap_or_default();
+        for mode in modes {
+            match (&mut all, mode) {
+                (Self::Networks(members), Self::Networks(more)) => members.extend(more),
+                (one, mode) => {
+                    let other = if matches!(one, Self::Networks(_)) { mode } else { one.clone() };
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        format!(
+                            "cannot set multiple networks without bridge network mode, selected mode {other}: invalid argument"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds what the flags say that are about one network, or about all of them.
+    pub fn asking(self, asked: &Asked) -> Result<Self> {
+        if *asked == Asked::default() {
+            return Ok(self);
+        }
+        let mut members = match self {
+            Self::Networks(members) => members,
+            Self::Default => vec![Membership::of(DEFAULT_NETWORK)],
+            other => {
+                let text = format!(
+                    "an address or alias cannot be set for network mode {other}: invalid argument"
+                );
+                return Err(Error::new(Kind::Invalid, text)
+                    .hint("name a network that was made by `barge network create`"));
+            }
+        };
+        let is_one = asked.ipv4.is_some() || asked.ipv6.is_some() || asked.mac.is_some();
+        if is_one && members.len() > 1 {
+            let text = "--ip, --ip6 and --mac-address can only be set for a single network";
+            return Err(Error::new(Kind::Invalid, format!("{text}: invalid argument"))
+                .hint("write them behind each network, as in --network net1:ip=10.89.0.5"));
+        }
+        for member in &mut members {
+            member.ipv4 = asked.ipv4.or(member.ipv4);
+            member.ipv6 = asked.ipv6.or(member.ipv6);
+            member.mac = asked.mac.or(member.mac);
+            member.aliases.extend(asked.aliases.iter().cloned());
+        }
+        Ok(Self::Networks(members))
+    }
+
+    /// Returns how the container is on networks that have names.
+    pub fn memberships(&self) -> &[Membership] {
+        match self {
+            Self::Networks(members) => members,
+            _ => &[],
+        }
+    }
+}
+
+/// What is asked for of a container's networks, without naming them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Hardware address.
+    pub mac: Option<Mac>,
+    /// Names by which others know the container.
+    pub aliases: Vec<String>,
 }
 
 /// Transport protocol of a published port.
@@ -169,22 +242,20 @@ impl FromStr for NetworkMode {
             ("none", None) => Ok(Self::None),
             ("host", None) => Ok(Self::Host),
             ("pasta", None) => Ok(Self::Pasta),
-            // Podman calls its default network by its own name.
-            ("bridge" | "podman", None) => Ok(Self::Bridge("bridge".to_owned())),
             ("container", Some(other)) if !other.is_empty() => {
                 Ok(Self::Container(other.to_owned()))
             }
             ("ns", Some(path)) if path.starts_with('/') => Ok(Self::Ns(PathBuf::from(path))),
-            ("bridge" | "pasta" | "slirp4netns", _) => {
+            ("pasta" | "slirp4netns", _) => {
                 Err(Error::new(Kind::Unsupported, format!("unsupported network mode `{text}`"))
                     .hint("use bridge, pasta, host, none, container:NAME or ns:PATH"))
             }
-            (_, Some(_)) => {
+            ("container" | "ns" | "host" | "none" | "default" | "private", Some(_)) => {
                 Err(Error::new(Kind::Invalid, format!("invalid network mode `{text}`"))
                     .hint("use bridge, pasta, host, none, container:NAME or ns:PATH"))
             }
-            (network, None) => match name::parse(network) {
-                Ok(network) => Ok(Self::Bridge(network)),
+            _ => match text.parse::<Membership>() {
+                Ok(member) => Ok(Self::Networks(vec![member])),
                 Err(error) => Err(error.within(format!("invalid network `{text}`"))),
             },
         }
@@ -197,7 +268,12 @@ impl fmt::Display for NetworkMode {
             Self::Default => f.write_str("default"),
             Self::None => f.write_str("none"),
             Self::Host => f.write_str("host"),
-            Self::Bridge(name) => f.write_str(name),
+            Self::Networks(members) => match members.first() {
+                // What Docker and Podman call that mode.
+                Some(member) if member.network == DEFAULT_NETWORK => f.write_str(DEFAULT_ALIAS),
+                Some(member) => f.write_str(&member.network),
+                None => f.write_str("none"),
+            },
             Self::Pasta => f.write_str("pasta"),
             Self::Container(name) => write!(f, "container:{name}"),
             Self::Ns(path) => write!(f, "ns:{}", path.display()),
@@ -439,6 +515,39 @@ mod tests {
         ] {
             let got = text.parse::<NetworkMode>().ok().map(|mode| mode.to_string());
             assert_eq!(got.as_deref(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn puts_networks_together() {
+        let ip = Asked { ipv4: Some(Ipv4Addr::new(10, 1, 1, 1)), ..Asked::default() };
+        let alias = Asked { aliases: vec!["a".to_owned()], ..Asked::default() };
+        let nothing = Asked::default();
+        for (modes, asked, want) in [
+            (&[][..], &nothing, Some("default")),
+            (&["one", "two:alias=b"], &alias, Some("one a; two b a")),
+            (&["one"], &ip, Some("one 10.1.1.1")),
+            (&[], &ip, Some("podman 10.1.1.1")),
+            (&["one", "two"], &ip, None),
+            (&["host"], &alias, None),
+            (&["host"], &nothing, Some("host")),
+            (&["host", "one"], &nothing, None),
+            (&["one", "none"], &nothing, None),
+        ] {
+            let modes = modes.iter().map(|it| it.parse().unwrap()).collect();
+            let show = |it: &Membership| {
+                let words = [it.network.clone()].into_iter();
+                let words = words.chain(it.ipv4.map(|it| it.to_string()));
+                words.chain(it.aliases.clone()).collect::<Vec<_>>().join(" ")
+            };
+            let got =
+                NetworkMode::together(modes).and_then(|it| it.asking(asked)).ok().map(|mode| {
+                    match mode.memberships() {
+                        [] => mode.to_string(),
+                        members => members.iter().map(show).collect::<Vec<_>>().join("; "),
+                    }
+                });
+            assert_eq!(got.as_deref(), want, "{asked:?}");
         }
     }
 

@@ -13,7 +13,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -47,43 +47,54 @@ impl NetworkRecord {
         file::remove_tree(&self.directory)
     }
 
-    /// Leases an address from `first` to `last` to a container; `None` if all are taken.
+    /// Leases an address from `first` to `last`, which are of one version of IP, to a container; `None`
+    /// if all are taken. `besides` is not for containers.
     ///
     /// The search begins behind the address that was leased last: a freed address rests for a
     /// while, and a start among a thousand containers looks at one address, not at a thousand.
     pub fn lease(
         &self,
-        first: Ipv4Addr,
-        last: Ipv4Addr,
+        (first, last): (IpAddr, IpAddr),
+        besides: IpAddr,
         holder: &ContainerId,
-    ) -> Result<Option<Ipv4Addr>> {
-        let (first, last) = (u32::from(first), u32::from(last));
-        let hint = self.directory.join("last");
+    ) -> Result<Option<IpAddr>> {
+        let hint = self.directory.join(if first.is_ipv4() { "last" } else { "last6" });
+        let (first_bits, last_bits) = (bits(first), bits(last));
         let begin = fs::read_to_string(&hint)
             .ok()
-            .and_then(|text| text.parse::<Ipv4Addr>().ok())
-            .map(|address| u32::from(address).wrapping_add(1))
-            .filter(|begin| (first..=last).contains(begin))
-            .unwrap_or(first);
-        for address in (begin..=last).chain(first..begin).map(Ipv4Addr::from) {
-            let path = self.lease_path(address);
-            match symlink(holder.as_str(), &path) {
-                Ok(()) => {
-                    // Only a hint: a lost or mixed up one costs a longer search.
-                    drop(fs::write(&hint, address.to_string()));
-                    return Ok(Some(address));
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    return Err(error).context(|| format!("cannot lease {}", path.display()));
-                }
+            .and_then(|text| text.parse::<IpAddr>().ok())
+            .map(|address| bits(address).wrapping_add(1))
+            .filter(|begin| (first_bits..=last_bits).contains(begin))
+            .unwrap_or(first_bits);
+        for address in (begin..=last_bits).chain(first_bits..begin) {
+            let address = like(first, address);
+            if address != besides && self.lease_exactly(address, holder)? {
+                // Only a hint: a lost or mixed up one costs a longer search.
+                drop(fs::write(&hint, address.to_string()));
+                return Ok(Some(address));
             }
         }
         Ok(None)
     }
 
+    /// Leases this address to a container; `false` if it is taken.
+    pub fn lease_exactly(&self, address: IpAddr, holder: &ContainerId) -> Result<bool> {
+        let path = self.lease_path(address);
+        match symlink(holder.as_str(), &path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error).context(|| format!("cannot lease {}", path.display())),
+        }
+    }
+
+    /// Returns the container that holds an address.
+    pub fn holder(&self, address: IpAddr) -> Option<ContainerId> {
+        let target = fs::read_link(self.lease_path(address)).ok()?;
+        target.to_str()?.parse().ok()
+    }
+
     /// Frees an address if this container holds it.
-    pub fn release(&self, address: Ipv4Addr, holder: &ContainerId) -> Result<()> {
+    pub fn release(&self, address: IpAddr, holder: &ContainerId) -> Result<()> {
         let path = self.lease_path(address);
         match fs::read_link(&path) {
             Ok(target) if target == Path::new(holder.as_str()) => file::remove_file(&path),
@@ -94,7 +105,7 @@ impl NetworkRecord {
     }
 
     /// Returns all addresses that are leased, with their holders.
-    pub fn leases(&self) -> Result<Vec<(Ipv4Addr, ContainerId)>> {
+    pub fn leases(&self) -> Result<Vec<(IpAddr, ContainerId)>> {
         let directory = self.directory.join("leases");
         let context = || format!("cannot read {}", directory.display());
         let entries = match fs::read_dir(&directory) {
@@ -115,12 +126,44 @@ impl NetworkRecord {
         Ok(leases)
     }
 
-    fn lease_path(&self, address: Ipv4Addr) -> PathBuf {
+    fn lease_path(&self, address: IpAddr) -> PathBuf {
         self.directory.join("leases").join(address.to_string())
     }
 }
 
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// Makes an address of the same version of IP as another one.
+fn like(other: IpAddr, bits: u128) -> IpAddr {
+    match other {
+        IpAddr::V4(_) => Ipv4Addr::from(bits as u32).into(),
+        IpAddr::V6(_) => Ipv6Addr::from(bits).into(),
+    }
+}
+
 impl Store {
+    /// Returns the names of the networks that are set up.
+    pub fn networks_in_use(&self) -> Result<Vec<String>> {
+        let directory = self.runroot().join("networks");
+        let context = || format!("cannot read {}", directory.display());
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(context),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.context(context)?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Returns the record of the network of this name.
     pub fn network(&self, name: &str) -> NetworkRecord {
         NetworkRecord { directory: self.runroot().join("networks").join(name) }
@@ -182,8 +225,8 @@ mod tests {
         format!("{number:064x}").parse().unwrap()
     }
 
-    fn address(last: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, last)
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
     }
 
     fn store(directory: &Path) -> Store {
@@ -196,28 +239,35 @@ mod tests {
     fn leases_in_turn_and_reuses_at_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let network = store(directory.path()).network("test");
-        let lease = |holder| network.lease(address(2), address(4), &id(holder)).unwrap();
+        let lease =
+            |holder| network.lease((address(2), address(5)), address(3), &id(holder)).unwrap();
         assert_eq!(lease(1), Some(address(2)));
-        assert_eq!(lease(2), Some(address(3)));
+        assert_eq!(lease(2), Some(address(4)));
         network.release(address(2), &id(1)).unwrap();
-        assert_eq!(lease(3), Some(address(4)));
+        assert_eq!(lease(3), Some(address(5)));
         assert_eq!(lease(4), Some(address(2)));
         assert_eq!(lease(5), None);
         // Somebody else's lease stays.
-        network.release(address(3), &id(9)).unwrap();
+        network.release(address(4), &id(9)).unwrap();
         assert_eq!(lease(5), None);
         assert_eq!(network.leases().unwrap().len(), 3);
+        assert!(!network.lease_exactly(address(4), &id(5)).unwrap());
+        assert_eq!(network.holder(address(4)), Some(id(2)));
+        assert!(network.lease_exactly(address(3), &id(5)).unwrap());
+        assert_eq!(store(directory.path()).networks_in_use().unwrap(), ["test"]);
     }
 
     #[test]
     fn never_leases_one_address_twice() {
         let directory = tempfile::tempdir().unwrap();
         let network = store(directory.path()).network("test");
-        let taken: Vec<Ipv4Addr> = thread::scope(|scope| {
+        let taken: Vec<IpAddr> = thread::scope(|scope| {
             let workers: Vec<_> = (0..50)
                 .map(|holder| {
                     let network = &network;
-                    scope.spawn(move || network.lease(address(2), address(60), &id(holder)))
+                    scope.spawn(move || {
+                        network.lease((address(2), address(60)), address(1), &id(holder))
+                    })
                 })
                 .collect();
             workers.into_iter().map(|worker| worker.join().unwrap().unwrap().unwrap()).collect()

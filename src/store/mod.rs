@@ -34,6 +34,8 @@
 //! ├── secrets/HEX.json             one secret, named by the hash of its name
 //! ├── secrets.lock                 held while secrets are changed
 //! ├── volumes/NAME/                one volume; `store::volume` draws it
+//! ├── networks/NAME.json           a network that a user has made
+//! ├── networks.lock                held while one comes or goes, and while a container joins one
 //! ├── names/NAME -> HEX            container names, reserved by exclusive creation
 //! ├── names.lock                   held while a stale name is freed
 //! ├── events, events.1, …          what has happened, the newest first
@@ -79,6 +81,7 @@ pub mod lease;
 pub mod list;
 pub mod lock;
 pub mod log;
+pub mod network;
 pub mod packed;
 pub mod partial;
 pub mod ranges;

@@ -39,6 +39,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod network;
+mod networks;
 mod notify;
 mod observe;
 mod parallel;

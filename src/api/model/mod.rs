@@ -5,5 +5,6 @@ pub mod event;
 mod host_config;
 pub mod image;
 pub mod network;
+pub mod networks;
 mod usual;
 pub mod volume;

@@ -1,35 +1,43 @@
 //! What network a container is on, as Docker's `NetworkSettings` shows it.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
-use crate::net::{Endpoint, PublishedPort};
+use crate::net::{Connection, Endpoint, PublishedPort};
+use crate::spec::cidr::Cidr;
 use crate::spec::network::NetworkMode;
 use crate::store::container::{Container, ContainerConfig, ContainerState};
 
 /// Makes the document.
 pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Value {
     let endpoint = endpoint(state).unwrap_or_default();
-    let address = endpoint.addresses.iter().find(|it| it.address().is_ipv4());
-    let address6 = endpoint.addresses.iter().find(|it| it.address().is_ipv6());
-    let text =
-        |address: Option<std::net::IpAddr>| address.map(|it| it.to_string()).unwrap_or_default();
-    let gateway = text(endpoint.gateway);
-    let common = json!({
-        "EndpointID": "",
-        "Gateway": gateway,
-        "GlobalIPv6Address": text(address6.map(|it| it.address())),
-        "GlobalIPv6PrefixLen": address6.map_or(0, |it| it.prefix()),
-        "IPAddress": text(address.map(|it| it.address())),
-        "IPPrefixLen": address.map_or(0, |it| it.prefix()),
-        "IPv6Gateway": "",
-        "MacAddress": endpoint.mac.as_deref().unwrap_or_default(),
-    });
+    let common = connection_document(&endpoint.connections.first().cloned().unwrap_or_default());
     let mut networks = Map::new();
-    if let Some(name) = name(config, &endpoint) {
-        let mut network = common.clone();
-        network["NetworkID"] = name.clone().into();
-        network["Aliases"] = json!([config.id.short()]);
-        networks.insert(name, network);
+    for connection in &endpoint.connections {
+        let mut network = connection_document(connection);
+        network["NetworkID"] = connection.network.clone().into();
+        network["Aliases"] = aliases(config, connection);
+        networks.insert(connection.network.clone(), network);
+    }
+    // Of one that does not run, what it asked for.
+    for member in config.settings.network.memberships() {
+        networks.entry(member.network.clone()).or_insert_with(|| {
+            let mut network = connection_document(&Connection::default());
+            network["NetworkID"] = member.network.clone().into();
+            network["Aliases"] = json!(member.aliases);
+            network
+        });
+    }
+    if let mode @ (NetworkMode::Host | NetworkMode::None | NetworkMode::Pasta) =
+        &config.settings.network
+    {
+        networks.entry(mode.to_string()).or_insert_with(|| {
+            let mut network = connection_document(&Connection::default());
+            network["NetworkID"] = mode.to_string().into();
+            network["Aliases"] = aliases(config, &Connection::default());
+            network
+        });
     }
     let sandbox =
         state.process().map(|run| format!("/proc/{}/ns/net", run.pid)).unwrap_or_default();
@@ -46,26 +54,51 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
     document
 }
 
+/// Makes the document of one connection.
+fn connection_document(connection: &Connection) -> Value {
+    let (ipv4, ipv6) = (connection.address(true), connection.address(false));
+    let text = |address: Option<IpAddr>| address.map(|it| it.to_string()).unwrap_or_default();
+    let gateway = |ipv4| connection.gateways.iter().copied().find(|it| it.is_ipv4() == ipv4);
+    json!({
+        "EndpointID": "",
+        "Gateway": text(gateway(true)),
+        "GlobalIPv6Address": text(ipv6.map(Cidr::address)),
+        "GlobalIPv6PrefixLen": ipv6.map_or(0, Cidr::prefix),
+        "IPAddress": text(ipv4.map(Cidr::address)),
+        "IPPrefixLen": ipv4.map_or(0, Cidr::prefix),
+        "IPv6Gateway": text(gateway(false)),
+        "MacAddress": connection.mac.as_deref().unwrap_or_default(),
+    })
+}
+
+/// Returns the names that the user gave the container on a network, and its short ID.
+fn aliases(config: &ContainerConfig, connection: &Connection) -> Value {
+    let members = config.settings.network.memberships();
+    let own = members.iter().find(|member| member.network == connection.network);
+    let mut aliases = own.map(|member| member.aliases.clone()).unwrap_or_default();
+    aliases.push(config.id.short().to_owned());
+    aliases.into()
+}
+
 /// Reads the endpoint of a container that has a process.
 fn endpoint(state: &ContainerState) -> Option<Endpoint> {
     let recorded = state.process().and(state.network.as_ref())?;
     serde_json::from_value(recorded.clone()).ok()
 }
 
-fn name(config: &ContainerConfig, endpoint: &Endpoint) -> Option<String> {
-    match &config.settings.network {
-        NetworkMode::Container(_) | NetworkMode::Ns(_) => None,
-        _ if !endpoint.network.is_empty() => Some(endpoint.network.clone()),
-        NetworkMode::Default => None,
-        mode => Some(mode.to_string()),
+/// Returns the names of the networks that a container is on, or how it asked for one.
+pub fn names_of(container: &Container) -> Vec<String> {
+    let settings = &container.config.settings;
+    let of_run = || endpoint(&container.state).map(|it| it.network().to_owned());
+    match &settings.network {
+        NetworkMode::Networks(members) => {
+            members.iter().map(|member| member.network.clone()).collect()
+        }
+        NetworkMode::Default => {
+            vec![of_run().unwrap_or_else(|| settings.network.to_string())]
+        }
+        mode => vec![mode.to_string()],
     }
-}
-
-/// Returns the name of the network that a container is on, or how it asked for one.
-pub fn name_of(container: &Container) -> String {
-    let endpoint = endpoint(&container.state).unwrap_or_default();
-    name(&container.config, &endpoint)
-        .unwrap_or_else(|| container.config.settings.network.to_string())
 }
 
 /// Lists exposed ports, each with where it is published or null.

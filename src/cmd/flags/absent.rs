@@ -9,7 +9,7 @@ struct Absent {
     flags: &'static [&'static str],
 }
 
-const ABSENT: [Absent; 13] = [
+const ABSENT: [Absent; 12] = [
     Absent {
         reason: "it concerns containers of Windows",
         flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
@@ -29,10 +29,6 @@ const ABSENT: [Absent; 13] = [
     Absent {
         reason: "containers on one network know each other by name; --add-host gives further names",
         flags: &["link", "link-local-ip"],
-    },
-    Absent {
-        reason: "a container's address on its network cannot be chosen yet",
-        flags: &["ip", "ip6", "mac-address", "network-alias"],
     },
     Absent { reason: "there are no pods yet", flags: &["pod", "pod-id-file"] },
     Absent { reason: "images with encrypted layers cannot be used", flags: &["decryption-key"] },

@@ -102,7 +102,7 @@ impl ContainerFlags {
         self.mounts.apply(usual, &mut spec)?;
         self.names.apply(usual, &mut spec)?;
         self.namespaces.apply(usual, &mut spec);
-        self.network.apply(usual, &mut spec);
+        self.network.apply(usual, &mut spec)?;
         self.process.apply(usual, &mut spec)?;
         self.security.apply(usual, &mut spec)?;
         Ok(spec)

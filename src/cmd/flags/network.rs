@@ -1,11 +1,15 @@
 //! Which network a container is on, and which of its ports are published.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use clap::Args;
 
 use crate::cmd::output;
+use crate::error::Result;
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
-use crate::spec::network::{NetworkMode, PortMapping, parse_exposed};
+use crate::spec::membership::{Mac, parse_alias};
+use crate::spec::network::{Asked, NetworkMode, PortMapping, parse_exposed};
 
 /// Its network and the ports that are published.
 #[derive(Args, Debug)]
@@ -13,9 +17,21 @@ pub(super) struct NetworkFlags {
     /// Declare a port
     #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = parse_exposed)]
     expose: Vec<Vec<String>>,
+    /// Its IPv4 address on the network
+    #[arg(long, value_name = "IP")]
+    ip: Option<Ipv4Addr>,
+    /// Its IPv6 address on the network
+    #[arg(long, value_name = "IP")]
+    ip6: Option<Ipv6Addr>,
+    /// Its hardware address on the network
+    #[arg(long, value_name = "MAC")]
+    mac_address: Option<Mac>,
     /// Network: a name, none, host or container:NAME
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    network: Option<NetworkMode>,
+    network: Vec<NetworkMode>,
+    /// Name by which others on its networks know it
+    #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = parse_alias)]
+    network_alias: Vec<String>,
     /// Publish a port
     #[arg(short, long, value_name = "[[IP:]HOST:]CONTAINER")]
     publish: Vec<PortMapping>,
@@ -26,8 +42,17 @@ pub(super) struct NetworkFlags {
 
 impl NetworkFlags {
     /// Adds it to what is asked for.
-    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) {
-        let network = self.network.or_else(|| usual.netns.clone()).unwrap_or_default();
+    pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
+        let mut networks = self.network;
+        if networks.is_empty() {
+            networks.extend(usual.netns.clone());
+        }
+        let network = NetworkMode::together(networks)?.asking(&Asked {
+            ipv4: self.ip,
+            ipv6: self.ip6,
+            mac: self.mac_address,
+            aliases: self.network_alias,
+        })?;
         let mut ports = self.publish;
         if let (false, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) =
             (ports.is_empty() && !self.publish_all, &network)
@@ -41,5 +66,6 @@ impl NetworkFlags {
         spec.publish_all = self.publish_all;
         spec.settings.network = network;
         spec.settings.ports = ports;
+        Ok(())
     }
 }

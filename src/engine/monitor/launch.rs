@@ -421,7 +421,7 @@ impl Network {
             }
             NetworkMode::Default
             | NetworkMode::None
-            | NetworkMode::Bridge(_)
+            | NetworkMode::Networks(_)
             | NetworkMode::Pasta => {
                 let mode = match &settings.network {
                     NetworkMode::Default => net::default_mode(engine.host.rootless),
@@ -485,7 +485,7 @@ impl Network {
 
 /// What a container on the host's own network sees of it.
 fn host_endpoint() -> net::Endpoint {
-    net::Endpoint { network: "host".to_owned(), ..net::Endpoint::default() }
+    net::Endpoint::plain(&NetworkMode::Host)
 }
 
 /// Writes the container's resolv.conf, hosts, hostname and .containerenv.

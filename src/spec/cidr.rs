@@ -1,7 +1,7 @@
 //! An IP address with the length of its network prefix, as in `10.88.0.2/16`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -34,28 +34,66 @@ impl Cidr {
         self.prefix
     }
 
-    /// Returns the first and the last IPv4 address of the network; `None` with IPv6.
-    pub fn ipv4_range(self) -> Option<(Ipv4Addr, Ipv4Addr)> {
-        let IpAddr::V4(address) = self.address else { return None };
-        let mask = ipv4_mask(self.prefix);
-        let first = u32::from(address) & mask;
-        Some((first.into(), (first | !mask).into()))
+    /// Returns the network that the address is in, as `10.88.0.0/16`.
+    #[must_use]
+    pub fn network(self) -> Self {
+        Self { address: self.range().0, prefix: self.prefix }
     }
 
-    /// Tells whether two IPv4 networks have an address in common.
-    pub fn overlaps(self, other: Self) -> bool {
-        match (self.ipv4_range(), other.ipv4_range()) {
-            (Some((first, last)), Some((other_first, other_last))) => {
-                first <= other_last && other_first <= last
+    /// Returns the first and the last address of the network.
+    pub fn range(self) -> (IpAddr, IpAddr) {
+        match self.address {
+            IpAddr::V4(address) => {
+                let mask = ipv4_mask(self.prefix);
+                let first = u32::from(address) & mask;
+                (Ipv4Addr::from(first).into(), Ipv4Addr::from(first | !mask).into())
             }
-            _ => false,
+            IpAddr::V6(address) => {
+                let mask = ipv6_mask(self.prefix);
+                let first = u128::from(address) & mask;
+                (Ipv6Addr::from(first).into(), Ipv6Addr::from(first | !mask).into())
+            }
         }
+    }
+
+    /// Tells whether an address is in the network.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let (first, last) = self.range();
+        // Addresses of different families are never between each other.
+        first.is_ipv4() == address.is_ipv4() && (first..=last).contains(&address)
+    }
+
+    /// Returns the address that is so many behind the first one, if it is in the network.
+    pub fn nth(self, offset: u32) -> Option<IpAddr> {
+        let address = match self.range().0 {
+            IpAddr::V4(first) => IpAddr::V4(u32::from(first).checked_add(offset)?.into()),
+            IpAddr::V6(first) => IpAddr::V6(u128::from(first).checked_add(offset.into())?.into()),
+        };
+        self.contains(address).then_some(address)
+    }
+
+    /// Returns the first and the last IPv4 address of the network; `None` with IPv6.
+    pub fn ipv4_range(self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        match self.range() {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Some((first, last)),
+            _ => None,
+        }
+    }
+
+    /// Tells whether two networks have an address in common.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.contains(other.range().0) || other.contains(self.range().0)
     }
 }
 
 /// Returns the mask that belongs to a prefix of at most 32 bits.
 fn ipv4_mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
+}
+
+/// Returns the mask that belongs to a prefix of at most 128 bits.
+fn ipv6_mask(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0)
 }
 
 impl fmt::Display for Cidr {
@@ -118,6 +156,22 @@ mod tests {
     }
 
     #[test]
+    fn counts_addresses() {
+        for (network, offset, want) in [
+            ("10.88.3.4/16", 1, Some("10.88.0.1")),
+            ("10.88.3.4/30", 3, Some("10.88.3.7")),
+            ("10.88.3.4/30", 4, None),
+            ("255.255.255.255/32", 1, None),
+            ("fd00::5/64", 2, Some("fd00::2")),
+            ("fd00::5/128", 1, None),
+        ] {
+            let network: Cidr = network.parse().unwrap();
+            let got = network.nth(offset).map(|address| address.to_string());
+            assert_eq!(got.as_deref(), want, "{network} {offset}");
+        }
+    }
+
+    #[test]
     fn compares_ranges() {
         for (one, other, want) in [
             ("10.88.0.0/16", "10.88.3.4/32", true),
@@ -126,6 +180,9 @@ mod tests {
             ("10.88.0.0/16", "0.0.0.0/0", true),
             ("10.88.0.0/24", "10.88.1.0/24", false),
             ("10.88.0.0/24", "fd00::/8", false),
+            ("0.0.0.0/0", "::/0", false),
+            ("fd00::/8", "fd12:3456::/64", true),
+            ("fd12:3456::/64", "fd12:3457::/64", false),
         ] {
             let parse = |text: &str| text.parse::<Cidr>().unwrap();
             assert_eq!(parse(one).overlaps(parse(other)), want, "{one} {other}");

@@ -1,0 +1,113 @@
+//! `barge network ls` and `barge network inspect`
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use super::prune::{check, is_wanted};
+use crate::api::model;
+use crate::cmd::World;
+use crate::cmd::exit::Status;
+use crate::cmd::listing::{self, Columns, Row, print_json};
+use crate::cmd::output;
+use crate::cmd::tree::Act;
+use crate::engine::networks;
+use crate::error::{Error, Kind, Result};
+use crate::spec::filter::Filter;
+use crate::spec::template::Format;
+
+/// List networks
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    /// Only networks of which this is true
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Print each with a Go template, or all as json
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Print whole IDs
+    #[arg(long)]
+    no_trunc: bool,
+    /// Leave out the headings
+    #[arg(short, long)]
+    noheading: bool,
+    /// Print names only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const COLUMNS: Columns =
+    Columns { shown: &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER")], others: &[] };
+
+impl Act for Ls {
+    fn act(self, world: &mut World) -> Result<Status> {
+        check(&self.filter)?;
+        let engine = world.engine()?;
+        let mut rows = Vec::new();
+        for found in &networks::list(&engine)? {
+            if !is_wanted(found, &self.filter)? {
+                continue;
+            }
+            if self.quiet {
+                world.out.line(&found.network.name)?;
+                continue;
+            }
+            rows.push(Row {
+                fields: model::networks::row(found, self.no_trunc),
+                document: model::networks::inspect(found),
+            });
+        }
+        if !self.quiet {
+            let format = self.format.as_deref();
+            listing::print(&mut world.out, &COLUMNS, rows, format, !self.noheading)?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Show everything about networks
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Print each with a Go template, or all as json
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+    /// Networks, by name or ID
+    #[arg(value_name = "NETWORK", required = true)]
+    networks: Vec<String>,
+}
+
+impl Act for Inspect {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let format = match self.format.as_deref() {
+            None | Some("json") => None,
+            Some(text) => Some(Format::new(text)?),
+        };
+        let engine = world.engine()?;
+        let (mut all, mut failures) = (Vec::new(), Vec::new());
+        for name in &self.networks {
+            match networks::lookup(&engine, name) {
+                Ok(found) => all.push(found),
+                Err(error) if error.kind() == Kind::NotFound => {
+                    let text = format!(
+                        "network {name}: unable to find network with name or ID {name}: network not found"
+                    );
+                    failures.push(Error::new(Kind::NotFound, text));
+                }
+                Err(error) => failures.push(error),
+            }
+        }
+        match format {
+            None => {
+                let documents = all.iter().map(model::networks::inspect).collect();
+                print_json(&mut world.out, &Json::Array(documents))?;
+            }
+            Some(format) => {
+                for found in &all {
+                    world.out.line(&format.render(&model::networks::inspect_row(found))?)?;
+                }
+            }
+        }
+        world.out.flush()?;
+        failures.iter().for_each(output::error);
+        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+}

@@ -1,0 +1,11 @@
+//! `barge network`: what containers are on together.
+
+mod create;
+mod listing;
+mod prune;
+mod rm;
+
+pub(crate) use create::{Create, Exists};
+pub(crate) use listing::{Inspect, Ls};
+pub(crate) use prune::Prune;
+pub(crate) use rm::Rm;

@@ -1,0 +1,99 @@
+//! How a container is connected: what is on record of it while it runs.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::ports::PublishedPort;
+use crate::spec::cidr::Cidr;
+use crate::spec::network::NetworkMode;
+
+/// How a container is connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Its networks; the first one is `pasta`, `host` or `none`, or all of them are bridges.
+    pub connections: Vec<Connection>,
+    /// Name server that is in reach when the host's own may not be.
+    pub name_server: Option<IpAddr>,
+    /// Address of the host as the container sees it.
+    pub host: Option<IpAddr>,
+    /// Ports that are published.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// How a container is on one network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connection {
+    /// Name of the network.
+    pub network: String,
+    /// Which of the container's connections it is; its interface on the host is named by that.
+    pub number: u8,
+    /// Name of the interface in the container.
+    pub interface: Option<String>,
+    /// Hardware address of that interface.
+    pub mac: Option<String>,
+    /// Its addresses, at most one of each version of IP on a bridge.
+    pub addresses: Vec<Cidr>,
+    /// Where packets for the rest of the world go, one of each version of IP.
+    pub gateways: Vec<IpAddr>,
+    /// Names by which the network's containers know this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl Endpoint {
+    /// Returns how a container is connected that has the host's network, none, or somebody else's:
+    /// what it takes to write its files.
+    pub fn plain(mode: &NetworkMode) -> Self {
+        let network = mode.to_string();
+        let connection = Connection { network, ..Connection::default() };
+        Self { connections: vec![connection], ..Self::default() }
+    }
+
+    /// Returns the name of the first network.
+    pub fn network(&self) -> &str {
+        self.connections.first().map_or("", |connection| &connection.network)
+    }
+
+    /// Returns all addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let all = self.connections.iter().flat_map(|connection| &connection.addresses);
+        all.map(|address| address.address())
+    }
+
+    /// Returns the address that published ports lead to.
+    pub(super) fn published_address(&self) -> Option<Ipv4Addr> {
+        self.addresses().find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// Returns a number that no connection has.
+    pub(super) fn free_number(&self) -> Option<u8> {
+        (0..super::veth::MOST).find(|it| self.connections.iter().all(|other| other.number != *it))
+    }
+
+    /// Returns a name that no interface of the container has.
+    pub(super) fn free_interface(&self) -> String {
+        let taken = |name: &String| {
+            self.connections.iter().any(|other| other.interface.as_ref() == Some(name))
+        };
+        let names = (0..).map(|number: u32| format!("eth{number}"));
+        names.into_iter().find(|name| !taken(name)).unwrap_or_default()
+    }
+}
+
+impl Connection {
+    /// Returns the gateway of the same version of IP as an address.
+    pub fn gateway_like(&self, address: IpAddr) -> Option<IpAddr> {
+        self.gateways.iter().copied().find(|it| it.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Returns its address of one version of IP.
+    pub fn address(&self, ipv4: bool) -> Option<Cidr> {
+        self.addresses.iter().copied().find(|it| it.address().is_ipv4() == ipv4)
+    }
+}

@@ -1,0 +1,103 @@
+//! What the firewall has of containers: their networks' rules, and their published ports.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::bridge::{self, Bridge, SetupLock};
+use super::choose::interface_name;
+use super::endpoint::Endpoint;
+use super::firewall::{self, Network, Publication, Published};
+use crate::error::Result;
+use crate::spec::id::ContainerId;
+use crate::store::Store;
+
+/// Makes the firewall table with the rules of all networks that are set up, `and` one that is about to
+/// be, and the published ports of all containers. The caller holds the lock for one holder.
+pub(super) fn install(store: &Store, and: Option<&Bridge>) -> Result<()> {
+    let mut bridges = bridge::all(store)?;
+    if let Some(new) = and {
+        bridges.retain(|bridge| bridge.network != new.network);
+        bridges.push(new.clone());
+    }
+    let endpoints = settle(store)?;
+    let publications: Vec<_> =
+        endpoints.iter().filter_map(|(id, endpoint)| publication(id, endpoint)).collect();
+    let networks: Vec<_> = bridges
+        .iter()
+        .map(|bridge| Network {
+            interface: &bridge.interface,
+            subnets: &bridge.gateways,
+            internal: bridge.internal,
+            masquerades: bridge.masquerades,
+            isolation: bridge.isolation,
+        })
+        .collect();
+    firewall::install(&interface_name(store.runroot()), &networks, &publications)
+}
+
+/// Returns the endpoints of all containers, after a port that several claim is left to one of them.
+///
+/// Who claims a port holds it by a socket, so whoever came later is right and the others are dead.
+/// Their claims are taken off the records: cleaned up after, they must not close what is no longer
+/// theirs.
+fn settle(store: &Store) -> Result<Vec<(ContainerId, Endpoint)>> {
+    let mut endpoints = store.endpoints::<Endpoint>()?;
+    let mut claimed = HashSet::new();
+    for (id, endpoint) in endpoints.iter_mut().rev() {
+        let before = endpoint.ports.len();
+        endpoint.ports.retain(|port| claimed.insert((port.host_ip, port.host_port, port.protocol)));
+        if endpoint.ports.len() != before {
+            store.save_endpoint(id, endpoint)?;
+        }
+    }
+    Ok(endpoints)
+}
+
+/// Returns what the firewall has to know of a container; `None` if it publishes nothing.
+fn publication<'a>(holder: &'a ContainerId, endpoint: &'a Endpoint) -> Option<Publication<'a>> {
+    let address = endpoint.published_address()?;
+    let ports = endpoint.ports.as_slice();
+    (!ports.is_empty()).then_some(Publication { holder, address, ports })
+}
+
+/// Opens a container's published ports.
+pub(super) fn publish(store: &Store, id: &ContainerId, endpoint: &Endpoint) -> Result<()> {
+    let Some(publication) = publication(id, endpoint) else { return Ok(()) };
+    let lock = SetupLock::shared()?;
+    let table = interface_name(store.runroot());
+    if firewall::publish(&table, &publication)? == Published::Done {
+        return Ok(());
+    }
+    // The table vanished since the network was there, or a dead container's ports are in it. The new
+    // one will have ours from the record.
+    drop(lock);
+    let _lock = SetupLock::exclusive()?;
+    install(store, None)
+}
+
+/// Closes a container's published ports.
+pub(super) fn withdraw(store: &Store, id: &ContainerId) -> Result<()> {
+    let _lock = SetupLock::shared()?;
+    // Read under the lock: see `settle`.
+    let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
+    match publication(id, &endpoint) {
+        Some(publication) => firewall::withdraw(&interface_name(store.runroot()), &publication),
+        None => Ok(()),
+    }
+}
+
+/// Refuses ports at addresses of this machine that they cannot be published at.
+pub(super) fn check(endpoint: &Endpoint, network: &str) -> Result<()> {
+    use crate::error::{Error, Kind};
+    let is_ipv6 = |address: &IpAddr| address.is_ipv6();
+    match endpoint.ports.iter().map(|port| port.host_ip).find(is_ipv6) {
+        Some(address) => Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "cannot publish on `{address}`: ports of network `{network}` are published by IPv4"
+            ),
+        )
+        .hint("publish on an IPv4 address, or use --network host")),
+        None => Ok(()),
+    }
+}

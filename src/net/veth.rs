@@ -1,0 +1,172 @@
+//! A container's port on a bridge: a pair of interfaces, one end in the container's namespace.
+
+use std::ffi::CStr;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+use super::bridge::Bridge;
+use super::endpoint::Connection;
+use super::link::{Links, Mac, Veth, mac_of};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::sys::netns;
+
+/// The most networks that a container can be on.
+pub(super) const MOST: u8 = 36;
+
+/// Connects a network namespace to a bridge. What has no better way goes there, unless an earlier
+/// network of the container leads out.
+pub(super) fn connect(
+    bridge: &Bridge,
+    id: &ContainerId,
+    connection: &Connection,
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    let mut links = Links::open().context(|| "cannot open a netlink socket")?;
+    let port = links
+        .find(&bridge.interface)
+        .context(|| format!("cannot look up interface `{}`", bridge.interface))?
+        .ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("bridge `{}` is gone", bridge.interface))
+                .hint("start the container again; that makes it anew")
+        })?;
+    prepare_ipv6(bridge.has_ipv6(), target)?;
+    let name = host_interface(id, connection.number);
+    let interface = connection.interface.as_deref().unwrap_or_default();
+    let veth = Veth {
+        name: &name,
+        bridge: port.index,
+        mtu: bridge.mtu,
+        peer_name: interface,
+        peer_mac: mac(connection)?,
+        peer_netns: target,
+    };
+    let mut added = links.add_veth(&veth);
+    if added.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+        // Left by the last run of this container: the kernel takes its time with the namespace.
+        links.remove(&name).context(|| format!("cannot remove interface `{name}`"))?;
+        added = links.add_veth(&veth);
+    }
+    added
+        .and_then(|()| links.set_port(&name, !bridge.neighbors))
+        .context(|| format!("cannot make interface `{name}`"))?;
+    configure(target, connection)
+        .context(|| format!("cannot set up `{interface}` in the container"))
+}
+
+fn mac(connection: &Connection) -> Result<Mac> {
+    let text = connection.mac.as_deref().unwrap_or_default();
+    text.parse::<crate::spec::membership::Mac>().map(|mac| mac.0)
+}
+
+/// Returns the hardware address of who has these addresses, if nobody has asked for one: derived, not
+/// drawn, where that can be.
+pub(super) fn usual_mac(
+    addresses: impl Iterator<Item = IpAddr>,
+    id: &ContainerId,
+    number: u8,
+) -> Mac {
+    let mut all = addresses.collect::<Vec<_>>();
+    all.sort();
+    match all.first() {
+        Some(IpAddr::V4(address)) => mac_of(*address),
+        Some(IpAddr::V6(address)) => {
+            let [.., a, b, c, d] = address.octets();
+            [0x06, 0xbb, a, b, c, d]
+        }
+        None => {
+            let mut bytes = [0x06, 0xbc, 0, 0, 0, number];
+            for (byte, digits) in bytes[2..5].iter_mut().zip(id.as_str().as_bytes().chunks(2)) {
+                let text = std::str::from_utf8(digits).unwrap_or_default();
+                *byte = u8::from_str_radix(text, 16).unwrap_or(0);
+            }
+            bytes
+        }
+    }
+}
+
+fn configure(target: BorrowedFd<'_>, connection: &Connection) -> io::Result<()> {
+    let mut links = Links::open_in(target)?;
+    links.set_loopback_up()?;
+    let interface = connection.interface.as_deref().unwrap_or_default();
+    let link = links.find(interface)?.ok_or(io::ErrorKind::NotFound)?;
+    for address in &connection.addresses {
+        links.add_address(link.index, *address)?;
+    }
+    links.set_up(link.index)?;
+    for gateway in &connection.gateways {
+        links.add_default_route(link.index, *gateway)?;
+    }
+    Ok(())
+}
+
+/// Settles what IPv6 does on interfaces that come into a namespace: nothing where their network has
+/// none, since a neighbor could announce itself as their router; and where it has, no such
+/// announcement counts, and an address is used at once. Loopback keeps `::1`.
+fn prepare_ipv6(has_ipv6: bool, target: BorrowedFd<'_>) -> Result<()> {
+    let settings: &[(&CStr, &[u8])] = match has_ipv6 {
+        false => &[(c"/proc/sys/net/ipv6/conf/default/disable_ipv6", b"1")],
+        true => &[
+            (c"/proc/sys/net/ipv6/conf/default/disable_ipv6", b"0"),
+            (c"/proc/sys/net/ipv6/conf/default/accept_ra", b"0"),
+            (c"/proc/sys/net/ipv6/conf/default/accept_dad", b"0"),
+        ],
+    };
+    for (path, value) in settings {
+        let written = netns::setting_in(target, path)
+            .and_then(|mut setting| io::Write::write_all(&mut setting, value));
+        match written {
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !has_ipv6 => {}
+            other => other.context(|| "cannot settle IPv6 in the container")?,
+        }
+    }
+    Ok(())
+}
+
+/// Disconnects a container from one network; one that is not connected is fine.
+///
+/// Its interface is only unplugged. The kernel removes it with the namespace, in its own time; a
+/// namespace that others have joined lives on, and must not use an address that is free again.
+pub(super) fn disconnect(id: &ContainerId, number: u8) -> Result<()> {
+    let name = host_interface(id, number);
+    Links::open()
+        .and_then(|mut links| links.unplug(&name))
+        .context(|| format!("cannot unplug interface `{name}`"))
+}
+
+/// Returns the name of a container's interface on the host.
+fn host_interface(id: &ContainerId, number: u8) -> String {
+    let name = format!("veth{}", &id.as_str()[..10]);
+    match char::from_digit(number.into(), MOST.into()) {
+        Some(digit) if number > 0 => format!("{name}{digit}"),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_interfaces_within_the_limit() {
+        let id = "0123456789abcdef".repeat(4).parse().unwrap();
+        assert_eq!(host_interface(&id, 0), "veth0123456789");
+        assert_eq!(host_interface(&id, 35), "veth0123456789z");
+        assert!((0..MOST).all(|number| host_interface(&id, number).len() < libc::IFNAMSIZ));
+    }
+
+    #[test]
+    fn derives_hardware_addresses() {
+        let id = "0123456789abcdef".repeat(4).parse().unwrap();
+        for (addresses, want) in [
+            (&["fd00::9", "10.1.2.3"][..], [0x06, 0xba, 10, 1, 2, 3]),
+            (&["fd00::9"], [0x06, 0xbb, 0, 0, 0, 9]),
+            (&[], [0x06, 0xbc, 0x01, 0x23, 0x45, 7]),
+        ] {
+            let addresses = addresses.iter().map(|it| it.parse().unwrap());
+            assert_eq!(usual_mac(addresses, &id, 7), want);
+        }
+    }
+}

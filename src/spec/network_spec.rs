@@ -1,0 +1,347 @@
+//! A network as it is asked for: its driver, its addresses, and what the driver is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::cidr::Cidr;
+use super::membership::parse_interface;
+use super::mount::parse_bool;
+use crate::error::{Error, Kind, Result};
+
+/// What a network is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge of this machine, with a way out through it.
+    #[default]
+    Bridge,
+}
+
+/// Where containers get their addresses from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ipam {
+    /// They are leased here.
+    #[default]
+    HostLocal,
+    /// They get none.
+    None,
+}
+
+/// Addresses of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// All of them.
+    pub subnet: Cidr,
+    /// The one that leads out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// First and last one that are leased to containers; `None` is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<(IpAddr, IpAddr)>,
+}
+
+/// Whether containers on other networks of this machine are kept away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Those of networks that say the same are let in.
+    Open,
+    /// They are, but published ports are for everybody.
+    Usual,
+    /// They are, from published ports as well.
+    Strict,
+}
+
+/// A network as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkSpec {
+    /// What it is made of.
+    pub driver: Driver,
+    /// Its addresses; at most one of each version of IP. Chosen when it is made, if there are none.
+    pub subnets: Vec<Subnet>,
+    /// Whether it has IPv6.
+    pub ipv6: bool,
+    /// Whether there is no way out of it.
+    pub internal: bool,
+    /// Whether its containers know each other by name.
+    pub dns: bool,
+    /// Who is asked for all other names; empty is whom this machine asks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+    /// Where addresses come from.
+    pub ipam: Ipam,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// What the driver is told.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The options of the driver `bridge`, by Podman's name and by Docker's.
+const OPTIONS: [(&str, &str); 6] = [
+    ("mtu", "com.docker.network.driver.mtu"),
+    ("isolate", "isolate"),
+    ("icc", "com.docker.network.bridge.enable_icc"),
+    ("masquerade", "com.docker.network.bridge.enable_ip_masquerade"),
+    ("interface", "com.docker.network.bridge.name"),
+    ("publish", "com.docker.network.bridge.host_binding_ipv4"),
+];
+
+impl NetworkSpec {
+    /// Adds what the driver is told, as in `mtu=1400`.
+    pub fn add_option(&mut self, text: &str) -> Result<()> {
+        let invalid = |why: &str| {
+            Error::new(Kind::Invalid, format!("invalid option `{text}` of a network: {why}"))
+        };
+        let (key, value) = text.split_once('=').ok_or_else(|| invalid("it has no value"))?;
+        // Not every tool that sets these means anything by them.
+        if key.starts_with("com.docker.network.") && !OPTIONS.iter().any(|(_, own)| *own == key) {
+            self.options.insert(key.to_owned(), value.to_owned());
+            return Ok(());
+        }
+        let Some((word, _)) = OPTIONS.iter().find(|(own, docker)| *own == key || *docker == key)
+        else {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("unsupported bridge network option {key}"),
+            )
+            .hint("known are mtu, isolate, and Docker's com.docker.network.*"));
+        };
+        let good = match *word {
+            "mtu" => value.parse::<u32>().is_ok_and(|mtu| (68..=65535).contains(&mtu) || mtu == 0),
+            "isolate" => value == "strict" || parse_bool(value).is_some(),
+            "icc" | "masquerade" => parse_bool(value).is_some(),
+            "publish" => value.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()),
+            _ => parse_interface(value).is_ok(),
+        };
+        if !good {
+            return Err(invalid("it cannot have this value"));
+        }
+        self.options.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    fn option(&self, word: &str) -> Option<&str> {
+        let (own, docker) = OPTIONS.iter().find(|(own, _)| *own == word)?;
+        self.options.get(*own).or_else(|| self.options.get(*docker)).map(String::as_str)
+    }
+
+    /// Returns the largest packet that was asked for.
+    pub fn mtu(&self) -> Option<u32> {
+        self.option("mtu")?.parse().ok().filter(|mtu| *mtu > 0)
+    }
+
+    /// Returns the name of the bridge that was asked for.
+    pub fn interface(&self) -> Option<&str> {
+        self.option("interface")
+    }
+
+    /// Returns the address of this machine at which ports are published that name none.
+    pub fn publish_at(&self) -> Option<IpAddr> {
+        self.option("publish")?.parse().ok().filter(|address: &IpAddr| !address.is_unspecified())
+    }
+
+    /// Tells whether containers on the network see each other.
+    pub fn neighbors(&self) -> bool {
+        self.option("icc").and_then(parse_bool).unwrap_or(true)
+    }
+
+    /// Tells whether what goes out does so under this machine's address.
+    pub fn masquerades(&self) -> bool {
+        self.option("masquerade").and_then(parse_bool).unwrap_or(true)
+    }
+
+    /// Tells who is kept away.
+    pub fn isolation(&self) -> Isolation {
+        match self.option("isolate") {
+            None => Isolation::Usual,
+            Some("strict") => Isolation::Strict,
+            Some(text) if parse_bool(text) == Some(false) => Isolation::Open,
+            Some(_) => Isolation::Usual,
+        }
+    }
+
+    /// Adds the addresses that the flags `--subnet`, `--gateway` and `--ip-range` name together.
+    pub fn add_subnets(
+        &mut self,
+        subnets: &[Cidr],
+        gateways: &[IpAddr],
+        ranges: &[Range],
+    ) -> Result<()> {
+        let invalid = |text: String| Err(Error::new(Kind::Invalid, text));
+        if subnets.is_empty() && !gateways.is_empty() {
+            return invalid("cannot set gateway without subnet".to_owned());
+        }
+        if subnets.is_empty() && !ranges.is_empty() {
+            return invalid("cannot set range without subnet".to_owned());
+        }
+        for subnet in subnets {
+            let subnet = subnet.network();
+            let longest = if subnet.address().is_ipv4() { 30 } else { 126 };
+            if subnet.prefix() > longest {
+                return invalid(format!("subnet {subnet} is too small for a network"));
+            }
+            if self
+                .subnets
+                .iter()
+                .any(|it| it.subnet.address().is_ipv4() == subnet.address().is_ipv4())
+            {
+                return invalid(format!("{subnet} is a second subnet of one version of IP"));
+            }
+            self.ipv6 |= subnet.address().is_ipv6();
+            self.subnets.push(Subnet { subnet, gateway: None, range: None });
+        }
+        for gateway in gateways {
+            match self.subnets.iter_mut().find(|it| it.subnet.contains(*gateway)) {
+                Some(subnet) => subnet.gateway = Some(*gateway),
+                None => return invalid(format!("gateway {gateway} not in subnet")),
+            }
+        }
+        for range in ranges {
+            let within =
+                |it: &&mut Subnet| it.subnet.contains(range.0) && it.subnet.contains(range.1);
+            match self.subnets.iter_mut().find(within) {
+                Some(subnet) => subnet.range = Some((range.0, range.1)),
+                None => return invalid(format!("IP range {range} is in no subnet of the network")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// First and last address of `--ip-range`: a network, or two addresses as in `10.89.0.5-10.89.0.9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range(pub IpAddr, pub IpAddr);
+
+impl FromStr for Range {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = || {
+            Error::new(Kind::Invalid, format!("invalid IP range `{text}`"))
+                .hint("write a network, as in 10.89.0.128/25, or two addresses with `-` between")
+        };
+        let range = match text.split_once('-') {
+            Some((first, last)) => {
+                Self(first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?)
+            }
+            None => {
+                let (first, last) = text.parse::<Cidr>().map_err(|_| invalid())?.range();
+                Self(first, last)
+            }
+        };
+        let good = range.0.is_ipv4() == range.1.is_ipv4() && range.0 <= range.1;
+        if good { Ok(range) } else { Err(invalid()) }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+impl FromStr for Driver {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "bridge" | "" => Ok(Self::Bridge),
+            _ => Err(Error::new(Kind::Unsupported, format!("unsupported driver {text}"))
+                .hint("there is bridge")),
+        }
+    }
+}
+
+impl FromStr for Ipam {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "host-local" | "default" | "" => Ok(Self::HostLocal),
+            "none" => Ok(Self::None),
+            _ => Err(Error::new(Kind::Unsupported, format!("unsupported ipam driver \"{text}\""))
+                .hint("use host-local or none")),
+        }
+    }
+}
+
+impl Driver {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
+impl Ipam {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HostLocal => "host-local",
+            Self::None => "none",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_options() {
+        for (text, good) in [
+            ("mtu=1400", true),
+            ("mtu=1", false),
+            ("com.docker.network.driver.mtu=1400", true),
+            ("isolate=true", true),
+            ("isolate=strict", true),
+            ("isolate=x", false),
+            ("com.docker.network.bridge.enable_icc=false", true),
+            ("com.docker.network.bridge.enable_icc=x", false),
+            ("com.docker.network.bridge.name=br-x", true),
+            ("com.docker.network.bridge.name=a/b", false),
+            ("com.docker.network.container_iface_prefix=x", true),
+            ("nosuch=1", false),
+            ("mtu", false),
+        ] {
+            assert_eq!(NetworkSpec::default().add_option(text).is_ok(), good, "{text}");
+        }
+        let mut spec = NetworkSpec::default();
+        spec.add_option("com.docker.network.driver.mtu=1400").unwrap();
+        spec.add_option("isolate=false").unwrap();
+        assert_eq!((spec.mtu(), spec.isolation()), (Some(1400), Isolation::Open));
+    }
+
+    #[test]
+    fn puts_addresses_together() {
+        let addresses = |texts: &[&str]| texts.iter().map(|it| it.parse().unwrap()).collect();
+        for (subnets, gateways, ranges, good) in [
+            (&["10.1.0.0/24"][..], &[][..], &[][..], true),
+            (&["10.1.0.9/24", "fd00:1::/64"], &["10.1.0.7", "fd00:1::7"], &["10.1.0.128/25"], true),
+            (&["10.1.0.0/24"], &[], &["10.1.0.5-10.1.0.9"], true),
+            (&["10.1.0.0/24"], &["10.1.1.1"], &[], false),
+            (&["10.1.0.0/24"], &[], &["10.1.0.5-10.1.1.9"], false),
+            (&["10.1.0.0/24", "10.2.0.0/24"], &[], &[], false),
+            (&["10.1.0.0/31"], &[], &[], false),
+            (&[], &["10.1.1.1"], &[], false),
+            (&[], &[], &["10.1.1.0/24"], false),
+        ] {
+            let subnets: Vec<Cidr> = subnets.iter().map(|it| it.parse().unwrap()).collect();
+            let gateways: Vec<IpAddr> = addresses(gateways);
+            let ranges: Vec<Range> = ranges.iter().map(|it| it.parse().unwrap()).collect();
+            let mut spec = NetworkSpec::default();
+            let added = spec.add_subnets(&subnets, &gateways, &ranges);
+            assert_eq!(added.is_ok(), good, "{subnets:?} {gateways:?}");
+        }
+        for text in ["10.1.0.9-10.1.0.5", "10.1.0.9-fd00::1", "10.1.0.9", "x"] {
+            assert!(text.parse::<Range>().is_err(), "{text}");
+        }
+    }
+}
