@@ -3,6 +3,7 @@
 mod access;
 mod connect;
 mod containers;
+mod cp;
 mod environment;
 mod exit;
 mod flags;
@@ -93,6 +94,7 @@ const COMMANDS: Group = group(
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
+        verb::<cp::Cp>(&["cp"], "SOURCE TARGET"),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
         verb::<debug::Debug>(&["debug"], "CONTAINER [COMMAND [ARG...]]"),
         verb::<diff::Diff>(&["diff"], "CONTAINER|IMAGE [OTHER]"),
@@ -164,6 +166,7 @@ const CONTAINER: Group = group(
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<clone::Clone>(&["clone"], "CONTAINER [NAME] [IMAGE]"),
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
+        verb::<cp::Cp>(&["cp"], "SOURCE TARGET"),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
         verb::<debug::Debug>(&["debug"], "CONTAINER [COMMAND [ARG...]]"),
         verb::<diff::ContainerDiff>(&["diff"], "CONTAINER [OTHER]"),

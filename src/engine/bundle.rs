@@ -24,7 +24,7 @@ use crate::spec::process::Personality;
 use crate::store::container::ContainerConfig;
 use crate::store::volume::Volume;
 
-pub(super) use mounts::tree_of_host;
+pub(super) use mounts::{HostDir, lasting as lasting_mounts, tree_of_host};
 pub(super) use security::{capabilities, filter, profile};
 pub use security::{capability_names, hidden_paths};
 
@@ -57,7 +57,7 @@ pub(super) struct Facts {
     /// Its user and group, if mounts are to be given to them.
     pub(super) user: Option<(u32, u32)>,
     /// For `builtin/host`: the directories of this machine that are shown, and where changes go.
-    pub(super) host_tree: Vec<mounts::HostDir>,
+    pub(super) host_tree: Vec<HostDir>,
     /// Variables of this run, beside those that were decided.
     pub(super) env: Vec<String>,
     /// Whether it gets a socket to tell the service manager how it is.

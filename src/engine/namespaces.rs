@@ -131,7 +131,7 @@ impl Engine {
     pub(super) fn process_of(&self, container: &Container) -> Result<OwnedFd> {
         let name = &container.state.name;
         let ended = || Error::new(Kind::Conflict, format!("container {name} has just ended"));
-        let run = container.state.run().ok_or_else(ended)?;
+        let run = container.state.process().ok_or_else(ended)?;
         process::open(run.pid, run.start_time)
             .context(|| format!("cannot find the process of container {name}"))?
             .ok_or_else(ended)

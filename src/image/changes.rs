@@ -14,15 +14,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use rustix::fs::{Dir, FileType, Stat};
+use rustix::fs::{Dir, FileType, OFlags, Stat, fstat};
 
-use super::merged::{
-    Node, has_opaque_mark, is_whiteout, joined, kind_of, look, open_dir, still_there,
-};
-use super::xattrs;
+use super::merged::{Node, has_opaque_mark, is_whiteout, joined, kind_of, look, still_there};
 use crate::error::{Context, Result};
 use crate::spec::userns::{IdMapping, inside_of};
 use crate::sys::root::Root;
+use crate::sys::xattrs;
 
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +135,24 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
+    /// Begins a walk through one name in the tree's directory, and what is below it.
+    pub(super) fn of_one(tree: Changed<'a>, name: &[u8]) -> Result<Self> {
+        let mut walk = Self {
+            tree,
+            ignored: &[],
+            steps: Vec::new(),
+            waiting: Vec::new(),
+            ready: VecDeque::new(),
+        };
+        let context = || format!("cannot look at `{}`", name.escape_ascii());
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let file = tree.root.entry(tree.root, name, flags).context(context)?;
+        let stat = tree.in_image(fstat(&file).context(context)?);
+        let present = Present { path: name.to_vec(), stat, old: None, is_covered: false };
+        walk.steps.push(Step::Present(Box::new(present)));
+        Ok(walk)
+    }
+
     /// Returns all changes.
     pub fn all(self) -> Result<Vec<Change>> {
         self.map(|found| found.map(Found::change)).collect()
@@ -146,7 +162,7 @@ impl<'a> Walk<'a> {
     fn enter(&mut self, path: &[u8], lower: Option<&Node>, is_covered: bool) -> Result<Entered> {
         let context = || format!("cannot list directory `/{}`", path.escape_ascii());
         let mut entered = Entered::default();
-        let Some(directory) = still_there(open_dir(self.tree.root, path)).context(context)? else {
+        let Some(directory) = still_there(self.tree.root.listing(path)).context(context)? else {
             return Ok(entered);
         };
         entered.attributes = match (self.tree.kind, lower) {

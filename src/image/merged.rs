@@ -17,9 +17,9 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, statat};
 use rustix::io::Errno;
 
-use super::xattrs;
 use crate::error::{Context, Result};
 use crate::sys::root::Root;
+use crate::sys::xattrs;
 
 /// How overlay marks directories that hide what is below them: as root, and in a user namespace.
 const OPAQUE: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
@@ -56,7 +56,7 @@ impl Place {
     }
 
     fn open(&self) -> io::Result<OwnedFd> {
-        open_dir(&self.layer.root, &self.path)
+        self.layer.root.listing(&self.path)
     }
 
     fn shown(&self) -> String {
@@ -251,11 +251,6 @@ pub(super) fn kind_of(stat: &Stat) -> FileType {
 /// Tells overlay's mark for a name that is gone from a device.
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     kind_of(stat) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-/// Opens a directory below a root to be listed.
-pub(super) fn open_dir(root: &Root, path: &[u8]) -> io::Result<OwnedFd> {
-    root.beneath(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
 }
 
 /// Looks at a name in a directory; `None` if it has just gone.

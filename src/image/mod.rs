@@ -38,5 +38,4 @@ mod stream;
 mod tarball;
 mod transfer;
 pub mod tree;
-mod unpack;
-mod xattrs;
+pub mod unpack;

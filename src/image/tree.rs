@@ -15,10 +15,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{
-    FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat, fstat, major, minor, openat2, readlinkat,
-    seek,
-};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat, fstat, major, minor, readlinkat, seek};
 use rustix::io::Errno;
 
 use super::changes::{ChangeKind, Changed, Found, TreeKind, Walk};
@@ -26,10 +23,10 @@ use super::header::{BLOCK, Header};
 use super::merged::{Node, kind_of, still_there};
 use super::sparse::Sparse;
 use super::tarball::EntryKind;
-use super::xattrs;
 use crate::error::{Context, Result};
 use crate::spec::userns::IdMapping;
 use crate::sys::root::Root;
+use crate::sys::xattrs;
 
 /// Holes that are worth a map, in bytes: there are readers that know none.
 const WORTH_A_MAP: u64 = 64 << 10;
@@ -53,6 +50,8 @@ pub struct TreeStream<'a> {
     content: Option<Content>,
     is_over: bool,
     changed: Vec<String>,
+    /// How many bytes of each path are left out, and what is written in their place.
+    shown: (usize, &'a [u8]),
 }
 
 /// The data of a file that is being read.
@@ -70,9 +69,13 @@ struct Content {
 impl<'a> TreeStream<'a> {
     /// Makes a stream of what a tree changes; see [`Walk::new`].
     pub fn changes(tree: Changed<'a>, lower: Option<Node>, ignored: &'a [&'a str]) -> Result<Self> {
-        Ok(Self {
+        Ok(Self::of(tree, Walk::new(tree, lower, ignored)?, (0, b"")))
+    }
+
+    fn of(tree: Changed<'a>, walk: Walk<'a>, shown: (usize, &'a [u8])) -> Self {
+        Self {
             tree,
-            walk: Walk::new(tree, lower, ignored)?,
+            walk,
             parent: None,
             links: HashMap::new(),
             buffer: Vec::new(),
@@ -80,7 +83,20 @@ impl<'a> TreeStream<'a> {
             content: None,
             is_over: false,
             changed: Vec::new(),
-        })
+            shown,
+        }
+    }
+
+    /// Makes a stream of one name in a directory, with what is below it. In the archive it is called
+    /// `shown`.
+    pub fn one(
+        root: &'a Root,
+        name: &[u8],
+        shown: &'a [u8],
+        owners: Option<&'a IdMapping>,
+    ) -> Result<Self> {
+        let tree = Changed { root, kind: TreeKind::Whole, owners };
+        Ok(Self::of(tree, Walk::of_one(tree, name)?, (name.len(), shown)))
     }
 
     /// Makes a stream of all that is in a directory.
@@ -131,28 +147,29 @@ impl<'a> TreeStream<'a> {
             ..Header::default()
         };
         let kind = kind_of(&stat);
+        let shown = [self.shown.1, &found.path[self.shown.0..]].concat();
         if kind != FileType::Directory && stat.st_nlink > 1 {
             match self.links.entry((stat.st_dev, stat.st_ino)) {
                 Entry::Occupied(first) => {
                     let link = first.get().as_slice();
-                    Header { path: &found.path, link, kind: EntryKind::HardLink, ..header }
+                    Header { path: &shown, link, kind: EntryKind::HardLink, ..header }
                         .write(&mut self.buffer);
                     return Ok(());
                 }
                 Entry::Vacant(place) if kind != FileType::Socket => {
-                    place.insert(found.path.clone());
+                    place.insert(shown.clone());
                 }
                 Entry::Vacant(_) => {}
             }
         }
-        header.path = &found.path;
+        header.path = &shown;
         match kind {
             FileType::RegularFile => return self.file(&file, &stat, &header),
             FileType::Directory => {
                 let opened = reopened(&file, OFlags::RDONLY | OFlags::DIRECTORY);
                 let xattrs =
                     opened.and_then(xattrs::of).context(|| "cannot read its attributes")?;
-                let path = [&found.path[..], b"/"].concat();
+                let path = [&shown[..], b"/"].concat();
                 header = Header { path: &path, kind: EntryKind::Directory, ..header };
                 header.xattrs = &xattrs;
                 header.write(&mut self.buffer);
@@ -195,12 +212,8 @@ impl<'a> TreeStream<'a> {
             self.parent = Some((parent.to_vec(), opened));
         }
         let Some((_, directory)) = &self.parent else { return Ok(None) };
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Nothing may be mounted there either.
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-        let opened =
-            rustix::io::retry_on_intr(|| openat2(directory, name, flags, Mode::empty(), resolve));
-        still_there(opened.map_err(io::Error::from)).context(|| "cannot open it")
+        let opened = self.tree.root.entry(directory, name, OFlags::PATH | OFlags::NOFOLLOW);
+        still_there(opened).context(|| "cannot open it")
     }
 
     fn file(&mut self, file: &OwnedFd, stat: &Stat, header: &Header<'_>) -> Result<()> {

@@ -297,7 +297,7 @@ impl Capabilities {
 /// Does something as another owner of files, without giving up power over any.
 ///
 /// For what the kernel remembers: overlay acts later as who has mounted it.
-pub(super) fn as_owner<T>((uid, gid): (u32, u32), act: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn as_owner<T>((uid, gid): (u32, u32), act: impl FnOnce() -> Result<T>) -> Result<T> {
     use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
     use crate::error::Context;

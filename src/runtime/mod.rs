@@ -25,6 +25,7 @@ pub mod rlimit;
 mod rootfs;
 mod schedule;
 pub mod seccomp;
+mod shown;
 mod threshold;
 mod user;
 
@@ -33,5 +34,6 @@ pub use enter::Entry;
 pub use hooks::Bundle;
 pub use launch::{Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};
+pub use shown::shown;
 pub use threshold::{Owners, UserNamespace};
 pub use user::who;

@@ -263,7 +263,11 @@ fn is_bind(entry: &Mount, options: &Options) -> bool {
 }
 
 impl Source {
-    fn of(entry: &Mount, options: &Options, user: Option<&UserNamespace<'_>>) -> Result<Self> {
+    pub(super) fn of(
+        entry: &Mount,
+        options: &Options,
+        user: Option<&UserNamespace<'_>>,
+    ) -> Result<Self> {
         let kind = entry.typ().as_deref().unwrap_or("bind");
         let context = || format!("cannot mount {} ({kind})", entry.destination().display());
         if is_bind(entry, options) {

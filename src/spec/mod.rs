@@ -11,6 +11,7 @@ pub mod cidr;
 pub mod closest;
 pub mod compression;
 pub mod container;
+pub mod copy;
 pub mod defaults;
 pub mod digest;
 pub mod dockerfile;

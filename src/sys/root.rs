@@ -16,18 +16,49 @@ use rustix::io::Errno;
 
 /// A directory that is the root of all that is opened by way of it.
 #[derive(Debug)]
-pub struct Root(OwnedFd);
+pub struct Root {
+    directory: OwnedFd,
+    /// Whether what is mounted in it belongs to it.
+    has_mounts: bool,
+}
+
+/// File systems that the kernel makes up: what is in them is no file of anybody's.
+const MADE_UP: [u32; 12] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x1cd1,      // devpts
+    0x1980_0202, // mqueue
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0x6270_6f6c, // configfs
+    0xcafe_4a11, // bpf
+    0xde5e_81e4, // efivarfs
+];
 
 impl Root {
     /// Opens a directory as a root.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(openat(CWD, path, flags, Mode::empty())?))
+        Ok(Self::of(openat(CWD, path, flags, Mode::empty())?))
     }
 
     /// Takes a directory that is open as a root.
     pub fn of(directory: OwnedFd) -> Self {
-        Self(directory)
+        Self { directory, has_mounts: false }
+    }
+
+    /// Takes what is mounted in it for a part of it, but for what the kernel makes up.
+    #[must_use]
+    pub fn with_mounts(self) -> Self {
+        Self { has_mounts: true, ..self }
+    }
+
+    /// Returns another descriptor of the same root.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { directory: self.directory.try_clone()?, ..*self })
     }
 
     /// Opens a file by its path below the root; links are followed as they would be inside.
@@ -37,7 +68,7 @@ impl Root {
         let path = if path.is_empty() { b"." } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         loop {
-            match openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            match openat2(&self.directory, path, flags | OFlags::CLOEXEC, mode, resolve) {
                 // Somebody renamed a directory on the way; the kernel could not be sure.
                 Err(Errno::AGAIN) => {}
                 other => return Ok(other?),
@@ -45,18 +76,49 @@ impl Root {
         }
     }
 
-    /// Opens a file by its path below the root where no component may be a link or a mount: for trees
-    /// that somebody changes meanwhile.
+    /// Opens a file by its path below the root where no component may be a link, or a mount that is no
+    /// part of it: for trees that somebody changes meanwhile.
     pub fn beneath(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        self.strictly(self.directory.as_fd(), path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Opens what a directory below the root has under a name, as [`beneath`](Self::beneath); a link as
+    /// it is, if `flags` say so.
+    pub fn entry(&self, directory: impl AsFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+        self.strictly(directory.as_fd(), name, flags, ResolveFlags::empty())
+    }
+
+    fn strictly(
+        &self,
+        from: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlags,
+        more: ResolveFlags,
+    ) -> io::Result<OwnedFd> {
+        let mounts = if self.has_mounts { ResolveFlags::empty() } else { ResolveFlags::NO_XDEV };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | mounts | more;
         loop {
-            match openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            match openat2(from, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
                 // Somebody renamed a directory on the way; the kernel could not be sure.
-                Err(Errno::AGAIN) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return Ok(other?),
             }
         }
+    }
+
+    /// Opens a directory to be listed, as [`beneath`](Self::beneath). One of a file system that the
+    /// kernel makes up fails like another mount (`EXDEV`).
+    pub fn listing(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        let opened = self.beneath(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        if self.has_mounts {
+            // The field is as wide as the machine's registers; the numbers are not.
+            let magic = rustix::fs::fstatfs(&opened)?.f_type & 0xffff_ffff;
+            if u32::try_from(magic).is_ok_and(|magic| MADE_UP.contains(&magic)) {
+                return Err(Errno::XDEV.into());
+            }
+        }
+        Ok(opened)
     }
 
     /// Opens a directory as a place to make files in; it cannot be listed.
@@ -67,7 +129,7 @@ impl Root {
 
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }
 

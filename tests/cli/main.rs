@@ -10,6 +10,7 @@ mod bombs;
 mod builtin;
 mod cdi;
 mod content;
+mod cp;
 mod crash;
 mod debian;
 mod debug;

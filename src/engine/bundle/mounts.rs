@@ -132,6 +132,36 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
     Ok(mounts)
 }
 
+/// What the user mounts that is there without the container, parents before what lies below them.
+///
+/// Where changes are discarded, what is below is shown and cannot be changed. What is `there` no more
+/// is left out.
+pub(in crate::engine) fn lasting(
+    config: &ContainerConfig,
+    facts: &Facts,
+    there: impl Fn(&Path) -> bool,
+) -> Vec<OciMount> {
+    let mut lasting = Vec::new();
+    for (index, mount) in config.settings.mounts.iter().enumerate() {
+        if !matches!(mount.source, MountSource::Bind { .. } | MountSource::Volume { .. }) {
+            continue;
+        }
+        let mut mount = mount.clone();
+        if let Some(OverlayOf::Discarded) = mount.overlay {
+            (mount.overlay, mount.read_only) = (None, true);
+        }
+        let shown = of_user(index, &mount, facts);
+        let is_lasting = match shown.typ().as_deref() {
+            Some("tmpfs" | "ramfs") => false,
+            Some("bind") => shown.source().as_deref().is_some_and(&there),
+            _ => true,
+        };
+        lasting.extend(is_lasting.then_some(shown));
+    }
+    lasting.sort_by_key(|mount| mount.destination().components().count());
+    lasting
+}
+
 fn system(config: &ContainerConfig, facts: &Facts) -> Vec<OciMount> {
     let settings = &config.settings;
     let privileged = settings.security.privileged;

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 pub use commit::CommitOptions;
 pub use diff::DiffSubject;
-pub(in crate::engine) use view::files_of;
 pub(super) use view::still;
+pub(in crate::engine) use view::{files_of, made_elsewhere};
 
 use super::{Engine, images};
 use crate::error::{Error, Kind, Result};

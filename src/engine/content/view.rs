@@ -107,7 +107,10 @@ fn overlay(engine: &Engine, all: &[PathBuf]) -> Result<OwnedFd> {
 }
 
 /// Has a child make a mount, in namespaces of its own. What it opens outlives both.
-fn made_elsewhere(namespaces: i32, make: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+pub(in crate::engine) fn made_elsewhere(
+    namespaces: i32,
+    make: impl FnOnce() -> Result<OwnedFd>,
+) -> Result<OwnedFd> {
     let context = || "cannot look into the container";
     let (ours, theirs) = socket::pair(SocketType::SEQPACKET).context(context)?;
     let child = clone3(namespaces, None, || -> Infallible {

@@ -9,12 +9,13 @@ use oci_spec::runtime::Hooks;
 use super::stdio::Streams;
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
+use crate::engine::rootfs::rootfs;
 use crate::engine::time_zone;
 use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Bundle, Launch, Overlay, Rootfs, Starting};
+use crate::runtime::{Bundle, Launch, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
@@ -90,7 +91,7 @@ pub(super) fn prepare(engine: &Engine, config: &ContainerConfig, given: &Given) 
     engine.ready_mounts(config, &facts)?;
     engine.ready_secrets(config, &facts)?;
     facts.env.extend(engine.secret_variables(config)?);
-    let rootfs = rootfs(engine, config, &facts)?;
+    let rootfs = rootfs(engine, config, &facts.host_tree, config.settings.remove)?;
     let spec = bundle::spec(config, &facts)?;
     if spec.hooks().is_some() {
         write_bundle(&spec, &rootfs, &facts)?;
@@ -609,45 +610,4 @@ fn write_own_file(facts: &Facts, name: &str, data: &[u8]) -> Result<()> {
             .context(|| format!("cannot give {} to the container", path.display()))?;
     }
     Ok(())
-}
-
-/// Makes the directories of the container's own files, and names its layers.
-fn rootfs(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Rootfs> {
-    for own in facts.host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
-        file::create_dirs(own, 0o755)?;
-    }
-    for tree in &facts.host_tree {
-        // The upper directory's own attributes are what the container sees.
-        if let Ok(found) = fs::metadata(&tree.path) {
-            use std::os::unix::fs::PermissionsExt;
-            file::set_mode(&tree.upper, found.permissions().mode() & 0o7777)?;
-        }
-    }
-    let containers = engine.store.containers();
-    let mut layers = match containers.tree(config) {
-        Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
-        Tree::Layers(layers) => layers,
-    };
-    let dir = containers.dir(&config.id);
-    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
-    // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
-    file::remove_tree(&work)?;
-    for own in [&upper, &work] {
-        file::create_dirs(own, 0o755)?;
-    }
-    if layers.is_empty() {
-        // The kernel wants one.
-        let empty = dir.join("empty");
-        file::create_dirs(&empty, 0o755)?;
-        layers.push(empty);
-    }
-    Ok(Rootfs::Overlay(Overlay {
-        layers,
-        upper,
-        // Some directory; of this one nobody needs to see anything by its path any more.
-        mount_point: work.clone(),
-        work,
-        volatile: config.settings.remove,
-        user_xattr: engine.host.rootless,
-    }))
 }

@@ -30,7 +30,10 @@ impl Unpacker {
         // The highest number means "do not change" to the kernel.
         let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
         match (id(entry.uid), id(entry.gid)) {
-            (Some(uid), Some(gid)) => Ok((uid, gid)),
+            (Some(uid), Some(gid)) => match &self.into {
+                Some(into) => into.owners.of(uid, gid),
+                None => Ok((uid, gid)),
+            },
             _ => Err(Error::new(
                 Kind::Invalid,
                 format!("its owner {}:{} is out of range", entry.uid, entry.gid),
@@ -84,6 +87,13 @@ impl Unpacker {
             fchmod(file, Mode::from_raw_mode(mode)).context(|| "cannot set its mode")?;
         }
         Ok(())
+    }
+
+    /// Sets owner and mode, whatever they are.
+    pub(super) fn set_all(&self, file: &OwnedFd, mode: RawMode, ids: (u32, u32)) -> Result<()> {
+        fchown(file, Some(Uid::from_raw(ids.0)), Some(Gid::from_raw(ids.1)))
+            .or_else(|error| self.chown_failed(error, ids.0, ids.1))?;
+        fchmod(file, Mode::from_raw_mode(mode)).context(|| "cannot set its mode")
     }
 
     fn chown_failed(&self, error: Errno, uid: u32, gid: u32) -> Result<()> {

@@ -39,7 +39,10 @@ impl Unpacker {
                     .context(|| "cannot create its directory")?;
             }
             // A mark that the directory of the layers below is gone; now there is a new one.
-            Errno::NOTDIR if self.found(name)?.is_some_and(|found| is_whiteout(&found)) => {
+            Errno::NOTDIR
+                if self.into.is_none()
+                    && self.found(name)?.is_some_and(|found| is_whiteout(&found)) =>
+            {
                 self.directory(path, name)?;
             }
             error => {
@@ -49,9 +52,13 @@ impl Unpacker {
             }
         }
         // Whatever the umask is.
+        let (uid, gid) = match &self.into {
+            Some(into) => into.owners.of(0, 0)?,
+            None => self.own,
+        };
         let attributes = Attributes {
-            uid: self.own.0,
-            gid: self.own.1,
+            uid,
+            gid,
             mode: FIRST_MODE,
             times: Timestamps { last_access: zero_time(), last_modification: zero_time() },
             xattrs: Vec::new(),
@@ -72,9 +79,9 @@ impl Unpacker {
         if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
             return Ok(());
         }
-        self.clear(name)?;
+        self.clear_for_directory(name)?;
         mkdirat(self.trail.here(), name, mode).context(|| "cannot create it")?;
-        if is_whiteout(&found) {
+        if self.into.is_none() && is_whiteout(&found) {
             // Both say together: nothing of that directory's old content is left.
             self.hide_lower(path)?;
         }
@@ -114,14 +121,19 @@ impl Unpacker {
         }
         let Attributes { uid, gid, mode, times, xattrs } = attributes;
         let present = FIRST_MODE & !self.umask;
-        if (*uid, *gid, *mode) == (self.own.0, self.own.1, present) && xattrs.is_empty() {
+        let is_new = self.into.is_none();
+        if is_new && (*uid, *gid, *mode) == (self.own.0, self.own.1, present) && xattrs.is_empty() {
             return utimensat(self.trail.here(), "", times, AtFlags::EMPTY_PATH)
                 .context(|| "cannot set its time");
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =
             openat(self.trail.here(), ".", flags, Mode::empty()).context(|| "cannot open it")?;
-        self.set_owner_and_mode(&directory, *mode, present, (*uid, *gid))?;
+        match is_new {
+            true => self.set_owner_and_mode(&directory, *mode, present, (*uid, *gid))?,
+            // It may be one that was there before.
+            false => self.set_all(&directory, *mode, (*uid, *gid))?,
+        }
         for (name, value) in xattrs {
             self.set_xattr(&directory, name, value)?;
         }

@@ -10,6 +10,7 @@
 
 mod attributes;
 mod directories;
+mod into;
 mod path;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pwrite, write};
 
 use attributes::{Attributes, current_umask, times};
+pub use into::{Into, unpack_into};
 use path::{clean, split};
 use trail::Trail;
 use whiteout::WHITEOUT;
@@ -69,6 +71,14 @@ pub(crate) fn unpack<R: BufRead>(input: Tap<R>, diff: &Path, leeway: Leeway) -> 
     Ok(info)
 }
 
+/// Where an archive goes that is no layer, and how.
+struct Destination {
+    /// Who its files belong to.
+    owners: into::Owners,
+    /// Whether directories and other things may take each other's place.
+    overwrite: bool,
+}
+
 struct Unpacker {
     /// The directory that the last entry was in.
     trail: Trail,
@@ -84,6 +94,8 @@ struct Unpacker {
     umask: RawMode,
     initial_namespace: bool,
     leeway: Leeway,
+    /// For an archive that is no layer: where it goes.
+    into: Option<Destination>,
     /// Whether some file could not be given to its owner.
     squashed: Cell<bool>,
     info: LayerInfo,
@@ -91,9 +103,13 @@ struct Unpacker {
 
 impl Unpacker {
     fn new(diff: &Path, leeway: Leeway, aside: Option<Aside>) -> Result<Self> {
-        let context = || format!("cannot open {}", diff.display());
+        let root = Root::open(diff).context(|| format!("cannot open {}", diff.display()))?;
+        Self::along(Trail::new(root), leeway, aside)
+    }
+
+    fn along(trail: Trail, leeway: Leeway, aside: Option<Aside>) -> Result<Self> {
         Ok(Self {
-            trail: Trail::new(Root::open(diff).context(context)?),
+            trail,
             aside,
             directories: BTreeMap::new(),
             waiting: 0,
@@ -101,6 +117,7 @@ impl Unpacker {
             umask: current_umask().context(|| "cannot read /proc/self/status")?,
             initial_namespace: userns::is_initial(),
             leeway,
+            into: None,
             squashed: Cell::new(false),
             info: LayerInfo::default(),
         })
@@ -109,7 +126,10 @@ impl Unpacker {
     fn add<R: BufRead>(&mut self, entry: &mut Entry, reader: &mut Reader<Tap<R>>) -> Result<()> {
         let path = clean(&entry.path)?;
         let Some((parent, name)) = split(&path) else {
-            // The root directory itself.
+            // The root directory itself; one that was there before stays as it is.
+            if entry.kind == EntryKind::Directory && self.into.is_some() {
+                return Ok(());
+            }
             if entry.kind == EntryKind::Directory {
                 let attributes = self.attributes(entry)?;
                 self.directories.insert(Vec::new(), attributes);
@@ -118,7 +138,9 @@ impl Unpacker {
             return Err(Error::new(Kind::Invalid, "the root must be a directory"));
         };
         self.enter(parent)?;
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+        if self.into.is_none()
+            && let Some(hidden) = name.strip_prefix(WHITEOUT)
+        {
             return self.whiteout(name, hidden);
         }
         match entry.kind {
@@ -184,6 +206,7 @@ impl Unpacker {
 
     /// Removes what is here. Paths may lead elsewhere afterwards, so the directory is looked up anew.
     fn clear(&mut self, name: &[u8]) -> Result<()> {
+        self.may_clear(name)?;
         if !self.move_aside(name)? {
             remove_all(self.trail.here(), name).context(|| "cannot replace what is there")?;
         }
@@ -282,12 +305,12 @@ impl Unpacker {
         let linked = if parent == self.trail.path() {
             linkat(here, target_name, here, name, AtFlags::empty())
         } else {
-            let parent = self.trail.root().dir(parent).context(context)?;
+            let parent = self.trail.directory(parent).context(context)?;
             linkat(parent, target_name, here, name, AtFlags::empty())
         };
         match linked {
             Err(Errno::EXIST) => {
-                let parent = self.trail.root().dir(parent).context(context)?;
+                let parent = self.trail.directory(parent).context(context)?;
                 let (Some(old), Ok(target)) =
                     (self.found(name)?, statat(&parent, target_name, AtFlags::SYMLINK_NOFOLLOW))
                 else {

@@ -21,6 +21,8 @@ const LONGEST_PATH: usize = 4095;
 /// A directory of the layer, and the way to it.
 pub(super) struct Trail {
     root: Root,
+    /// Where paths begin: a path below the root, and what is there; the root itself if there is none.
+    base: Option<(Vec<u8>, OwnedFd)>,
     path: Vec<u8>,
     /// The innermost is the last one.
     levels: VecDeque<Level>,
@@ -43,11 +45,26 @@ pub(super) struct Obstacle {
 
 impl Trail {
     pub(super) fn new(root: Root) -> Self {
-        Self { root, path: Vec::new(), levels: VecDeque::new() }
+        Self { root, base: None, path: Vec::new(), levels: VecDeque::new() }
     }
 
+    /// Begins at a directory below the root; links lead into the root all the same.
+    pub(super) fn below(root: Root, base: Vec<u8>) -> io::Result<Self> {
+        let directory = root.dir(&base)?;
+        Ok(Self { base: Some((base, directory)), ..Self::new(root) })
+    }
+
+    /// Returns what links lead into.
     pub(super) fn root(&self) -> &Root {
         &self.root
+    }
+
+    /// Opens a directory by its path, whatever links are on the way.
+    pub(super) fn directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        match &self.base {
+            Some((base, _)) => self.root.dir(&[base, &b"/"[..], path].concat()),
+            None => self.root.dir(path),
+        }
     }
 
     /// Returns the path of the directory where the trail ends.
@@ -59,7 +76,7 @@ impl Trail {
     pub(super) fn here(&self) -> BorrowedFd<'_> {
         match self.levels.back() {
             Some(level) => level.directory.as_fd(),
-            None => self.root.as_fd(),
+            None => self.base.as_ref().map_or(self.root.as_fd(), |(_, base)| base.as_fd()),
         }
     }
 
@@ -82,7 +99,7 @@ impl Trail {
             let end = length.map_or(path.len(), |length| begin + length);
             match self.step(&path[begin..end]) {
                 Ok(()) => {}
-                Err(Errno::NOTDIR | Errno::LOOP) => match self.root.dir(&path[..end]) {
+                Err(Errno::NOTDIR | Errno::LOOP) => match self.directory(&path[..end]) {
                     Ok(directory) => self.push(&path[begin..end], directory, false),
                     Err(error) => {
                         let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);

@@ -72,7 +72,7 @@ impl Unpacker {
     /// Makes a whiteout as the archive has it.
     fn plain(&self, parent: &[u8], name: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(self.trail.root().dir(parent)?, name, flags, Mode::from_raw_mode(0o600))?;
+        openat(self.trail.directory(parent)?, name, flags, Mode::from_raw_mode(0o600))?;
         Ok(())
     }
 }

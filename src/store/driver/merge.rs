@@ -10,21 +10,19 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::ffi::CStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, SeekFrom, Stat, Timespec, Timestamps, Uid,
-    XattrFlags, chmodat, chownat, copy_file_range, fchmod, fchown, fgetxattr, flistxattr,
-    fremovexattr, fsetxattr, fstat, ftruncate, futimens, ioctl_ficlone, linkat, mkdirat, mknodat,
-    openat, readlinkat, seek, statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, Stat, Timespec, Timestamps, Uid,
+    XattrFlags, chmodat, chownat, fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr,
+    fstat, futimens, linkat, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::copy::Copier;
 use crate::sys::root::{Root, remove_all};
 
 /// Overlay's own attributes, as root and in a user namespace: marks, and nothing of the file.
@@ -34,9 +32,6 @@ const OPAQUE: [&CStr; 2] = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
 /// What whiteouts begin with, where they could not be made as overlay has them.
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE_FILE: &CStr = c".wh..wh..opq";
-
-/// Bytes that are copied at once where the kernel cannot do it by itself.
-const BUFFER: usize = 128 << 10;
 
 /// Puts the files of a layer on top of those of a tree that nobody else uses yet.
 ///
@@ -50,8 +45,7 @@ pub(super) fn apply(layer: &Path, tree: &Path, is_given_up: &dyn Fn() -> bool) -
         tree: open(tree)?,
         links: HashMap::new(),
         own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-        shares_data: true,
-        kernel_copies: true,
+        copier: Copier::default(),
         is_given_up,
     };
     merger.run().context(|| format!("cannot copy {}", layer.display()))
@@ -64,10 +58,7 @@ struct Merger<'a> {
     links: HashMap<(u64, u64), (Vec<u8>, usize)>,
     /// Who new files belong to.
     own: (u32, u32),
-    /// Whether nothing says yet that files cannot share their data.
-    shares_data: bool,
-    /// Whether nothing says yet that the kernel cannot copy from file to file.
-    kernel_copies: bool,
+    copier: Copier,
     is_given_up: &'a dyn Fn() -> bool,
 }
 
@@ -212,72 +203,8 @@ impl Merger<'_> {
         let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let mode = Mode::from_raw_mode(0o600);
         let copy = replace(to, name, || openat(to, name, flags, mode))?;
-        self.content(&source, &copy, found)?;
+        self.copier.copy(&source, &copy, found)?;
         self.attributes(&source, &copy, found)
-    }
-
-    fn content(&mut self, from: &OwnedFd, to: &OwnedFd, found: &Stat) -> io::Result<()> {
-        let size = u64::try_from(found.st_size).unwrap_or(0);
-        if size == 0 {
-            return Ok(());
-        }
-        if self.shares_data {
-            match ioctl_ficlone(to, from) {
-                Ok(()) => return Ok(()),
-                // For this file only, as one that is encrypted or used as swap.
-                Err(Errno::INVAL | Errno::PERM | Errno::TXTBSY) => {}
-                Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::NOSYS) => {
-                    self.shares_data = false;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // It counts in such blocks whatever the file system's are.
-        if u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512) >= size {
-            return self.copy(from, to, 0, size);
-        }
-        let mut offset = 0;
-        while offset < size {
-            let Some((start, end)) = next_data(from, offset, size)? else { break };
-            self.copy(from, to, start, end)?;
-            offset = end;
-        }
-        // A hole at the end.
-        Ok(ftruncate(to, size)?)
-    }
-
-    fn copy(&mut self, from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> io::Result<()> {
-        let mut offset = start;
-        while self.kernel_copies && offset < end {
-            let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
-            let (mut here, mut there) = (offset, offset);
-            match copy_file_range(from, Some(&mut here), to, Some(&mut there), length) {
-                // Some file systems say so where they should fail.
-                Ok(0) => self.kernel_copies = false,
-                Ok(length) => offset += length as u64,
-                Err(Errno::INTR) => {}
-                Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::PERM) => {
-                    self.kernel_copies = false;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if offset == end {
-            return Ok(());
-        }
-        let from = File::from(from.try_clone()?);
-        let to = File::from(to.try_clone()?);
-        let mut buffer = vec![0; BUFFER];
-        while offset < end {
-            let wanted = usize::try_from(end - offset).map_or(BUFFER, |left| left.min(BUFFER));
-            let length = from.read_at(&mut buffer[..wanted], offset)?;
-            if length == 0 {
-                break;
-            }
-            to.write_all_at(&buffer[..length], offset)?;
-            offset += length as u64;
-        }
-        Ok(())
     }
 
     /// Gives a file or a directory the owner, attributes, mode and times of another one.
@@ -389,19 +316,6 @@ fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = [0; 4];
     // What cannot be read is not there: only our unpacker sets these.
     OPAQUE.iter().any(|name| fgetxattr(dir, *name, &mut value) == Ok(1) && value[0] == b'y')
-}
-
-/// Finds the next stretch of a file that is no hole.
-fn next_data(file: &OwnedFd, offset: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
-    let start = match seek(file, SeekFrom::Data(offset)) {
-        Ok(start) => start,
-        Err(Errno::NXIO) => return Ok(None),
-        // A file system without holes.
-        Err(Errno::INVAL) => return Ok(Some((offset, size))),
-        Err(error) => return Err(error.into()),
-    };
-    let end = seek(file, SeekFrom::Hole(start))?;
-    Ok(Some((start, end.min(size))))
 }
 
 /// Lists the extended attributes of a file that are its own.

@@ -18,7 +18,7 @@ const NOT_ITS_OWN: [&[u8]; 6] = [
 ];
 
 /// Returns the attributes of an open file or directory, by name.
-pub(crate) fn of(file: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn of(file: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let list = match filled(|space| flistxattr(&file, space)) {
         Ok(list) => list,
         Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),

@@ -1,0 +1,58 @@
+//! What a container's root file system is made of, ready to be mounted.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::Engine;
+use super::bundle::HostDir;
+use crate::error::Result;
+use crate::runtime::{Overlay, Rootfs};
+use crate::store::container::ContainerConfig;
+use crate::store::driver::Tree;
+use crate::store::file;
+
+/// Makes the directories of the container's own files, and names its layers. With `volatile`, nothing
+/// is synced when it is let go of.
+pub(super) fn rootfs(
+    engine: &Engine,
+    config: &ContainerConfig,
+    host_tree: &[HostDir],
+    volatile: bool,
+) -> Result<Rootfs> {
+    for own in host_tree.iter().flat_map(|tree| [&tree.upper, &tree.work]) {
+        file::create_dirs(own, 0o755)?;
+    }
+    for tree in host_tree {
+        // The upper directory's own attributes are what the container sees.
+        if let Ok(found) = fs::metadata(&tree.path) {
+            file::set_mode(&tree.upper, found.permissions().mode() & 0o7777)?;
+        }
+    }
+    let containers = engine.store.containers();
+    let mut layers = match containers.tree(config) {
+        Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
+        Tree::Layers(layers) => layers,
+    };
+    let dir = containers.dir(&config.id);
+    let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
+    // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.
+    file::remove_tree(&work)?;
+    for own in [&upper, &work] {
+        file::create_dirs(own, 0o755)?;
+    }
+    if layers.is_empty() {
+        // The kernel wants one.
+        let empty = dir.join("empty");
+        file::create_dirs(&empty, 0o755)?;
+        layers.push(empty);
+    }
+    Ok(Rootfs::Overlay(Overlay {
+        layers,
+        upper,
+        // Some directory; of this one nobody needs to see anything by its path any more.
+        mount_point: work.clone(),
+        work,
+        volatile,
+        user_xattr: engine.host.rootless,
+    }))
+}
