@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -69,21 +69,21 @@ pub fn is_asked_for(name: &OsStr) -> bool {
 /// Runs a process in a container as [`Engine::exec`] has prepared it; returns its exit code, or 0 at
 /// once if it is detached.
 pub fn main(arguments: Vec<OsString>) -> Result<i32> {
-    let (engine, _) = Engine::from_arguments(arguments)?;
+    let (engine, id) = Engine::from_arguments(arguments)?;
     let request =
         process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
-    let request: (String, ExecSpec) = serde_json::from_reader(std::fs::File::from(request))
-        .context(|| "cannot read what to run")?;
+    let mut text = Vec::new();
+    std::fs::File::from(request).read_to_end(&mut text).context(|| "cannot read what to run")?;
+    let spec: ExecSpec = serde_json::from_slice(&text).context(|| "cannot read what to run")?;
     let files = (spawn::FIRST_FILE + 1..)
-        .zip(&request.1.files)
+        .zip(&spec.files)
         .map(|(own, number)| Ok(Passed { number: *number, file: process::inherited(own)? }))
         .collect::<std::io::Result<_>>()
         .context(|| "cannot pass descriptors on")?;
-    let (name, spec) = request;
     if !spec.detach {
-        return engine.exec_here(&name, &spec, files, None);
+        return engine.exec_here(&id, &spec, files, None);
     }
-    in_background(|waiting| engine.exec_here(&name, &spec, files, Some(waiting)))
+    in_background(|waiting| engine.exec_here(&id, &spec, files, Some(waiting)))
         .map(|()| 0)
         // Of a command in the background nobody is told but that barge failed, as with Podman.
         .map_err(|error| error.kind_is(Kind::Internal))
@@ -96,8 +96,8 @@ impl Engine {
     /// It starts our executable anew, protected: what enters a container shows its executable there.
     pub fn exec(&self, name: &str, mut spec: ExecSpec, passed: &[Passed]) -> Result<Infallible> {
         spec.files = passed.iter().map(|it| it.number).collect();
-        let container = self.lookup(name)?;
-        let (args, request) = self.exec_request(container.id(), &spec)?;
+        let id = self.store.containers().lookup(name)?;
+        let (args, request) = self.exec_request(&id, &spec)?;
         let executable = exe::sealed().context(|| "cannot protect our own executable")?;
         let passed = passed.iter().map(|it| it.file.as_fd());
         let files: Vec<BorrowedFd<'_>> = std::iter::once(request.as_fd()).chain(passed).collect();
@@ -126,8 +126,7 @@ impl Engine {
 
     /// Returns the words that start us anew to run something in a container, and the file that says what.
     fn exec_request(&self, id: &ContainerId, spec: &ExecSpec) -> Result<(Words, std::fs::File)> {
-        let request =
-            serde_json::to_vec(&(id.as_str(), spec)).context(|| "cannot encode what to run")?;
+        let request = serde_json::to_vec(spec).context(|| "cannot encode what to run")?;
         let flags = MemfdFlags::CLOEXEC;
         let mut file = std::fs::File::from(
             rustix::fs::memfd_create(c"exec", flags).context(|| "cannot pass on what to run")?,
@@ -143,28 +142,26 @@ impl Engine {
     /// concerned, so it runs one process and then ends.
     fn exec_here(
         &self,
-        name: &str,
+        id: &ContainerId,
         spec: &ExecSpec,
         passed: Vec<Passed>,
         waiting: Option<&mut Waiting>,
     ) -> Result<i32> {
-        let container = self.lookup(name)?;
+        let container = self.repaired(id)?;
         let Some(run) = container.state.run() else {
             return Err(Error::new(
                 Kind::Conflict,
-                format!("can only create exec sessions on running containers: container {name} is {}: container state improper", container.state.word()),
+                format!("can only create exec sessions on running containers: container {id} is {}: container state improper", container.state.word()),
             )
-            .hint(format!("start it with `barge start {name}`")));
+            .hint(format!("start it with `barge start {id}`")));
         };
         if run.paused {
-            return Err(Error::new(Kind::Conflict, format!("container {name} is paused"))
-                .hint(format!("let it go on with `barge unpause {name}`")));
+            return Err(Error::new(Kind::Conflict, format!("container {id} is paused"))
+                .hint(format!("let it go on with `barge unpause {id}`")));
         }
         let pidfd = process::open(run.pid, run.start_time)
-            .context(|| format!("cannot find the process of container {name}"))?
-            .ok_or_else(|| {
-                Error::new(Kind::Conflict, format!("container {name} has just ended"))
-            })?;
+            .context(|| format!("cannot find the process of container {id}"))?
+            .ok_or_else(|| Error::new(Kind::Conflict, format!("container {id} has just ended")))?;
         let secrets = self.secret_variables(&container.config)?;
         let oci = exec_process(&container, spec, secrets)?;
         let filter = if spec.privileged {
