@@ -69,6 +69,12 @@ impl Rootfs {
         }
     }
 
+    /// Tells whether the kernel, when it unmounts the tree, first writes all that is unwritten on the
+    /// disk below: also what is not the container's.
+    pub fn is_synced(&self) -> bool {
+        matches!(self, Self::Overlay(overlay) if !overlay.volatile)
+    }
+
     /// Mounts the tree in this (the container's) mount namespace and opens its root.
     pub(super) fn mount(&self) -> Result<OwnedFd> {
         attach(self.tree(None)?, self.mount_point())

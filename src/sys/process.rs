@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 /// Returns when a process started, in clock ticks since boot; `None` if there is no such process.
@@ -53,6 +54,12 @@ pub fn number_in_proc(process: BorrowedFd<'_>) -> io::Result<i32> {
         .and_then(|number| number.trim().parse().ok())
         .filter(|number| *number > 0)
         .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Opens the root directory of a process, only to hold it.
+pub fn root(pid: i32) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?)
 }
 
 /// Returns the ID of this boot of the machine.

@@ -42,6 +42,7 @@ impl Monitor {
             while self.copy(&mut running, stream) {}
         }
         self.log.end();
+        self.root = running.root.take();
         let oom_killed = running.held.was_oom_killed();
         running.held.tear_down(&self.engine, &self.id);
         Exit { code, oom_killed, error: None, started: true }
@@ -157,16 +158,20 @@ impl Monitor {
     }
 
     /// Records the end.
+    ///
+    /// Who waits for it need not wait for the rest: files of a container that is off the record, and
+    /// a disk that is busy when what it had mounted goes. The mark keeps its next monitor waiting for
+    /// that.
     pub(super) fn finish(&mut self, exit: &Exit) {
         let mut retired = None;
         if exit.was_started() || self.mark.is_some() {
             // Nobody is left to tell of a failure; the next command that looks repairs the record.
             retired = finish::record(&self.engine, &self.id, exit).ok().flatten();
         }
-        self.release_mark();
         self.tell_end(exit);
-        // Who waits for the end needs not wait for this: the container is off the record.
         drop(retired.map(Retired::erase));
+        self.root = None;
+        self.release_mark();
     }
 
     pub(super) fn release_mark(&mut self) {

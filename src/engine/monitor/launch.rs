@@ -36,6 +36,8 @@ const LARGEST_HOSTS: u64 = 1 << 20;
 pub(super) struct Held {
     pub(super) run: Run,
     pub(super) warnings: Vec<String>,
+    /// Whether to unmount its root directory may take long.
+    is_synced: bool,
     cgroup: Cgroup,
     network: Option<Attached>,
     hooks: Option<Hooks>,
@@ -62,6 +64,8 @@ pub(super) struct Running {
     pub(super) held: Held,
     pub(super) child: Child,
     pub(super) streams: Streams,
+    /// Its root directory, if to unmount that may take long: it stays mounted as long as this is open.
+    pub(super) root: Option<OwnedFd>,
 }
 
 /// What who started a container gives it, beside what is on record.
@@ -142,7 +146,9 @@ pub(super) fn prepare(engine: &Engine, config: &ContainerConfig, given: &Given) 
                 cgroup: path,
             };
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
-            let held = Held { run, warnings, cgroup, network, hooks: spec.hooks().clone() };
+            let is_synced = rootfs.is_synced();
+            let hooks = spec.hooks().clone();
+            let held = Held { run, warnings, is_synced, cgroup, network, hooks };
             Ok(Waiting { held, starting, pipes })
         }
         Err(error) => {
@@ -303,10 +309,12 @@ impl Waiting {
         });
         match running {
             Ok((child, streams)) => {
+                // One that has ended by now has waited for that itself.
+                let root = held.is_synced.then(|| process::root(child.pid).ok()).flatten();
                 // It runs by now; that is not undone for a hook that fails.
                 let ran = held.run_hooks(engine, id, Moment::Started(child.pid));
                 held.warnings.extend(ran.err().map(|error| error.to_string()));
-                Ok(Running { held, child, streams })
+                Ok(Running { held, child, streams, root })
             }
             Err(error) => {
                 held.free(engine, id);

@@ -132,6 +132,8 @@ struct Monitor {
     orphans: Orphans,
     notify: Notify,
     given: Given,
+    /// What the last run leaves mounted.
+    root: Option<OwnedFd>,
     buffer: Vec<u8>,
 }
 
@@ -168,6 +170,7 @@ impl Monitor {
             orphans,
             notify,
             given,
+            root: None,
             buffer: vec![0; 64 << 10],
             id,
         })
@@ -179,6 +182,8 @@ impl Monitor {
         let mut wait = FIRST_WAIT;
         let mut restarts = 0;
         loop {
+            // The next overlay is of the same directories.
+            self.root = None;
             let begun = Instant::now();
             let exit = match self.start(restarts) {
                 Ok(mut running) => {
