@@ -13,6 +13,7 @@ pub mod clone;
 pub mod command;
 pub mod copy;
 pub mod exe;
+pub mod find;
 pub mod mount;
 pub mod mountns;
 pub mod netlink;

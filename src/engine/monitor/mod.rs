@@ -50,6 +50,9 @@ use crate::sys::{process, spawn};
 /// What the program's name begins with when it is started as a monitor.
 pub(super) const NAME: &str = "barge: monitor ";
 
+/// Bytes of one output that are copied before anything else is looked at.
+const MOST_AT_ONCE: usize = 256 << 10;
+
 /// A container that runs for so long is one that stays: its monitor makes itself small.
 const SETTLING: Duration = Duration::from_secs(1);
 
@@ -415,19 +418,29 @@ impl Monitor {
         }
     }
 
-    /// Copies what is there from one output to the log and the clients.
+    /// Copies what is there from one output to the log and the clients, but no more than others can
+    /// wait for; `false` if nothing is there.
     fn copy(&mut self, running: &mut Running, stream: Stream) -> bool {
-        let Some(length) = running.streams.read(stream, &mut self.buffer) else { return false };
-        let data = &self.buffer[..length];
         let kind = match stream {
             Stream::Stdout => FrameKind::Stdout,
             Stream::Stderr => FrameKind::Stderr,
         };
-        for client in &mut self.clients {
-            client.output(kind, data, self.spill_dir.as_deref());
+        let mut copied = 0;
+        while copied < MOST_AT_ONCE {
+            let Some(length) = running.streams.read(stream, &mut self.buffer) else { break };
+            let data = &self.buffer[..length];
+            for client in &mut self.clients {
+                client.output(kind, data, self.spill_dir.as_deref());
+            }
+            self.log.write(stream, data);
+            copied += length;
+            // Only of a flood is there more by now.
+            if length < self.buffer.len() / 2 || self.clients.iter().any(Client::is_slow) {
+                break;
+            }
         }
-        self.log.write(stream, data);
-        true
+        self.log.flush();
+        copied > 0
     }
 
     /// Takes what clients have to say, and forgets those that have hung up.

@@ -13,6 +13,10 @@ use crate::runtime::Stdio;
 use crate::sys::process::Passed;
 use crate::sys::{socket, terminal};
 
+/// Bytes that the pipe of an output holds that is read in large pieces, so that who writes need not
+/// wait for us at each of them. As large as anybody may make it.
+const WIDE: usize = 1 << 20;
+
 /// Input that the container has not taken yet; beyond it, clients are not read.
 const MOST_PENDING: usize = 256 << 10;
 
@@ -22,8 +26,17 @@ pub(super) struct Streams {
     input: Option<OwnedFd>,
     pending: Outgoing,
     end_after_pending: bool,
-    outputs: Vec<(Stream, OwnedFd)>,
+    outputs: Vec<Output>,
     terminal: bool,
+}
+
+/// Our end of one of the outputs.
+#[derive(Debug)]
+struct Output {
+    stream: Stream,
+    file: OwnedFd,
+    /// Whether its pipe holds as much as it can.
+    is_wide: bool,
 }
 
 /// The container's ends.
@@ -76,7 +89,10 @@ impl Streams {
             input: stdin,
             pending: Outgoing::default(),
             end_after_pending: false,
-            outputs: vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
+            outputs: vec![
+                Output { stream: Stream::Stdout, file: stdout, is_wide: false },
+                Output { stream: Stream::Stderr, file: stderr, is_wide: false },
+            ],
             terminal: false,
         };
         let ends = Ends { stdin: their_stdin, stdout: their_stdout, stderr: their_stderr };
@@ -109,14 +125,14 @@ impl Streams {
             input: Some(input),
             pending: Outgoing::default(),
             end_after_pending: false,
-            outputs: vec![(Stream::Stdout, master)],
+            outputs: vec![Output { stream: Stream::Stdout, file: master, is_wide: true }],
             terminal: true,
         })
     }
 
     /// The outputs that are still open.
     pub(super) fn outputs(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
-        self.outputs.iter().map(|(stream, file)| (*stream, file.as_fd()))
+        self.outputs.iter().map(|output| (output.stream, output.file.as_fd()))
     }
 
     /// The input, while something waits to be written to it.
@@ -131,9 +147,10 @@ impl Streams {
 
     /// Reads once from an output; `None` if nothing is there. An output that has ended is closed.
     pub(super) fn read(&mut self, stream: Stream, buffer: &mut [u8]) -> Option<usize> {
-        let index = self.outputs.iter().position(|(it, _)| *it == stream)?;
+        let index = self.outputs.iter().position(|it| it.stream == stream)?;
+        let output = &mut self.outputs[index];
         loop {
-            match rustix::io::read(&self.outputs[index].1, &mut *buffer) {
+            match rustix::io::read(&output.file, &mut *buffer) {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
                 // A terminal whose last user is gone fails with EIO.
@@ -141,7 +158,14 @@ impl Streams {
                     self.outputs.remove(index);
                     return None;
                 }
-                Ok(length) => return Some(length),
+                Ok(length) => {
+                    if length == buffer.len() && !output.is_wide {
+                        // A user may have only so much of it; then it stays as it is.
+                        let _size = rustix::pipe::fcntl_setpipe_size(&output.file, WIDE);
+                        output.is_wide = true;
+                    }
+                    return Some(length);
+                }
             }
         }
     }
@@ -175,9 +199,9 @@ impl Streams {
     /// Sets the size of the terminal; without one there is nothing to set.
     pub(super) fn resize(&self, rows: u16, columns: u16) {
         if self.terminal
-            && let Some((_, master)) = self.outputs.first()
+            && let Some(master) = self.outputs.first()
         {
-            let _gone = terminal::set_size(master.as_fd(), rows, columns);
+            let _gone = terminal::set_size(master.file.as_fd(), rows, columns);
         }
     }
 }

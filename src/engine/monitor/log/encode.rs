@@ -29,12 +29,16 @@ pub(super) enum Format {
 pub(super) struct Head {
     time: String,
     stream: Stream,
+    /// What stands before the text in the format of Kubernetes, of a part and of the end of a line.
+    starts: [String; 2],
 }
 
 impl Head {
     /// Makes the head of lines that came at this time, in nanoseconds since 1970.
     pub(super) fn new(now: i64, stream: Stream) -> Self {
-        Self { time: time::rfc3339(now), stream }
+        let time = time::rfc3339(now);
+        let starts = ['P', 'F'].map(|tag| format!("{time} {} {tag} ", stream.name()));
+        Self { time, stream, starts }
     }
 
     /// When they came, as RFC 3339 has it.
@@ -45,13 +49,6 @@ impl Head {
     /// Where they came from.
     pub(super) fn stream(&self) -> Stream {
         self.stream
-    }
-
-    fn stream_name(&self) -> &'static str {
-        match self.stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        }
     }
 }
 
@@ -70,10 +67,7 @@ impl Format {
     pub(super) fn append(&self, out: &mut Vec<u8>, head: &Head, text: &[u8], whole: bool) {
         match self {
             Self::Kubernetes => {
-                out.extend_from_slice(head.time.as_bytes());
-                out.push(b' ');
-                out.extend_from_slice(head.stream_name().as_bytes());
-                out.extend_from_slice(if whole { b" F " } else { b" P " });
+                out.extend_from_slice(head.starts[usize::from(whole)].as_bytes());
                 out.extend_from_slice(text);
                 out.push(b'\n');
             }
@@ -87,7 +81,7 @@ impl Format {
                     out.extend_from_slice(b"\",");
                 }
                 out.extend_from_slice(b"\"stream\":\"");
-                out.extend_from_slice(head.stream_name().as_bytes());
+                out.extend_from_slice(head.stream.name().as_bytes());
                 out.extend_from_slice(b"\",");
                 out.extend_from_slice(attributes.as_bytes());
                 out.extend_from_slice(b"\"time\":\"");

@@ -11,8 +11,6 @@ mod losses;
 
 use std::time::{Duration, Instant};
 
-use memchr::{memchr, memchr_iter};
-
 use self::encode::{Format, Head};
 use self::file::LineFile;
 use self::journal::Journal;
@@ -21,6 +19,7 @@ use crate::engine::{Engine, log_tag, now};
 use crate::error::Result;
 use crate::spec::log::LogDriver;
 use crate::store::container::ContainerConfig;
+use crate::sys::find::find;
 
 /// The longest piece of a line, as with Docker and Kubernetes.
 const PIECE: usize = 16 << 10;
@@ -28,8 +27,9 @@ const PIECE: usize = 16 << 10;
 /// How long the beginning of a line waits for its end.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Bytes of lines that are collected before they are written.
-const ENOUGH: usize = 128 << 10;
+/// Bytes of lines that are collected before they are written: the more at once, the less the file
+/// system has to do.
+const ENOUGH: usize = 256 << 10;
 
 /// Which of the two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,16 @@ pub(super) enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+}
+
+impl Stream {
+    /// What it is called in logs.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
 }
 
 /// Where a container's output is kept.
@@ -95,7 +105,8 @@ impl Log {
         self.sink.is_some()
     }
 
-    /// Takes what was read at once from one of the outputs.
+    /// Takes what was read at once from one of the outputs, and keeps whole lines back until
+    /// [`Log::flush`], or until there are many.
     ///
     /// What cannot be written is lost: a full disk must not stop the container. The log says so.
     pub(super) fn write(&mut self, stream: Stream, mut data: &[u8]) {
@@ -103,33 +114,34 @@ impl Log {
         let head = Head::new(now(), stream);
         let rest = &mut self.rests[stream as usize];
         if !rest.bytes.is_empty() {
-            let end = memchr(b'\n', data);
+            let end = find(b'\n', data);
             rest.bytes.extend_from_slice(&data[..end.unwrap_or(data.len())]);
             let left = sink.pieces(&head, &rest.bytes);
             rest.bytes.drain(..left);
-            let Some(end) = end else {
-                sink.flush();
-                return;
-            };
+            let Some(end) = end else { return };
             sink.line(&head, &rest.bytes, true);
             rest.bytes.clear();
             rest.since = None;
             data = &data[end + 1..];
         }
-        let mut start = 0;
-        for end in memchr_iter(b'\n', data) {
-            let line = &data[start..end];
+        while let Some(end) = find(b'\n', data) {
+            let line = &data[..end];
             let cut = sink.pieces(&head, line);
             sink.line(&head, &line[cut..], true);
-            start = end + 1;
+            data = &data[end + 1..];
         }
-        let begun = &data[start..];
-        if !begun.is_empty() {
-            let cut = sink.pieces(&head, begun);
-            rest.bytes.extend_from_slice(&begun[cut..]);
+        if !data.is_empty() {
+            let cut = sink.pieces(&head, data);
+            rest.bytes.extend_from_slice(&data[cut..]);
             rest.since = Some(Instant::now());
         }
-        sink.flush();
+    }
+
+    /// Writes whole lines that were kept back.
+    pub(super) fn flush(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            sink.flush();
+        }
     }
 
     /// How long the loop may wait before [`Log::write_begun`] has something to do.
