@@ -314,6 +314,7 @@ fn wait_with_signals(child: &OwnedFd, signals: &Signals, limit: Option<u64>) -> 
 /// Waits for a process in the background; its terminal, if it has one, stays open until then.
 fn stay_with(child: &OwnedFd, terminal: Option<OwnedFd>) -> Result<i32> {
     // From here on, it only waits.
+    process::forget_free_memory();
     let _as_it_is = process::forget_code();
     let code = process::wait(child.as_fd()).context(|| "cannot wait for the process");
     drop(terminal);

@@ -296,6 +296,15 @@ pub fn set_command_line(text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives memory that was freed back to the machine, as far as the allocator can.
+pub fn forget_free_memory() {
+    // SAFETY: it has no preconditions.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Gives back the memory of our own program's code and constants; what is needed of it again is read
 /// again.
 ///

@@ -377,6 +377,7 @@ impl Monitor {
             let settling = settled.map(|at| at.saturating_duration_since(Instant::now()));
             if settling.is_some_and(|left| left.is_zero()) {
                 // From here on, it mostly waits.
+                process::forget_free_memory();
                 let _as_it_is = process::forget_code();
                 settled = None;
             }
