@@ -122,7 +122,7 @@ impl Host {
                 }
             }
         }
-        userns::enter_alone(self.uid, self.gid).map_err(|error| {
+        userns::enter_alone(IdRange::root(self.uid), IdRange::root(self.gid)).map_err(|error| {
             Error::new(Kind::Unsupported, "cannot make a user namespace")
                 .hint("see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns")
                 .caused_by(error)

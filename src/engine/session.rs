@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::Engine;
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
@@ -430,23 +430,11 @@ impl Engine {
             None,
         )
         .context(context)?;
-        let (address, _dir) = socket_address(&dir, "attach").context(context)?;
+        let (address, _dir) = socket::address(&dir.join("attach")).context(context)?;
         rustix::net::connect(&socket, &address).context(context)?;
         rustix::net::send(&socket, greeting, rustix::net::SendFlags::NOSIGNAL).context(context)?;
         Ok(socket)
     }
-}
-
-/// The address of a monitor's socket: by a descriptor, since paths of sockets are short.
-pub(super) fn socket_address(
-    dir: &std::path::Path,
-    name: &str,
-) -> std::io::Result<(SocketAddrUnix, OwnedFd)> {
-    use std::os::fd::AsRawFd;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    let dir = rustix::fs::open(dir, flags, rustix::fs::Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/{name}", dir.as_raw_fd());
-    Ok((SocketAddrUnix::new(path)?, dir))
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! What the launcher and the container's first process tell each other before the user's program runs.
 //!
 //! One socket pair of messages. Launcher to child: `go`, and before it `ready?` if it wants to know.
-//! Child to launcher: its terminal, that it is ready, or why it failed. Who makes the child on behalf of the launcher (see `threshold`) has another pair, and hands
-//! the child's descriptor over. The child's end is closed at exec: end of file without a report means success.
+//! Child to launcher: its terminal, that its file tree is made (if somebody wants to know), that it is
+//! ready, or why it failed. Who makes the child on behalf of the launcher (see `threshold`) has another
+//! pair, and hands the child's descriptor over. The child's end is closed at exec: end of file without
+//! a report means success.
+//!
+//! A child that is made by one command and started by another waits at a socket with a name (see
+//! `gate`). Who connects there talks to it as the launcher did.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +23,8 @@ const IS_READY: u8 = b'?';
 const READY: u8 = b'R';
 const TERMINAL: u8 = b'T';
 const BORN: u8 = b'B';
+const MOUNTED: u8 = b'M';
+const WAITING: u8 = b'W';
 const FAILED: u8 = b'E';
 
 /// One end of the channel.
@@ -39,6 +46,10 @@ pub(super) enum Message {
     Born(i32, OwnedFd),
     /// Nothing is left to be done but to run the user's program.
     Ready,
+    /// All is mounted, and the root is still the host's.
+    Mounted,
+    /// It waits to be started.
+    Waiting,
     /// The user's program runs.
     Running,
 }
@@ -83,6 +94,16 @@ impl Channel {
         socket::send(self.0.as_fd(), &[TERMINAL], Some(terminal))
     }
 
+    /// Tells the launcher that all is mounted.
+    pub(super) fn send_mounted(&self) -> io::Result<()> {
+        socket::send(self.0.as_fd(), &[MOUNTED], None)
+    }
+
+    /// Tells the launcher, or who has come to start it, that the child waits.
+    pub(super) fn send_waiting(&self) -> io::Result<()> {
+        socket::send(self.0.as_fd(), &[WAITING], None)
+    }
+
     /// Hands a process that was made for the launcher over to it.
     pub(super) fn send_born(&self, pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<()> {
         let mut data = vec![BORN];
@@ -112,6 +133,8 @@ impl Channel {
             (None, _) => Ok(Message::Running),
             (Some((&TERMINAL, _)), Some(terminal)) => Ok(Message::Terminal(terminal)),
             (Some((&READY, [])), _) => Ok(Message::Ready),
+            (Some((&MOUNTED, _)), _) => Ok(Message::Mounted),
+            (Some((&WAITING, _)), _) => Ok(Message::Waiting),
             (Some((&BORN, pid)), Some(pidfd)) if pid.len() == 4 => {
                 let pid = pid.try_into().map_or(0, i32::from_ne_bytes);
                 Ok(Message::Born(pid, pidfd))
@@ -134,9 +157,9 @@ impl Channel {
         socket::set_nonblocking(&self.0).ok()?;
         loop {
             match self.receive() {
-                // These came first.
-                Ok(Message::Terminal(_) | Message::Ready) => {}
-                Ok(Message::Running | Message::Born(..)) => return None,
+                // They came first.
+                Ok(Message::Terminal(_) | Message::Mounted | Message::Ready) => {}
+                Ok(Message::Running | Message::Waiting | Message::Born(..)) => return None,
                 Err(error) if error.kind() == Kind::Unavailable => return None,
                 Err(error) => return Some(error),
             }

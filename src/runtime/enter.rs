@@ -101,7 +101,7 @@ impl Entry<'_> {
         if let Err(error) = self.prepare(flags, &channel) {
             init::fail(&channel, &error);
         }
-        let Ok(channel) = init::keep_channel(&channel, self.files) else {
+        let Ok((channel, _)) = init::keep_channel(&channel, None, self.files) else {
             crate::sys::clone::exit_now(125)
         };
         let program = || {

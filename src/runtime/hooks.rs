@@ -1,7 +1,7 @@
 //! Hooks of the OCI: programs that are run as a container comes and goes.
 //!
-//! Those of `createRuntime`, `poststart` and `poststop` are run by the monitor. Those of
-//! `createContainer` are run by the container's first process, where everything is mounted and the
+//! Those of `prestart`, `createRuntime`, `poststart` and `poststop` are run by the launcher; the first
+//! two while the first process waits with everything mounted. Those of `createContainer` are run by the container's first process, where everything is mounted and the
 //! root is still the host's; those of `startContainer` by the same just before it becomes the user's
 //! program, with no more power than that: their paths lead into the image.
 
@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::Hook;
+use oci_spec::runtime::{Hook, Hooks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
 use serde_json::json;
@@ -59,6 +59,17 @@ impl Bundle<'_> {
             run(hook, &state, prepare).context(|| format!("{kind} hook {}", hook.path().display()))
         })
     }
+}
+
+/// Tells whether there are hooks that the launcher runs while the first process waits.
+pub(super) fn has_outer(hooks: &Hooks) -> bool {
+    let outer = [prestart(hooks), hooks.create_runtime().as_deref()];
+    outer.into_iter().flatten().any(|hooks| !hooks.is_empty())
+}
+
+/// The hooks that came before those of `createRuntime`. Many programs still make them.
+pub(super) fn prestart(hooks: &Hooks) -> Option<&[Hook]> {
+    hooks.prestart().as_deref()
 }
 
 /// The most that is looked at of what a hook has written.

@@ -4,7 +4,8 @@
 //!
 //! 1. Become unreadable for others: until exec this is our own program with the host's descriptors.
 //!    Join the cgroups, while the process is still free to.
-//! 2. Die with the monitor, so that nothing runs unwatched.
+//! 2. Die with the monitor, so that nothing runs unwatched; one that is made to outlive its launcher,
+//!    only until all is made.
 //! 3. Join namespaces that exist, while the host's paths and capabilities are there. Make the cgroup
 //!    namespace only now: its root is the cgroup of this moment.
 //! 4. Cut mount propagation to the host, mount everything beneath the new root, then `pivot_root`;
@@ -35,8 +36,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::capability::{Capabilities, CapabilitySet};
 use super::channel::Channel;
-use super::hooks::Bundle;
-use super::launch::Launch;
+use super::gate::Gate;
+use super::hooks::{self, Bundle};
+use super::launch::{Bond, Launch};
 use super::rootfs::{Source, Trees};
 use super::seccomp::Filter;
 use super::user::Identity;
@@ -65,8 +67,14 @@ pub(super) fn run(
     match prepare(launch, &channel, ahead) {
         Ok(process) => {
             // The channel moves to its low number; the old one closes with all others.
-            let Ok(channel) = keep_channel(&channel, launch.files) else { exit_now(125) };
-            finish(process, launch, channel, settled)
+            let gate = match launch.bond {
+                Bond::Held(gate) => Some(gate.as_fd()),
+                Bond::Tied | Bond::Free => None,
+            };
+            let Ok((channel, gate)) = keep_channel(&channel, gate, launch.files) else {
+                exit_now(125)
+            };
+            finish(process, launch, (channel, gate), settled)
         }
         Err(error) => fail(&channel, &error),
     }
@@ -212,6 +220,13 @@ fn build_tree(launch: &Launch<'_>, channel: &Channel, trees: Option<Trees>) -> R
     }
     rootfs::link_mtab(root.as_fd());
     if let Some(hooks) = spec.hooks() {
+        if hooks::has_outer(hooks) {
+            let wait = || channel.send_mounted().and_then(|()| channel.wait());
+            if !wait().context(|| "cannot wait for the hooks")? {
+                // The launcher has given up, and knows why.
+                exit_now(125);
+            }
+        }
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let hooks = hooks.create_container().as_deref();
         launch.bundle.run("createContainer", hooks, "created", pid)?;
@@ -267,24 +282,34 @@ fn set_parameters(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor but the standard ones, those that the user passes on, and the channel.
-pub(super) fn keep_channel(channel: &Channel, files: &[Passed]) -> std::io::Result<Channel> {
-    if !files.is_empty() {
-        return keep_files(channel, files);
+/// Closes every descriptor but the standard ones, those that the user passes on, the channel, and
+/// the gate if there is one.
+pub(super) fn keep_channel(
+    channel: &Channel,
+    gate: Option<BorrowedFd<'_>>,
+    files: &[Passed],
+) -> std::io::Result<(Channel, Option<Gate>)> {
+    if !files.is_empty() || gate.is_some() {
+        return keep_files(channel, gate, files);
     }
     if channel.as_fd().as_raw_fd() != CHANNEL {
         process::redirect(channel.as_fd(), CHANNEL)?;
     }
     process::close_from(CHANNEL.unsigned_abs() + 1)?;
-    Ok(Channel::from_fd(process::inherited(CHANNEL)?))
+    Ok((Channel::from_fd(process::inherited(CHANNEL)?), None))
 }
 
-/// Puts what the user passes on under its numbers, and the channel behind.
-fn keep_files(channel: &Channel, files: &[Passed]) -> std::io::Result<Channel> {
+/// Puts what the user passes on under its numbers, and the channel and the gate behind.
+fn keep_files(
+    channel: &Channel,
+    gate: Option<BorrowedFd<'_>>,
+    files: &[Passed],
+) -> std::io::Result<(Channel, Option<Gate>)> {
     let behind = files.iter().map(|it| it.number + 1).fold(CHANNEL, i32::max);
     // Out of the way of all numbers that are about to be replaced.
-    let high = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, behind + 1);
+    let high = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, behind + 2);
     let moved_channel = high(channel.as_fd())?;
+    let moved_gate = gate.map(high).transpose()?;
     let moved: Vec<OwnedFd> =
         files.iter().map(|it| high(it.file.as_fd())).collect::<Result<_, _>>()?;
     for number in CHANNEL..behind {
@@ -294,13 +319,24 @@ fn keep_files(channel: &Channel, files: &[Passed]) -> std::io::Result<Channel> {
         }
     }
     process::redirect(moved_channel.as_fd(), behind)?;
+    match &moved_gate {
+        Some(gate) => process::redirect(gate.as_fd(), behind + 1)?,
+        None => process::close_number(behind + 1)?,
+    }
+    let gate = moved_gate.map(drop);
     drop((moved_channel, moved));
-    process::close_from(behind.unsigned_abs() + 1)?;
-    Ok(Channel::from_fd(process::inherited(behind)?))
+    process::close_from(behind.unsigned_abs() + 2)?;
+    let gate = gate.map(|()| process::inherited(behind + 1)).transpose()?;
+    Ok((Channel::from_fd(process::inherited(behind)?), gate.map(Gate::from_fd)))
 }
 
 /// The part after all foreign descriptors are closed.
-fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: bool) -> Infallible {
+fn finish(
+    process: &Process,
+    launch: &Launch<'_>,
+    (mut channel, gate): (Channel, Option<Gate>),
+    settled: bool,
+) -> Infallible {
     let ready = || {
         if let Some(accounts) = launch.accounts {
             user::add_host_users(&accounts.host_users);
@@ -313,11 +349,19 @@ fn finish(process: &Process, launch: &Launch<'_>, channel: Channel, settled: boo
             // It has given up, and knows why.
             exit_now(125);
         }
+        if !matches!(launch.bond, Bond::Tied) {
+            process::outlive_parent().context(|| "cannot let the container go")?;
+        }
+        if let Some(gate) = gate {
+            find_program(process, &env)?;
+            channel.send_waiting().context(|| "cannot tell that the container waits")?;
+            channel = gate.wait().context(|| "cannot wait for the start")?;
+        }
         if let Some(accounts) = launch.accounts {
             user::add_lines(&identity, process.cwd(), accounts);
         }
         // With our own process between it and the monitor, that one is tied.
-        let tied = !launch.reaper;
+        let tied = !launch.reaper && matches!(launch.bond, Bond::Tied);
         Ok(Program {
             process,
             identity,
@@ -551,34 +595,43 @@ fn enter_directory(path: &Path) -> Result<()> {
     }
 }
 
+/// The paths at which a program may be, by the container's `PATH`.
+fn candidates(name: &str, env: &[String]) -> Vec<String> {
+    if name.is_empty() || name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let dirs = path.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
+    dirs.map(|dir| format!("{dir}/{name}")).collect()
+}
+
+/// Says so early if there is no such program: who creates a container wants to know it then.
+fn find_program(process: &Process, env: &[String]) -> Result<()> {
+    let name = process.args().iter().flatten().next().map_or("", String::as_str);
+    let there = |path: &String| !path.is_empty() && process.cwd().join(path).exists();
+    if candidates(name, env).iter().any(there) { Ok(()) } else { Err(not_found(name)) }
+}
+
+fn not_found(name: &str) -> Error {
+    let place = if name.contains('/') { "" } else { " in $PATH" };
+    let message = format!("executable file `{name}` not found{place}: no such file or directory");
+    Error::new(Kind::CommandNotFound, message)
+}
+
 /// Runs a program found by the container's `PATH`; returns why it could not.
 fn execute(name: &str, args: &process::Words, env: &process::Words, entries: &[String]) -> Error {
-    let path = entries.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
-    let candidates: Vec<String> = if name.contains('/') {
-        vec![name.to_owned()]
-    } else {
-        let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let dirs = path.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
-        dirs.map(|dir| format!("{dir}/{name}")).collect()
-    };
     let mut worst: Option<(String, std::io::Error)> = None;
-    for candidate in candidates.iter().filter(|_| !name.is_empty()) {
+    for candidate in candidates(name, entries) {
         let Ok(file) = CString::new(candidate.as_str()) else { continue };
         let Err(error) = process::exec(&file, args, env);
         let missing = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
-        if !missing || Path::new(candidate).exists() {
-            worst = Some((candidate.clone(), error));
+        if !missing || Path::new(&candidate).exists() {
+            worst = Some((candidate, error));
         }
     }
     match worst {
-        None if name.contains('/') => Error::new(
-            Kind::CommandNotFound,
-            format!("executable file `{name}` not found: no such file or directory"),
-        ),
-        None => Error::new(
-            Kind::CommandNotFound,
-            format!("executable file `{name}` not found in $PATH: no such file or directory"),
-        ),
+        None => not_found(name),
         Some((file, error)) => unexecutable(&file, error),
     }
 }

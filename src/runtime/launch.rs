@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hooks, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use super::cgroup::Cgroup;
 use super::channel::{Channel, Message};
-use super::hooks::Bundle;
+use super::gate::Gate;
+use super::hooks::{self, Bundle};
 use super::rootfs::Rootfs;
 use super::seccomp::Filter;
 use super::threshold::UserNamespace;
@@ -56,6 +57,19 @@ pub struct Launch<'a> {
     pub bundle: Bundle<'a>,
     /// Its user namespace, if that is not ours.
     pub user_namespace: Option<UserNamespace<'a>>,
+    /// What becomes of it when this process ends.
+    pub bond: Bond<'a>,
+}
+
+/// How a container's first process is bound to the one that makes it.
+#[derive(Clone, Copy, Debug)]
+pub enum Bond<'a> {
+    /// It ends with it: nothing runs unwatched.
+    Tied,
+    /// It goes on without it.
+    Free,
+    /// It goes on without it, once somebody opens this gate.
+    Held(&'a Gate),
 }
 
 /// The three standard descriptors of a process.
@@ -74,8 +88,8 @@ pub struct Stdio<'a> {
 pub struct Starting {
     child: Child,
     channel: Channel,
+    /// Whether its terminal is yet to come.
     has_terminal: bool,
-    /// Its terminal, if it was handed over already.
     terminal: Option<OwnedFd>,
 }
 
@@ -150,13 +164,27 @@ impl Starting {
         self.take_terminal()?;
         match self.channel.receive()? {
             Message::Ready => Ok(()),
-            _ => Err(Self::lost()),
+            _ => Err(lost()),
         }
     }
 
     /// Returns the process, to wait for its end.
     pub fn process(&self) -> BorrowedFd<'_> {
         self.child.pidfd.as_fd()
+    }
+
+    /// Runs the hooks of the machine's side, when all is mounted and the root is still the host's.
+    pub fn run_hooks(&mut self, bundle: Bundle<'_>, hooks: &Hooks) -> Result<()> {
+        if !hooks::has_outer(hooks) {
+            return Ok(());
+        }
+        self.take_terminal()?;
+        let Message::Mounted = self.channel.receive()? else { return Err(lost()) };
+        bundle.run("prestart", hooks::prestart(hooks), "created", self.child.pid)?;
+        let hooks = hooks.create_runtime().as_deref();
+        bundle.run("createRuntime", hooks, "created", self.child.pid)?;
+        self.channel.go();
+        Ok(())
     }
 
     /// Returns the process ID.
@@ -176,6 +204,8 @@ impl Starting {
     ///
     /// The terminal has this size, in rows and columns, before the program sees it. On failure the
     /// process is gone when this returns.
+    ///
+    /// One that is held waits at its gate, and has done all before.
     pub fn run(mut self, size: Option<(u16, u16)>) -> Result<(Child, Option<OwnedFd>)> {
         match self.converse(size) {
             Ok(()) => Ok((self.child, self.terminal)),
@@ -194,24 +224,19 @@ impl Starting {
         }
         self.channel.go();
         match self.channel.receive()? {
-            Message::Running => Ok(()),
-            _ => Err(Self::lost()),
+            Message::Running | Message::Waiting => Ok(()),
+            _ => Err(lost()),
         }
     }
 
     /// Waits for its terminal, if it has one that has not come yet.
     fn take_terminal(&mut self) -> Result<()> {
-        if self.has_terminal && self.terminal.is_none() {
-            let Message::Terminal(master) = self.channel.receive()? else {
-                return Err(Self::lost());
-            };
+        if self.has_terminal {
+            let Message::Terminal(master) = self.channel.receive()? else { return Err(lost()) };
             self.terminal = Some(master);
+            self.has_terminal = false;
         }
         Ok(())
-    }
-
-    fn lost() -> Error {
-        Error::new(Kind::Internal, "the container's process lost its way")
     }
 
     /// Ends a process whose network could not be made; returns the reason.
@@ -232,6 +257,10 @@ impl Starting {
         drop(crate::sys::process::send_signal(&self.child.pidfd, libc::SIGKILL));
         drop(crate::sys::process::wait(self.child.pidfd.as_fd()));
     }
+}
+
+fn lost() -> Error {
+    Error::new(Kind::Internal, "the container's process lost its way")
 }
 
 impl Stdio<'_> {

@@ -13,6 +13,7 @@ mod check;
 mod device;
 mod doctor;
 mod enter;
+mod gate;
 mod hooks;
 mod init;
 pub mod kernel;
@@ -31,8 +32,9 @@ mod user;
 
 pub use doctor::doctor;
 pub use enter::Entry;
+pub use gate::Gate;
 pub use hooks::Bundle;
-pub use launch::{Launch, Starting, Stdio};
+pub use launch::{Bond, Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};
 pub use shown::shown;
 pub use threshold::{Owners, UserNamespace};

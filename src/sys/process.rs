@@ -254,6 +254,11 @@ pub fn die_with_parent() -> io::Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
 }
 
+/// Takes [`die_with_parent`] back.
+pub fn outlive_parent() -> io::Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, 0)
+}
+
 /// Keeps other processes of the same user from looking into this one.
 pub fn hide() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)

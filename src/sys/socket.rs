@@ -2,8 +2,10 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -71,6 +73,18 @@ pub fn receive(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<(usize, Op
         }
     }
     Ok((message.bytes, file))
+}
+
+/// Returns the address of a socket by its path, which may be longer than addresses can be: so it
+/// names a directory by a descriptor, which must stay open while the address is used.
+pub fn address(path: &Path) -> io::Result<(SocketAddrUnix, OwnedFd)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let dir = rustix::fs::open(parent, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let short = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    Ok((SocketAddrUnix::new(short)?, dir))
 }
 
 /// Makes reads and writes return at once instead of waiting.

@@ -75,6 +75,12 @@ pub fn become_program(
     Moved::new(executable, files)?.exec(args, &environment()?)
 }
 
+/// Replaces this process by the program in `executable`, with all that it has open for its children.
+/// Returns only on failure.
+pub fn become_with_all(executable: BorrowedFd<'_>, args: &Words) -> io::Result<Infallible> {
+    exec_file(executable, args, &environment()?)
+}
+
 /// Our own environment in the form that exec takes.
 fn environment() -> io::Result<Words> {
     Words::new(std::env::vars_os().map(|(name, value)| {

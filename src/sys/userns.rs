@@ -22,6 +22,13 @@ pub struct IdRange {
     pub count: u32,
 }
 
+impl IdRange {
+    /// Root alone, which stands for this ID.
+    pub fn root(outside: u32) -> Self {
+        Self { inside: 0, outside, count: 1 }
+    }
+}
+
 /// Tells whether this process is in the machine's initial user namespace.
 pub fn is_initial() -> bool {
     match fs::read_to_string("/proc/self/uid_map") {
@@ -43,12 +50,12 @@ pub fn own_mounts() -> io::Result<()> {
     Ok(nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?)
 }
 
-/// Enters a new user namespace in which only this user exists, as root.
-pub fn enter_alone(uid: u32, gid: u32) -> io::Result<()> {
+/// Enters a new user namespace in which only this user and group exist, under these IDs.
+pub fn enter_alone(uid: IdRange, gid: IdRange) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWUSER)?;
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+    fs::write("/proc/self/uid_map", format!("{} {} 1", uid.inside, uid.outside))?;
+    fs::write("/proc/self/gid_map", format!("{} {} 1", gid.inside, gid.outside))
 }
 
 /// Enters a new user namespace with these IDs, by means of newuidmap and newgidmap.

@@ -15,7 +15,7 @@ use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Bundle, Launch, Rootfs, Starting};
+use crate::runtime::{Bond, Bundle, Launch, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
@@ -197,7 +197,7 @@ fn start(
     given: &Given,
 ) -> Result<(Starting, Option<Streams>, Option<Attached>)> {
     let result = start_process(engine, config, parts, &network, &given.files);
-    let (starting, pipes) = match result {
+    let (mut starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
             network.undo(engine, config);
@@ -212,14 +212,12 @@ fn start(
             return Err(error);
         }
     };
-    if let Some(hooks) = parts.spec.hooks() {
-        let hooks = hooks.create_runtime().as_deref();
-        let told = bundle_of(config, parts.run_dir);
-        if let Err(error) = told.run("createRuntime", hooks, "created", starting.pid()) {
-            let error = starting.fail(error);
-            end_network(engine, &config.id, attached);
-            return Err(error);
-        }
+    if let Some(hooks) = parts.spec.hooks()
+        && let Err(error) = starting.run_hooks(bundle_of(config, parts.run_dir), hooks)
+    {
+        let error = starting.fail(error);
+        end_network(engine, &config.id, attached);
+        return Err(error);
     }
     Ok((starting, pipes, attached))
 }
@@ -272,6 +270,7 @@ fn start_process(
         bundle: bundle_of(config, parts.run_dir),
         manages_groups: config.runs_systemd(),
         user_namespace: parts.users.map(Prepared::for_runtime),
+        bond: Bond::Tied,
     };
     Ok((launch.start()?, streams))
 }

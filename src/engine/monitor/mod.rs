@@ -36,7 +36,7 @@ use self::timers::Timers;
 use super::anew::ARGUMENTS;
 use super::finish::Exit;
 use super::frame::{Failed, FrameKind, Started};
-use super::{Engine, now, session};
+use super::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
@@ -45,7 +45,7 @@ use crate::store::events::{Action, Event};
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::process::Passed;
-use crate::sys::{process, spawn};
+use crate::sys::{process, socket, spawn};
 
 /// What the program's name begins with when it is started as a monitor.
 pub(super) const NAME: &str = "barge: monitor ";
@@ -540,7 +540,7 @@ fn listen(dir: &std::path::Path) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .context(context)?;
-    let (address, _dir) = session::socket_address(dir, "attach").context(context)?;
+    let (address, _dir) = socket::address(&dir.join("attach")).context(context)?;
     rustix::net::bind(&socket, &address).context(context)?;
     rustix::net::listen(&socket, 64).context(context)?;
     Ok(socket)

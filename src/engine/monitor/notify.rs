@@ -17,11 +17,11 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recv, sendto,
 };
 
-use crate::engine::session;
 use crate::error::{Context, Result};
 use crate::spec::notify::SdNotify;
 use crate::store::container::ContainerConfig;
 use crate::store::file;
+use crate::sys::socket;
 
 /// Where the manager's socket is.
 const VARIABLE: &str = "NOTIFY_SOCKET";
@@ -143,7 +143,7 @@ fn listen(run_dir: &Path) -> Result<OwnedFd> {
     let context = || format!("cannot listen at {}", path.display());
     file::remove_file(&path)?;
     let socket = datagrams().context(context)?;
-    let (address, _dir) = session::socket_address(run_dir, NAME).context(context)?;
+    let (address, _dir) = socket::address(&run_dir.join(NAME)).context(context)?;
     rustix::net::bind(&socket, &address).context(context)?;
     // Whoever the program is: nobody else finds a way to it.
     rustix::fs::chmod(&path, Mode::from_raw_mode(0o666)).context(context)?;

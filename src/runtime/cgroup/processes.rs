@@ -35,6 +35,17 @@ impl Cgroup {
         self.set_frozen(true)
     }
 
+    /// Tells whether all processes stand still.
+    pub fn is_frozen(&self) -> bool {
+        let freezer = self.v1.iter().find(|directory| has(directory, "freezer"));
+        let (file, frozen) = match (&self.v2, freezer) {
+            (Some(v2), _) => (v2.path.join("cgroup.freeze"), "1"),
+            (None, Some(v1)) => (v1.path.join("freezer.state"), "FROZEN"),
+            (None, None) => return false,
+        };
+        fs::read_to_string(file).is_ok_and(|text| text.trim() == frozen)
+    }
+
     /// Lets all processes go on.
     pub fn thaw(&self) -> Result<()> {
         self.set_frozen(false)

@@ -49,7 +49,8 @@ pub(super) fn overlay(dir: &Path) -> io::Result<Verdict> {
 
 /// Has a child try in namespaces of its own.
 fn in_child(dir: &Path, is_root: bool) -> io::Result<Verdict> {
-    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let ids = (userns::IdRange::root(uid), userns::IdRange::root(gid));
     let (ours, theirs) = socket::pair(SocketType::STREAM)?;
     let child = clone::fork(|| {
         let power = if is_root { Ok(()) } else { userns::enter_alone(ids.0, ids.1) };
