@@ -41,6 +41,9 @@
 //! monitor was killed, the kernel has killed the container with it, and the next command that looks
 //! at the record repairs it.
 //!
+//! Other tools have barge make containers of OCI bundles ([`engine::runtime`]). Those have no monitor:
+//! what their tools do with them is theirs, and what is so is looked at, not written down.
+//!
 //! Without root, a command enters a user namespace before anything else: the one that the user's
 //! live monitors are in, or a new one. Nothing waits in the background to keep it.
 //!

@@ -70,19 +70,8 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Parsed> {
     if words.first().is_some_and(|word| !word.to_string_lossy().starts_with('-')) {
         return Ok(Parsed::Flags(Global::default(), words));
     }
-    let mut command = parse::refine(define(Command::new("barge"))).allow_external_subcommands(true);
-    let mut matches = command
-        .try_get_matches_from_mut(&words)
-        .map_err(|error| parse::explain(&command, &words, error))?;
-    if matches.get_flag(parse::HELP) {
+    let Some((mut matches, rest)) = parse::before(define(Command::new("barge")), words)? else {
         return Ok(Parsed::Help);
-    }
-    let rest = match matches.remove_subcommand() {
-        Some((name, mut below)) => {
-            let rest = below.remove_many::<OsString>("").into_iter().flatten();
-            std::iter::once(OsString::from(name)).chain(rest).collect()
-        }
-        None => Vec::new(),
     };
     let global = Global::from_arg_matches_mut(&mut matches)
         .map_err(|error| Error::new(Kind::Internal, "cannot read the flags").caused_by(error))?;

@@ -34,16 +34,20 @@ pub(crate) fn verb(command: &Command) -> String {
 pub(crate) fn group(path: &str, group: &Group) -> String {
     let mut text = format!("{}\n\nUsage:\n", group.about);
     let top = !path.contains(' ');
-    push(&mut text, format_args!("  {path} {}[command]\n", if top { "[options] " } else { "" }));
+    let command = match top {
+        true => super::global::define(Command::new("barge")),
+        false => group.define_alone(path),
+    };
+    let has_options = command.get_arguments().any(|arg| arg.get_id() != parse::HELP);
+    let words = if has_options { "[options] " } else { "" };
+    push(&mut text, format_args!("  {path} {words}[command]\n"));
     text.push_str("Available Commands:\n");
     let width = group.nodes.iter().map(|node| node.names()[0].len()).max().unwrap_or_default();
     for node in group.nodes {
         push(&mut text, format_args!("  {:width$} {}", node.names()[0], node.about()));
     }
     text.push('\n');
-    if top {
-        options(&mut text, &super::global::define(Command::new("barge")));
-    }
+    options(&mut text, &command);
     text
 }
 

@@ -56,6 +56,7 @@ mod rename;
 mod rm;
 mod rmi;
 mod run;
+mod runtime;
 mod save;
 mod secret;
 mod start;
@@ -126,6 +127,7 @@ const COMMANDS: Group = group(
         verb::<rm::Rm>(&["rm"], "CONTAINER [CONTAINER...]"),
         verb::<rmi::Rmi>(&["rmi"], "IMAGE [IMAGE...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
+        Node::Group(runtime::RUNTIME),
         verb::<save::Save>(&["save"], "IMAGE [IMAGE...]"),
         verb::<search::Search>(&["search"], "TERM"),
         Node::Group(SECRET),
@@ -298,6 +300,8 @@ pub(crate) struct World {
     pub(crate) out: Output,
     /// Flags before the command.
     pub(crate) global: Global,
+    /// Flags of `barge runtime`, once they are known: it reports errors in a way of its own.
+    pub(crate) runtime: Option<runtime::RuntimeFlags>,
 }
 
 impl World {
@@ -343,31 +347,37 @@ pub fn main() -> ExitCode {
     if hello::is_asked_for(&name) {
         let mut out = Output::default();
         let printed = out.text(&hello::greeting()).and_then(|()| out.flush());
-        return ended(printed.map(|()| Status::SUCCESS)).into();
+        return ended(printed.map(|()| Status::SUCCESS), None).into();
     }
     if monitor::is_asked_for(&name) {
         return monitor::main(words).into();
     }
     if entered::is_asked_for(&name) {
-        return ended(entered::main(words).map(Status::of_container)).into();
+        return ended(entered::main(words).map(Status::of_container), None).into();
     }
     // The first word is our own name, if there is one at all.
     words.drain(..words.len().min(1));
-    let mut world = World { out: Output::default(), global: Global::default() };
+    if runtime::is_name(&name) {
+        words.insert(0, "runtime".into());
+    }
+    let mut world = World { out: Output::default(), global: Global::default(), runtime: None };
     let result = run(words, &mut world);
     // What was printed before a failure was asked for, and comes first.
     let flushed = world.out.flush();
     if world.out.reader_gone() {
         return Status::PIPE.into();
     }
-    ended(result.and_then(|status| flushed.map(|()| status))).into()
+    ended(result.and_then(|status| flushed.map(|()| status)), world.runtime.as_ref()).into()
 }
 
 /// Reports an error; returns how this process ends.
-fn ended(result: Result<Status>) -> Status {
-    result.unwrap_or_else(|error| {
-        output::error(&error);
-        Status::of_error(&error)
+fn ended(result: Result<Status>, runtime: Option<&runtime::RuntimeFlags>) -> Status {
+    result.unwrap_or_else(|error| match runtime {
+        Some(flags) => flags.report(&error),
+        None => {
+            output::error(&error);
+            Status::of_error(&error)
+        }
     })
 }
 

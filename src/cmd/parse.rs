@@ -26,6 +26,29 @@ pub(crate) fn arguments(command: Command, words: Vec<OsString>) -> Result<Option
     }
 }
 
+/// Parses the flags before a command; returns the words from the command on, or `None` if help is
+/// asked for.
+pub(crate) fn before(
+    command: Command,
+    words: Vec<OsString>,
+) -> Result<Option<(ArgMatches, Vec<OsString>)>> {
+    let mut command = refine(command).allow_external_subcommands(true);
+    let mut matches = command
+        .try_get_matches_from_mut(&words)
+        .map_err(|error| explain(&command, &words, error))?;
+    if matches.get_flag(HELP) {
+        return Ok(None);
+    }
+    let rest = match matches.remove_subcommand() {
+        Some((name, mut below)) => {
+            let rest = below.remove_many::<OsString>("").into_iter().flatten();
+            std::iter::once(OsString::from(name)).chain(rest).collect()
+        }
+        None => Vec::new(),
+    };
+    Ok(Some((matches, rest)))
+}
+
 /// Tells whether help is asked for; then nothing else needs to be right.
 fn asks_for_help(command: &Command, words: &[OsString]) -> bool {
     let matches = command.clone().ignore_errors(true).try_get_matches_from(words);

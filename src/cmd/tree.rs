@@ -36,9 +36,23 @@ pub(crate) struct Verb {
     act: fn(&mut ArgMatches, &mut World) -> Result<Status>,
 }
 
+/// What flags between a group's word and its command do.
+pub(crate) trait Before: Args + Default {
+    /// Takes them; returns the exit status if nothing else is to be done.
+    fn take(self, world: &mut World) -> Result<Option<Status>>;
+}
+
+/// Flags between a group's word and its command.
+pub(crate) struct Flags {
+    define: fn(Command) -> Command,
+    take: fn(Option<&mut ArgMatches>, &mut World) -> Result<Option<Status>>,
+}
+
 /// A word before further commands.
 pub(crate) struct Group {
     names: &'static [&'static str],
+    /// Flags that may stand before the command.
+    flags: Option<Flags>,
     /// What its commands are about.
     pub(crate) about: &'static str,
     /// Its commands.
@@ -56,7 +70,25 @@ pub(crate) const fn group(
     about: &'static str,
     nodes: &'static [Node],
 ) -> Group {
-    Group { names, about, nodes }
+    Group { names, flags: None, about, nodes }
+}
+
+/// As [`group`], with flags before the command.
+pub(crate) const fn group_with<T: Before>(
+    names: &'static [&'static str],
+    about: &'static str,
+    nodes: &'static [Node],
+) -> Group {
+    let flags = Flags { define: T::augment_args, take: take::<T> };
+    Group { names, flags: Some(flags), about, nodes }
+}
+
+fn take<T: Before>(matches: Option<&mut ArgMatches>, world: &mut World) -> Result<Option<Status>> {
+    match matches.map_or_else(|| Ok(T::default()), T::from_arg_matches_mut) {
+        Ok(flags) => flags.take(world),
+        // As above.
+        Err(error) => Err(Error::new(Kind::Internal, "cannot read the flags").caused_by(error)),
+    }
 }
 
 fn act<T: Act>(matches: &mut ArgMatches, world: &mut World) -> Result<Status> {
@@ -111,13 +143,22 @@ impl Verb {
 impl Group {
     fn define(&self, above: &str) -> Command {
         let path = format!("{above} {}", self.names[0]);
+        let nodes = self.nodes.iter().map(|node| node.define(&path));
+        self.define_alone(&path).subcommands(nodes)
+    }
+
+    /// Builds its definition without that of its commands; `path` is how it was called.
+    pub(crate) fn define_alone(&self, path: &str) -> Command {
+        let options = if self.flags.is_some() { "[options] " } else { "" };
         let command = Command::new(self.names[0])
             .about(self.about)
             .visible_aliases(&self.names[1..])
-            .override_usage(format!("{path} [command]"))
-            .subcommands(self.nodes.iter().map(|node| node.define(&path)))
-            .bin_name(path);
-        parse::with_help(command)
+            .override_usage(format!("{path} {options}[command]"))
+            .bin_name(path.to_owned());
+        parse::with_help(match &self.flags {
+            Some(flags) => (flags.define)(command),
+            None => command,
+        })
     }
 
     fn find(&self, name: &str) -> Option<&'static Node> {
@@ -133,6 +174,10 @@ impl Group {
         words: Vec<OsString>,
         world: &mut World,
     ) -> Result<Status> {
+        let words = match self.take_flags(path, words, world)? {
+            Ahead::Command(words) => words,
+            Ahead::Done(status) => return Ok(status),
+        };
         let mut words = words.into_iter();
         let Some(first) = words.next() else {
             world.out.text(&help::group(path, self))?;
@@ -153,6 +198,27 @@ impl Group {
             None if name.starts_with('-') => Err(parse::unknown_flag(&name, path)),
             None => Err(self.unknown(path, &name)),
         }
+    }
+
+    /// Takes the flags that stand before the command, where a group has some.
+    fn take_flags(&self, path: &str, words: Vec<OsString>, world: &mut World) -> Result<Ahead> {
+        let Some(flags) = &self.flags else { return Ok(Ahead::Command(words)) };
+        let given = words.first().is_some_and(|word| word.to_string_lossy().starts_with('-'));
+        if given {
+            // What is wrong with them is told in their own way already.
+            (flags.take)(None, world)?;
+        }
+        let (mut matches, words) = match given {
+            true => match parse::before(self.define_alone(path), words)? {
+                Some((matches, words)) => (Some(matches), words),
+                None => return show(&help::group(path, self), world).map(Ahead::Done),
+            },
+            false => (None, words),
+        };
+        Ok(match (flags.take)(matches.as_mut(), world)? {
+            Some(status) => Ahead::Done(status),
+            None => Ahead::Command(words),
+        })
     }
 
     /// Shows the help of the command that `words` name.
@@ -179,6 +245,14 @@ impl Group {
         }
         Error::new(Kind::Invalid, format!("{message}\nTry '{path} --help' for more information"))
     }
+}
+
+/// What follows the flags before a command.
+enum Ahead {
+    /// The words from the command on.
+    Command(Vec<OsString>),
+    /// Nothing: they were all that was asked.
+    Done(Status),
 }
 
 fn show(text: &str, world: &mut World) -> Result<Status> {

@@ -24,6 +24,7 @@ use crate::spec::process::Personality;
 use crate::store::container::ContainerConfig;
 use crate::store::volume::Volume;
 
+pub(super) use devices::usual as usual_devices;
 pub(super) use mounts::{HostDir, lasting as lasting_mounts, tree_of_host};
 pub(super) use security::{capabilities, filter, profile};
 pub use security::{capability_names, hidden_paths};

@@ -284,7 +284,11 @@ fn exec_process(
 /// It is killed after so many milliseconds, if there is a limit. That is done here and not by who
 /// started us: a process without its parent would be left for somebody else to reap, and a container
 /// does not end before all its processes are.
-fn wait_with_signals(child: &OwnedFd, signals: &Signals, limit: Option<u64>) -> Result<i32> {
+pub(super) fn wait_with_signals(
+    child: &OwnedFd,
+    signals: &Signals,
+    limit: Option<u64>,
+) -> Result<i32> {
     let mut deadline = limit.map(|limit| Instant::now() + Duration::from_millis(limit));
     loop {
         let mut files = [PollFd::new(child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
@@ -323,7 +327,7 @@ fn stay_with(child: &OwnedFd, terminal: Option<OwnedFd>) -> Result<i32> {
 
 /// Copies between the user's terminal and one of the container until the process ends, or the user
 /// leaves it: `None`.
-fn converse(
+pub(super) fn converse(
     child: &OwnedFd,
     master: &OwnedFd,
     signals: &Signals,
@@ -410,7 +414,7 @@ fn leave(master: &OwnedFd) -> Result<()> {
 }
 
 /// Rows and columns of the user's terminal.
-fn user_size() -> Option<(u16, u16)> {
+pub(super) fn user_size() -> Option<(u16, u16)> {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     [stdin.as_fd(), stdout.as_fd()].into_iter().find_map(terminal::size)
 }

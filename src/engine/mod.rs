@@ -41,6 +41,7 @@ mod prune;
 mod remove;
 mod rename;
 mod rootfs;
+pub mod runtime;
 pub mod secrets;
 mod session;
 mod start;

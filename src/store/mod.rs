@@ -58,13 +58,15 @@
 //! ├── mounts/HEX/                  an image whose files are seen; `engine::images::mount` draws it
 //! ├── mounts.lock                  held while images are mounted or unmounted
 //! ├── userns/PID                   without root: a process that is in the user namespace of all
-//! └── userns.lock                  held while it is entered
+//! ├── userns.lock                  held while it is entered
+//! └── runtime/                     containers of other tools; `store::bundle` draws it
 //! ```
 //!
 //! Readers take no locks: files are replaced whole. Who changes a record holds its lock.
 
 pub mod artifact;
 pub mod blob;
+pub mod bundle;
 pub mod container;
 pub mod defaults;
 mod dependants;

@@ -60,6 +60,8 @@ mod restart;
 mod resume;
 mod rootfs;
 mod run;
+mod runtime;
+mod runtime_peers;
 mod save;
 mod scp;
 mod search;

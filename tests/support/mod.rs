@@ -2,6 +2,7 @@
 //! fixtures, registries, and a look at what was left behind.
 
 pub(crate) mod barge;
+pub(crate) mod bundle;
 mod database;
 pub(crate) mod fixture;
 pub(crate) mod http;

@@ -27,6 +27,8 @@ pub(crate) enum Need {
     Debian,
     /// The sources of barge.
     Sources,
+    /// Another tool.
+    Tool(&'static str),
 }
 
 /// Tells whether everything that the test needs is there; says aloud what it left out if not.
@@ -65,6 +67,9 @@ impl Need {
             Self::User(name) => user(name).is_some(),
             Self::Debian => super::fixture::has_debian(),
             Self::Sources => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").is_dir(),
+            Self::Tool(name) => {
+                ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(name).exists())
+            }
         }
     }
 
@@ -79,6 +84,7 @@ impl Need {
             Self::User(name) => format!("it needs the user {name}"),
             Self::Debian => "it needs what root makes with debootstrap".to_owned(),
             Self::Sources => "it needs the sources".to_owned(),
+            Self::Tool(name) => format!("it needs {name}"),
         }
     }
 }

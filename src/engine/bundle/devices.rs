@@ -145,17 +145,8 @@ pub(super) fn rules(config: &ContainerConfig) -> Option<Vec<LinuxDeviceCgroup>> 
     if config.settings.security.privileged {
         return Some(vec![rule(true, None, None, None, "rwm")]);
     }
-    let mut rules = vec![
-        rule(false, None, None, None, "rwm"),
-        rule(true, Some(LinuxDeviceType::C), None, None, "m"),
-        rule(true, Some(LinuxDeviceType::B), None, None, "m"),
-    ];
-    let character = |major, minor| rule(true, Some(LinuxDeviceType::C), Some(major), minor, "rwm");
-    for minor in [3, 5, 7, 8, 9] {
-        rules.push(character(1, Some(minor)));
-    }
-    // The terminal, its master, and the pseudo-terminals.
-    rules.extend([character(5, Some(0)), character(5, Some(2)), character(136, None)]);
+    let mut rules = vec![rule(false, None, None, None, "rwm")];
+    rules.extend(usual());
     // What cannot be used is told where the devices themselves are needed.
     for Node { device, permissions, .. } in nodes(config).unwrap_or_default() {
         let (major, minor) = (Some(device.major()), Some(device.minor()));
@@ -171,6 +162,21 @@ pub(super) fn rules(config: &ContainerConfig) -> Option<Vec<LinuxDeviceCgroup>> 
         rules.push(rule(true, kind, number(asked.major), number(asked.minor), &asked.access));
     }
     Some(rules)
+}
+
+/// What every container may do with devices: make nodes, and use those that it has.
+pub(in crate::engine) fn usual() -> Vec<LinuxDeviceCgroup> {
+    let mut rules = vec![
+        rule(true, Some(LinuxDeviceType::C), None, None, "m"),
+        rule(true, Some(LinuxDeviceType::B), None, None, "m"),
+    ];
+    let character = |major, minor| rule(true, Some(LinuxDeviceType::C), Some(major), minor, "rwm");
+    for minor in [3, 5, 7, 8, 9] {
+        rules.push(character(1, Some(minor)));
+    }
+    // The terminal, its master, and the pseudo-terminals.
+    rules.extend([character(5, Some(0)), character(5, Some(2)), character(136, None)]);
+    rules
 }
 
 pub(super) fn rule(
