@@ -16,6 +16,9 @@ pub struct Endpoint {
     pub connections: Vec<Connection>,
     /// Name server that is in reach when the host's own may not be.
     pub name_server: Option<IpAddr>,
+    /// Whether questions for names are answered in its namespace.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resolver: bool,
     /// Address of the host as the container sees it.
     pub host: Option<IpAddr>,
     /// Ports that are published.

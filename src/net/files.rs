@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::network::{HostAddress, HostsBase, NameResolution};
 
 /// Where this machine's name servers are listed.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Where systemd's own resolver, which only this machine can reach, lists those that it asks.
 const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
 /// Whom to ask if this machine's name servers are in reach of nobody else; the choice of Docker.
@@ -89,6 +89,11 @@ fn read(path: &str) -> Result<String> {
     }
 }
 
+/// Returns the name servers that a file lists, but for those that only some interface reaches.
+pub(super) fn servers_in(text: &str) -> Vec<IpAddr> {
+    Resolver::parse(text).servers.iter().filter_map(|server| server.parse().ok()).collect()
+}
+
 fn shares_host(endpoint: &Endpoint) -> bool {
     endpoint.network() == "host"
 }
@@ -101,7 +106,10 @@ pub fn resolv_conf(host_text: &str, names: &NameResolution, endpoint: &Endpoint)
     }
     let host = Resolver::parse(host_text);
     let texts = |addresses: Vec<IpAddr>| addresses.iter().map(IpAddr::to_string).collect();
-    let servers: Vec<String> = if !names.servers.is_empty() {
+    let servers: Vec<String> = if endpoint.resolver {
+        // It asks those that were named.
+        vec![super::dns::ADDRESS.to_string()]
+    } else if !names.servers.is_empty() {
         texts(names.servers.clone())
     } else if shares_host(endpoint) {
         host.servers.iter().map(|&server| server.to_owned()).collect()
@@ -126,7 +134,11 @@ pub fn resolv_conf(host_text: &str, names: &NameResolution, endpoint: &Endpoint)
     if !search.is_empty() && search != "." {
         text += &format!("search {search}\n");
     }
-    let options = or_host(&names.options, &host.options);
+    let mut options = or_host(&names.options, &host.options);
+    if endpoint.resolver && !options.contains("ndots:") {
+        // A name without dots is a container's, before it is one of some domain.
+        options = format!("{options} ndots:0").trim_start().to_owned();
+    }
     if !options.is_empty() {
         text += &format!("options {options}\n");
     }
@@ -234,6 +246,11 @@ mod tests {
                 host: Some("10.88.0.1".parse().unwrap()),
                 ..Endpoint::default()
             },
+            "names" => Endpoint {
+                connections: on(&["10.89.0.2/24"]),
+                resolver: true,
+                ..Endpoint::default()
+            },
             "pasta" => Endpoint {
                 connections: on(&["192.0.2.2/24"]),
                 name_server: Some("169.254.1.1".parse().unwrap()),
@@ -264,6 +281,13 @@ mod tests {
             ("podman", plain, &none, plain_copy),
             ("podman", plain, &own, replaced),
             ("podman", local, &none, "nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch a.example\n"),
+            (
+                "names",
+                plain,
+                &none,
+                "nameserver 127.0.0.11\nsearch a.example b.example\noptions ndots:2\n",
+            ),
+            ("names", local, &own, "nameserver 127.0.0.11\noptions timeout:1 ndots:0\n"),
             ("pasta", local, &none, "nameserver 169.254.1.1\nsearch a.example\n"),
             ("pasta", plain, &own, replaced),
             ("none", local, &none, "search a.example\n"),

@@ -18,7 +18,8 @@
 //! also means that what others drop stays dropped.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::BorrowedFd;
 
 use super::nft::{self, Element, Field, Hook, Map, Transaction};
 use super::ports::PublishedPort;
@@ -40,6 +41,9 @@ const PUBLISHED: Map = Map {
     key: &[Field::Protocol, Field::Port],
     value: &[Field::Address, Field::Port],
 };
+
+/// The port of name servers.
+const NAMES: u16 = 53;
 
 const GUARD: Hook = Hook { kind: "filter", number: 0, priority: -300 };
 const ARRIVING: Hook = Hook { kind: "nat", number: 0, priority: -100 };
@@ -71,6 +75,30 @@ pub(super) struct Publication<'a> {
     pub(super) address: Ipv4Addr,
     /// Its ports.
     pub(super) ports: &'a [PublishedPort],
+}
+
+/// Leads questions for names to where they are answered, in a container's namespace: from the usual
+/// port of the address.
+pub(super) fn redirect_names(netns: BorrowedFd<'_>, to: SocketAddr) -> Result<()> {
+    let SocketAddr::V4(to) = to else { return Ok(()) };
+    let element = |protocol| {
+        let mut key = to.ip().octets().to_vec();
+        key.extend_from_slice(&[protocol_number(protocol), 0, 0, 0]);
+        key.extend_from_slice(&port_field(NAMES));
+        let mut value = to.ip().octets().to_vec();
+        value.extend_from_slice(&port_field(to.port()));
+        Element { key, value, comment: "names".to_owned() }
+    };
+    let mut transaction = Transaction::on("barge");
+    transaction.add_table();
+    transaction.add_map(PUBLISHED_AT);
+    transaction.add_chain("names", Some(FROM_HERE));
+    transaction.add_rule("names", Rule::default().redirect(PUBLISHED_AT, true));
+    transaction.add_elements(PUBLISHED_AT, &[element(Protocol::Udp), element(Protocol::Tcp)]);
+    let committed = nft::open_in(netns)
+        .map_err(Refused::from)
+        .and_then(|mut socket| transaction.commit(&mut socket));
+    committed.map_err(|refused| explain(refused.error, "barge"))
 }
 
 /// Tells whether the table is there.

@@ -10,6 +10,7 @@
 mod bridge;
 mod check;
 mod choose;
+mod dns;
 mod endpoint;
 mod files;
 mod firewall;
@@ -29,6 +30,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use self::bridge::Bridge;
 pub use self::check::checks;
 pub use self::choose::{complete, interface_of};
+pub use self::dns::Resolver;
 pub use self::endpoint::{Connection, Endpoint};
 pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};
 use self::link::Links;
@@ -75,6 +77,7 @@ pub struct Prepared {
     way: Way,
     endpoint: Endpoint,
     held: Vec<OwnedFd>,
+    names: Option<dns::Plan>,
 }
 
 /// How a namespace gets its network.
@@ -100,6 +103,8 @@ pub struct Attached {
     /// A program that the connection lasts as long as. To be killed when the container is done; it
     /// dies with this process.
     pub helper: Option<Helper>,
+    /// What answers the container's questions for names, on networks that users have made.
+    pub resolver: Option<Resolver>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -125,8 +130,11 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
     let id = request.id.clone();
     let mut endpoint = Endpoint::plain(request.mode);
     match request.mode {
-        NetworkMode::Host => Ok(Prepared { id, way: Way::Host, endpoint, held: Vec::new() }),
-        NetworkMode::None => Ok(Prepared { id, way: Way::Loopback, endpoint, held: Vec::new() }),
+        NetworkMode::Host | NetworkMode::None => {
+            let is_host = matches!(request.mode, NetworkMode::Host);
+            let way = if is_host { Way::Host } else { Way::Loopback };
+            Ok(Prepared { id, way, endpoint, held: Vec::new(), names: None })
+        }
         NetworkMode::Networks(_) if request.rootless => {
             Err(Error::new(Kind::Unsupported, "bridge networks need root")
                 .hint("leave out --network, or use --network pasta, host or none"))
@@ -138,7 +146,10 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             endpoint = Endpoint { ports, ..Endpoint::default() };
             publish::check(&endpoint, &request.mode.to_string())?;
             match join_all(store, members, request, &mut endpoint) {
-                Ok(bridges) => Ok(Prepared { id, way: Way::Bridges(bridges), endpoint, held }),
+                Ok((bridges, names)) => {
+                    let way = Way::Bridges(bridges);
+                    Ok(Prepared { id, way, endpoint, held, names })
+                }
                 Err(error) => {
                     // The first failure is what counts; `detach` can be called again.
                     drop(detach(store, &id));
@@ -160,7 +171,7 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             for connection in &mut endpoint.connections {
                 connection.mac = None;
             }
-            Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held })
+            Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held, names: None })
         }
         NetworkMode::Pasta => {
             Err(Error::new(Kind::Unsupported, "pasta is for those who are not root")
@@ -173,27 +184,48 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
     }
 }
 
+/// Takes addresses on all networks; returns them, and how names are resolved if any has names.
 fn join_all(
     store: &Store,
     members: &[Membership],
     request: &Request<'_>,
     endpoint: &mut Endpoint,
-) -> Result<Vec<Bridge>> {
-    members.iter().map(|member| join(store, member, request, endpoint)).collect()
+) -> Result<(Vec<Bridge>, Option<dns::Plan>)> {
+    let mut bridges = Vec::new();
+    let mut plan = dns::Plan { servers: request.names.servers.clone(), ..dns::Plan::default() };
+    for member in members {
+        let network = store.networks().get(&member.network)?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!(
+                    "unable to find network with name or ID {}: network not found",
+                    member.network
+                ),
+            )
+        })?;
+        let bridge = join(store, &network, member, request, endpoint)?;
+        plan.leads_out |= !bridge.internal;
+        if network.spec.dns {
+            plan.networks.push(network.name);
+            if request.names.servers.is_empty() {
+                plan.servers.extend(network.spec.servers);
+            }
+        }
+        bridges.push(bridge);
+    }
+    let has_names = !plan.networks.is_empty();
+    endpoint.resolver = has_names;
+    Ok((bridges, has_names.then_some(plan)))
 }
 
 /// Takes addresses on a bridge and puts them on record.
 fn join(
     store: &Store,
+    network: &Network,
     member: &Membership,
     request: &Request<'_>,
     endpoint: &mut Endpoint,
 ) -> Result<Bridge> {
-    let Membership { network: name, ipv4, ipv6, .. } = member;
-    let network = store.networks().get(name)?.ok_or_else(|| {
-        let message = format!("unable to find network with name or ID {name}: network not found");
-        Error::new(Kind::NotFound, message)
-    })?;
     let number = endpoint.free_number().ok_or_else(|| {
         Error::new(Kind::Unsupported, format!("a container is on {} networks at most", veth::MOST))
     })?;
@@ -202,20 +234,20 @@ fn join(
         let text = format!("two interfaces of a container cannot both be `{interface}`");
         return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
     }
-    let (bridge, lock) = bridge::ensure(store, &network)?;
+    let (bridge, lock) = bridge::ensure(store, network)?;
     endpoint.host = endpoint.host.or_else(|| bridge.gateways.first().map(|it| it.address()));
     endpoint.connections.push(Connection {
-        network: network.name,
+        network: network.name.clone(),
         number,
         interface: Some(interface),
         gateways: bridge.ways_out().collect(),
-        names: names(member, request),
+        names: if network.spec.dns { names(member, request) } else { Vec::new() },
         ..Connection::default()
     });
     // On record before the lease is taken: if we are killed in between, it can be found.
     store.save_endpoint(request.id, endpoint)?;
-    let wanted: Vec<IpAddr> =
-        ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).collect();
+    let ipv4 = member.ipv4.map(IpAddr::V4);
+    let wanted: Vec<IpAddr> = ipv4.into_iter().chain(member.ipv6.map(IpAddr::V6)).collect();
     let addresses = bridge.lease(store, request.id, &wanted)?;
     drop(lock);
     let own = addresses.iter().map(|address| address.address());
@@ -243,8 +275,9 @@ fn names(member: &Membership, request: &Request<'_>) -> Vec<String> {
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
-    let Prepared { id, way, endpoint, held } = prepared;
-    let mut attached = Attached { endpoint, held, helper: None, warnings: Vec::new() };
+    let Prepared { id, way, endpoint, held, names } = prepared;
+    let mut attached =
+        Attached { endpoint, held, helper: None, resolver: None, warnings: Vec::new() };
     let network = attached.endpoint.network().to_owned();
     let connected = match &way {
         Way::Host => Ok(()),
@@ -252,6 +285,10 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
         Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &attached.endpoint, netns),
         Way::Pasta(plan) => attach_pasta(plan, &mut attached, netns),
     }
+    .and_then(|()| {
+        attached.resolver = names.map(|plan| Resolver::start(store, &plan, netns)).transpose()?;
+        attached.endpoint.connections.iter().try_for_each(|it| announce(store, &id, it))
+    })
     .context(|| format!("cannot connect to network `{network}`"));
     if let Err(error) = connected {
         // The first failure is what counts; `detach` can be called again.
@@ -259,6 +296,13 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
         return Err(error);
     }
     Ok(attached)
+}
+
+/// Lets others on a network find a container by its names.
+fn announce(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
+    let network = store.network(&connection.network);
+    let addresses: Vec<IpAddr> = connection.addresses.iter().map(|it| it.address()).collect();
+    connection.names.iter().try_for_each(|name| network.announce(name, id, &addresses))
 }
 
 fn attach_bridges(
@@ -330,9 +374,10 @@ pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
     })
 }
 
-/// Gives back the addresses of one connection.
+/// Gives back the names and the addresses of one connection.
 fn release(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
     let network = store.network(&connection.network);
+    connection.names.iter().try_for_each(|name| network.withdraw(name, id))?;
     let mut addresses: Vec<IpAddr> =
         connection.addresses.iter().map(|address| address.address()).collect();
     if addresses.is_empty() {

@@ -4,6 +4,7 @@
 //! order in which the kernel keeps what they are compared with.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use crate::sys::netlink::{Protocol, Refused, Socket, append, flags};
 
@@ -233,6 +234,11 @@ fn header(family: u8, resource: u16) -> [u8; 4] {
 /// Opens the firewall of the caller's network namespace.
 pub(super) fn open() -> io::Result<Socket> {
     Socket::open(Protocol::Netfilter)
+}
+
+/// Opens the firewall of another network namespace.
+pub(super) fn open_in(netns: BorrowedFd<'_>) -> io::Result<Socket> {
+    Socket::open_in(netns, Protocol::Netfilter)
 }
 
 /// Tells whether a table is there.

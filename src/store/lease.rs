@@ -4,7 +4,8 @@
 //! RUNROOT/networks/NAME/
 //! ├── network.json                 what was chosen for this network when it was made
 //! ├── last                         the address that was leased last, where the next search begins
-//! └── leases/ADDRESS -> HEX        an address and the container that holds it
+//! ├── leases/ADDRESS -> HEX        an address and the container that holds it
+//! └── names/                       who has which name; `store::known` draws it
 //! RUNROOT/endpoints/HEX.json       how a container is connected; written before it holds anything
 //! ```
 //!
@@ -31,6 +32,10 @@ pub struct NetworkRecord {
 }
 
 impl NetworkRecord {
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Reads what was chosen for the network; `None` if it was not made since the last boot.
     pub fn load<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         file::read_json(&self.directory.join("network.json"))

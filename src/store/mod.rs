@@ -78,6 +78,7 @@ pub mod file;
 pub mod garbage;
 pub mod health;
 pub mod image;
+mod known;
 pub mod layer;
 pub mod lease;
 pub mod list;

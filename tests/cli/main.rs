@@ -55,6 +55,7 @@ mod push;
 mod races;
 mod reboot;
 mod refusals;
+mod resolver;
 mod resources;
 mod restart;
 mod resume;

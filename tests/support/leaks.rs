@@ -134,8 +134,11 @@ impl Traces<'_> {
         let mut left: Vec<PathBuf> = places.iter().flat_map(|place| entries(place)).collect();
         left.extend(files_below(&self.runroot.join("networks")).into_iter().filter(|path| {
             // What the network itself is may stay; what speaks of a container may not.
-            fs::read_to_string(path)
-                .is_ok_and(|text| self.ids.iter().any(|id| text.contains(id.as_str())))
+            // A lease is a link to its holder, and a name's holder is the name of a link.
+            let target = fs::read_link(path).map(|it| it.to_string_lossy().into_owned());
+            let text = target.or_else(|_| fs::read_to_string(path)).unwrap_or_default();
+            let says = |text: &str| self.ids.iter().any(|id| text.contains(id.as_str()));
+            says(&text) || says(&path.to_string_lossy())
         }));
         left
     }

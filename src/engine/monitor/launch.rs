@@ -336,6 +336,16 @@ impl Held {
         serde_json::to_value(endpoint).ok()
     }
 
+    /// Returns what answers the container's questions for names.
+    pub(super) fn resolver(&self) -> Option<&net::Resolver> {
+        self.network.as_ref()?.resolver.as_ref()
+    }
+
+    /// As [`Held::resolver`], to let it answer.
+    pub(super) fn resolver_mut(&mut self) -> Option<&mut net::Resolver> {
+        self.network.as_mut()?.resolver.as_mut()
+    }
+
     /// Finds control groups that were made since, for limits that came later.
     pub(super) fn look_again(&mut self) {
         let found = Hierarchies::detect().and_then(|all| Cgroup::open(&all, &self.run.cgroup));

@@ -1,0 +1,209 @@
+//! Answers to a container's questions for names.
+//!
+//! The monitor of each container on a network that users have made answers inside the container's
+//! namespace, at 127.0.0.11, as Docker has it: nothing listens on this machine, nobody else can ask, and
+//! what is known is what the container may know. Names of containers come from the records of its
+//! networks; everything else is asked of name servers ([`upstream`]).
+//!
+//! The sockets have some port: the container may have a name server of its own on port 53. Rules in its
+//! namespace lead there from port 53 of that one address.
+//!
+//! Nothing here waits. The monitor's loop polls [`Resolver::files`] and calls [`Resolver::turn`], which
+//! does a bounded amount of work.
+
+mod forward;
+mod message;
+mod names;
+mod stream;
+mod upstream;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+
+use self::forward::{Pending, Progress};
+use self::message::{Outcome, Query};
+use self::names::Found;
+use self::stream::Stream;
+use self::upstream::Upstream;
+use super::firewall;
+use crate::error::{Context, Result};
+use crate::store::Store;
+use crate::sys::netns;
+
+/// Where the container asks.
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+
+/// How many datagrams are read at once; others wait in the socket meanwhile.
+const DATAGRAMS: usize = 64;
+/// How many queries wait for name servers at once; further ones are not answered.
+const MOST_PENDING: usize = 256;
+/// How many connections there are at once.
+const MOST_STREAMS: usize = 32;
+/// The largest message by datagram.
+const LARGEST: usize = 64 << 10;
+
+/// What a container's questions are answered from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The networks whose names it knows.
+    pub(super) networks: Vec<String>,
+    /// Name servers that were named for it; empty is this machine's.
+    pub(super) servers: Vec<IpAddr>,
+    /// Whether there is a way out of one of its networks.
+    pub(super) leads_out: bool,
+}
+
+/// Answers a container's questions for names.
+#[derive(Debug)]
+pub struct Resolver {
+    store: Store,
+    networks: Vec<String>,
+    upstream: Upstream,
+    datagrams: OwnedFd,
+    listener: OwnedFd,
+    pending: Vec<Pending>,
+    streams: Vec<Stream>,
+}
+
+impl Resolver {
+    /// Begins to listen in a container's namespace, of which loopback is up.
+    pub(super) fn start(store: &Store, plan: &Plan, netns: BorrowedFd<'_>) -> Result<Self> {
+        let what = || "cannot listen for the container's questions for names";
+        let datagrams = socket(netns, libc::SOCK_DGRAM, 0).context(what)?;
+        let port = port_of(&datagrams).context(what)?;
+        // The port is free for the other protocol, too: nobody has had the time to take it.
+        let listener = socket(netns, libc::SOCK_STREAM, port).context(what)?;
+        rustix::net::listen(&listener, 16).context(what)?;
+        firewall::redirect_names(netns, SocketAddr::new(ADDRESS.into(), port))?;
+        let upstream = match plan.leads_out {
+            _ if !plan.servers.is_empty() => Upstream::Named {
+                servers: plan.servers.clone(),
+                netns: netns.try_clone_to_owned().context(what)?,
+            },
+            true => Upstream::Host { servers: Vec::new(), seen: None },
+            false => Upstream::Nobody,
+        };
+        Ok(Self {
+            store: store.clone(),
+            networks: plan.networks.clone(),
+            upstream,
+            datagrams,
+            listener,
+            pending: Vec::new(),
+            streams: Vec::new(),
+        })
+    }
+
+    /// Returns what is waited for.
+    pub fn files(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let own = [&self.datagrams, &self.listener].map(|file| (file.as_fd(), PollFlags::IN));
+        let pending = self.pending.iter().filter_map(Pending::file);
+        own.into_iter()
+            .chain(pending.map(|file| (file, PollFlags::IN)))
+            .chain(self.streams.iter().map(Stream::file))
+    }
+
+    /// Returns how long it can wait.
+    pub fn left(&self) -> Option<Duration> {
+        let pending = self.pending.iter().map(Pending::until);
+        let next = pending.chain(self.streams.iter().map(Stream::until)).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Answers what can be answered, and hands on what cannot. `buffer` is for datagrams.
+    pub fn turn(&mut self, buffer: &mut Vec<u8>) {
+        // Some are larger than what the rest of the monitor reads at once; they are cut.
+        buffer.resize(buffer.len().max(LARGEST), 0);
+        self.look_for_answers(buffer);
+        for _ in 0..DATAGRAMS {
+            let received =
+                rustix::net::recvfrom(&self.datagrams, &mut **buffer, RecvFlags::empty());
+            let Ok((length, _, Some(client))) = received else { break };
+            let Ok(client) = SocketAddr::try_from(client) else { continue };
+            self.take(client, &buffer[..length]);
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while self.streams.len() < MOST_STREAMS
+            && let Ok(socket) = rustix::net::accept_with(&self.listener, flags)
+        {
+            self.streams.push(Stream::new(socket));
+        }
+        let Self { store, networks, upstream, streams, .. } = self;
+        let leads_out = !matches!(upstream, Upstream::Nobody);
+        streams.retain_mut(|stream| {
+            stream.step(upstream, |query| known(store, networks, leads_out, query, None))
+        });
+    }
+
+    fn take(&mut self, client: SocketAddr, message: &[u8]) {
+        let query = match message::parse(message) {
+            Ok(query) => query,
+            Err(None) => return,
+            Err(Some(refusal)) => return self.send(client, &refusal),
+        };
+        let leads_out = !matches!(self.upstream, Upstream::Nobody);
+        let limit = Some(query.size);
+        match known(&self.store, &self.networks, leads_out, &query, limit) {
+            Some(answer) => self.send(client, &answer),
+            None if self.pending.len() < MOST_PENDING => {
+                let pending = Pending::ask(client, query, message, &mut self.upstream);
+                self.pending.push(pending);
+            }
+            // Whoever asks asks again.
+            None => {}
+        }
+    }
+
+    fn look_for_answers(&mut self, buffer: &mut [u8]) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain_mut(|one| match one.look(&self.upstream, buffer) {
+            Progress::Waiting => true,
+            Progress::Answered(answer) => {
+                self.send(one.client, &answer);
+                false
+            }
+            Progress::Failed => {
+                self.send(one.client, &one.query.answer(Outcome::Failed, &[], None));
+                false
+            }
+        });
+        self.pending = pending;
+    }
+
+    fn send(&self, client: SocketAddr, answer: &[u8]) {
+        // A client that is gone, or that does not read, loses it.
+        let _lost = rustix::net::sendto(&self.datagrams, answer, SendFlags::empty(), &client);
+    }
+}
+
+/// Returns the answer to a query if it is known here.
+fn known(
+    store: &Store,
+    networks: &[String],
+    leads_out: bool,
+    query: &Query,
+    limit: Option<usize>,
+) -> Option<Vec<u8>> {
+    match names::look_up(store, networks, query) {
+        Found::Records(records) => Some(query.answer(Outcome::Fine, &records, limit)),
+        Found::Nothing if leads_out => None,
+        Found::NoName | Found::Nothing => Some(query.answer(Outcome::NoName, &[], limit)),
+    }
+}
+
+/// Makes a socket of ours at some port, or this one, of the address in the namespace.
+fn socket(netns: BorrowedFd<'_>, kind: i32, port: u16) -> io::Result<OwnedFd> {
+    let socket = netns::socket_in(netns, libc::AF_INET, kind | libc::SOCK_NONBLOCK, 0)?;
+    rustix::net::bind(&socket, &SocketAddr::new(ADDRESS.into(), port))?;
+    Ok(socket)
+}
+
+fn port_of(socket: &OwnedFd) -> io::Result<u16> {
+    let address = SocketAddr::try_from(rustix::net::getsockname(socket)?)?;
+    Ok(address.port())
+}

@@ -1,0 +1,80 @@
+//! What is known of names without asking anybody: those of the containers on the same networks.
+
+use std::net::IpAddr;
+
+use super::message::{Query, Record, Wanted};
+use crate::net::Endpoint;
+use crate::spec::id::ContainerId;
+use crate::store::Store;
+
+/// The domain that all containers are in; Podman's.
+const DOMAIN: &str = "dns.podman";
+
+/// What the records say of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is somebody's, and has these records of the kind that is asked for; nobody else is asked.
+    Records(Vec<Record>),
+    /// It is nobody's, and cannot be anybody's out there.
+    NoName,
+    /// Others may know.
+    Nothing,
+}
+
+/// Looks a query up in the records of some networks.
+pub(super) fn look_up(store: &Store, networks: &[String], query: &Query) -> Found {
+    if query.wanted == Wanted::Names {
+        let names = query.reversed().and_then(|address| names_of(store, networks, address));
+        return names.map_or(Found::Nothing, Found::Records);
+    }
+    let mut addresses = Vec::new();
+    for network in networks {
+        for name in within(&query.name, network) {
+            let known = store.network(network).known(name);
+            let living = known.into_iter().filter(|(holder, _)| lives(store, holder));
+            addresses.extend(living.flat_map(|(_, addresses)| addresses));
+        }
+    }
+    if addresses.is_empty() {
+        let is_ours = query.name.strip_suffix(DOMAIN).is_some_and(|it| it.ends_with('.'));
+        return if is_ours { Found::NoName } else { Found::Nothing };
+    }
+    let wants = |address: &IpAddr| match query.wanted {
+        Wanted::Ipv4 => address.is_ipv4(),
+        Wanted::Ipv6 => address.is_ipv6(),
+        Wanted::Any => true,
+        Wanted::Names | Wanted::Other => false,
+    };
+    addresses.retain(wants);
+    addresses.sort();
+    addresses.dedup();
+    // Those who take the first one come to each of them.
+    if let Some(turn) = addresses.len().checked_sub(1).filter(|last| *last > 0) {
+        let seed = query.id();
+        addresses.rotate_left(usize::from(seed[0] ^ seed[1]) % (turn + 1));
+    }
+    Found::Records(addresses.into_iter().map(Record::Address).collect())
+}
+
+/// Returns what a name may be within a network: as it is, without the domain, without the network's
+/// name.
+fn within<'a>(name: &'a str, network: &str) -> impl Iterator<Item = &'a str> {
+    let before = |suffix: &str| name.strip_suffix(suffix)?.strip_suffix('.');
+    let short = [before(DOMAIN), before(&network.to_ascii_lowercase())];
+    [Some(name)].into_iter().chain(short).flatten()
+}
+
+/// Returns the names of the container that has an address; its own one first.
+fn names_of(store: &Store, networks: &[String], address: IpAddr) -> Option<Vec<Record>> {
+    networks.iter().find_map(|network| {
+        let holder = store.network(network).holder(address).filter(|it| lives(store, it))?;
+        let endpoint = store.endpoint::<Endpoint>(&holder).ok()??;
+        let connection = endpoint.connections.into_iter().find(|it| it.network == *network)?;
+        Some(connection.names.into_iter().map(Record::Name).collect())
+    })
+}
+
+/// Tells whether a container has a monitor: the records of one that was killed are still there.
+fn lives(store: &Store, holder: &ContainerId) -> bool {
+    store.containers().is_monitored(holder).unwrap_or(true)
+}
