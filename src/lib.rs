@@ -48,7 +48,8 @@
 //! live monitors are in, or a new one. Nothing waits in the background to keep it.
 //!
 //! The container's file system is mounted inside its own mount namespace, with the mount API of
-//! Linux 5.2: the host never sees it, and the kernel cleans up when the container ends. Linux 5.11 is
+//! Linux 5.2: the host never sees it unless a user asks for that (`barge mount`), and the kernel
+//! cleans up when the container ends. Linux 5.11 is
 //! the oldest that will do, 5.12 for read-only paths with all below them. Where overlay does not work,
 //! each container has a copy or a snapshot of its image instead ([`store::driver`]).
 

@@ -7,6 +7,7 @@ use super::World;
 use super::containers::for_each;
 use super::exit::Status;
 use super::listing::print_json;
+use super::mount::document;
 use super::table;
 use super::tree::Act;
 use crate::engine::images::{self, MountedImage};
@@ -41,7 +42,7 @@ impl Act for ImageMount {
             (false, names) => images::mount(&engine, names)?,
         };
         if self.format.as_deref() == Some("json") {
-            let documents = mounted.iter().map(document).collect();
+            let documents = mounted.iter().map(described).collect();
             print_json(&mut world.out, &serde_json::Value::Array(documents))?;
         } else if let ([_], [mounted]) = (self.images.as_slice(), mounted.as_slice()) {
             world.out.line(&mounted.path.display().to_string())?;
@@ -58,14 +59,12 @@ fn name(mounted: &MountedImage) -> String {
     named.names.first().map_or_else(|| named.image.id.hex().to_owned(), ToString::to_string)
 }
 
-fn document(mounted: &MountedImage) -> serde_json::Value {
+fn described(mounted: &MountedImage) -> serde_json::Value {
     let named = &mounted.named;
-    json!({
-        "id": named.image.id.hex(),
-        "Names": named.image.manifest_digest.iter().collect::<Vec<_>>(),
-        "Repositories": named.names,
-        "mountpoint": mounted.path,
-    })
+    let digests = named.image.manifest_digest.iter().map(ToString::to_string).collect();
+    let mut document = document(named.image.id.hex(), digests, &mounted.path);
+    document["Repositories"] = json!(named.names);
+    document
 }
 
 /// Undo image mount

@@ -45,6 +45,7 @@ mod login;
 mod logout;
 mod logs;
 mod manifest;
+mod mount;
 mod network;
 mod pause;
 mod port;
@@ -116,6 +117,7 @@ const COMMANDS: Group = group(
         verb::<logout::Logout>(&["logout"], "[REGISTRY]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
         Node::Group(MANIFEST),
+        verb::<mount::Mount>(&["mount"], "[CONTAINER...]"),
         Node::Group(NETWORK),
         verb::<pause::Pause>(&["pause"], "CONTAINER [CONTAINER...]"),
         verb::<port::Port>(&["port"], "CONTAINER [PORT]"),
@@ -137,6 +139,7 @@ const COMMANDS: Group = group(
         Node::Group(SYSTEM),
         verb::<rmi::Tag>(&["tag"], "IMAGE NAME [NAME...]"),
         verb::<top::Top>(&["top"], "CONTAINER [COLUMN...]"),
+        verb::<mount::Unmount>(&["unmount", "umount"], "CONTAINER [CONTAINER...]"),
         verb::<pause::Unpause>(&["unpause"], "CONTAINER [CONTAINER...]"),
         verb::<unshare::Unshare>(&["unshare"], "[COMMAND [ARG...]]"),
         verb::<rmi::Untag>(&["untag"], "IMAGE [NAME...]"),
@@ -179,6 +182,7 @@ const CONTAINER: Group = group(
         verb::<inspect::InspectContainer>(&["inspect"], "CONTAINER [CONTAINER...]"),
         verb::<stop::Kill>(&["kill"], "CONTAINER [CONTAINER...]"),
         verb::<logs::Logs>(&["logs"], "CONTAINER [CONTAINER...]"),
+        verb::<mount::Mount>(&["mount"], "[CONTAINER...]"),
         verb::<ps::Ps>(&["ls", "list", "ps"], ""),
         verb::<pause::Pause>(&["pause"], "CONTAINER [CONTAINER...]"),
         verb::<port::Port>(&["port"], "CONTAINER [PORT]"),
@@ -191,6 +195,7 @@ const CONTAINER: Group = group(
         verb::<stats::Stats>(&["stats"], "[CONTAINER...]"),
         verb::<stop::Stop>(&["stop"], "CONTAINER [CONTAINER...]"),
         verb::<top::Top>(&["top"], "CONTAINER [COLUMN...]"),
+        verb::<mount::Unmount>(&["unmount", "umount"], "CONTAINER [CONTAINER...]"),
         verb::<pause::Unpause>(&["unpause"], "CONTAINER [CONTAINER...]"),
         verb::<update::Update>(&["update"], "CONTAINER [CONTAINER...]"),
         verb::<wait::Wait>(&["wait"], "CONTAINER [CONTAINER...]"),

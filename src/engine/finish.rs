@@ -96,6 +96,8 @@ impl Engine {
     /// Takes a container off the record: it is gone, but for its files. With `volumes`, those that nobody
     /// has named go with it.
     pub(super) fn take_off_record(&self, locked: Locked<'_>, volumes: bool) -> Result<Retired> {
+        // What is erased must not be a mount; nobody is asked any more.
+        self.unmount_for_good(&locked.config().id, true)?;
         let config = volumes.then(|| locked.config().clone());
         let event = Event::of_named(locked.config(), &locked.state().name, Action::Remove);
         let retired = locked.retire()?;

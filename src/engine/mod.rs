@@ -32,6 +32,7 @@ pub mod lists;
 mod log_tag;
 mod logs;
 pub mod monitor;
+mod mounts;
 mod namespaces;
 pub mod networks;
 mod outgoing;
@@ -59,7 +60,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bundle::{capability_names, hidden_paths};
 pub use clone::CloneOptions;
-pub use content::{CommitOptions, DiffSubject};
+pub use content::{CommitOptions, DiffSubject, MountedContainer};
 pub use debug::DebugSpec;
 pub use disk::{ContainerSize, DiskUsage, Total};
 pub use events::EventOptions;

@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// Opens the first process of a container that runs.
+    /// Opens the first process of a container that has one.
     pub(super) fn process_of(&self, container: &Container) -> Result<OwnedFd> {
         let name = &container.state.name;
         let ended = || Error::new(Kind::Conflict, format!("container {name} has just ended"));

@@ -66,6 +66,8 @@ impl Engine {
                 break locked;
             }
         };
+        self.unmount_for_good(&id, options.force)
+            .context(|| format!("cannot remove container {name}"))?;
         self.free_leftovers(&id)?;
         let volumes = options.volumes || locked.config().settings.remove;
         self.take_off_record(locked, volumes)

@@ -33,6 +33,9 @@ pub(super) fn rootfs(
         Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
         Tree::Layers(layers) => layers,
     };
+    if let Some(root) = engine.mounted_root(config)? {
+        return Ok(Rootfs::Mounted(root));
+    }
     let dir = containers.dir(&config.id);
     let [upper, work] = ["upper", "work"].map(|name| dir.join(name));
     // A volatile overlay that was cut off is refused by the kernel; its mark lies in there.

@@ -25,6 +25,8 @@ pub enum Rootfs {
     Overlay(Overlay),
     /// An existing directory, used as it is.
     Directory(PathBuf),
+    /// What is mounted there already, with the owners that it is to show.
+    Mounted(PathBuf),
 }
 
 /// The parts of an overlay.
@@ -65,7 +67,7 @@ impl Rootfs {
     pub fn mount_point(&self) -> &Path {
         match self {
             Self::Overlay(overlay) => &overlay.mount_point,
-            Self::Directory(path) => path,
+            Self::Directory(path) | Self::Mounted(path) => path,
         }
     }
 
@@ -81,7 +83,7 @@ impl Rootfs {
     }
 
     /// Makes the tree, detached; for another user namespace, with the owners that it shows.
-    pub(super) fn tree(&self, user: Option<&UserNamespace<'_>>) -> Result<OwnedFd> {
+    pub fn tree(&self, user: Option<&UserNamespace<'_>>) -> Result<OwnedFd> {
         match self {
             Self::Overlay(overlay) => overlay.make(user),
             Self::Directory(path) => {
@@ -92,6 +94,8 @@ impl Rootfs {
                 }
                 Ok(tree)
             }
+            Self::Mounted(path) => mount::clone_tree(path, false)
+                .context(|| format!("cannot use what is mounted on {}", path.display())),
         }
     }
 }

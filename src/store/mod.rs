@@ -47,6 +47,7 @@
 //! │   ├── monitor                  held by the monitor for its whole life: the liveness mark
 //! │   ├── attach                   its socket
 //! │   ├── config.json              what the runtime was asked for, where devices have hooks
+//! │   ├── mounted/                 where its files are seen on the host; `engine::mounts` draws it
 //! │   ├── notify                   the socket where it tells that it is ready
 //! │   ├── restart                  held, shared, by who stops it to start it again
 //! │   ├── log-lost                 what could not be written to the log, and why
@@ -55,7 +56,7 @@
 //! │   └── hosts, hostname, resolv.conf, containerenv
 //! ├── networks/NAME/               a network and the addresses that are leased from it
 //! ├── endpoints/HEX.json           how a container is connected
-//! ├── mounts/HEX/                  an image whose files are seen; `engine::images::mount` draws it
+//! ├── mounts/HEX/                  an image whose files are seen; `engine::mounts` draws it
 //! ├── mounts.lock                  held while images are mounted or unmounted
 //! ├── userns/PID                   without root: a process that is in the user namespace of all
 //! ├── userns.lock                  held while it is entered

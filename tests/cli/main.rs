@@ -9,6 +9,7 @@ mod attach;
 mod bombs;
 mod builtin;
 mod cdi;
+mod container_mount;
 mod content;
 mod cp;
 mod crash;

@@ -8,12 +8,14 @@ mod commit;
 mod diff;
 mod export;
 mod hold;
+mod mount;
 mod view;
 
 use std::path::PathBuf;
 
 pub use commit::CommitOptions;
 pub use diff::DiffSubject;
+pub use mount::MountedContainer;
 pub(super) use view::still;
 pub(in crate::engine) use view::{files_of, made_elsewhere};
 

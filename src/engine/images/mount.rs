@@ -1,24 +1,12 @@
 //! `image mount` and `image unmount`: the files of an image, to be looked at from the host.
 //!
-//! ```text
-//! RUNROOT/mounts/HEX/      one image, named by its ID
-//! ├── root/                where its files are seen, read-only
-//! ├── empty/               below its layers: an overlay has two at least
-//! └── count                how often it was mounted
-//! ```
-//!
-//! The kernel knows what is mounted, and forgets it at a reboot: a directory that is left over then
-//! counts for nothing. Mounted images stay; see [`is_mounted`].
+//! Mounted images stay; see [`is_mounted`].
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
-use rustix::io::Errno;
-use rustix::mount::UnmountFlags;
-
 use crate::engine::Engine;
+use crate::engine::mounts::Place;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{Digest, ImageId};
 use crate::store::events::{Action, Event};
@@ -81,7 +69,7 @@ pub fn mounted(store: &Store) -> Result<Vec<MountedImage>> {
         if is_mounted(store, &id)?
             && let Some(image) = store.images().get(&id)?
         {
-            let path = Place::of(store, &id).root();
+            let path = place(store, &id).root();
             mounted.push(MountedImage { named: store.images().with_names(image)?, path });
         }
     }
@@ -96,36 +84,20 @@ pub fn unmount(engine: &Engine, name: &str, force: bool) -> Result<Option<ImageI
     if !is_mounted(store, &id)? {
         return Ok(None);
     }
-    let place = Place::of(store, &id);
-    let count = place.count()?;
-    if count > 1 && !force {
-        place.set_count(count - 1)?;
-        return Ok(Some(id));
+    if place(store, &id).release(force)? {
+        engine.record_event(Event::of_image(Action::Unmount, id.hex(), name));
     }
-    let root = place.root();
-    let context = || format!("cannot unmount {}", root.display());
-    match rustix::mount::unmount(&root, UnmountFlags::NOFOLLOW) {
-        Ok(()) => {}
-        Err(Errno::BUSY) => {
-            return Err(Error::new(Kind::Conflict, context())
-                .caused_by(std::io::Error::from(Errno::BUSY))
-                .hint(format!("a process works in it; see `fuser -vm {}`", root.display())));
-        }
-        Err(error) => return Err(error).context(context),
-    }
-    file::remove_tree(&place.0)?;
-    engine.record_event(Event::of_image(Action::Unmount, id.hex(), name));
     Ok(Some(id))
 }
 
 /// Tells whether the files of an image are seen somewhere.
 pub(super) fn is_mounted(store: &Store, id: &ImageId) -> Result<bool> {
-    let root = Place::of(store, id).root();
-    match rustix::fs::statx(CWD, &root, AtFlags::NO_AUTOMOUNT, StatxFlags::empty()) {
-        Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error).context(|| format!("cannot look at {}", root.display())),
-    }
+    place(store, id).is_mounted()
+}
+
+/// Returns the directory that is an image's own for this.
+fn place(store: &Store, id: &ImageId) -> Place {
+    Place::new(store.runroot().join("mounts").join(id.hex()))
 }
 
 /// Without root, a mount would vanish with the user namespace that this command makes for itself.
@@ -154,9 +126,9 @@ fn lock(store: &Store) -> Result<Lock> {
 
 fn mount_image(engine: &Engine, image: &Image) -> Result<PathBuf> {
     let store = engine.store();
-    let place = Place::of(store, &image.id);
-    if is_mounted(store, &image.id)? {
-        place.set_count(place.count()?.saturating_add(1))?;
+    let place = place(store, &image.id);
+    if place.is_mounted()? {
+        place.count_up()?;
         return Ok(place.root());
     }
     let missing = image.layers.iter().find(|layer| !store.layers().exists(layer));
@@ -164,10 +136,9 @@ fn mount_image(engine: &Engine, image: &Image) -> Result<PathBuf> {
         return Err(Error::new(Kind::NotFound, format!("layer {layer} is missing"))
             .hint("pull or load the image again"));
     }
-    let (root, empty) = (place.root(), place.0.join("empty"));
-    for dir in [&root, &empty] {
-        file::create_dirs(dir, 0o755)?;
-    }
+    // Below its layers: an overlay has two at least.
+    let empty = place.dir().join("empty");
+    file::create_dirs(&empty, 0o755)?;
     let mut layers: Vec<PathBuf> =
         image.layers.iter().rev().map(|layer| store.layers().path(layer)).collect();
     layers.push(empty);
@@ -181,34 +152,6 @@ fn mount_image(engine: &Engine, image: &Image) -> Result<PathBuf> {
         if engine.host().rootless { &[("userxattr".to_owned(), None)] } else { &[] };
     let tree = mount::overlay(&layers, None, options, READ_ONLY | NO_DEV)
         .context(|| format!("cannot mount an overlay of {} layers", image.layers.len()))?;
-    place.set_count(1)?;
-    mount::attach(&tree, open_dir(&root)?)
-        .context(|| format!("cannot mount it on {}", root.display()))?;
-    Ok(root)
-}
-
-fn open_dir(path: &Path) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .context(|| format!("cannot open {}", path.display()))
-}
-
-/// The directory that is an image's own for this.
-struct Place(PathBuf);
-
-impl Place {
-    fn of(store: &Store, id: &ImageId) -> Self {
-        Self(store.runroot().join("mounts").join(id.hex()))
-    }
-
-    fn root(&self) -> PathBuf {
-        self.0.join("root")
-    }
-
-    fn count(&self) -> Result<u64> {
-        Ok(file::read_json(&self.0.join("count"))?.unwrap_or(1))
-    }
-
-    fn set_count(&self, count: u64) -> Result<()> {
-        file::write_json_volatile(&self.0.join("count"), &count)
-    }
+    place.attach(&tree)?;
+    Ok(place.root())
 }
