@@ -292,10 +292,14 @@ const VOLUME: Group = group(
     &[
         verb::<volume::Create>(&["create"], "[NAME]"),
         verb::<volume::Exists>(&["exists"], "VOLUME"),
+        verb::<volume::Export>(&["export"], "VOLUME"),
+        verb::<volume::Import>(&["import"], "VOLUME [FILE]"),
         verb::<volume::Inspect>(&["inspect"], "VOLUME [VOLUME...]"),
         verb::<volume::Ls>(&["ls", "list"], ""),
+        verb::<volume::Mount>(&["mount"], "VOLUME [VOLUME...]"),
         verb::<volume::Prune>(&["prune"], ""),
         verb::<volume::Rm>(&["rm", "remove"], "VOLUME [VOLUME...]"),
+        verb::<volume::Unmount>(&["unmount", "umount"], "VOLUME [VOLUME...]"),
     ],
 );
 

@@ -280,21 +280,31 @@ impl LockedVolume<'_> {
     /// The copy is made elsewhere and takes the place of the empty directory whole. With `owners`, the
     /// files belong to who their owners stand for.
     pub fn fill(&self, from: &Path, owners: Option<&IdMapping>, durable: bool) -> Result<()> {
+        self.put(durable, |copy| driver::copy_tree(from, copy, owners)).map(drop)
+    }
+
+    /// Lets `make` make the volume's files, unless it has some: elsewhere, as a directory of which it is
+    /// told the path. `None` if it has some.
+    pub fn put<T>(
+        &self,
+        durable: bool,
+        make: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<Option<T>> {
         let context = || format!("cannot fill volume {}", self.name);
         let data = self.volumes.data(&self.name);
         if !is_empty(&data).context(context)? {
-            return Ok(());
+            return Ok(None);
         }
         let draft: Draft = self.volumes.store.draft_dir()?;
         let copy = draft.path().join("_data");
-        driver::copy_tree(from, &copy, owners).context(context)?;
+        let made = make(&copy).context(context)?;
         if durable {
             syncfs(draft.file()).context(context)?;
         }
         match fs::rename(&copy, &data) {
             // Somebody has put something in meanwhile.
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
-            other => other.context(context),
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(None),
+            other => other.map(|()| Some(made)).context(context),
         }
     }
 

@@ -145,3 +145,42 @@ fn python_asks_a_database_of_a_pulled_image() {
     barge.run(["rm", "-f", "db"]).ok();
     barge.leaves_nothing();
 }
+
+#[test]
+fn a_database_outlives_containers_and_stores() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
+    let barge = Barge::new();
+    let registry = Registry::with_database(barge.place());
+    let image = registry.reference("database:1");
+    let run = |barge: &Barge, volume: &str| {
+        barge.run(["run", "-d", "--name=db", "--network=none", "-v", volume, &image]).ok();
+        let psql = "exec /usr/lib/postgresql/*/bin/psql -h /tmp -U app -Atc 'SELECT 1' postgres";
+        let answers = || barge.run(["exec", "db", "sh", "-c", psql]).status == 0;
+        wait_until("the database answers", answers);
+    };
+    let ask = |barge: &Barge, word: &str| -> Vec<String> {
+        let lines = barge.run(["exec", "db", "python3", "/srv/ask.py", word]).ok().lines();
+        lines.iter().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned).collect()
+    };
+    barge.run(["pull", "-q", &image]).ok();
+    run(&barge, "data:/tmp/data:U");
+    assert_eq!(ask(&barge, "first"), ["first"]);
+    barge.run(["stop", "db"]).ok();
+    barge.run(["rm", "db"]).ok();
+    run(&barge, "data:/tmp/data");
+    assert_eq!(ask(&barge, "second"), ["first", "second"]);
+    barge.run(["stop", "db"]).ok();
+    let archive = barge.path_text("data.tar");
+    barge.run(["volume", "export", "-o", &archive, "data"]).ok();
+    let other = Barge::new();
+    let saved = barge.path_text("image.tar");
+    barge.run(["save", "-q", "-o", &saved, &image]).ok();
+    other.run(["load", "-q", "-i", &saved]).ok();
+    other.run(["volume", "create", "data"]).ok();
+    other.run(["volume", "import", "data", &archive]).ok();
+    run(&other, "data:/tmp/data");
+    assert_eq!(ask(&other, "third"), ["first", "second", "third"]);
+    other.run(["stop", "db"]).ok();
+}

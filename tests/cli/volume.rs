@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::support::layout::Tar;
+use super::support::layout::{Packing, Tar, pack};
 use super::support::{Barge, Need, fixture, is_root, needs, wait_until};
 
 fn names(barge: &Barge) -> Vec<String> {
@@ -339,4 +339,76 @@ fn the_store_keeps_them_from_others() {
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(barge.root().join("volumes")), 0o700);
     assert_eq!(mode(data(&barge, "data")), 0o755);
+}
+
+#[test]
+fn they_are_exported_and_imported() {
+    let barge = Barge::with_busybox();
+    let script = "cd /d; chmod 1750 .; chown 5:6 .; echo text > f; ln f g; ln -s /etc l; mkfifo p; chown 7:8 f; chmod 4755 f";
+    barge.shell(&["-v", "one:/d"], script).ok();
+    let file = barge.path_text("one.tar");
+    barge.run(["volume", "export", "-o", &file, "one"]).ok().stdout("");
+    let piped = barge.run(["volume", "export", "one"]).ok().stdout;
+    assert!(piped == fs::read(&file).unwrap());
+    barge.run(["volume", "create", "two"]).ok();
+    barge.run(["volume", "create", "three"]).ok();
+    barge.run(["volume", "import", "two", &file]).ok().stdout("");
+    let packed = pack(&piped, Packing::Zstd);
+    barge.command(["volume", "import", "three", "-"]).input(packed).run().ok();
+    let look = "cd /d; stat -c '%n %a %u:%g %h' . *; cat g";
+    let want = barge.shell(&["-v", "one:/d"], look).ok().text();
+    assert!(want.starts_with(". 1750 5:6 2\nf 4755 7:8 2\n"), "{want}");
+    for name in ["two", "three"] {
+        barge.shell(&["-v", &format!("{name}:/d")], look).ok().stdout(&(want.clone() + "\n"));
+    }
+    // One that has files keeps those that are not in the archive.
+    barge.shell(&["-v", "two:/d"], "cd /d; echo other > f; echo mine > mine").ok();
+    barge.run(["volume", "import", "two", &file]).ok();
+    barge.shell(&["-v", "two:/d"], "cat /d/f /d/mine").ok().stdout("text\nmine\n");
+    // What is damaged leaves nothing in one that is new, nor does what leads elsewhere.
+    barge.run(["volume", "create", "four"]).ok();
+    let cut = barge.file("cut.tar", &piped[..piped.len() - 3000]);
+    let evil =
+        barge.file("evil.tar", Tar::new().file("a", 0o644, "x").file("../b", 0o644, "x").bytes());
+    let none = barge.file("none.tar", "this is no archive");
+    for (file, error) in
+        [(&cut, "cut off"), (&evil, "leads out"), (&none, "must be a (compressed) tar archive")]
+    {
+        barge.run(["volume", "import", "four", file]).fails(125).error_has(error);
+        assert_eq!(fs::read_dir(data(&barge, "four")).unwrap().count(), 0, "{file}");
+    }
+    barge.run(["volume", "import", "nosuch", &file]).fails(125).error_has("no such volume");
+    barge.run(["volume", "export", "nosuch"]).fails(125).error_has("no such volume");
+    let place = format!("{}\n", data(&barge, "one").display());
+    barge.run(["volume", "mount", "one"]).ok().stdout(&place);
+    barge.run(["volume", "unmount", "one"]).ok().stdout("one\n");
+    barge.run(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory"]).ok();
+    barge.run(["volume", "export", "memory"]).fails(125).hint_has("barge cp");
+    barge.run(["volume", "rm", "-a"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_volume() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    // Of the volumes only, which are all that is to be written.
+    fs::create_dir_all(barge.path("disk")).unwrap();
+    let disk = barge.path_text("disk");
+    let script = "mount -t tmpfs -o size=8m none \"$1\" && shift && exec \"$@\"";
+    let program = barge.program().to_string_lossy().into_owned();
+    let large =
+        Tar::new().file("first", 0o644, "x").file("large", 0o644, vec![7; 16 << 20]).bytes();
+    let file = barge.file("large.tar", large);
+    let inner = format!(
+        "b() {{ '{program}' --root '{disk}/s' --runroot '{disk}/r' \"$@\"; }}; b volume create v && ! b volume import v '{file}' && find '{disk}/s/volumes/v/_data' '{disk}/s/tmp' -mindepth 1 && b volume rm v"
+    );
+    let line =
+        ["--mount", "--propagation=private", "sh", "-c", script, "sh", &disk, "sh", "-c", &inner];
+    let output = barge.other_command("unshare", line).run();
+    assert_eq!(output.status, 0, "{}", output.story());
+    assert_eq!(output.text(), "v\nv");
+    assert!(output.errors().contains("no space left on device"), "{}", output.story());
 }

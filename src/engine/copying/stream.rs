@@ -73,6 +73,7 @@ impl Engine {
             owner: inside.owner(options)?,
             mapping: inside.mapping.as_ref(),
             overwrite: options.overwrite,
+            itself: false,
             no_archive: "source must be a (compressed) tar archive when copying from stdin",
             root: inside.root.try_clone().context(|| "cannot copy a descriptor")?,
         };

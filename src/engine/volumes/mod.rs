@@ -1,5 +1,6 @@
 //! Volumes: what users do with them, one verb a file, and how containers get theirs.
 
+mod archive;
 mod attach;
 mod create;
 mod from;

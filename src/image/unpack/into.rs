@@ -35,6 +35,8 @@ pub struct Into<'a> {
     pub mapping: Option<&'a IdMapping>,
     /// Whether directories and other things may take each other's place.
     pub overwrite: bool,
+    /// Whether the directory itself gets what the archive says of it.
+    pub itself: bool,
     /// What to say of what is no archive.
     pub no_archive: &'a str,
 }
@@ -61,6 +63,7 @@ pub fn unpack_into(input: impl BufRead, into: Into<'_>) -> Result<Vec<String>> {
             None => Owners::Named(into.mapping.cloned()),
         },
         overwrite: into.overwrite,
+        itself: into.itself,
     });
     let mut reader = Reader::new(input);
     let mut entry = Entry::default();

@@ -77,6 +77,8 @@ struct Destination {
     owners: into::Owners,
     /// Whether directories and other things may take each other's place.
     overwrite: bool,
+    /// Whether the directory itself gets what the archive says of it.
+    itself: bool,
 }
 
 struct Unpacker {
@@ -126,8 +128,9 @@ impl Unpacker {
     fn add<R: BufRead>(&mut self, entry: &mut Entry, reader: &mut Reader<Tap<R>>) -> Result<()> {
         let path = clean(&entry.path)?;
         let Some((parent, name)) = split(&path) else {
-            // The root directory itself; one that was there before stays as it is.
-            if entry.kind == EntryKind::Directory && self.into.is_some() {
+            // The root directory itself.
+            let stays = self.into.as_ref().is_some_and(|into| !into.itself);
+            if entry.kind == EntryKind::Directory && stays {
                 return Ok(());
             }
             if entry.kind == EntryKind::Directory {

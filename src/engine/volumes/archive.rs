@@ -1,0 +1,127 @@
+//! `volume export`, `volume import`: a volume's files as an archive.
+
+use std::fs;
+use std::io::{BufRead, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::tree::TreeStream;
+use crate::image::unpack::{Into, unpack_into};
+use crate::spec::volume::mount_of;
+use crate::store::file;
+use crate::store::volume::{Held, Volume};
+use crate::sys::root::Root;
+
+/// Bytes that are written at a time.
+const CHUNK: usize = 256 << 10;
+
+impl Engine {
+    /// Writes an archive of a volume's files. Returns what the user should know.
+    pub fn export_volume(&self, name: &str, out: &mut dyn Write) -> Result<Vec<String>> {
+        let volume = self.store.volumes().lookup(name)?;
+        let _held = self.hold_volume(&volume)?;
+        let context = || format!("cannot export volume {}", volume.name);
+        let dir = self.volume_dir(&volume).context(context)?;
+        let root = Root::open(&dir).context(|| format!("cannot open {}", dir.display()))?;
+        let mut stream = TreeStream::one(&root, b".", b".", None).context(context)?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let length = stream.read(&mut buffer).context(context)?;
+            if length == 0 {
+                break;
+            }
+            out.write_all(&buffer[..length]).context(|| "cannot write the archive")?;
+        }
+        out.flush().context(|| "cannot write the archive")?;
+        let changed = stream.changed().iter();
+        Ok(changed.map(|path| format!("`{path}` changed while it was read")).collect())
+    }
+
+    /// Unpacks an archive, which may be compressed, in a volume. Returns what the user should know.
+    ///
+    /// One that has no files yet gets all of them or none. Otherwise they are put among those that are
+    /// there, which containers may use meanwhile.
+    pub fn import_volume(&self, name: &str, input: impl BufRead) -> Result<Vec<String>> {
+        let volumes = self.store.volumes();
+        let volume = volumes.lookup(name)?;
+        let context = || format!("cannot import to volume {}", volume.name);
+        let dir = self.volume_dir(&volume).context(context)?;
+        if volume.spec.options.is_empty() && volumes.is_fresh(&volume.name) {
+            let locked = volumes.lock(&volume.name)?.ok_or_else(|| missing(&volume))?;
+            let mut input = Some(input);
+            let put = locked.put(true, |copy| {
+                file::create_dir(copy, 0o755)?;
+                like(copy, &dir)?;
+                input.take().map_or(Ok(Vec::new()), |input| unpack(input, copy))
+            });
+            if let Some(warnings) = put.context(context)? {
+                locked.is_used()?;
+                return Ok(warnings);
+            }
+            return match input {
+                Some(input) => unpack(input, &dir).context(context),
+                None => Err(Error::new(
+                    Kind::Conflict,
+                    format!("somebody else has put files in volume {} meanwhile", volume.name),
+                )),
+            };
+        }
+        let _held = self.hold_volume(&volume)?;
+        unpack(input, &dir).context(context)
+    }
+
+    /// Returns where a volume's files are seen by everybody, for who asks for it.
+    pub fn mount_volume(&self, name: &str) -> Result<PathBuf> {
+        let volume = self.store.volumes().lookup(name)?;
+        self.volume_dir(&volume).context(|| format!("cannot mount volume {}", volume.name))
+    }
+
+    fn hold_volume(&self, volume: &Volume) -> Result<Held> {
+        let mut held = Held::default();
+        match self.store.volumes().hold(&mut held, &volume.name)? {
+            true => Ok(held),
+            false => Err(missing(volume)),
+        }
+    }
+
+    /// Returns the directory with a volume's files, if there is one without a container.
+    fn volume_dir(&self, volume: &Volume) -> Result<PathBuf> {
+        match mount_of(&volume.spec.options) {
+            None => Ok(self.store.volumes().data(&volume.name)),
+            Some(own) if own.kind == "bind" => Ok(own.device.into()),
+            Some(own) => Err(Error::new(
+                Kind::Unsupported,
+                format!("its files are there only in containers, where {} is mounted", own.kind),
+            )
+            .hint("run a container that has it, and copy them by `barge cp`")),
+        }
+    }
+}
+
+fn missing(volume: &Volume) -> Error {
+    let message = format!("no volume with name \"{}\" found: no such volume", volume.name);
+    Error::new(Kind::NotFound, message)
+}
+
+/// Gives a directory the owner and mode of another one.
+fn like(new: &Path, old: &Path) -> Result<()> {
+    let found = fs::metadata(old).context(|| format!("cannot look at {}", old.display()))?;
+    chown(new, Some(found.uid()), Some(found.gid()))
+        .context(|| format!("cannot change the owner of {}", new.display()))?;
+    file::set_mode(new, found.permissions().mode() & 0o7777)
+}
+
+fn unpack(input: impl BufRead, dir: &Path) -> Result<Vec<String>> {
+    let into = Into {
+        root: Root::open(dir).context(|| format!("cannot open {}", dir.display()))?,
+        base: Vec::new(),
+        owner: None,
+        mapping: None,
+        overwrite: true,
+        itself: true,
+        no_archive: "the source must be a (compressed) tar archive",
+    };
+    unpack_into(input, into)
+}
