@@ -298,6 +298,7 @@ const VOLUME: Group = group(
         verb::<volume::Ls>(&["ls", "list"], ""),
         verb::<volume::Mount>(&["mount"], "VOLUME [VOLUME...]"),
         verb::<volume::Prune>(&["prune"], ""),
+        verb::<volume::Reload>(&["reload"], ""),
         verb::<volume::Rm>(&["rm", "remove"], "VOLUME [VOLUME...]"),
         verb::<volume::Unmount>(&["unmount", "umount"], "VOLUME [VOLUME...]"),
     ],

@@ -188,6 +188,7 @@ impl Engine {
             drop(cgroup.remove());
         }
         self.forget_secrets(id)?;
+        self.release_volumes(id)?;
         net::detach(&self.store, id)
     }
 }

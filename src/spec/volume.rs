@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
-/// The one driver.
+/// The driver that needs no plugin.
 pub const LOCAL: &str = "local";
 
 /// What becomes of the volumes that an image declares.
@@ -40,6 +40,9 @@ impl FromStr for ImageVolumes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VolumeSpec {
+    /// The plugin that makes it; empty for the driver `local`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub driver: String,
     /// Labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -74,20 +77,41 @@ pub fn parse_name(text: &str) -> Result<String> {
     .hint("a directory of this machine is written with a leading / or ./"))
 }
 
-/// Refuses drivers that are not there.
-pub fn check_driver(driver: &str) -> Result<()> {
-    if matches!(driver, "" | LOCAL) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Unsupported, format!("there is no volume driver `{driver}`"))
-        .hint("there is one driver, `local`; it mounts other things by -o type=…,device=…"))
-}
-
 impl VolumeSpec {
+    /// Names the driver.
+    pub fn set_driver(&mut self, driver: &str) {
+        self.driver = if driver == LOCAL { String::new() } else { driver.to_owned() };
+    }
+
+    /// Returns the driver's name.
+    pub fn driver(&self) -> &str {
+        if self.driver.is_empty() { LOCAL } else { &self.driver }
+    }
+
+    /// Tells whether a plugin makes it.
+    pub fn is_by_plugin(&self) -> bool {
+        !self.driver.is_empty()
+    }
+
+    /// Returns what is mounted in its place; `None` if it is a directory of its own.
+    pub fn mount(&self) -> Option<VolumeMount<'_>> {
+        // To a plugin, options mean something else.
+        if self.is_by_plugin() { None } else { mount_of(&self.options) }
+    }
+
     /// Adds an option of the driver, as in `type=tmpfs`.
-    pub fn add_option(&mut self, text: &str) -> Result<()> {
+    pub fn add_option(&mut self, text: &str) {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        if !matches!(key, "type" | "device" | "o") {
+        self.options.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Finds out whether the options make sense.
+    pub fn check(&self) -> Result<()> {
+        if self.is_by_plugin() {
+            return Ok(());
+        }
+        let is_known = |key: &&String| matches!(key.as_str(), "type" | "device" | "o");
+        if let Some(key) = self.options.keys().find(|key| !is_known(key)) {
             return Err(Error::new(
                 Kind::Invalid,
                 format!("invalid mount option `{key}` for driver `local`"),
@@ -96,13 +120,7 @@ impl VolumeSpec {
                 "known are type, device and o, as in -o type=tmpfs -o device=tmpfs -o o=size=64m",
             ));
         }
-        self.options.insert(key.to_owned(), value.to_owned());
-        Ok(())
-    }
-
-    /// Finds out whether the options make sense.
-    pub fn check(&self) -> Result<()> {
-        let Some(mount) = mount_of(&self.options) else { return Ok(()) };
+        let Some(mount) = self.mount() else { return Ok(()) };
         let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
         match mount.kind {
             "bind" if !mount.device.starts_with('/') => {
@@ -117,8 +135,7 @@ impl VolumeSpec {
     }
 }
 
-/// Returns what a volume of these options shows; `None` if it is a directory of its own.
-pub fn mount_of(options: &BTreeMap<String, String>) -> Option<VolumeMount<'_>> {
+fn mount_of(options: &BTreeMap<String, String>) -> Option<VolumeMount<'_>> {
     let get = |key: &str| options.get(key).map_or("", String::as_str);
     let (kind, device) = (get("type"), get("device"));
     let mut words: Vec<&str> = get("o").split(',').filter(|word| !word.is_empty()).collect();
@@ -169,12 +186,11 @@ mod tests {
             (&["size=1"], None),
         ] {
             let mut spec = VolumeSpec::default();
-            let read = options.iter().try_for_each(|option| spec.add_option(option));
-            let got =
-                read.and_then(|()| spec.check()).ok().map(|()| match mount_of(&spec.options) {
-                    None => "None".to_owned(),
-                    Some(it) => [&[it.kind, it.device], &*it.options].concat().join(" "),
-                });
+            options.iter().for_each(|option| spec.add_option(option));
+            let got = spec.check().ok().map(|()| match spec.mount() {
+                None => "None".to_owned(),
+                Some(it) => [&[it.kind, it.device], &*it.options].concat().join(" "),
+            });
             assert_eq!(got.as_deref(), want, "{options:?}");
         }
     }

@@ -47,6 +47,7 @@ mod observe;
 mod parallel;
 mod passthrough;
 mod pause;
+mod plugin;
 mod policy;
 mod preserve;
 mod prune;

@@ -4,17 +4,15 @@ use serde_json::{Value, json};
 
 use crate::engine::volumes::VolumeUse;
 use crate::spec::time;
-use crate::spec::volume::LOCAL;
-use crate::store::Store;
 use crate::store::volume::joined;
 
 /// Makes the document that `inspect` shows: Docker's fields, then Podman's.
-pub fn inspect(store: &Store, found: &VolumeUse) -> Value {
-    let VolumeUse { volume, users, fresh } = found;
+pub fn inspect(found: &VolumeUse) -> Value {
+    let VolumeUse { volume, users, fresh, place } = found;
     json!({
         "Name": volume.name,
-        "Driver": LOCAL,
-        "Mountpoint": store.volumes().data(&volume.name).display().to_string(),
+        "Driver": volume.spec.driver(),
+        "Mountpoint": place.as_ref().map(|place| place.display().to_string()).unwrap_or_default(),
         "CreatedAt": time::rfc3339_short(volume.created),
         "Labels": volume.spec.labels,
         "Scope": "local",
@@ -26,8 +24,8 @@ pub fn inspect(store: &Store, found: &VolumeUse) -> Value {
 }
 
 /// Makes what a template of `ls` sees.
-pub fn row(store: &Store, found: &VolumeUse) -> Value {
-    let mut row = inspect(store, found);
+pub fn row(found: &VolumeUse) -> Value {
+    let mut row = inspect(found);
     row["LabelMap"] = row["Labels"].take();
     row["Labels"] = joined(&found.volume.spec.labels).into();
     row["Options"] = joined(&found.volume.spec.options).into();

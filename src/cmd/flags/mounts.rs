@@ -8,7 +8,7 @@ use crate::spec::container::{ContainerSpec, RootfsDir};
 use crate::spec::defaults::Defaults;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::secret::SecretUse;
-use crate::spec::volume::{ImageVolumes, check_driver};
+use crate::spec::volume::ImageVolumes;
 
 /// What is mounted in it.
 #[derive(Args, Debug)]
@@ -37,7 +37,7 @@ pub(super) struct MountsFlags {
     /// Show a volume, or a file or directory of the host
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]", value_parser = Mount::parse_volume)]
     volume: Vec<Mount>,
-    /// Driver of volumes that are made: there is local
+    /// Driver of volumes that are made
     #[arg(long, value_name = "DRIVER")]
     volume_driver: Option<String>,
     /// Show what another container has mounted
@@ -48,7 +48,6 @@ pub(super) struct MountsFlags {
 impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
-        self.volume_driver.as_deref().map_or(Ok(()), check_driver)?;
         if self.rootfs {
             let mut dir: RootfsDir = std::mem::take(&mut spec.image).parse()?;
             dir.path = std::path::absolute(&dir.path)
@@ -65,6 +64,13 @@ impl MountsFlags {
         for other in others {
             if !all.iter().any(|mount| mount.target == other.target) {
                 all.push(other);
+            }
+        }
+        if let Some(driver) = &self.volume_driver {
+            for mount in &mut all {
+                if let MountSource::Volume { new, .. } = &mut mount.source {
+                    new.set_driver(driver);
+                }
             }
         }
         spec.settings.mounts = all;

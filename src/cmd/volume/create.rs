@@ -6,7 +6,7 @@ use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
 use crate::error::Result;
-use crate::spec::volume::{LOCAL, VolumeSpec, check_driver};
+use crate::spec::volume::{LOCAL, VolumeSpec};
 
 /// Create a volume
 ///
@@ -14,9 +14,11 @@ use crate::spec::volume::{LOCAL, VolumeSpec, check_driver};
 /// With options, the driver `local` mounts something else in place of a directory of the store, in
 /// each container: `-o type=tmpfs -o device=tmpfs -o o=size=64m`, or
 /// `-o type=none -o o=bind -o device=/srv`.
+/// Other drivers are volume plugins as Docker has them: a socket in /run/docker/plugins, or what says
+/// where it is, by the name of the driver.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// Driver; there is local
+    /// Driver: local, or a volume plugin's name
     #[arg(short, long, value_name = "DRIVER", default_value = LOCAL)]
     driver: String,
     /// Do not complain if there is one of this name
@@ -25,7 +27,7 @@ pub(crate) struct Create {
     /// Add a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// Option of the driver: type, device or o
+    /// Option of the driver; of local type, device or o
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
     /// Name; one is made up if there is none
@@ -35,13 +37,13 @@ pub(crate) struct Create {
 
 impl Act for Create {
     fn act(self, world: &mut World) -> Result<Status> {
-        check_driver(&self.driver)?;
         let mut spec = VolumeSpec::default();
+        spec.set_driver(&self.driver);
         for label in &self.label {
             let (key, value) = label.split_once('=').unwrap_or((label, ""));
             spec.labels.insert(key.to_owned(), value.to_owned());
         }
-        self.opt.iter().try_for_each(|option| spec.add_option(option))?;
+        self.opt.iter().for_each(|option| spec.add_option(option));
         let engine = world.power()?;
         let name = engine.create_volume(self.name.as_deref(), spec, self.ignore)?;
         world.out.line(&name)?;

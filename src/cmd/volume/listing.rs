@@ -51,8 +51,8 @@ impl Act for Ls {
                 continue;
             }
             rows.push(Row {
-                fields: model::volume::row(engine.store(), found),
-                document: model::volume::inspect(engine.store(), found),
+                fields: model::volume::row(found),
+                document: model::volume::inspect(found),
             });
         }
         if !self.quiet {
@@ -90,11 +90,11 @@ impl Act for Inspect {
         let (mut documents, mut failures) = (Vec::new(), Vec::new());
         if self.all {
             let all = volumes::list(engine.store())?;
-            documents.extend(all.iter().map(|it| model::volume::inspect(engine.store(), it)));
+            documents.extend(all.iter().map(model::volume::inspect));
         }
         for name in &self.volumes {
             match volumes::lookup(engine.store(), name) {
-                Ok(found) => documents.push(model::volume::inspect(engine.store(), &found)),
+                Ok(found) => documents.push(model::volume::inspect(&found)),
                 Err(error) if error.kind() == Kind::NotFound => {
                     failures.push(Error::new(Kind::NotFound, format!("no such volume {name}")));
                 }

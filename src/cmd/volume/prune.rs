@@ -13,7 +13,6 @@ use crate::spec::filter::{self, Filter};
 use crate::spec::mount::parse_bool;
 use crate::spec::size::HumanSize;
 use crate::spec::time;
-use crate::spec::volume::LOCAL;
 
 /// Remove volumes that no container has
 ///
@@ -117,7 +116,7 @@ pub(super) fn is_wanted(found: &VolumeUse, filters: &[Filter], all: &[VolumeUse]
             }
             "anonymous" => is(volume.anonymous),
             "dangling" => is(users.is_empty()),
-            "driver" => value == LOCAL,
+            "driver" => value == volume.spec.driver(),
             "label" => filter::label_matches(&volume.spec.labels, value),
             "opt" => filter::label_matches(&volume.spec.options, value),
             "scope" => value == "local",

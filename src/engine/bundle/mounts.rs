@@ -10,7 +10,6 @@ use crate::spec::container::Debugged;
 use crate::spec::mount::{Mount, MountSource, OverlayOf};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::spec::secret::{SecretShown, SecretUse};
-use crate::spec::volume;
 use crate::store::container::{Builtin, ContainerConfig};
 
 /// A directory of this machine, shown in `builtin/host` with changes going elsewhere.
@@ -256,7 +255,7 @@ fn overlay(dir: &HostDir, facts: &Facts) -> OciMount {
 fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
     let bind_of_user = |source: &Path, options: Vec<String>| match &asked.overlay {
         Some(over) => overlay_of_user(index, over, (source, asked), &options, facts),
-        None => bind_of_user(asked, source, options),
+        None => bind_of_user(asked, source, options, facts),
     };
     let access = if asked.read_only { "ro" } else { "rw" };
     let mut options: Vec<String> = asked.options.clone();
@@ -267,7 +266,7 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
             // They were read before.
             let found = name.as_ref().and_then(|name| facts.volumes.get(name));
             let (mounted, data) = match found {
-                Some((volume, data)) => (volume::mount_of(&volume.spec.options), data.as_path()),
+                Some((volume, data)) => (volume.spec.mount(), data.as_path()),
                 None => (None, Path::new("")),
             };
             match mounted {
@@ -339,7 +338,7 @@ fn overlay_of_user(
     entry
 }
 
-fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>) -> OciMount {
+fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>, facts: &Facts) -> OciMount {
     if !options.iter().any(|word| word == "bind" || word == "rbind") {
         options.push("rbind".to_owned());
     }
@@ -349,7 +348,8 @@ fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>) -> OciMo
     if !options.iter().map(String::as_str).any(|word| named(&word)) {
         options.push("rprivate".to_owned());
     }
-    if asked.idmap {
+    // With our own users, there is nothing to map by.
+    if asked.idmap && facts.own_users {
         options.push("idmap".to_owned());
     }
     if let Some(below) = &asked.subpath {

@@ -40,8 +40,8 @@ pub(super) struct Inside<'a> {
     /// What it was called.
     pub(super) name: String,
     config: ContainerConfig,
-    is_rootless: bool,
-    _lock: Option<Locked<'a>>,
+    engine: &'a Engine,
+    lock: Option<Locked<'a>>,
 }
 
 impl<'a> Inside<'a> {
@@ -69,7 +69,7 @@ impl<'a> Inside<'a> {
     }
 
     fn of(
-        engine: &Engine,
+        engine: &'a Engine,
         name: &str,
         config: ContainerConfig,
         root: Root,
@@ -77,14 +77,13 @@ impl<'a> Inside<'a> {
     ) -> Result<Self> {
         let mapping = engine.mapping_of(&config)?;
         let name = name.to_owned();
-        let is_rootless = engine.host.rootless;
-        Ok(Self { root: root.with_mounts(), mapping, name, config, is_rootless, _lock: lock })
+        Ok(Self { root: root.with_mounts(), mapping, name, config, engine, lock })
     }
 
     /// Writes into it. Where its owners are shown as others, only somebody who is one of them can make
     /// files.
     pub(super) fn write<T>(&self, write: impl FnOnce() -> Result<T>) -> Result<T> {
-        match self.mapping.as_ref().filter(|_| !self.is_rootless) {
+        match self.mapping.as_ref().filter(|_| !self.engine.host.rootless) {
             Some(mapping) => as_owner(users::first_outside(mapping), write),
             None => write(),
         }
@@ -120,6 +119,15 @@ impl<'a> Inside<'a> {
             drop(file.take(LARGEST).read_to_end(&mut data));
         }
         String::from_utf8_lossy(&data).into_owned()
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            // The next start tries again.
+            drop(self.engine.release_volumes(&self.config.id));
+        }
     }
 }
 

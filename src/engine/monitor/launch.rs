@@ -84,6 +84,13 @@ pub(super) struct Given {
 /// Makes all of a container, up to a process that waits to become its program. On failure nothing of
 /// it is left.
 pub(super) fn prepare(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Waiting> {
+    prepare_all(engine, config, given).inspect_err(|_| {
+        // The first failure is the one to report.
+        drop(engine.release_volumes(&config.id));
+    })
+}
+
+fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Waiting> {
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = engine.group_of(config, &hierarchies)?;
@@ -390,6 +397,7 @@ impl Held {
         end_network(engine, id, self.network);
         // The next start or repair tries again.
         drop(engine.forget_secrets(id));
+        drop(engine.release_volumes(id));
         // What cannot be removed now is removed by the next start or repair.
         drop(self.cgroup.remove());
     }

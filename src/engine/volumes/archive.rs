@@ -9,7 +9,6 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::tree::TreeStream;
 use crate::image::unpack::{Into, unpack_into};
-use crate::spec::volume::mount_of;
 use crate::store::file;
 use crate::store::volume::{Held, Volume};
 use crate::sys::root::Root;
@@ -88,7 +87,7 @@ impl Engine {
 
     /// Returns the directory with a volume's files, if there is one without a container.
     fn volume_dir(&self, volume: &Volume) -> Result<PathBuf> {
-        match mount_of(&volume.spec.options) {
+        match volume.spec.mount() {
             None => Ok(self.store.volumes().data(&volume.name)),
             Some(own) if own.kind == "bind" => Ok(own.device.into()),
             Some(own) => Err(Error::new(

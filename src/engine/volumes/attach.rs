@@ -15,7 +15,7 @@ use crate::engine::{Engine, content, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::userns::{UsernsMode, outside_of};
-use crate::spec::volume::{VolumeSpec, mount_of};
+use crate::spec::volume::VolumeSpec;
 use crate::store::container::ContainerConfig;
 use crate::store::volume::{Held, Volume};
 
@@ -86,7 +86,7 @@ impl Engine {
                 let message = format!("no volume with name \"{name}\" found: no such volume");
                 Error::new(Kind::NotFound, message)
             })?;
-            let mounted = mount_of(&volume.spec.options);
+            let mounted = volume.spec.mount();
             if mount.subpath.is_some() && mounted.is_some_and(|it| it.kind != "bind") {
                 let message = format!("volume {name} is not a directory: there is no part of it");
                 return Err(Error::new(Kind::Unsupported, message).hint("leave the subpath out"));
@@ -95,7 +95,11 @@ impl Engine {
                 self.fill(config, mount, &volume, *copy)
                     .context(|| format!("cannot prepare volume {name}"))?;
             }
-            let data = volumes.data(name);
+            let data = match (volume.spec.is_by_plugin(), ready.get(name)) {
+                (true, Some((_, data))) => PathBuf::clone(data),
+                (true, None) => self.mount_by_plugin(&config.id, &volume)?,
+                (false, _) => volumes.data(name),
+            };
             ready.insert(name.clone(), (volume, data));
         }
         Ok(ready)
@@ -113,7 +117,7 @@ impl Engine {
         if !self.store.volumes().is_fresh(&volume.name) {
             return Ok(());
         }
-        if volume.spec.options.is_empty() {
+        if volume.spec.options.is_empty() && !volume.spec.is_by_plugin() {
             let mapping = self.mapping_of(config)?;
             let owner = match (&mapping, &config.settings.users.mode) {
                 // It is the user's own, who is not root in there.

@@ -1,5 +1,6 @@
 //! `volume create`: a volume with a name, or with one that is made up.
 
+use super::plugin::Plugin;
 use crate::engine::create::random_id;
 use crate::engine::{Engine, now};
 use crate::error::{Error, Kind, Result};
@@ -31,6 +32,12 @@ impl Engine {
 
     /// Makes a volume; `false` if there is one of its name.
     pub(super) fn make_volume(&self, volume: &Volume, durable: bool) -> Result<bool> {
+        if volume.spec.is_by_plugin() {
+            if self.store.volumes().get(&volume.name)?.is_some() {
+                return Ok(false);
+            }
+            Plugin::find(&volume.spec.driver)?.create(&volume.name, &volume.spec.options)?;
+        }
         let made = self.store.volumes().create(volume, durable)?;
         if made {
             self.record_event(Event::new(Object::Volume, Action::Create, "", &volume.name));

@@ -1,5 +1,8 @@
 //! `volume ls` and `volume inspect`: what there is, and who has it.
 
+use std::path::PathBuf;
+
+use super::plugin::place_of;
 use crate::engine::disk::size_below;
 use crate::error::Result;
 use crate::spec::id::ContainerId;
@@ -15,6 +18,8 @@ pub struct VolumeUse {
     pub users: Vec<ContainerId>,
     /// Whether none of them has run yet.
     pub fresh: bool,
+    /// Where its files are; `None` if only its plugin knows.
+    pub place: Option<PathBuf>,
 }
 
 /// Returns all volumes, by name.
@@ -24,13 +29,16 @@ pub fn list(store: &Store) -> Result<Vec<VolumeUse>> {
 
 /// Finds a volume by its name, or the beginning of it if that is unique.
 pub fn lookup(store: &Store, name: &str) -> Result<VolumeUse> {
-    with_users(store, store.volumes().lookup(name)?)
+    let mut found = with_users(store, store.volumes().lookup(name)?)?;
+    found.place = found.place.or_else(|| place_of(&found.volume));
+    Ok(found)
 }
 
 fn with_users(store: &Store, volume: Volume) -> Result<VolumeUse> {
     let users = store.volumes().users(&volume.name)?;
     let fresh = store.volumes().is_fresh(&volume.name);
-    Ok(VolumeUse { volume, users, fresh })
+    let place = (!volume.spec.is_by_plugin()).then(|| store.volumes().data(&volume.name));
+    Ok(VolumeUse { volume, users, fresh, place })
 }
 
 /// Returns the bytes of a volume's files.

@@ -6,8 +6,11 @@ mod create;
 mod from;
 mod list;
 mod owners;
+mod plugin;
 mod prune;
+mod reload;
 mod remove;
 
 pub use list::{VolumeUse, list, lookup, size};
 pub use prune::PrunedVolumes;
+pub use reload::Reloaded;

@@ -14,7 +14,6 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::runtime;
 use crate::spec::mount::{Mount, MountSource, OverlayOf};
 use crate::spec::userns::outside_of;
-use crate::spec::volume;
 use crate::store::container::ContainerConfig;
 use crate::store::file;
 use crate::sys::root::Root;
@@ -71,7 +70,7 @@ fn source_of(mount: &Mount, facts: &Facts) -> Option<std::path::PathBuf> {
         MountSource::Bind { path, .. } => Some(path.clone()),
         MountSource::Volume { name, .. } => {
             let (found, data) = facts.volumes.get(name.as_deref()?)?;
-            match volume::mount_of(&found.spec.options) {
+            match found.spec.mount() {
                 None => Some(data.clone()),
                 Some(own) if own.kind == "bind" => Some(own.device.into()),
                 Some(_) => None,

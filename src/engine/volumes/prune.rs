@@ -29,7 +29,7 @@ impl Engine {
             }
             let name = &found.volume.name;
             let bytes = size(&self.store, &found.volume)?;
-            match self.retire_volume(name) {
+            match self.retire_volume(name, true) {
                 Ok(Retirement::Done(retired)) => {
                     pruned.names.push(name.clone());
                     pruned.bytes += bytes;

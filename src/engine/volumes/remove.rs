@@ -1,5 +1,6 @@
 //! `volume rm`: a volume that no container has goes.
 
+use super::plugin::Plugin;
 use crate::engine::{Engine, RemoveOptions};
 use crate::error::{Error, Kind, Result};
 use crate::spec::id::ContainerId;
@@ -13,7 +14,7 @@ impl Engine {
     pub fn remove_volume(&self, name: &str, options: RemoveOptions) -> Result<String> {
         let name = self.store.volumes().lookup(name)?.name;
         loop {
-            match self.retire_volume(&name)? {
+            match self.retire_volume(&name, true)? {
                 Retirement::Done(retired) => {
                     retired.erase()?;
                     return Ok(name);
@@ -30,8 +31,9 @@ impl Engine {
         }
     }
 
-    /// Takes a volume off the record unless a container has it.
-    pub(super) fn retire_volume(&self, name: &str) -> Result<Retirement> {
+    /// Takes a volume off the record unless a container has it. With `asks`, its plugin removes it before,
+    /// if it has one.
+    pub(super) fn retire_volume(&self, name: &str, asks: bool) -> Result<Retirement> {
         let mut repaired = false;
         loop {
             let Some(locked) = self.store.volumes().lock(name)? else {
@@ -39,6 +41,12 @@ impl Engine {
             };
             let users = locked.users()?;
             if users.is_empty() {
+                let known = self.store.volumes().get(name)?;
+                if let Some(volume) = known.filter(|it| asks && it.spec.is_by_plugin()) {
+                    // With the lock held: nobody may come to use it as it is removed.
+                    let plugin = Plugin::find(&volume.spec.driver);
+                    plugin.map_err(|error| error.kind_is(Kind::Unavailable))?.remove(name)?;
+                }
                 let retired = locked.retire()?;
                 self.record_event(Event::new(Object::Volume, Action::Remove, "", name));
                 return Ok(Retirement::Done(retired));
@@ -71,7 +79,7 @@ impl Engine {
         for name in unnamed {
             let known = self.store.volumes().get(name)?;
             if known.is_some_and(|volume| volume.anonymous)
-                && let Retirement::Done(retired) = self.retire_volume(name)?
+                && let Retirement::Done(retired) = self.retire_volume(name, true)?
             {
                 retired.erase()?;
             }

@@ -290,8 +290,8 @@ impl Mount {
         let MountSource::Volume { copy, new, .. } = &mut self.source else { return Ok(false) };
         match (key, value, flag) {
             ("volume-nocopy", _, Some(flag)) => *copy = !flag,
-            ("volume-driver", Some(driver), _) => volume::check_driver(driver)?,
-            ("volume-opt", Some(option), _) => new.add_option(option)?,
+            ("volume-driver", Some(driver), _) => new.set_driver(driver),
+            ("volume-opt", Some(option), _) => new.add_option(option),
             ("volume-label", Some(label), _) => {
                 let (key, value) = label.split_once('=').unwrap_or((label, ""));
                 new.labels.insert(key.to_owned(), value.to_owned());
@@ -445,7 +445,7 @@ mod tests {
             ("src=a,dst=/b,volume-opt=type=tmpfs,volume-label=x=y", Ok("vol atmpfs /b rw ")),
             ("src=a,dst=/b,volume-subpath=../y", Err(Invalid)),
             ("src=a,dst=/b,volume-subpath=/y", Err(Invalid)),
-            ("src=a,dst=/b,volume-driver=nosuch", Err(Unsupported)),
+            ("src=a,dst=/b,volume-driver=nosuch", Ok("vol atmpfs /b rw ")),
             ("src=../a,dst=/b", Err(Invalid)),
             ("type=bind,src=/a,dst=/b,volume-nocopy", Err(Invalid)),
             ("src=a,dst=/b,tmpfs-size=1m", Err(Invalid)),

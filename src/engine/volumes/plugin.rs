@@ -1,0 +1,338 @@
+//! Volume plugins, by Docker's protocol: a process that answers HTTP on a socket, found by its name in
+//! a few directories.
+//!
+//! A question is one POST by HTTP/1.0 with JSON both ways, so an answer ends where the stream does. A
+//! plugin that does not answer is given up after some time, as locks of containers may be held.
+//!
+//! What a plugin has mounted for a container is noted in `plugins/VOLUME` of its run directory, before
+//! it is asked: whoever ends the run tells the plugin, also after a monitor was killed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::engine::Engine;
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::store::file;
+use crate::store::volume::Volume;
+
+/// How long a plugin may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More is no answer.
+const LARGEST: u64 = 16 << 20;
+
+/// A volume plugin.
+pub(super) struct Plugin {
+    name: String,
+    address: Address,
+}
+
+/// Where a plugin listens.
+enum Address {
+    Unix(PathBuf),
+    /// Host and port.
+    Tcp(String),
+}
+
+/// What a plugin says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Answer {
+    err: String,
+    mountpoint: Option<PathBuf>,
+    volume: Option<Known>,
+    volumes: Option<Vec<Known>>,
+}
+
+/// A volume that a plugin knows.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Known {
+    pub(super) name: String,
+    pub(super) mountpoint: Option<PathBuf>,
+}
+
+impl Plugin {
+    /// Finds a plugin by its name.
+    pub(super) fn find(name: &str) -> Result<Self> {
+        let good = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        for dir in directories().iter().filter(|_| good) {
+            let at =
+                [dir.join(format!("{name}.sock")), dir.join(name).join(format!("{name}.sock"))];
+            if let Some(socket) = at.into_iter().find(|path| path.exists()) {
+                return Ok(Self { name: name.to_owned(), address: Address::Unix(socket) });
+            }
+            for ending in ["spec", "json"] {
+                let path = dir.join(format!("{name}.{ending}"));
+                let text = match fs::read_to_string(&path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    text => text.context(|| format!("cannot read {}", path.display()))?,
+                };
+                let address = match ending {
+                    "spec" => Address::parse(text.trim()),
+                    _ => serde_json::from_str::<Value>(&text)
+                        .ok()
+                        .and_then(|value| Address::parse(value["Addr"].as_str()?)),
+                };
+                let address = address.ok_or_else(|| {
+                    Error::new(Kind::Invalid, format!("{} has no address", path.display()))
+                        .hint("write unix:///PATH or tcp://HOST:PORT")
+                })?;
+                return Ok(Self { name: name.to_owned(), address });
+            }
+        }
+        Err(Error::new(
+            Kind::NotFound,
+            format!("error looking up volume plugin {name}: plugin \"{name}\" not found"),
+        )
+        .hint("its socket belongs into /run/docker/plugins; the driver `local` needs none"))
+    }
+
+    /// Returns the names of all plugins there seem to be.
+    pub(super) fn all() -> Vec<String> {
+        let mut names = Vec::new();
+        for dir in directories() {
+            // Most are not there.
+            let Ok(entries) = fs::read_dir(&dir) else { continue };
+            for entry in entries.flatten() {
+                let path = entry.path();
+                let is_plugin = path
+                    .extension()
+                    .is_some_and(|ending| ["sock", "spec", "json"].iter().any(|it| ending == *it));
+                let stem = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+                names.extend(stem.filter(|_| is_plugin || path.is_dir()));
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    pub(super) fn create(&self, name: &str, options: &BTreeMap<String, String>) -> Result<()> {
+        self.ask("Create", &json!({ "Name": name, "Opts": options })).map(drop)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        self.ask("Remove", &json!({ "Name": name })).map(drop)
+    }
+
+    pub(super) fn mount(&self, name: &str, id: &str) -> Result<PathBuf> {
+        let answer = self.ask("Mount", &json!({ "Name": name, "ID": id }))?;
+        let path = answer.mountpoint.filter(|path| path.is_absolute());
+        path.ok_or_else(|| {
+            let message = format!("volume plugin {} does not say where {name} is", self.name);
+            Error::new(Kind::Internal, message)
+        })
+    }
+
+    pub(super) fn unmount(&self, name: &str, id: &str) -> Result<()> {
+        self.ask("Unmount", &json!({ "Name": name, "ID": id })).map(drop)
+    }
+
+    /// Returns where a volume is; `None` if it is nowhere now.
+    pub(super) fn place(&self, name: &str) -> Result<Option<PathBuf>> {
+        let known = self.ask("Get", &json!({ "Name": name }))?.volume.unwrap_or_default();
+        Ok(known.mountpoint.filter(|path| path.is_absolute()))
+    }
+
+    pub(super) fn list(&self) -> Result<Vec<Known>> {
+        Ok(self.ask("List", &json!({}))?.volumes.unwrap_or_default())
+    }
+
+    /// Tells whether it is one for volumes.
+    pub(super) fn is_for_volumes(&self) -> Result<bool> {
+        let answer: Value = self.post("/Plugin.Activate", &json!({}))?;
+        let kinds = answer["Implements"].as_array();
+        Ok(kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "VolumeDriver")))
+    }
+
+    fn ask(&self, verb: &str, question: &Value) -> Result<Answer> {
+        let context = || {
+            let about = question["Name"].as_str().unwrap_or("its volumes");
+            format!("volume plugin {}: {} {about}", self.name, verb.to_lowercase())
+        };
+        let value = self.post(&format!("/VolumeDriver.{verb}"), question);
+        // Whatever is not there, it is not the volume.
+        let value = value.map_err(|error| error.within(context()).kind_is(Kind::Unavailable))?;
+        let answer: Answer = serde_json::from_value(value)
+            .context(|| "it gives an answer of another form")
+            .context(context)?;
+        match answer.err.as_str() {
+            "" => Ok(answer),
+            text => Err(Error::new(Kind::Internal, text.to_owned()).within(context())),
+        }
+    }
+
+    fn post(&self, path: &str, question: &Value) -> Result<Value> {
+        match &self.address {
+            Address::Unix(socket) => {
+                let context = || format!("cannot reach {}", socket.display());
+                let stream = UnixStream::connect(socket).context(context)?;
+                stream.set_read_timeout(Some(PATIENCE)).context(context)?;
+                stream.set_write_timeout(Some(PATIENCE)).context(context)?;
+                exchange(stream, path, question)
+            }
+            Address::Tcp(host) => {
+                let context = || format!("cannot reach {host}");
+                let stream = TcpStream::connect(host).context(context)?;
+                stream.set_read_timeout(Some(PATIENCE)).context(context)?;
+                stream.set_write_timeout(Some(PATIENCE)).context(context)?;
+                exchange(stream, path, question)
+            }
+        }
+    }
+}
+
+impl Address {
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once("://")?;
+        match kind {
+            "unix" if rest.starts_with('/') => Some(Self::Unix(rest.into())),
+            "tcp" | "http" if rest.contains(':') => {
+                Some(Self::Tcp(rest.trim_end_matches('/').to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where plugins are looked for: this machine's, the user's own.
+fn directories() -> Vec<PathBuf> {
+    let own = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let user = [own("XDG_RUNTIME_DIR"), own("XDG_CONFIG_HOME")];
+    let user = user.into_iter().flatten().filter(|dir| dir.is_absolute());
+    ["/run", "/etc", "/usr/lib"]
+        .iter()
+        .map(PathBuf::from)
+        .chain(user)
+        .map(|dir| dir.join("docker/plugins"))
+        .collect()
+}
+
+/// Sends a question and reads the answer.
+fn exchange(mut stream: impl Read + Write, path: &str, question: &Value) -> Result<Value> {
+    let context = || "cannot talk to it";
+    let body = question.to_string();
+    let kind = "application/vnd.docker.plugins.v1.1+json";
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nHost: plugin\r\nAccept: {kind}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).context(context)?;
+    stream.write_all(body.as_bytes()).context(context)?;
+    let mut answer = Vec::new();
+    stream.take(LARGEST).read_to_end(&mut answer).context(context)?;
+    let strange = || Error::new(Kind::Internal, "it does not answer in the way of a plugin");
+    let end = answer.windows(4).position(|part| part == b"\r\n\r\n").ok_or_else(strange)?;
+    let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
+    let status = head.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok());
+    let value = serde_json::from_slice::<Value>(body);
+    match (status.ok_or_else(strange)?, value) {
+        (200..=299, Ok(value)) => Ok(value),
+        (200..=299, Err(_)) if body.iter().all(u8::is_ascii_whitespace) => Ok(json!({})),
+        // Errors come with a status of their own, and a text.
+        (_, Ok(value)) if value["Err"].is_string() => Ok(value),
+        (status, _) => Err(strange().caused_by(format!("status {status}"))),
+    }
+}
+
+impl Engine {
+    /// Has a plugin mount a volume for a container, until its run ends.
+    pub(super) fn mount_by_plugin(&self, id: &ContainerId, volume: &Volume) -> Result<PathBuf> {
+        let plugin = Plugin::find(&volume.spec.driver)?;
+        let marks = self.marks(id);
+        file::create_dirs(&marks, 0o700)?;
+        file::write_volatile(&marks.join(&volume.name), volume.spec.driver.as_bytes())?;
+        plugin.mount(&volume.name, id.as_str())
+    }
+
+    /// Tells plugins that a container does not need its volumes any more.
+    pub(in crate::engine) fn release_volumes(&self, id: &ContainerId) -> Result<()> {
+        let marks = self.marks(id);
+        let context = || format!("cannot list {}", marks.display());
+        let entries = match fs::read_dir(&marks) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.context(context)?,
+        };
+        for entry in entries {
+            let path = entry.context(context)?.path();
+            let driver = fs::read_to_string(&path).unwrap_or_default();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // One that is gone, or has forgotten it, has nothing to be told.
+            drop(Plugin::find(&driver).and_then(|plugin| plugin.unmount(name, id.as_str())));
+            file::remove_file(&path)?;
+        }
+        fs::remove_dir(&marks).context(|| format!("cannot remove {}", marks.display()))
+    }
+
+    fn marks(&self, id: &ContainerId) -> PathBuf {
+        self.store.containers().run_dir(id).join("plugins")
+    }
+}
+
+/// Tells where a volume of a plugin is; nothing if the plugin does not.
+pub(super) fn place_of(volume: &Volume) -> Option<PathBuf> {
+    Plugin::find(&volume.spec.driver).and_then(|plugin| plugin.place(&volume.name)).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    struct Said(Cursor<Vec<u8>>);
+
+    impl Read for Said {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Said {
+        fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+            Ok(data.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn understands_answers() {
+        for (said, want) in [
+            ("HTTP/1.0 200 OK\r\nA: b\r\n\r\n{\"Err\":\"\"}", Some(json!({ "Err": "" }))),
+            ("HTTP/1.1 500 No\r\n\r\n{\"Err\":\"why\"}", Some(json!({ "Err": "why" }))),
+            ("HTTP/1.0 204 None\r\n\r\n", Some(json!({}))),
+            ("HTTP/1.0 404 Not Found\r\n\r\nnothing", None),
+            ("HTTP/1.0 200 OK\r\n\r\nnothing", None),
+            ("nothing", None),
+            ("", None),
+        ] {
+            let stream = Said(Cursor::new(said.as_bytes().to_vec()));
+            assert_eq!(exchange(stream, "/x", &json!({})).ok(), want, "{said}");
+        }
+    }
+
+    #[test]
+    fn understands_addresses() {
+        for (text, good) in [
+            ("unix:///run/x.sock", true),
+            ("tcp://localhost:8080", true),
+            ("unix://x", false),
+            ("tcp://host", false),
+            ("/run/x.sock", false),
+        ] {
+            assert_eq!(Address::parse(text).is_some(), good, "{text}");
+        }
+    }
+}
