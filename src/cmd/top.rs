@@ -9,6 +9,7 @@ use super::containers::Selection;
 use super::exit::Status;
 use super::table;
 use super::tree::Act;
+use crate::engine::Processes;
 use crate::error::{Error, Kind, Result};
 use columns::Column;
 
@@ -38,19 +39,27 @@ impl Act for Top {
             (false, Some((name, wanted))) => (Some(name.clone()), wanted),
             (false, None) => (None, &[][..]),
         };
-        let columns = columns(wanted)?;
+        // What is wrong with them is told before anything is looked for.
+        columns(wanted)?;
         let engine = world.power()?;
         let names = Selection::named(name.into_iter().collect(), self.latest)
             .chosen(&engine, Vec::new())?;
         let processes = engine.processes(names.first().map(String::as_str).unwrap_or_default())?;
-        let heading = columns.iter().map(|column| column.heading.clone()).collect();
-        let rows = processes.list.iter().map(|process| {
-            columns.iter().map(|column| (column.value)(process, &processes)).collect()
-        });
-        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
-        world.out.text(&table::layout(&rows))?;
+        world.out.text(&table_of(&processes, wanted)?)?;
         Ok(Status::SUCCESS)
     }
+}
+
+/// Lays processes out with the columns that are wanted.
+pub(super) fn table_of(processes: &Processes, wanted: &[String]) -> Result<String> {
+    let columns = columns(wanted)?;
+    let heading = columns.iter().map(|column| column.heading.clone()).collect();
+    let rows = processes
+        .list
+        .iter()
+        .map(|process| columns.iter().map(|column| (column.value)(process, processes)).collect());
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
+    Ok(table::layout(&rows))
 }
 
 /// Finds the columns that are wanted.

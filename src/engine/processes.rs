@@ -10,7 +10,6 @@ use rustix::fs::{Mode, OFlags};
 use super::{Engine, now};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::store::container::Run;
 use crate::sys::root::Root;
 
 /// The processes of a container.
@@ -131,6 +130,19 @@ fn by_number(text: &str) -> BTreeMap<u32, String> {
     names
 }
 
+impl Processes {
+    /// Returns processes as this machine sees them.
+    pub(super) fn on_machine(pids: &[i32]) -> Self {
+        let seen = |pid: &i32| {
+            let process = View::of(*pid).read(*pid)?;
+            let [uid, gid] = process.host;
+            Some(Process { pid: *pid, users: [uid; 2], groups: [gid; 2], ..process })
+        };
+        let names = || Names::below(Path::new("/"));
+        Self { list: pids.iter().filter_map(seen).collect(), inside: names(), outside: names() }
+    }
+}
+
 impl Engine {
     /// Returns the processes of a running container.
     pub fn processes(&self, name: &str) -> Result<Processes> {
@@ -144,8 +156,10 @@ impl Engine {
         };
         let own_processes = container.config.settings.namespaces.pid.is_own();
         let view = View::of(run.pid);
-        let mut list: Vec<Process> =
-            members(run, own_processes)?.into_iter().filter_map(|pid| view.read(pid)).collect();
+        let mut list: Vec<Process> = members(run.pid, &run.cgroup, own_processes)?
+            .into_iter()
+            .filter_map(|pid| view.read(pid))
+            .collect();
         let inside: BTreeMap<i32, i32> = list.iter().map(|it| (it.host_pid, it.pid)).collect();
         for process in &mut list {
             process.parent = inside.get(&process.parent).copied().unwrap_or(0);
@@ -161,15 +175,15 @@ impl Engine {
 
 /// Finds all processes of a container: by its control group, or without one by their ancestors and
 /// the process namespace.
-pub(super) fn members(run: &Run, own_processes: bool) -> Result<Vec<i32>> {
-    let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+pub(super) fn members(first: i32, cgroup: &str, own_processes: bool) -> Result<Vec<i32>> {
+    let cgroup = Cgroup::open(&Hierarchies::detect()?, cgroup)?;
     if !cgroup.is_none() {
         return cgroup.processes();
     }
     let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let own = own_processes.then(|| namespace(run.pid)).flatten();
+    let own = own_processes.then(|| namespace(first)).flatten();
     let mut parents = BTreeMap::new();
-    let mut found = BTreeSet::from([run.pid]);
+    let mut found = BTreeSet::from([first]);
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;

@@ -99,7 +99,7 @@ fn by_processes(run: &Run, own_processes: bool) -> Result<Stats> {
     let mut stats = Stats { cpu: Some(0), memory: Some(0), pids: Some(0), ..Stats::default() };
     let second = rustix::param::clock_ticks_per_second();
     let page = rustix::param::page_size() as u64;
-    for pid in members(run, own_processes)? {
+    for pid in members(run.pid, &run.cgroup, own_processes)? {
         // One that has ended meanwhile has nothing.
         let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let fields: Vec<&str> =

@@ -479,3 +479,130 @@ fn features_are_told() {
     assert_eq!(features["ociVersionMin"], "1.0.0");
     assert_eq!(features["linux"]["seccomp"]["enabled"], true);
 }
+
+#[test]
+fn processes_are_added() {
+    let barge = Barge::new();
+    let bundle = Bundle::new(&barge);
+    bundle.script("echo up; exec sleep 1000");
+    bundle.run(["exec", "c", "true"]).fails(255).error_has("container does not exist");
+    bundle.leave(["create", "c"]).ok();
+    bundle.run(["start", "c"]).ok();
+    bundle.await_output("up\n");
+    let line = [
+        "exec",
+        "--env",
+        "A=b",
+        "--cwd",
+        "/tmp",
+        "c",
+        "sh",
+        "-c",
+        "read x; echo $A $PWD $x; exit 4",
+    ];
+    bundle.prepare(line).input("in\n").run().exits(4).stdout("b /tmp in\n");
+    for kind in ["ipc", "uts", "mnt", "pid"] {
+        let link = format!("/proc/self/ns/{kind}");
+        let theirs = bundle.run(["exec", "c", "readlink", &link]).ok().text();
+        let first =
+            bundle.run(["exec", "c", "readlink", &format!("/proc/1/ns/{kind}")]).ok().text();
+        assert_eq!(theirs, first, "{kind}");
+        assert_ne!(theirs, fs::read_link(&link).unwrap().display().to_string(), "{kind}");
+    }
+    bundle.run(["exec", "c", "nope"]).fails(255).error_has("not found in $PATH");
+    bundle.run(["exec", "c"]).fails(255).error_has("process args cannot be empty");
+    bundle.run(["exec", "--cap", "nope", "c", "true"]).fails(255).error_has("unknown capability");
+    bundle.run(["exec", "--cgroup", "x", "c", "true"]).exits(255);
+    let caps = ["exec", "--cap", "CAP_SYS_ADMIN", "c", "grep", "CapEff", "/proc/self/status"];
+    bundle.run(caps).ok().stdout("CapEff:\t0000000020200420\n");
+    let file = barge.file(
+        "process.json",
+        json!({"args": ["sh", "-c", "echo $B; pwd"], "cwd": "/etc", "env": ["B=c", "PATH=/bin"],
+               "user": {"uid": 0, "gid": 0}})
+        .to_string(),
+    );
+    bundle.run(["exec", "--process", &file, "c"]).ok().stdout("c\n/etc\n");
+    let pid_file = barge.path_text("pid");
+    bundle.leave(["exec", "--detach", "--pid-file", &pid_file, "c", "sleep", "999"]).ok();
+    let pid: i64 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    if is_root() {
+        let pids = bundle.run(["ps", "--format", "json", "c"]).ok().json();
+        assert_eq!(pids, json!([bundle.state("c")["pid"], pid]));
+        let table = bundle.run(["ps", "c"]).ok().text();
+        assert!(table.starts_with("UID") && table.contains("sleep 999"), "{table}");
+        let own = bundle.run(["ps", "c", "-o", "pid,args"]).ok().text();
+        assert!(own.contains(&format!("{pid}")), "{own}");
+        let user = ["exec", "--user", "7:8", "-g", "9", "c", "id"];
+        bundle.run(user).ok().stdout("uid=7 gid=8 groups=9\n");
+    }
+    let mut terminal =
+        bundle.prepare(["exec", "--tty", "c", "sh", "-c", "stty size; exit 6"]).terminal();
+    terminal.expect("24 80");
+    terminal.exits(6);
+    let path = barge.path_text("console");
+    let listener = UnixListener::bind(&path).unwrap();
+    let line = ["exec", "-t", "-d", "--console-socket", &path, "c", "sh", "-c", "read x; exit 0"];
+    let running = bundle.prepare_leaving(line).spawn();
+    let (master, _) = receive_terminal(&listener);
+    running.wait().ok();
+    rustix::io::write(&master, b"\n").unwrap();
+    bundle.run(["delete", "--force", "c"]).ok();
+}
+
+#[test]
+fn a_container_stands_still_and_goes_on() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    let bundle = Bundle::new(&barge);
+    bundle.script("echo up; exec sleep 1000");
+    bundle.leave(["run", "-d", "c"]).ok();
+    bundle.run(["resume", "c"]).fails(1).error_has("container not paused");
+    bundle.run(["pause", "c"]).ok();
+    assert_eq!(bundle.state("c")["status"], "paused");
+    bundle.run(["pause", "c"]).fails(1).error_has("container not running or created: paused");
+    bundle.run(["exec", "c", "true"]).fails(255).error_has("cannot exec in a paused container");
+    bundle.run(["resume", "c"]).ok();
+    assert_eq!(bundle.state("c")["status"], "running");
+    bundle.run(["pause", "c"]).ok();
+    bundle.run(["kill", "c", "KILL"]).ok();
+    bundle.await_status("c", "stopped");
+    bundle.run(["pause", "c"]).fails(1);
+    bundle.run(["exec", "c", "true"]).fails(255).error_has("cannot exec in a stopped container");
+    bundle.run(["delete", "c"]).ok();
+}
+
+#[test]
+fn limits_are_changed_and_use_is_told() {
+    if !needs(&[Need::Root, Need::MemoryLimit, Need::PidsLimit]) {
+        return;
+    }
+    let barge = Barge::new();
+    let bundle = Bundle::new(&barge);
+    bundle.script("echo up; exec sleep 1000");
+    bundle.leave(["run", "-d", "c"]).ok();
+    let told = || bundle.run(["events", "--stats", "c"]).ok().json();
+    bundle.run(["update", "--memory", "64m", "--pids-limit", "44", "c"]).ok();
+    let event = told();
+    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!("c")));
+    assert_eq!(event["data"]["memory"]["usage"]["limit"], 64 << 20);
+    assert_eq!(event["data"]["pids"], json!({"current": 1, "limit": 44}));
+    assert!(event["data"]["memory"]["usage"]["usage"].as_u64().unwrap() > 0, "{event}");
+    let file = barge.file("limits", json!({"memory": {"limit": 32 << 20}}).to_string());
+    bundle.run(["update", "--resources", &file, "--pids-limit", "-1", "c"]).ok();
+    assert_eq!(told()["data"]["memory"]["usage"]["limit"], 32 << 20);
+    let input = json!({"pids": {"limit": 22}}).to_string();
+    bundle.prepare(["update", "-r", "-", "c"]).input(input).run().ok();
+    assert_eq!(told()["data"]["pids"]["limit"], 22);
+    bundle.run(["update", "--memory", "x", "c"]).fails(1);
+    bundle.run(["update", "--l3-cache-schema", "x", "c"]).fails(1).error_has("Intel RDT");
+    bundle.run(["events", "--interval", "0s", "c"]).fails(1);
+    let mut running = bundle.prepare(["events", "--interval", "1h", "c"]).spawn();
+    running.expect("\"stats\"");
+    bundle.run(["kill", "c", "KILL"]).ok();
+    running.wait().ok();
+    bundle.run(["events", "--stats", "c"]).fails(1).error_has("is not running");
+    bundle.run(["update", "--memory", "64m", "c"]).fails(1).error_has("container not running");
+    bundle.run(["delete", "c"]).ok();
+}

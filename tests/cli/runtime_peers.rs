@@ -117,3 +117,95 @@ fn run_ends_as_runcs() {
         }
     }
 }
+
+/// Podman with storage of its own, and barge as its runtime.
+struct Podman<'a> {
+    barge: &'a Barge,
+    head: Vec<String>,
+}
+
+impl<'a> Podman<'a> {
+    fn new(barge: &'a Barge) -> Self {
+        let runtime = barge.path("barge-runtime");
+        std::os::unix::fs::symlink(barge.program(), &runtime).unwrap();
+        // Otherwise its locks stay in /dev/shm.
+        barge.file("containers.conf", "[engine]\nlock_type = \"file\"\n");
+        let mut head = Vec::new();
+        for (flag, value) in [
+            ("--root", barge.path_text("podman-s")),
+            ("--runroot", barge.path_text("podman-r")),
+            ("--tmpdir", barge.path_text("podman-t")),
+            ("--storage-driver", "vfs".to_owned()),
+            ("--cgroup-manager", "cgroupfs".to_owned()),
+            ("--events-backend", "file".to_owned()),
+            ("--runtime", runtime.to_string_lossy().into_owned()),
+        ] {
+            head.extend([flag.to_owned(), value]);
+        }
+        let podman = Self { barge, head };
+        podman.run(&["import", &super::support::fixture::busybox().to_string_lossy(), "b"]).ok();
+        podman
+    }
+
+    fn run(&self, line: &[&str]) -> super::support::Output {
+        let words = self.head.iter().map(String::as_str).chain(line.iter().copied());
+        let command = self.barge.other_command("podman", words);
+        command.env("CONTAINERS_CONF", self.barge.path("containers.conf")).run()
+    }
+}
+
+impl Drop for Podman<'_> {
+    fn drop(&mut self) {
+        drop(self.run(&["rm", "--all", "--force", "--time", "0"]));
+        for mount in super::support::leaks::cgroup_mounts() {
+            // The parents of its groups stay, as podman leaves them.
+            drop(std::fs::remove_dir(mount.join("libpod_parent/conmon")));
+            drop(std::fs::remove_dir(mount.join("libpod_parent")));
+        }
+    }
+}
+
+#[test]
+fn podman_runs_containers_with_barge() {
+    if !needs(&[Need::Root, Need::Tool("podman")]) {
+        return;
+    }
+    let barge = Barge::new();
+    let podman = Podman::new(&barge);
+    let run = ["run", "--rm", "--network", "none"];
+    let with = |more: &[&'static str]| podman.run(&[&run[..], more].concat());
+    with(&["b", "sh", "-c", "echo out; echo bad >&2; exit 7"])
+        .exits(7)
+        .stdout("out\n")
+        .stderr("bad\n");
+    with(&["b", "nope"]).exits(127).stderr_has("executable file `nope` not found in $PATH");
+    with(&["b", "/bin/not-executable"]).exits(126).stderr_has("permission denied");
+    with(&["-t", "b", "sh", "-c", "tty -s && echo a terminal"]).ok().stdout("a terminal\r\n");
+    with(&["--user", "1000", "--read-only", "b", "sh", "-c", "id -u; touch /x"])
+        .exits(1)
+        .stdout("1000\n")
+        .stderr_has("Read-only file system");
+    let id = podman.run(&["run", "-d", "--name", "c", "--network", "none", "b", "sleep", "1000"]);
+    let id = id.ok().text();
+    podman.run(&["exec", "c", "sh", "-c", "echo inside; exit 5"]).exits(5).stdout("inside\n");
+    podman.run(&["exec", "-t", "c", "sh", "-c", "tty -s && echo yes"]).ok().stdout("yes\r\n");
+    podman.run(&["exec", "c", "nope"]).exits(127).stderr_has("not found in $PATH");
+    podman.run(&["exec", "-d", "c", "touch", "/made"]).ok();
+    super::support::wait_until("the process in the background has run", || {
+        podman.run(&["exec", "c", "test", "-e", "/made"]).status == 0
+    });
+    podman.run(&["pause", "c"]).ok();
+    podman.run(&["inspect", "-f", "{{.State.Status}}", "c"]).ok().stdout("paused\n");
+    podman.run(&["unpause", "c"]).ok();
+    podman.run(&["top", "c", "args"]).ok().stdout_has("sleep 1000");
+    podman.run(&["stop", "-t", "0", "c"]).ok();
+    podman
+        .run(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "c"])
+        .ok()
+        .stdout("exited 137\n");
+    podman.run(&["start", "c"]).ok();
+    podman.run(&["kill", "c"]).ok();
+    podman.run(&["wait", "c"]).ok();
+    podman.run(&["rm", "--force", "--time", "0", "c"]).ok();
+    assert!(!std::path::Path::new("/run/barge/runtime").join(id).exists());
+}

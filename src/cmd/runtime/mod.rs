@@ -1,10 +1,14 @@
 //! `barge runtime`: barge as the OCI runtime of other tools, with the command line of runc.
 
 mod create;
+mod events;
+mod exec;
 mod flags;
 mod life;
 mod list;
+mod ps;
 mod spec;
+mod update;
 
 pub(crate) use flags::RuntimeFlags;
 
@@ -28,13 +32,19 @@ pub(super) const RUNTIME: Group = group_with::<RuntimeFlags>(
     &[
         verb::<create::Create>(&["create"], "CONTAINER"),
         verb::<life::Delete>(&["delete"], "CONTAINER"),
+        verb::<events::Events>(&["events"], "CONTAINER"),
+        verb::<exec::Exec>(&["exec"], "CONTAINER COMMAND [ARG...]"),
         verb::<spec::Features>(&["features"], ""),
         verb::<life::Kill>(&["kill"], "CONTAINER [SIGNAL]"),
         verb::<list::List>(&["list"], ""),
+        verb::<ps::Pause>(&["pause"], "CONTAINER"),
+        verb::<ps::Ps>(&["ps"], "CONTAINER [OPTION...]"),
+        verb::<ps::Resume>(&["resume"], "CONTAINER"),
         verb::<create::Run>(&["run"], "CONTAINER"),
         verb::<spec::Spec>(&["spec"], ""),
         verb::<life::Start>(&["start"], "CONTAINER"),
         verb::<list::State>(&["state"], "CONTAINER"),
+        verb::<update::Update>(&["update"], "CONTAINER"),
     ],
 );
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::document::{self, Document};
@@ -47,14 +47,14 @@ impl Runtime {
     /// Makes a container, which then waits for its start. Returns warnings.
     pub fn create(&self, creation: &Creation) -> Result<Vec<String>> {
         let document = document::read(&creation.bundle)?;
-        check_terminal(has_terminal(&document.spec), true, creation)?;
+        check_terminal(has_terminal(&document.spec), true, creation.console_socket.is_some())?;
         self.make(creation, document, true).map(|made| made.warnings)
     }
 
     /// Makes a container and starts it; returns warnings.
     pub fn run_detached(&self, creation: &Creation) -> Result<Vec<String>> {
         let document = document::read(&creation.bundle)?;
-        check_terminal(has_terminal(&document.spec), true, creation)?;
+        check_terminal(has_terminal(&document.spec), true, creation.console_socket.is_some())?;
         let spec = document.spec.clone();
         let mut made = self.make(creation, document, false)?;
         made.warnings.extend(self.poststart(&creation.id, &spec));
@@ -65,7 +65,7 @@ impl Runtime {
     /// warnings. Unless it is to be kept, it is deleted then.
     pub fn run(&self, creation: &Creation, keep: bool, warn: &dyn Fn(&str)) -> Result<i32> {
         let document = document::read(&creation.bundle)?;
-        check_terminal(has_terminal(&document.spec), false, creation)?;
+        check_terminal(has_terminal(&document.spec), false, creation.console_socket.is_some())?;
         let spec = document.spec.clone();
         process::become_subreaper().context(|| "cannot become the reaper of orphans")?;
         // Before there is a process that they could be for.
@@ -190,7 +190,8 @@ fn finish(
     if let Err(error) = outside(creation, document, &mut starting) {
         return Err(starting.fail(error));
     }
-    let (child, terminal) = starting.run(console_size(&document.spec))?;
+    let (child, terminal) =
+        starting.run(document.spec.process().as_ref().and_then(console_size))?;
     let given = (|| {
         let terminal = match (&creation.console_socket, terminal) {
             (Some(socket), Some(terminal)) => {
@@ -233,13 +234,13 @@ fn has_terminal(spec: &Spec) -> bool {
 }
 
 /// A terminal needs somebody who holds the other side.
-pub(super) fn check_terminal(terminal: bool, detached: bool, creation: &Creation) -> Result<()> {
-    match (terminal, detached, &creation.console_socket) {
-        (true, true, None) => Err(Error::new(
+pub(super) fn check_terminal(terminal: bool, detached: bool, has_socket: bool) -> Result<()> {
+    match (terminal, detached, has_socket) {
+        (true, true, false) => Err(Error::new(
             Kind::Invalid,
             "cannot allocate tty if barge will detach without setting console socket",
         )),
-        (false, _, Some(_)) | (true, false, Some(_)) => Err(Error::new(
+        (false, _, true) | (true, false, true) => Err(Error::new(
             Kind::Invalid,
             "cannot use console socket if barge will not detach or allocate tty",
         )),
@@ -248,10 +249,9 @@ pub(super) fn check_terminal(terminal: bool, detached: bool, creation: &Creation
 }
 
 /// Rows and columns that a terminal begins with.
-fn console_size(spec: &Spec) -> Option<(u16, u16)> {
-    let asked = spec.process().as_ref().and_then(oci_spec::runtime::Process::console_size);
+pub(super) fn console_size(process: &Process) -> Option<(u16, u16)> {
     let number = |number: u64| u16::try_from(number).unwrap_or(0);
-    match asked {
+    match process.console_size() {
         Some(size) => Some((number(size.height()), number(size.width()))),
         None => user_size(),
     }

@@ -68,14 +68,15 @@ fn end(record: &Record) -> Result<()> {
     if group.is_frozen() {
         group.thaw()?;
     }
-    if ends(&process)? {
+    if ends(&process, DEADLINE)? {
         return Ok(());
     }
     Err(Error::new(Kind::Unavailable, format!("{}: it does not end", context())))
 }
 
-fn ends(process: &OwnedFd) -> Result<bool> {
-    let deadline = Instant::now() + DEADLINE;
+/// Waits for the end of a process; `false` if it has not come in time.
+pub(super) fn ends(process: &OwnedFd, limit: Duration) -> Result<bool> {
+    let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec {

@@ -14,11 +14,15 @@
 mod create;
 mod delete;
 mod document;
+mod exec;
 mod features;
 mod group;
 mod kill;
+mod pause;
+mod processes;
 mod start;
 mod state;
+mod update;
 mod users;
 
 use std::path::PathBuf;
@@ -32,6 +36,7 @@ use crate::sys::process;
 
 pub use create::Creation;
 pub use document::{example, example_rootless};
+pub use exec::{Addition, Changes, What};
 pub use features::features;
 pub use state::State;
 

@@ -1,0 +1,111 @@
+//! `barge runtime events`
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cmd::World;
+use crate::cmd::exit::Status;
+use crate::cmd::tree::Act;
+use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::cgroup::Stats;
+use crate::spec::duration;
+
+/// Show what a container uses, and when it runs out of memory
+///
+/// A line of JSON at each interval, and one each time the kernel has ended a process of it for lack of
+/// memory, until the container ends.
+#[derive(Args, Debug)]
+pub(super) struct Events {
+    /// Time between two looks
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = interval)]
+    interval: Duration,
+    /// Show what it uses now and do nothing else
+    #[arg(long)]
+    stats: bool,
+    /// Name of the container
+    #[arg(value_name = "CONTAINER")]
+    id: String,
+}
+
+impl Act for Events {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let runtime = world.containers()?;
+        let Some((stats, mut kills)) = runtime.usage(&self.id)? else {
+            let text = format!("container with id {} is not running", self.id);
+            return Err(Error::new(Kind::Conflict, text));
+        };
+        self.tell(world, "stats", document(&stats))?;
+        if self.stats {
+            return Ok(Status::SUCCESS);
+        }
+        loop {
+            if runtime.ends_within(&self.id, self.interval)? {
+                return Ok(Status::SUCCESS);
+            }
+            let Some((stats, now)) = runtime.usage(&self.id)? else {
+                return Ok(Status::SUCCESS);
+            };
+            for _ in kills..now {
+                self.tell(world, "oom", Value::Null)?;
+            }
+            kills = now;
+            self.tell(world, "stats", document(&stats))?;
+        }
+    }
+}
+
+impl Events {
+    fn tell(&self, world: &mut World, kind: &str, data: Value) -> Result<()> {
+        let mut event = json!({"type": kind, "id": self.id});
+        if !data.is_null() {
+            event["data"] = data;
+        }
+        let text = serde_json::to_string(&event).context(|| "cannot encode an event")?;
+        world.out.line(&text)?;
+        world.out.flush()
+    }
+}
+
+/// Reads a time that is longer than nothing.
+fn interval(text: &str) -> Result<Duration> {
+    let parsed = duration::parse(text)?;
+    match parsed.is_zero() {
+        true => Err(Error::new(Kind::Invalid, "duration interval must be greater than 0")),
+        false => Ok(parsed),
+    }
+}
+
+/// What is used, in the form that runc has made up. What this machine does not count is zero.
+fn document(stats: &Stats) -> Value {
+    let number = |value: Option<u64>| value.unwrap_or(0);
+    let blocks = [("Read", stats.read), ("Write", stats.written)];
+    let blocks: Vec<Value> = blocks
+        .into_iter()
+        .filter_map(|(op, value)| Some(json!({"op": op, "value": value?})))
+        .collect();
+    json!({
+        "cpu": {
+            "usage": {
+                "total": number(stats.cpu),
+                "kernel": number(stats.cpu_system),
+                "user": number(stats.cpu_user),
+            },
+            "throttling": {},
+        },
+        "memory": {
+            "usage": {
+                "usage": number(stats.memory),
+                // As version 1 says that there is none.
+                "limit": stats.memory_limit.unwrap_or(u64::MAX),
+            },
+            "raw": {"inactive_file": number(stats.memory_inactive_file)},
+        },
+        "pids": {"current": number(stats.pids), "limit": number(stats.pids_limit)},
+        "blkio": {"ioServiceBytesRecursive": blocks},
+        "hugetlb": {},
+        "intel_rdt": {},
+        "network_interfaces": null,
+    })
+}
