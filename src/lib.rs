@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | 7 | [`cmd`] | the command line: parse flags, make one engine call, print |
 //! | 6 | [`api`] | Docker's JSON |
+//! | 5 | [`build`] | Dockerfiles become images: many engine calls in an order |
 //! | 4 | [`engine`] | use cases, one verb a file; the monitor |
 //! | 3 | [`image`] [`runtime`] [`net`] | the three trades |
 //! | 2 | [`store`] | what is on disk; its head draws the directories |
@@ -54,6 +55,7 @@
 //! each container has a copy or a snapshot of its image instead ([`store::driver`]).
 
 pub mod api;
+pub mod build;
 pub mod cmd;
 pub mod engine;
 pub mod error;

@@ -21,6 +21,7 @@ mod table;
 mod tree;
 
 mod artifact;
+mod build;
 mod clone;
 mod commit;
 mod completion;
@@ -79,7 +80,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Command;
 
-use crate::engine::{Engine, EngineOptions, exec as entered, monitor};
+use crate::engine::{Engine, EngineOptions, exec as entered, monitor, step};
 use crate::error::Result;
 use exit::Status;
 use global::Global;
@@ -93,6 +94,7 @@ const COMMANDS: Group = group(
     &[
         Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<build::Build>(&["build"], "[CONTEXT]"),
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -212,6 +214,7 @@ const IMAGE: Group = group(
     &["image"],
     "Manage images",
     &[
+        verb::<build::Build>(&["build"], "[CONTEXT]"),
         verb::<image_diff::ImageDiff>(&["diff"], "IMAGE [OTHER]"),
         verb::<rmi::ImageExists>(&["exists"], "IMAGE"),
         verb::<history::History>(&["history"], "IMAGE"),
@@ -361,6 +364,9 @@ pub fn main() -> ExitCode {
     }
     if monitor::is_asked_for(&name) {
         return monitor::main(words).into();
+    }
+    if step::is_asked_for(&name) {
+        return step::main(words).into();
     }
     if entered::is_asked_for(&name) {
         return ended(entered::main(words).map(Status::of_container), None).into();

@@ -437,7 +437,7 @@ pub(super) fn random_id() -> Result<ContainerId> {
 }
 
 /// Decides everything: a pure function of what was asked and what the image says.
-fn decide(
+pub(super) fn decide(
     spec: &ContainerSpec,
     image: &Image,
     shown: String,

@@ -47,6 +47,7 @@ pub mod secrets;
 mod session;
 mod start;
 mod stats;
+pub mod step;
 mod stop;
 mod time_zone;
 mod unshare;

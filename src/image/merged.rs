@@ -34,6 +34,8 @@ const OPAQUE_FILE: &[u8] = b".wh..opq";
 struct Layer {
     path: PathBuf,
     root: Root,
+    /// Whether no name in it is a mark.
+    is_plain: bool,
 }
 
 /// Where a layer has something.
@@ -81,13 +83,30 @@ impl Node {
         for path in layers {
             let root =
                 Root::open(path).context(|| format!("cannot open directory {}", path.display()))?;
-            let layer = Layer { path: path.clone(), root };
+            let layer = Layer { path: path.clone(), root, is_plain: false };
             places.push(Place { layer: Rc::new(layer), path: Vec::new() });
         }
         let Some(first) = places.first() else { return Ok(None) };
         let context = || format!("cannot look at {}", first.shown());
         let stat = rustix::fs::fstat(&first.layer.root).context(context)?;
         Ok(Some(Self { places, stat }))
+    }
+
+    /// Looks at a directory that is no layer: nothing in it is a mark.
+    pub fn plain(path: &std::path::Path) -> Result<Self> {
+        let context = || format!("cannot open directory {}", path.display());
+        let root = Root::open(path).context(context)?;
+        let stat = rustix::fs::fstat(&root).context(context)?;
+        let layer = Layer { path: path.to_owned(), root, is_plain: true };
+        Ok(Self { places: vec![Place { layer: Rc::new(layer), path: Vec::new() }], stat })
+    }
+
+    /// Returns where a symbolic link leads to.
+    pub(crate) fn link(&self) -> Result<Vec<u8>> {
+        let Some(place) = self.places.first() else { return Ok(Vec::new()) };
+        rustix::fs::readlinkat(&place.layer.root, place.path.as_slice(), Vec::new())
+            .map(std::ffi::CString::into_bytes)
+            .context(|| format!("cannot read the link {}", place.shown()))
     }
 
     /// Tells whether it is a directory.
@@ -117,7 +136,9 @@ impl Node {
                 if matches!(bytes, b"." | b"..") {
                     continue;
                 }
-                if let Some(name) = bytes.strip_prefix(WHITEOUT) {
+                if !place.layer.is_plain
+                    && let Some(name) = bytes.strip_prefix(WHITEOUT)
+                {
                     hidden.push(name.to_vec());
                     continue;
                 }
@@ -249,7 +270,7 @@ pub(super) fn kind_of(stat: &Stat) -> FileType {
 }
 
 /// Tells overlay's mark for a name that is gone from a device.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     kind_of(stat) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
@@ -287,7 +308,7 @@ fn is_opaque(place: &Place) -> Result<bool> {
 }
 
 /// Tells whether overlay has marked a directory as one that hides what is below it.
-pub(super) fn has_opaque_mark(directory: &OwnedFd) -> io::Result<bool> {
+pub(crate) fn has_opaque_mark(directory: &OwnedFd) -> io::Result<bool> {
     let mut value = [0_u8; 4];
     for name in OPAQUE {
         match rustix::fs::fgetxattr(directory, name, &mut value[..]) {

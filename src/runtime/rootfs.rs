@@ -341,7 +341,8 @@ impl Source {
     /// One that the launcher has.
     pub(super) fn given(tree: &OwnedFd) -> Result<Self> {
         let tree = tree.try_clone().context(|| "cannot copy a mount's descriptor")?;
-        Ok(Self { tree, directory: true })
+        let kind = rustix::fs::fstat(&tree).context(|| "cannot look at a mount")?.st_mode;
+        Ok(Self { tree, directory: FileType::from_raw_mode(kind) == FileType::Directory })
     }
 
     /// Makes what a container in another user namespace may not be able to: what is bound, and overlays.

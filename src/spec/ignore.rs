@@ -89,6 +89,12 @@ impl Patterns {
     }
 }
 
+/// Tells whether a pattern without directories matches a name, as a shell's would; `**` is `*`.
+pub fn matches_name(pattern: &str, name: &[u8]) -> Result<bool, &'static str> {
+    let single = pattern.split("**").collect::<Vec<_>>().join("*");
+    Ok(matches(&parts(&single)?, name))
+}
+
 impl Pattern {
     fn parse(line: &str) -> Result<Option<Self>, &'static str> {
         let text = line.trim();

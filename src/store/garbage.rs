@@ -155,6 +155,7 @@ impl Store {
         images.iter().for_each(|image| live.add_image(image));
         self.lists().add_roots(&mut live)?;
         self.artifacts().add_roots(&mut live)?;
+        self.builds().add_roots(&mut live)?;
         // Containers: the layers that they were made with.
         for id in self.containers().ids()? {
             if let Some(container) = self.containers().get(&id)? {

@@ -29,6 +29,8 @@
 //! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
 //! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
+//! ├── builds/HEX.json              what a step of a build has made, named by all it depends on
+//! ├── caches/HEX/                  what `RUN --mount=type=cache` shows, named by its name
 //! ├── chains/HEX/root/             driver btrfs: layers put together, named by their chain ID
 //! ├── chains.lock                  held while one is made
 //! ├── secrets/HEX.json             one secret, named by the hash of its name
@@ -67,6 +69,7 @@
 
 pub mod artifact;
 pub mod blob;
+pub mod builds;
 pub mod bundle;
 pub mod container;
 pub mod defaults;
@@ -257,6 +260,11 @@ impl Store {
     /// Returns the volumes.
     pub fn volumes(&self) -> volume::Volumes<'_> {
         volume::Volumes::new(self)
+    }
+
+    /// Returns what steps of builds have made.
+    pub fn builds(&self) -> builds::Builds<'_> {
+        builds::Builds::new(self)
     }
 
     /// Returns the events.

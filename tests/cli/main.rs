@@ -7,6 +7,7 @@ mod support;
 mod artifact;
 mod attach;
 mod bombs;
+mod build;
 mod builtin;
 mod cdi;
 mod container_mount;

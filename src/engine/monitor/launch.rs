@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Hooks;
 
@@ -15,7 +15,7 @@ use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Bond, Bundle, Launch, Rootfs, Starting};
+use crate::runtime::{Bond, Bundle, Launch, Overlay, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
@@ -33,9 +33,9 @@ use crate::sys::{process, root};
 const LARGEST_HOSTS: u64 = 1 << 20;
 
 /// What the monitor holds for a container that has a process, whether its program runs yet or not.
-pub(super) struct Held {
-    pub(super) run: Run,
-    pub(super) warnings: Vec<String>,
+pub(in crate::engine) struct Held {
+    pub(in crate::engine) run: Run,
+    pub(in crate::engine) warnings: Vec<String>,
     /// Whether to unmount its root directory may take long.
     is_synced: bool,
     cgroup: Cgroup,
@@ -52,38 +52,48 @@ enum Moment {
 }
 
 /// A container that is all there, or is about to be, but for its program.
-pub(super) struct Waiting {
-    pub(super) held: Held,
+pub(in crate::engine) struct Waiting {
+    pub(in crate::engine) held: Held,
     starting: Starting,
     /// What its streams are if they are no terminal.
     pipes: Option<Streams>,
 }
 
 /// A container that runs.
-pub(super) struct Running {
-    pub(super) held: Held,
-    pub(super) child: Child,
+pub(in crate::engine) struct Running {
+    pub(in crate::engine) held: Held,
+    pub(in crate::engine) child: Child,
     pub(super) streams: Streams,
     /// Its root directory, if to unmount that may take long: it stays mounted as long as this is open.
-    pub(super) root: Option<OwnedFd>,
+    pub(in crate::engine) root: Option<OwnedFd>,
 }
 
 /// What who started a container gives it, beside what is on record.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(in crate::engine) struct Given {
     /// Rows and columns of its terminal.
-    pub(super) size: Option<(u16, u16)>,
+    pub(in crate::engine) size: Option<(u16, u16)>,
     /// Descriptors beside the standard ones.
-    pub(super) files: Vec<Passed>,
+    pub(in crate::engine) files: Vec<Passed>,
     /// Variables that speak of these.
-    pub(super) env: Vec<String>,
+    pub(in crate::engine) env: Vec<String>,
     /// Whether there is a socket for what it tells the service manager.
-    pub(super) notify: bool,
+    pub(in crate::engine) notify: bool,
+    /// Its file system, if it is not what its record says.
+    pub(in crate::engine) rootfs: Option<Overlay>,
+    /// Mounts that were made for it, and where they are to be.
+    pub(in crate::engine) trees: Vec<(PathBuf, OwnedFd)>,
+    /// Where changes of what is mounted go that are discarded, if not to its own directory.
+    pub(in crate::engine) overlays: Option<PathBuf>,
 }
 
 /// Makes all of a container, up to a process that waits to become its program. On failure nothing of
 /// it is left.
-pub(super) fn prepare(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Waiting> {
+pub(in crate::engine) fn prepare(
+    engine: &Engine,
+    config: &ContainerConfig,
+    given: &Given,
+) -> Result<Waiting> {
     prepare_all(engine, config, given).inspect_err(|_| {
         // The first failure is the one to report.
         drop(engine.release_volumes(&config.id));
@@ -98,12 +108,19 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     let mut facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
     facts.env.clone_from(&given.env);
     facts.notify = given.notify;
+    if let Some(overlays) = &given.overlays {
+        facts.overlays.clone_from(overlays);
+    }
     facts.volumes = engine.ready_volumes(config)?;
     engine.ready_mounts(config, &facts)?;
     engine.ready_secrets(config, &facts)?;
     facts.env.extend(engine.secret_variables(config)?);
-    let rootfs = rootfs(engine, config, &facts.host_tree, config.settings.remove)?;
-    let spec = bundle::spec(config, &facts)?;
+    let rootfs = match &given.rootfs {
+        Some(overlay) => Rootfs::Overlay(overlay.clone()),
+        None => rootfs(engine, config, &facts.host_tree, config.settings.remove)?,
+    };
+    let mut spec = bundle::spec(config, &facts)?;
+    add_trees(&mut spec, &given.trees);
     if spec.hooks().is_some() {
         write_bundle(&spec, &rootfs, &facts)?;
     }
@@ -166,6 +183,21 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     }
 }
 
+/// Names the places of mounts that were made already.
+fn add_trees(spec: &mut oci_spec::runtime::Spec, trees: &[(PathBuf, OwnedFd)]) {
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    mounts.extend(trees.iter().map(|(target, _)| {
+        let mut mount = oci_spec::runtime::Mount::default();
+        mount
+            .set_destination(target.clone())
+            .set_typ(Some("bind".to_owned()))
+            .set_source(Some("none".into()))
+            .set_options(Some(vec!["bind".to_owned()]));
+        mount
+    }));
+    spec.set_mounts(Some(mounts));
+}
+
 fn bundle_of<'a>(config: &'a ContainerConfig, run_dir: &'a Path) -> Bundle<'a> {
     Bundle { id: config.id.as_str(), directory: run_dir }
 }
@@ -203,7 +235,7 @@ fn start(
     network: Network,
     given: &Given,
 ) -> Result<(Starting, Option<Streams>, Option<Attached>)> {
-    let result = start_process(engine, config, parts, &network, &given.files);
+    let result = start_process(engine, config, parts, &network, given);
     let (mut starting, pipes) = match result {
         Ok(starting) => starting,
         Err(error) => {
@@ -234,14 +266,19 @@ fn start_process(
     config: &ContainerConfig,
     parts: &Parts<'_>,
     network: &Network,
-    files: &[Passed],
+    handed: &Given,
 ) -> Result<(Starting, Option<Streams>)> {
     let filter = bundle::filter(&config.settings.security)?;
     let mut join = engine.existing_namespaces(config)?;
     for (namespace, kind) in network.joined() {
         join.push((namespace.try_clone().context(|| "cannot copy a descriptor")?, *kind));
     }
-    let given = engine.given_mounts(config)?;
+    let mut given = engine.given_mounts(config)?;
+    for (target, tree) in &handed.trees {
+        let tree = tree.try_clone().context(|| "cannot copy a mount's descriptor")?;
+        given.push((target.clone(), tree));
+    }
+    let files = handed.files.as_slice();
     let standard = files.iter().take_while(|it| it.number < FIRST_FILE).count();
     let (standard, files) = files.split_at(standard);
     let (streams, ends) = if config.settings.tty {
@@ -284,17 +321,17 @@ fn start_process(
 
 impl Waiting {
     /// Waits until nothing is left to be done but to run the program.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(in crate::engine) fn settle(&mut self) -> Result<()> {
         self.starting.settle()
     }
 
     /// Returns its process, to wait for its end.
-    pub(super) fn process(&self) -> BorrowedFd<'_> {
+    pub(in crate::engine) fn process(&self) -> BorrowedFd<'_> {
         self.starting.process()
     }
 
     /// Lets it become the program; its terminal has this size. On failure nothing of it is left.
-    pub(super) fn run(
+    pub(in crate::engine) fn run(
         self,
         engine: &Engine,
         id: &ContainerId,
@@ -330,7 +367,7 @@ impl Waiting {
     }
 
     /// Ends it before its program has run.
-    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
+    pub(in crate::engine) fn abandon(self, engine: &Engine, id: &ContainerId) {
         self.starting.abandon();
         self.held.tear_down(engine, id);
     }
@@ -338,7 +375,7 @@ impl Waiting {
 
 impl Held {
     /// The endpoint, as it goes into the record.
-    pub(super) fn endpoint(&self) -> Option<serde_json::Value> {
+    pub(in crate::engine) fn endpoint(&self) -> Option<serde_json::Value> {
         let endpoint = &self.network.as_ref()?.endpoint;
         serde_json::to_value(endpoint).ok()
     }
@@ -354,7 +391,7 @@ impl Held {
     }
 
     /// Finds control groups that were made since, for limits that came later.
-    pub(super) fn look_again(&mut self) {
+    pub(in crate::engine) fn look_again(&mut self) {
         let found = Hierarchies::detect().and_then(|all| Cgroup::open(&all, &self.run.cgroup));
         // What cannot be opened now is found by the next start or removal of the container.
         if let Ok(cgroup) = found {
@@ -363,12 +400,12 @@ impl Held {
     }
 
     /// Ends processes that have outlived the first one: with the host's process namespace they may.
-    pub(super) fn kill_rest(&self) {
+    pub(in crate::engine) fn kill_rest(&self) {
         let _none_left = self.cgroup.kill_all(libc::SIGKILL);
     }
 
     /// Tells whether the kernel has ended something in it for lack of memory.
-    pub(super) fn was_oom_killed(&self) -> bool {
+    pub(in crate::engine) fn was_oom_killed(&self) -> bool {
         self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
     }
 
@@ -385,7 +422,7 @@ impl Held {
     }
 
     /// Frees what belongs to one run.
-    pub(super) fn tear_down(self, engine: &Engine, id: &ContainerId) {
+    pub(in crate::engine) fn tear_down(self, engine: &Engine, id: &ContainerId) {
         // Nobody is left to be told that a hook has failed.
         drop(self.run_hooks(engine, id, Moment::Ended));
         engine.store.containers().forget_execs(id);
@@ -405,7 +442,7 @@ impl Held {
 
 impl Running {
     /// Ends a container that could not be recorded.
-    pub(super) fn abandon(self, engine: &Engine, id: &ContainerId) {
+    pub(in crate::engine) fn abandon(self, engine: &Engine, id: &ContainerId) {
         let _gone = process::send_signal(&self.child.pidfd, libc::SIGKILL);
         let _reaped = process::wait(self.child.pidfd.as_fd());
         self.held.tear_down(engine, id);

@@ -11,7 +11,7 @@ mod backlog;
 mod client;
 mod ending;
 mod health;
-mod launch;
+pub(super) mod launch;
 mod log;
 mod notify;
 mod orphans;
@@ -156,7 +156,7 @@ impl Monitor {
         let log = Log::open(&engine, &container.config, &container.state.name)?;
         let listener = listen(&containers.run_dir(&id))?;
         let notify = Notify::open(&container.config, &containers.run_dir(&id))?;
-        let given = Given { size: None, files, env, notify: notify.file().is_some() };
+        let given = Given { files, env, notify: notify.file().is_some(), ..Given::default() };
         let client = Client::starter(control).context(|| "cannot use the control socket")?;
         let spill_dir = log.keeps().then(|| containers.dir(&id));
         Ok(Self {

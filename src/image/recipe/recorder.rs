@@ -136,6 +136,11 @@ impl<R: BufRead> Tap<R> {
         Self { input, recorder }
     }
 
+    /// Returns the stream itself.
+    pub(crate) fn input(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// Returns where replaced files have to go, if they are needed again.
     pub(crate) fn aside(&self) -> Option<Aside> {
         self.recorder.as_ref().map(|recorder| Aside {

@@ -1,6 +1,7 @@
 //! Files that lie anywhere on the web, read as they come.
 
 use std::io::{self, BufRead, Read};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use reqwest::{Response, Url};
@@ -10,6 +11,10 @@ use super::client::client;
 use super::endpoint::Endpoint;
 use super::{IDLE_TIMEOUT, failure};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::time;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A file that is being fetched; what comes is not kept.
 pub(crate) struct WebFile {
@@ -44,6 +49,20 @@ impl WebFile {
             return Err(Error::new(kind, format!("{host} answers {status}"))).context(context);
         }
         Ok(Self { runtime, response, arrived: Bytes::new() })
+    }
+}
+
+impl WebFile {
+    /// Returns when it was last changed, as the server says.
+    pub(crate) fn modified(&self) -> Option<SystemTime> {
+        let text = self.response.headers().get("last-modified")?.to_str().ok()?;
+        // `Sun, 06 Nov 1994 08:49:37 GMT`
+        let mut words = text.split_whitespace().skip(1);
+        let (day, month) = (words.next()?, words.next()?);
+        let (year, clock) = (words.next()?, words.next()?);
+        let month = MONTHS.iter().position(|name| *name == month)? + 1;
+        let time = time::parse_rfc3339(&format!("{year}-{month:02}-{day}T{clock}Z"))?;
+        Some(UNIX_EPOCH + Duration::from_nanos(u64::try_from(time).ok()?))
     }
 }
 

@@ -177,8 +177,8 @@ pub(super) fn parse(it: &Logical, escape: char) -> Result<Parsed, String> {
         "RUN" => Instruction::Run(run(&mut flags, rest, &it.heredocs)?),
         "COPY" => Instruction::Copy(copy(&mut flags, rest, &it.heredocs)?),
         "ADD" => Instruction::Add(copy(&mut flags, rest, &it.heredocs)?),
-        "CMD" => Instruction::Cmd(command(rest)),
-        "ENTRYPOINT" => Instruction::Entrypoint(command(rest)),
+        "CMD" => Instruction::Cmd(command(&name, rest)?),
+        "ENTRYPOINT" => Instruction::Entrypoint(command(&name, rest)?),
         "EXPOSE" => Instruction::Expose(some(&name, split::blanks(rest))?),
         "VOLUME" => Instruction::Volume(volumes(rest)?),
         "USER" => Instruction::User(one(&name, rest)?),
@@ -305,11 +305,16 @@ fn one(name: &str, rest: &str) -> Result<String, String> {
     Ok(rest.to_owned())
 }
 
-fn command(rest: &str) -> Command {
+fn command(name: &str, rest: &str) -> Result<Command, String> {
     match split::json(rest) {
-        Ok(words) => Command::Exec(words),
-        Err(_) => Command::Shell(rest.to_owned()),
+        Ok(words) => Ok(Command::Exec(words)),
+        Err(NotJson::NotStrings) => Err(not_strings(name)),
+        Err(NotJson::Other) => Ok(Command::Shell(rest.to_owned())),
     }
+}
+
+fn not_strings(name: &str) -> String {
+    format!("{name}: when using JSON array syntax, arrays must be comprised of strings only")
 }
 
 fn args(rest: &str, escape: char) -> Result<Vec<(String, Option<String>)>, String> {
@@ -361,11 +366,10 @@ fn run(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Run, Strin
             ));
         }
     };
-    let command = match split::json(rest) {
-        Ok(words) => Command::Exec(words),
-        Err(_) if rest.is_empty() => return Err("RUN requires at least one argument".to_owned()),
-        Err(_) => Command::Shell(rest.to_owned()),
-    };
+    let command = command("RUN", rest)?;
+    if command == Command::Shell(String::new()) {
+        return Err("RUN requires at least one argument".to_owned());
+    }
     if command == Command::Exec(Vec::new()) {
         return Err("RUN requires at least one argument".to_owned());
     }
@@ -379,9 +383,7 @@ fn run(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Run, Strin
 fn paths(name: &str, rest: &str) -> Result<Vec<String>, String> {
     match split::json(rest) {
         Ok(words) => Ok(words),
-        Err(NotJson::NotStrings) => Err(format!(
-            "{name}: when using JSON array syntax, arrays must be comprised of strings only"
-        )),
+        Err(NotJson::NotStrings) => Err(not_strings(name)),
         Err(NotJson::Other) => Ok(split::blanks(rest)),
     }
 }
@@ -441,7 +443,7 @@ fn health_check(flags: &mut Flags, rest: &str) -> Result<Healthcheck, String> {
         "NONE" if rest.is_empty() => check.test = vec!["NONE".to_owned()],
         "NONE" => return Err("HEALTHCHECK NONE takes no arguments".to_owned()),
         "CMD" => {
-            check.test = match command(rest) {
+            check.test = match command("HEALTHCHECK", rest)? {
                 Command::Exec(words) if words.is_empty() => {
                     return Err("missing command after HEALTHCHECK CMD".to_owned());
                 }

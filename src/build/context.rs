@@ -1,0 +1,205 @@
+//! Where a build comes from: a directory, an archive, the web, a repository, standard input.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::copy::unpack_archive;
+use super::remote::{Fetched, Remote, fetch};
+use crate::error::{Context, Error, Kind, Result};
+use crate::spec::ignore::Patterns;
+use crate::store::draft::Draft;
+use crate::store::{Store, file};
+
+/// More than any sensible Dockerfile.
+const LARGEST: u64 = 16 << 20;
+
+/// What Dockerfiles are called where nobody says.
+const USUAL: [&str; 2] = ["Containerfile", "Dockerfile"];
+
+/// What was said about where a build comes from.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The context, as it is written; `-` is standard input.
+    pub context: String,
+    /// The Dockerfile; `-` is standard input.
+    pub file: Option<String>,
+    /// The file of patterns that are left out.
+    pub ignore_file: Option<PathBuf>,
+}
+
+/// A build's sources; what was made for it is gone when this is dropped.
+#[derive(Debug)]
+pub struct Sources {
+    /// The directory that files are copied from.
+    pub context: Option<PathBuf>,
+    /// What the Dockerfile is called.
+    pub file_name: String,
+    /// The Dockerfile.
+    pub file: String,
+    /// What is left out.
+    pub ignored: Patterns,
+    _held: Vec<Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Draft { _draft: Draft },
+    Fetched { _fetched: Fetched },
+}
+
+impl Sources {
+    /// Gets everything together.
+    pub fn get(store: &Store, asked: &Asked) -> Result<Self> {
+        let mut held = Vec::new();
+        let mut text = None;
+        let from_input = asked.file.as_deref() == Some("-");
+        let context = match Remote::parse(&asked.context) {
+            _ if asked.context == "-" => {
+                if from_input {
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        "invalid argument: can't use stdin for both build context and dockerfile",
+                    ));
+                }
+                let draft = store.draft_file()?;
+                let mut spooled =
+                    draft.file().try_clone().context(|| "cannot copy a descriptor")?;
+                io::copy(&mut io::stdin().lock(), &mut spooled)
+                    .context(|| "cannot read the context from standard input")?;
+                let found = archive_or_text(store, &spooled, &mut held)?;
+                text = found.1;
+                found.0
+            }
+            Some(remote @ Remote::Git { .. }) => {
+                let fetched = fetch(store, &remote)?;
+                let path = fetched.directory().join(fetched.path());
+                held.push(Held::Fetched { _fetched: fetched });
+                Some(path)
+            }
+            Some(remote @ Remote::Web(_)) => {
+                let fetched = fetch(store, &remote)?;
+                let path = fetched.directory().join(fetched.path());
+                let file =
+                    File::open(&path).context(|| format!("cannot open {}", path.display()))?;
+                let found = archive_or_text(store, &file, &mut held)?;
+                held.push(Held::Fetched { _fetched: fetched });
+                text = found.1;
+                found.0
+            }
+            None => {
+                let path = fs::canonicalize(&asked.context)
+                    .context(|| format!("cannot use context {}", asked.context))?;
+                if !path.is_dir() {
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        format!("the context must be a directory: {}", path.display()),
+                    ));
+                }
+                Some(path)
+            }
+        };
+        let mut ignore_files = Vec::new();
+        let (file_name, file) = match (text, &asked.file) {
+            (Some(text), _) => ("Dockerfile".to_owned(), text),
+            (None, Some(_)) if from_input => {
+                ("Dockerfile".to_owned(), read(io::stdin().lock(), "standard input")?)
+            }
+            (None, Some(name)) => match Remote::parse(name) {
+                Some(remote @ Remote::Web(_)) => {
+                    let fetched = fetch(store, &remote)?;
+                    let path = fetched.directory().join(fetched.path());
+                    (name.clone(), read_file(&path)?)
+                }
+                _ => {
+                    let path = found(context.as_deref(), name);
+                    let beside = format!("{}.dockerignore", path.display());
+                    ignore_files.push(PathBuf::from(beside));
+                    let shown = name.rsplit('/').next().unwrap_or(name).to_owned();
+                    (shown, read_file(&path)?)
+                }
+            },
+            (None, None) => {
+                let dir = context.clone().unwrap_or_default();
+                let name = USUAL.iter().find(|name| dir.join(name).exists()).ok_or_else(|| {
+                    let message = format!(
+                        "no Containerfile or Dockerfile specified or found in context directory, {}",
+                        dir.display()
+                    );
+                    Error::new(Kind::NotFound, message)
+                        .caused_by(io::Error::other("no such file or directory"))
+                })?;
+                ignore_files.push(dir.join(format!("{name}.dockerignore")));
+                ((*name).to_owned(), read_file(&dir.join(name))?)
+            }
+        };
+        if let Some(dir) = &context {
+            ignore_files.extend([".containerignore", ".dockerignore"].map(|name| dir.join(name)));
+        }
+        if let Some(asked) = &asked.ignore_file {
+            ignore_files = vec![asked.clone()];
+        }
+        let used =
+            ignore_files.into_iter().find(|path| path.exists() || asked.ignore_file.is_some());
+        let ignored = match used {
+            Some(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Patterns::parse(&name, &read_file(&path)?)?
+            }
+            None => Patterns::default(),
+        };
+        Ok(Self { context, file_name, file, ignored, _held: held })
+    }
+}
+
+/// A file that is named is where we are, or in the context.
+fn found(context: Option<&Path>, name: &str) -> PathBuf {
+    let here = PathBuf::from(name);
+    match context {
+        Some(dir) if !here.exists() => dir.join(name),
+        _ => here,
+    }
+}
+
+fn read_file(path: &Path) -> Result<String> {
+    let context = || format!("cannot read {}", path.display());
+    let file = File::open(path).context(context)?;
+    if file.metadata().context(context)?.is_dir() {
+        return Err(Error::new(Kind::Invalid, format!("{}: it is a directory", context())));
+    }
+    read(file, &path.display().to_string())
+}
+
+fn read(input: impl Read, name: &str) -> Result<String> {
+    let mut data = Vec::new();
+    input.take(LARGEST + 1).read_to_end(&mut data).context(|| format!("cannot read {name}"))?;
+    if data.len() as u64 > LARGEST {
+        return Err(Error::new(Kind::Invalid, format!("{name} is larger than 16 MiB")));
+    }
+    Ok(String::from_utf8_lossy(&data).into_owned())
+}
+
+/// Unpacks a file that is an archive; any other is a Dockerfile.
+fn archive_or_text(
+    store: &Store,
+    file: &File,
+    held: &mut Vec<Held>,
+) -> Result<(Option<PathBuf>, Option<String>)> {
+    let draft = store.draft_dir()?;
+    let files = draft.path().join("files");
+    file::create_dirs(&files, 0o755)?;
+    let copy = file.try_clone().context(|| "cannot copy a descriptor")?;
+    if unpack_archive(copy, &files)? {
+        held.push(Held::Draft { _draft: draft });
+        return Ok((Some(files), None));
+    }
+    let mut copy = file.try_clone().context(|| "cannot copy a descriptor")?;
+    io::Seek::rewind(&mut copy).context(|| "cannot read the context")?;
+    Ok((None, Some(read(copy, "the context")?)))
+}
+
+/// Writes an ID to a file.
+pub fn write_id(path: &Path, id: &str) -> Result<()> {
+    let context = || format!("cannot write the image's ID to {}", path.display());
+    File::create(path).and_then(|mut file| file.write_all(id.as_bytes())).context(context)
+}

@@ -1,0 +1,387 @@
+//! Dockerfiles become images.
+//!
+//! A build is stages; each is worked on by a thread of its own, waits for those that it takes something
+//! from, and is left out if nobody does. A stage is an [`Image`] that grows: what an instruction changes
+//! of its configuration is pure, and what it changes of its files is an upper directory that becomes
+//! a layer as it lies ([`crate::image::upper`]).
+//!
+//! | file | job |
+//! |---|---|
+//! | `scope` | variables |
+//! | `stage` | the instructions of a stage, one after the other |
+//! | `config` | what instructions change of the configuration |
+//! | `layers` | steps that make a layer: the cache, and what is not in its place yet |
+//! | `run` | `RUN` |
+//! | `transfer` | `COPY`, `ADD` and `WORKDIR` |
+//! | `copy` | files, from a tree into an upper directory |
+//! | `remote` | files from the web and from git |
+//!
+//! Layers that were made lie among the drafts until the build ends, well or not: then all that is whole
+//! is moved into place at once, and recorded for the next build. Whoever is killed leaves drafts, which
+//! nobody holds any more. No lock is held meanwhile.
+
+mod config;
+mod context;
+mod copy;
+mod layers;
+mod remote;
+mod run;
+mod scope;
+mod squash;
+mod stage;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+pub use context::{Asked, Sources, write_id};
+pub use remote::{Fetched, Remote, fetch};
+
+use serde_json::json;
+
+use self::layers::Pending;
+use self::scope::Arguments;
+use self::stage::Image;
+use crate::engine::Engine;
+use crate::engine::images::{Progress, PullOptions};
+use crate::engine::step::StepLauncher;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::record::{Origin, record};
+use crate::spec::compression::Compression;
+use crate::spec::container::Settings;
+use crate::spec::digest::DiffId;
+use crate::spec::dockerfile::{Dockerfile, Instruction, word};
+use crate::spec::ignore::Patterns;
+use crate::spec::image::RootFs;
+use crate::spec::manifest::ManifestFormat;
+use crate::spec::platform::Platform;
+use crate::spec::reference::Reference;
+use crate::spec::time;
+use crate::store::blob::digest_of;
+use crate::store::garbage::Parts;
+use crate::store::image::Image as Recorded;
+
+/// What is built, and how.
+#[derive(Debug, Default)]
+pub struct BuildOptions {
+    /// What the Dockerfile is called in messages.
+    pub file_name: String,
+    /// The Dockerfile.
+    pub file: String,
+    /// The directory that files are copied from.
+    pub context: Option<PathBuf>,
+    /// What is left out of it.
+    pub ignored: Patterns,
+    /// Others, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Names of the result.
+    pub names: Vec<Reference>,
+    /// Values of `ARG`.
+    pub args: BTreeMap<String, String>,
+    /// Labels of the result.
+    pub labels: Vec<(String, String)>,
+    /// The stage that is wanted; the last one if none is named.
+    pub target: Option<String>,
+    /// Whether nothing is taken from the cache.
+    pub no_cache: bool,
+    /// Stages for which nothing is taken from the cache.
+    pub no_cache_stages: Vec<String>,
+    /// How base images are got.
+    pub pull: PullOptions,
+    /// For which platform.
+    pub platform: Option<Platform>,
+    /// Secrets, by name.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sockets of SSH agents, by name.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// What commands get, as containers do.
+    pub settings: Settings,
+    /// The time that everything in the result has at most, in seconds since 1970.
+    pub epoch: Option<i64>,
+    /// The form that the result is to have elsewhere.
+    pub format: Option<ManifestFormat>,
+    /// Which layers become one.
+    pub squash: Squash,
+    /// Annotations of the result's manifest.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether stages wait for each other.
+    pub one_by_one: bool,
+    /// Whether it is said why steps are taken from the cache or not.
+    pub why: bool,
+}
+
+/// Which layers of the result become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Squash {
+    /// None.
+    #[default]
+    None,
+    /// Those that were added to the base image.
+    Added,
+    /// All.
+    All,
+}
+
+/// A context besides the main one.
+#[derive(Clone, Debug)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image.
+    Image(String),
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug)]
+pub enum Secret {
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of ours.
+    Variable(String),
+}
+
+/// Who hears how a build goes on.
+pub trait Listener: Sync {
+    /// A line about the build itself.
+    fn line(&self, text: &str);
+    /// Output of a command.
+    fn output(&self, bytes: &[u8]);
+    /// Something that the user should know.
+    fn warning(&self, text: &str);
+}
+
+/// A command has failed; its exit code is that of the build.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// The exit code, if a command has failed.
+    pub code: Option<i32>,
+}
+
+/// What all stages share.
+struct Builder<'a> {
+    engine: &'a Engine,
+    options: &'a BuildOptions,
+    file: &'a Dockerfile,
+    arguments: Arguments,
+    launcher: StepLauncher<'a>,
+    listener: &'a dyn Listener,
+    progress: &'a (dyn Progress + Sync),
+    /// When the build began, as RFC 3339.
+    now: String,
+    platform: Platform,
+    stages: Vec<Mutex<Option<Image>>>,
+    pending: Mutex<Pending>,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// Builds an image.
+pub fn build(
+    engine: &Engine,
+    options: &BuildOptions,
+    listener: &dyn Listener,
+    progress: &(dyn Progress + Sync),
+) -> Result<Recorded, Failure> {
+    let failed = |error| Failure { error, code: None };
+    let file = Dockerfile::parse(&options.file_name, &options.file).map_err(failed)?;
+    let builder = Builder::new(engine, options, &file, listener, progress).map_err(failed)?;
+    let target = builder.target().map_err(failed)?;
+    let image = builder.stages(target).and_then(|image| builder.squash(image).map_err(failed));
+    // What is whole is kept, whether the rest is or not.
+    let settled = builder.settle();
+    let image = image?;
+    settled.map_err(failed)?;
+    let unused = builder.arguments.unused();
+    if !unused.is_empty() {
+        listener.warning(&format!("one or more build args were not consumed: {unused:?}"));
+    }
+    builder.finish(image).map_err(failed)
+}
+
+impl<'a> Builder<'a> {
+    fn new(
+        engine: &'a Engine,
+        options: &'a BuildOptions,
+        file: &'a Dockerfile,
+        listener: &'a dyn Listener,
+        progress: &'a (dyn Progress + Sync),
+    ) -> Result<Self> {
+        let platform = options.platform.clone().unwrap_or_else(Platform::host);
+        let mut arguments = Arguments::new(options.args.clone(), &platform);
+        for step in &file.global_args {
+            let Instruction::Arg(args) = &step.instruction else { continue };
+            for (name, default) in args {
+                let value = match (arguments.given(name), default) {
+                    (Some(given), _) => Some(given.clone()),
+                    (None, Some(text)) => {
+                        let escape = file.directives.escape;
+                        let value = word::expand(text, escape, &|name| arguments.global(name));
+                        Some(value.map_err(|why| {
+                            crate::spec::dockerfile::problem(
+                                &options.file_name,
+                                step.line,
+                                &step.text,
+                                &why,
+                            )
+                        })?)
+                    }
+                    (None, None) => None,
+                };
+                if let Some(value) = value {
+                    arguments.set_global(name, value);
+                }
+            }
+        }
+        engine.store().gc_tmp()?;
+        let now = options.epoch.map_or_else(crate::engine::now, |epoch| epoch * 1_000_000_000);
+        Ok(Self {
+            engine,
+            options,
+            file,
+            arguments,
+            launcher: engine.steps()?,
+            listener,
+            progress,
+            now: time::rfc3339_short(now),
+            platform,
+            stages: file.stages.iter().map(|_| Mutex::new(None)).collect(),
+            pending: Mutex::new(Pending::default()),
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// Finds the stage that is wanted.
+    fn target(&self) -> Result<usize> {
+        let count = self.file.stages.len();
+        match &self.options.target {
+            None => Ok(count - 1),
+            Some(name) => self.file.stage(name, count).ok_or_else(|| {
+                let names = self.file.stages.iter().filter_map(|stage| stage.name.clone());
+                Error::new(Kind::NotFound, format!("target stage \"{name}\" could not be found"))
+                    .hint(format!("there are: {}", names.collect::<Vec<_>>().join(", ")))
+            }),
+        }
+    }
+
+    /// Builds a stage and all that it needs.
+    fn stages(&self, target: usize) -> Result<Image, Failure> {
+        let mut needed = vec![target];
+        let mut at = 0;
+        while let Some(stage) = needed.get(at) {
+            for other in self.known_needs(*stage) {
+                if !needed.contains(&other) {
+                    needed.push(other);
+                }
+            }
+            at += 1;
+        }
+        let result = if self.options.one_by_one || needed.len() == 1 {
+            self.need(target)
+        } else {
+            std::thread::scope(|scope| {
+                for stage in needed.iter().filter(|stage| **stage != target) {
+                    // Who needs it learns of its failure.
+                    scope.spawn(|| drop(self.need(*stage)));
+                }
+                self.need(target)
+            })
+        };
+        result.map_err(|error| {
+            let first = self.failure.lock().ok().and_then(|mut failure| failure.take());
+            first.unwrap_or(Failure { error, code: None })
+        })
+    }
+
+    /// Returns the stages that a stage needs, as far as it can be told before it is built.
+    fn known_needs(&self, stage: usize) -> Vec<usize> {
+        let it = &self.file.stages[stage];
+        let escape = self.file.directives.escape;
+        let base = word::expand(&it.base, escape, &|name| self.arguments.global(name));
+        let mut names: Vec<String> = base.into_iter().collect();
+        for step in &it.steps {
+            match &step.instruction {
+                Instruction::Copy(copy) => names.extend(copy.flags.from.clone()),
+                Instruction::Run(run) => {
+                    names.extend(run.mounts.iter().filter_map(|mount| mount.from.clone()));
+                }
+                _ => {}
+            }
+        }
+        names.retain(|name| !self.options.contexts.contains_key(name));
+        names.iter().filter_map(|name| self.file.stage(name, stage)).collect()
+    }
+
+    /// Returns a stage, and builds it if nobody has yet.
+    fn need(&self, stage: usize) -> Result<Image> {
+        let gave_up = || Error::new(Kind::Unavailable, "another stage has failed");
+        let mut slot = self.stages[stage].lock().map_err(|_| gave_up())?;
+        if let Some(image) = &*slot {
+            return Ok(image.clone());
+        }
+        if self.launcher.has_given_up() {
+            return Err(gave_up());
+        }
+        match self.build_stage(stage) {
+            Ok(image) => Ok(slot.insert(image).clone()),
+            Err(failure) => {
+                self.launcher.give_up();
+                if let Ok(mut first) = self.failure.lock()
+                    && first.is_none()
+                {
+                    *first = Some(failure);
+                }
+                Err(gave_up())
+            }
+        }
+    }
+
+    /// Records the result.
+    fn finish(&self, image: Image) -> Result<Recorded> {
+        let mut config = image.config;
+        for (name, value) in &self.options.labels {
+            config.config.labels.insert(name.clone(), value.clone());
+        }
+        let created = config.history.iter().filter_map(|step| step.created.clone()).next_back();
+        config.created = created.or_else(|| Some(self.now.clone()));
+        let layers: Vec<DiffId> = image.layers.into_iter().map(|layer| layer.id).collect();
+        config.rootfs = RootFs { diff_ids: layers, ..RootFs::default() };
+        let data = serde_json::to_vec(&config).context(|| "cannot write the configuration")?;
+        let store = self.engine.store();
+        let _all = store.pin(&Parts::of(&config.rootfs.diff_ids, []))?;
+        let mut origin = Origin { format: self.options.format, ..Origin::default() };
+        if !self.options.annotations.is_empty() {
+            origin.documents.push(self.annotated(&data, &config.rootfs.diff_ids)?);
+        }
+        let made = record(store, &data, origin, &self.options.names)?;
+        made.ok_or_else(crate::image::record::disturbed)
+    }
+
+    /// Makes a manifest of layers that are not compressed: whoever makes another one takes the
+    /// annotations over.
+    fn annotated(&self, config: &[u8], layers: &[DiffId]) -> Result<Vec<u8>> {
+        let format = self.options.format.unwrap_or_default();
+        let store = self.engine.store();
+        let describe = |id: &DiffId| {
+            let packed = store.layers().packed(id)?;
+            let plain = packed.iter().find(|one| one.digest == id.0);
+            let size = plain.map_or(0, |one| one.size);
+            let media_type = format.layer_type(Compression::None).unwrap_or_default();
+            Ok(json!({ "mediaType": media_type, "digest": id.0, "size": size }))
+        };
+        let layers = layers.iter().map(describe).collect::<Result<Vec<_>>>()?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": format.manifest_type(),
+            "config": {
+                "mediaType": format.config_type(),
+                "digest": digest_of(config),
+                "size": config.len(),
+            },
+            "layers": layers,
+            "annotations": self.options.annotations,
+        });
+        serde_json::to_vec(&manifest).context(|| "cannot write the manifest")
+    }
+}

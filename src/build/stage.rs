@@ -1,0 +1,340 @@
+//! One stage: what it begins with, and its instructions, one after the other.
+
+use std::path::PathBuf;
+
+use super::layers::Key;
+use super::scope::{get, set};
+use super::{Builder, Failure, NamedContext};
+use crate::engine::images;
+use crate::error::{Error, Kind, Result};
+use crate::spec::digest::DiffId;
+use crate::spec::dockerfile::{Instruction, Step, parse_trigger, problem, word};
+use crate::spec::image::{HistoryStep, ImageConfig, RunConfig};
+use crate::spec::platform::Platform;
+
+/// Where programs are looked for in an image that begins with nothing.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the history says of who wrote it.
+const COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// A layer and where its files are.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub(super) id: DiffId,
+    pub(super) path: PathBuf,
+}
+
+/// An image that grows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Image {
+    /// Its layers, the lowest first.
+    pub(super) layers: Vec<Layer>,
+    pub(super) config: ImageConfig,
+    /// All variables that are set: by `ENV` here and below, and by `ARG` here.
+    pub(super) variables: Vec<(String, String)>,
+    /// What `ARG` has declared here.
+    pub(super) args: Vec<String>,
+    /// How many of its layers are those of the base image.
+    pub(super) base: usize,
+    /// How many steps of its history are those of the base image.
+    pub(super) base_steps: usize,
+    /// Whether `CMD` was said here.
+    pub(super) has_cmd: bool,
+    /// Whether the cache is not asked.
+    pub(super) no_cache: bool,
+    /// When what was made last was made.
+    created: Option<String>,
+}
+
+impl Image {
+    /// Returns the directories of its layers, the uppermost first.
+    pub(super) fn lower(&self) -> Vec<PathBuf> {
+        self.layers.iter().rev().map(|layer| layer.path.clone()).collect()
+    }
+
+    /// Returns what it wants to be run with.
+    pub(super) fn run(&mut self) -> &mut RunConfig {
+        &mut self.config.config
+    }
+
+    /// Returns the working directory.
+    pub(super) fn directory(&self) -> &str {
+        match self.config.config.working_dir.as_str() {
+            "" => "/",
+            directory => directory,
+        }
+    }
+
+    /// Returns the path that something has which is written in an instruction.
+    pub(super) fn absolute(&self, path: &str) -> String {
+        let joined = match path.starts_with('/') {
+            true => path.to_owned(),
+            false => format!("{}/{path}", self.directory()),
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for name in joined.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
+        }
+        format!("/{}", names.join("/"))
+    }
+
+    /// Looks a variable up.
+    pub(super) fn lookup(&self, name: &str) -> Option<String> {
+        get(&self.variables, name).cloned()
+    }
+
+    /// Adds a step that made a layer, or none, to the history.
+    pub(super) fn remember(&mut self, what: String, is_empty: bool, created: String) {
+        self.created = Some(created.clone());
+        self.config.history.push(HistoryStep {
+            created: Some(created),
+            created_by: Some(what),
+            author: None,
+            comment: Some(COMMENT.to_owned()),
+            empty_layer: is_empty.then_some(true),
+        });
+    }
+
+    /// Adds a step that changed the configuration only: the same one makes the same image at any time.
+    pub(super) fn note(&mut self, what: String, now: &str) {
+        let created = self.created.clone().unwrap_or_else(|| now.to_owned());
+        self.remember(what, true, created);
+    }
+}
+
+/// A step's place, for errors.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) file: &'a str,
+    pub(super) step: &'a Step,
+    pub(super) escape: char,
+}
+
+impl Place<'_> {
+    /// Makes an error of a sentence.
+    pub(super) fn problem(&self, why: &str) -> Error {
+        problem(self.file, self.step.line, &self.step.text, why)
+    }
+
+    /// Says where an error comes from.
+    pub(super) fn within(&self, error: Error) -> Error {
+        error.within(format!(
+            "building at STEP \"{}\" ({}:{})",
+            self.step.text, self.file, self.step.line
+        ))
+    }
+
+    /// Replaces variables.
+    pub(super) fn expand(&self, image: &Image, text: &str) -> Result<String> {
+        word::expand(text, self.escape, &|name| image.lookup(name))
+            .map_err(|why| self.problem(&why))
+    }
+}
+
+impl Builder<'_> {
+    /// Builds a stage.
+    pub(super) fn build_stage(&self, index: usize) -> Result<Image, Failure> {
+        let failed = |error| Failure { error, code: None };
+        let stage = &self.file.stages[index];
+        let mut image = self.base(index).map_err(failed)?;
+        let stages = &self.options.no_cache_stages;
+        image.no_cache =
+            self.options.no_cache || stage.name.as_ref().is_some_and(|name| stages.contains(name));
+        let triggers = std::mem::take(&mut image.run().on_build);
+        let triggers: Vec<Step> = triggers
+            .iter()
+            .map(|text| parse_trigger(text))
+            .collect::<Result<_>>()
+            .map_err(failed)?;
+        let count = stage.steps.len() + triggers.len() + 1;
+        self.announce(index, 1, count, &stage.text);
+        let escape = self.file.directives.escape;
+        for (number, step) in (2..).zip(
+            triggers.iter().map(|it| (it, '\\')).chain(stage.steps.iter().map(|it| (it, escape))),
+        ) {
+            let (step, escape) = step;
+            if self.launcher.has_given_up() {
+                return Err(failed(Error::new(Kind::Unavailable, "interrupted")));
+            }
+            self.announce(index, number, count, &step.text);
+            let place = Place { file: &self.options.file_name, step, escape };
+            self.step(index, &mut image, place)?;
+        }
+        Ok(image)
+    }
+
+    fn announce(&self, stage: usize, number: usize, count: usize, text: &str) {
+        let stages = self.file.stages.len();
+        let prefix = match stages {
+            1 => String::new(),
+            _ => format!("[{}/{stages}] ", stage + 1),
+        };
+        self.listener.line(&format!("{prefix}STEP {number}/{count}: {text}"));
+    }
+
+    /// What a stage begins with.
+    fn base(&self, index: usize) -> Result<Image> {
+        let stage = &self.file.stages[index];
+        let at = |why: &str| problem(&self.options.file_name, stage.line, &stage.text, why);
+        let expand = |text: &str| {
+            let escape = self.file.directives.escape;
+            word::expand(text, escape, &|name| self.arguments.global(name)).map_err(|why| at(&why))
+        };
+        let name = expand(&stage.base)?;
+        if name.is_empty() {
+            return Err(at(&format!(
+                "base name ({}) should not be blank: expected an image, a stage or scratch",
+                stage.base
+            )));
+        }
+        let platform = stage.platform.as_deref().map(expand).transpose()?;
+        let platform = platform
+            .filter(|text| !text.is_empty())
+            .map(|text| text.parse::<Platform>())
+            .transpose()
+            .map_err(|error| at(&error.to_string()))?;
+        match self.options.contexts.get(&name) {
+            Some(NamedContext::Image(image)) => return self.pulled(image, platform.as_ref()),
+            Some(NamedContext::Directory(_)) => {
+                return Err(at(&format!("the build context `{name}` is a directory, no image")));
+            }
+            None => {}
+        }
+        let mut image = match self.file.stage(&name, index) {
+            // As FROM names stages by their names only. What ARG has set there is set here, too.
+            Some(other) if name.parse::<usize>().is_err() => {
+                let mut image = self.need(other)?;
+                image.args.clear();
+                image.has_cmd = false;
+                return Ok(image);
+            }
+            _ if name == "scratch" => self.scratch(platform.as_ref()),
+            _ => self.pulled(&name, platform.as_ref()).map_err(|error| {
+                error.within(at(&format!("cannot get the base image `{name}`")).to_string())
+            })?,
+        };
+        image.variables = image
+            .config
+            .config
+            .env
+            .iter()
+            .map(|entry| {
+                let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+                (name.to_owned(), value.to_owned())
+            })
+            .collect();
+        Ok(image)
+    }
+
+    fn scratch(&self, platform: Option<&Platform>) -> Image {
+        let platform = platform.unwrap_or(&self.platform).clone();
+        let config = RunConfig {
+            env: vec![PATH.to_owned()],
+            working_dir: "/".to_owned(),
+            ..RunConfig::default()
+        };
+        Image {
+            config: ImageConfig {
+                architecture: platform.architecture,
+                variant: platform.variant,
+                os: platform.os,
+                config,
+                ..ImageConfig::default()
+            },
+            ..Image::default()
+        }
+    }
+
+    /// Gets an image from the store or a registry.
+    pub(super) fn pulled(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        let store = self.engine.store();
+        let mut options = self.options.pull.clone();
+        options.platform = platform.cloned().or_else(|| self.options.platform.clone());
+        let (found, _) = images::pull_named(store, name, &options, self.progress)?;
+        self.keep(&found.layers)?;
+        let mut config = store.images().config(&found.id)?;
+        if config.config.working_dir.is_empty() {
+            config.config.working_dir = "/".to_owned();
+        }
+        let path = |id: &DiffId| Layer { id: id.clone(), path: store.layers().path(id) };
+        let layers: Vec<Layer> = found.layers.iter().map(path).collect();
+        let created = config.created.clone();
+        let (base, base_steps) = (layers.len(), config.history.len());
+        Ok(Image { layers, config, created, base, base_steps, ..Image::default() })
+    }
+
+    fn step(&self, stage: usize, image: &mut Image, place: Place<'_>) -> Result<(), Failure> {
+        let failed = |error: Error| Failure { error, code: None };
+        match &place.step.instruction {
+            Instruction::Run(run) => return self.run(stage, image, place, run),
+            Instruction::Copy(copy) => self.copy(stage, image, place, copy, false),
+            Instruction::Add(copy) => self.copy(stage, image, place, copy, true),
+            Instruction::Workdir(path) => self.workdir(image, place, path),
+            Instruction::Arg(args) => self.arg(image, place, args),
+            other => self.configure(image, place, other),
+        }
+        .map_err(failed)
+    }
+
+    fn arg(
+        &self,
+        image: &mut Image,
+        place: Place<'_>,
+        args: &[(String, Option<String>)],
+    ) -> Result<()> {
+        let mut words = Vec::new();
+        for (name, default) in args {
+            let name = place.expand(image, name)?;
+            let default = default.as_deref().map(|text| place.expand(image, text)).transpose()?;
+            let value = match (self.arguments.given(&name), default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(default),
+                (None, None) => self.arguments.global(&name),
+            };
+            match value {
+                Some(value) => {
+                    words.push(format!("{name}={value}"));
+                    set(&mut image.variables, &name, value);
+                }
+                None => words.push(name.clone()),
+            }
+            if !image.args.contains(&name) {
+                image.args.push(name);
+            }
+        }
+        image.note(format!("ARG {}", words.join(" ")), &self.now);
+        Ok(())
+    }
+
+    fn workdir(&self, image: &mut Image, place: Place<'_>, path: &str) -> Result<()> {
+        let path = place.expand(image, path)?;
+        if path.is_empty() {
+            return Err(place.problem("WORKDIR requires a path"));
+        }
+        let path = image.absolute(&path);
+        image.run().working_dir.clone_from(&path);
+        let history = format!("WORKDIR {path}");
+        let lower = image.lower();
+        if super::copy::is_directory(&lower, &path)? {
+            image.note(history, &self.now);
+            return Ok(());
+        }
+        let user = image.config.config.user.clone();
+        let mut key = Key::of(image);
+        key.add("instruction", format!("WORKDIR {path}"));
+        key.add("user", user.clone());
+        self.layer(image, &key, &place.step.text, history, |_, draft| {
+            let owner = match user.as_str() {
+                "" => (0, 0),
+                user => super::copy::owner_of(&lower, user)?.0,
+            };
+            super::copy::make_directory(draft.diff(), &lower, &path, owner)
+        })
+        .map_err(|error| place.within(error))
+    }
+}

@@ -1,0 +1,259 @@
+//! A command that runs in files of its own and leaves no record: a step of a build.
+//!
+//! It gets the same box as a container, from the same launcher, and no monitor. As builds have threads,
+//! the launcher is our own executable, started anew. It talks to who started it over the socket that is
+//! its standard input: a [`Request`] comes in, a [`Report`] goes out. When the other end closes, the
+//! command is ended, so it outlives nobody, whatever happens to the build.
+
+mod child;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+pub use child::{is_asked_for, main};
+
+use super::frame::Failed;
+use super::{Engine, create};
+use crate::error::{Context, Error, Kind, Result};
+use crate::net;
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::spec::container::ContainerSpec;
+use crate::spec::image::RunConfig;
+use crate::spec::log::LogDriver;
+use crate::store::container::ContainerConfig;
+use crate::store::file;
+use crate::store::lock::Lock;
+use crate::sys::exe;
+
+/// What the program's name is when it is started for a step.
+const NAME: &str = "barge: step";
+
+/// The file in the run directory of a step that names its control group.
+const MARK: &str = "step";
+
+/// A command and what it sees.
+#[derive(Debug)]
+pub struct Step {
+    /// What is asked for; its image is not looked at.
+    pub spec: ContainerSpec,
+    /// All its variables, as `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// The layers that it sees, the uppermost first.
+    pub layers: Vec<PathBuf>,
+    /// An empty directory for what it changes.
+    pub upper: PathBuf,
+    /// A directory beside that, for the kernel and for what is discarded.
+    pub scratch: PathBuf,
+    /// Trees of layers that it sees elsewhere.
+    pub trees: Vec<StepTree>,
+}
+
+/// Layers that are seen in a step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepTree {
+    /// Where.
+    pub target: PathBuf,
+    /// The layers, the uppermost first.
+    pub layers: Vec<PathBuf>,
+    /// The part of them that is seen.
+    pub source: PathBuf,
+    /// Where changes go; none are possible without.
+    pub changes: Option<PathBuf>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request {
+    config: ContainerConfig,
+    layers: Vec<PathBuf>,
+    upper: PathBuf,
+    scratch: PathBuf,
+    trees: Vec<StepTree>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Report {
+    Ended { code: i32, warnings: Vec<String> },
+    Failed(Failed),
+}
+
+/// How a step has ended.
+#[derive(Debug)]
+pub struct StepEnd {
+    /// The exit code of its command.
+    pub code: i32,
+    /// What did not go as asked, but was no reason to fail.
+    pub warnings: Vec<String>,
+}
+
+/// Starts steps.
+#[derive(Debug)]
+pub struct StepLauncher<'a> {
+    engine: &'a Engine,
+    executable: OwnedFd,
+    given_up: AtomicBool,
+}
+
+impl Engine {
+    /// Prepares for steps; this process must have a single thread as yet.
+    pub fn steps(&self) -> Result<StepLauncher<'_>> {
+        self.clear_steps()?;
+        let executable = exe::sealed().context(|| "cannot protect our own executable")?;
+        Ok(StepLauncher { engine: self, executable, given_up: AtomicBool::new(false) })
+    }
+
+    /// Clears away what steps have left whose launcher was killed.
+    fn clear_steps(&self) -> Result<()> {
+        let dir = self.store.runroot().join("containers");
+        let context = || format!("cannot list {}", dir.display());
+        for entry in std::fs::read_dir(&dir).context(context)? {
+            let dir = entry.context(context)?.path();
+            let Ok(group) = std::fs::read_to_string(dir.join(MARK)) else { continue };
+            if Lock::is_held(&dir.join("monitor"))? {
+                continue;
+            }
+            let id = dir.file_name().and_then(|name| name.to_str()?.parse().ok());
+            if let Some(id) = id {
+                net::detach(&self.store, &id)?;
+            }
+            let left = Hierarchies::detect().and_then(|all| Cgroup::open(&all, &group)?.remove());
+            // It may be gone already.
+            drop(left);
+            file::remove_tree(&dir)?;
+        }
+        Ok(())
+    }
+}
+
+impl StepLauncher<'_> {
+    /// Ends all steps that run, and lets no other begin.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells whether steps are to end.
+    pub fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst) || super::start::is_interrupted()
+    }
+
+    /// Runs a step, and passes its output on as it comes.
+    pub fn run(&self, step: Step, mut output: impl FnMut(&[u8])) -> Result<StepEnd> {
+        let request = self.request(step)?;
+        let id = request.config.id.clone();
+        let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
+        let (from, to) = std::io::pipe().context(|| "cannot make a pipe")?;
+        let copy = to.try_clone().context(|| "cannot copy a descriptor")?;
+        let words = self.engine.arguments(NAME, &id);
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
+        command
+            .arg0(NAME)
+            .args(
+                words
+                    .into_iter()
+                    .skip(1)
+                    .map(std::os::unix::ffi::OsStringExt::from_vec)
+                    .collect::<Vec<std::ffi::OsString>>(),
+            )
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(to))
+            .stderr(Stdio::from(copy))
+            // What a terminal sends its foreground is for the build to pass on.
+            .process_group(0);
+        let mut child = command.spawn().context(|| "cannot start a step")?;
+        // It holds the other ends.
+        drop(command);
+        let talked = self.talk(&request, ours, from, &mut output);
+        let waited = child.wait().context(|| "cannot wait for a step");
+        let report = talked?;
+        waited?;
+        match report {
+            Some(Report::Ended { code, warnings }) => Ok(StepEnd { code, warnings }),
+            Some(Report::Failed(failed)) => Err(failed.into()),
+            None if self.has_given_up() => Err(Error::new(Kind::Unavailable, "interrupted")),
+            None => Err(Error::new(Kind::Internal, "the step's launcher was killed")),
+        }
+    }
+
+    fn talk(
+        &self,
+        request: &Request,
+        mut ours: UnixStream,
+        mut from: impl Read + std::os::fd::AsFd,
+        output: &mut impl FnMut(&[u8]),
+    ) -> Result<Option<Report>> {
+        let context = || "cannot talk to a step's launcher";
+        let mut line = serde_json::to_vec(request).context(context)?;
+        line.push(b'\n');
+        ours.write_all(&line).context(context)?;
+        let mut buffer = vec![0; 32 << 10];
+        loop {
+            if self.has_given_up() {
+                // It ends its command when it sees that.
+                ours.shutdown(std::net::Shutdown::Write).context(context)?;
+                while from.read(&mut buffer).context(context)? > 0 {}
+                return Ok(None);
+            }
+            if !wait_readable(&from).context(context)? {
+                continue;
+            }
+            match from.read(&mut buffer).context(context)? {
+                0 => break,
+                length => output(&buffer[..length]),
+            }
+        }
+        let mut answer = String::new();
+        BufReader::new(ours).read_line(&mut answer).context(context)?;
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&answer).map(Some).context(context)
+    }
+
+    fn request(&self, step: Step) -> Result<Request> {
+        let mut spec = step.spec;
+        spec.entrypoint = Some(Vec::new());
+        spec.settings.remove = true;
+        spec.settings.log.driver = LogDriver::PassthroughTty;
+        self.engine.validate(&spec)?;
+        let mut image = create::no_image()?;
+        image.config = RunConfig::default();
+        let mut config = create::decide(&spec, &image, "build".to_owned(), create::random_id()?)?;
+        config.env = step.env;
+        config.make_working_dir = true;
+        Ok(Request {
+            config,
+            layers: step.layers,
+            upper: step.upper,
+            scratch: step.scratch,
+            trees: step.trees,
+        })
+    }
+}
+
+/// Waits a moment for something to read.
+fn wait_readable(file: &impl std::os::fd::AsFd) -> std::io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut files = [PollFd::new(file, PollFlags::IN)];
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    match poll(&mut files, Some(&moment)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The run directory of a step.
+fn run_dir(engine: &Engine, config: &ContainerConfig) -> PathBuf {
+    engine.store.containers().run_dir(&config.id)
+}
+
+/// Names the control group of a step for who clears away.
+fn mark(dir: &Path, group: &str) -> Result<()> {
+    file::write_volatile(&dir.join(MARK), group.as_bytes())
+}

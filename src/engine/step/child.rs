@@ -1,0 +1,189 @@
+//! The launcher of a step: a process of its own, with one thread.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+use super::{NAME, Report, Request, StepEnd, StepTree, mark, run_dir};
+use crate::engine::Engine;
+use crate::engine::frame::Failed;
+use crate::engine::monitor::launch::{Given, prepare};
+use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::Overlay;
+use crate::runtime::cgroup::Hierarchies;
+use crate::store::file;
+use crate::store::lock::Lock;
+use crate::sys::mount::{self, READ_ONLY};
+use crate::sys::process::{self, Passed};
+use crate::sys::userns;
+
+/// Tells whether these words start a step.
+pub fn is_asked_for(name: &OsStr) -> bool {
+    name == NAME
+}
+
+/// Runs a step. Returns the exit status.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let talked = process::inherited(0)
+        .context(|| "a step is started by `barge build` only")
+        .map(UnixStream::from)
+        .and_then(|socket| answer(arguments, socket));
+    if talked.is_ok() { 0 } else { 125 }
+}
+
+fn answer(arguments: Vec<OsString>, mut socket: UnixStream) -> Result<()> {
+    let report = match run(arguments, &socket) {
+        Ok(end) => Report::Ended { code: end.code, warnings: end.warnings },
+        Err(error) => Report::Failed(Failed::from(&error)),
+    };
+    let mut line = serde_json::to_vec(&report).context(|| "cannot report")?;
+    line.push(b'\n');
+    socket.write_all(&line).context(|| "cannot report")
+}
+
+fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line).context(|| "cannot read what to do")?;
+    let request: Request = serde_json::from_str(&line).context(|| "cannot read what to do")?;
+    let (engine, _) = Engine::from_arguments(arguments)?;
+    let dir = run_dir(&engine, &request.config);
+    file::create_dirs(&dir, 0o700)?;
+    let ended = in_run_dir(&engine, &request, socket, &dir);
+    let removed = file::remove_tree(&dir);
+    let end = ended?;
+    removed?;
+    Ok(end)
+}
+
+fn in_run_dir(
+    engine: &Engine,
+    request: &Request,
+    socket: &UnixStream,
+    dir: &Path,
+) -> Result<StepEnd> {
+    let _alive = Lock::exclusive(&dir.join("monitor"))?;
+    let config = &request.config;
+    mark(dir, &engine.group_of(config, &Hierarchies::detect()?)?)?;
+    let [work, empty, overlays] =
+        ["work", "empty", "overlays"].map(|name| request.scratch.join(name));
+    for own in [&work, &empty, &overlays] {
+        file::create_dirs(own, 0o755)?;
+    }
+    let mut layers = request.layers.clone();
+    if layers.is_empty() {
+        // The kernel wants one.
+        layers.push(empty.clone());
+    }
+    if !request.trees.is_empty() {
+        userns::own_mounts().context(|| "cannot make a mount namespace")?;
+    }
+    let trees = request.trees.iter().enumerate().map(|(number, tree)| {
+        let made = open(engine, tree, &empty, &request.scratch.join(format!("tree{number}")));
+        made.map(|made| (tree.target.clone(), made))
+            .context(|| format!("cannot mount {}", tree.target.display()))
+    });
+    let given = Given {
+        files: standard_streams()?,
+        trees: trees.collect::<Result<_>>()?,
+        overlays: Some(overlays),
+        rootfs: Some(Overlay {
+            layers,
+            upper: request.upper.clone(),
+            mount_point: work.clone(),
+            work,
+            volatile: true,
+            user_xattr: engine.host().rootless,
+        }),
+        ..Given::default()
+    };
+    let running = prepare(engine, config, &given)?.run(engine, &config.id, None)?;
+    // The pipe is to end with the command.
+    drop(given);
+    for number in [1, 2] {
+        process::close_number(number).context(|| "cannot close a descriptor")?;
+    }
+    let was_left = !outlives(running.child.pidfd.as_fd(), socket)?;
+    if was_left {
+        // It may have just ended by itself.
+        drop(process::send_signal(&running.child.pidfd, libc::SIGKILL));
+    }
+    let code = process::wait(running.child.pidfd.as_fd());
+    let warnings = running.held.warnings.clone();
+    drop(running.root);
+    running.held.tear_down(engine, &config.id);
+    let code = code.context(|| "cannot wait for the command")?;
+    if was_left {
+        return Err(Error::new(Kind::Unavailable, "interrupted"));
+    }
+    Ok(StepEnd { code, warnings })
+}
+
+/// Waits for the command's end; `false` if who waits for that goes first.
+fn outlives(command: std::os::fd::BorrowedFd<'_>, socket: &UnixStream) -> Result<bool> {
+    loop {
+        let mut files = [PollFd::new(&command, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
+        match poll(&mut files, None) {
+            Ok(_) if !files[0].revents().is_empty() => return Ok(true),
+            // Nothing more is said: that is its end.
+            Ok(_) if !files[1].revents().is_empty() => return Ok(false),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context(|| "cannot wait for the command"),
+        }
+    }
+}
+
+/// Nothing to read, and our own outputs.
+fn standard_streams() -> Result<Vec<Passed>> {
+    let context = || "cannot pass on the standard streams";
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let copy = |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().context(context);
+    Ok(vec![
+        Passed { number: 0, file: null.context(context)? },
+        Passed { number: 1, file: copy(rustix::stdio::stdout())? },
+        Passed { number: 2, file: copy(rustix::stdio::stderr())? },
+    ])
+}
+
+/// Makes the mount of a tree of layers, or of a part of it.
+fn open(engine: &Engine, tree: &StepTree, empty: &Path, scratch: &Path) -> Result<OwnedFd> {
+    let mut layers: Vec<&Path> = tree.layers.iter().map(std::path::PathBuf::as_path).collect();
+    // The kernel wants two where nothing can be changed.
+    while layers.len() < 2 {
+        layers.push(empty);
+    }
+    let options = match engine.host().rootless {
+        true => vec![("userxattr".to_owned(), None)],
+        false => Vec::new(),
+    };
+    let whole = match &tree.changes {
+        None => mount::overlay(&layers, None, &options, READ_ONLY),
+        Some(_) => {
+            let [upper, work] = ["upper", "work"].map(|name| scratch.join(name));
+            for own in [&upper, &work] {
+                file::create_dirs(own, 0o755)?;
+            }
+            mount::overlay(&layers, Some((&upper, &work)), &options, 0)
+        }
+    }
+    .context(|| format!("cannot mount an overlay of {} layers", layers.len()))?;
+    let source = tree.source.strip_prefix("/").unwrap_or(&tree.source);
+    if source.as_os_str().is_empty() {
+        return Ok(whole);
+    }
+    // Before Linux 6.15 a part can be taken of what is mounted somewhere only; here nobody sees it.
+    let place = scratch.with_extension("whole");
+    file::create_dirs(&place, 0o700)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let place = rustix::fs::open(&place, flags | OFlags::DIRECTORY, Mode::empty())
+        .context(|| "cannot open a mount point")?;
+    mount::attach(&whole, &place).context(|| "cannot mount it")?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let part = openat2(&whole, source, flags, Mode::empty(), resolve)
+        .context(|| format!("cannot find /{} there", source.display()))?;
+    mount::clone_at(part.as_fd(), false).context(|| "cannot show a part of it")
+}

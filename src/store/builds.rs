@@ -1,0 +1,137 @@
+//! What steps of builds have made, so that the next build need not do it again.
+//!
+//! A record is named by the hash of all that the step depends on. As long as it is there its layer is
+//! no garbage. Whoever makes the same again replaces it; there is nothing to lock.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::garbage::Parts;
+use super::{Store, file};
+use crate::error::{Context, Result};
+use crate::spec::digest::{DiffId, Digest};
+
+/// What a step has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// Its layer; none if it changed nothing.
+    pub layer: Option<DiffId>,
+    /// When, as RFC 3339.
+    pub created: String,
+    /// The instruction, for people.
+    pub step: String,
+    /// What the key was made of, one part a line: why another build finds it or not.
+    #[serde(default)]
+    pub parts: Vec<(String, String)>,
+}
+
+/// All that steps have made.
+#[derive(Clone, Copy, Debug)]
+pub struct Builds<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Builds<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.store.root.join("builds")
+    }
+
+    fn path(&self, key: &Digest) -> PathBuf {
+        self.dir().join(format!("{}.json", key.hex()))
+    }
+
+    /// Returns what a step has made, if it is still here.
+    pub fn get(&self, key: &Digest) -> Result<Option<Built>> {
+        let found: Option<Built> = file::read_json(&self.path(key))?;
+        let is_here = |built: &Built| {
+            built.layer.as_ref().is_none_or(|layer| self.store.layers().is_wanted(layer))
+        };
+        Ok(found.filter(is_here))
+    }
+
+    /// Records what a step has made. Its layer is in its place.
+    pub fn put(&self, key: &Digest, built: &Built) -> Result<()> {
+        file::create_dirs(&self.dir(), 0o700)?;
+        // Lost in a crash, it is made again.
+        file::write_json_volatile(&self.path(key), built)
+    }
+
+    /// Returns all records, with the time of their last use in nanoseconds since 1970.
+    pub fn list(&self) -> Result<Vec<(Digest, Built)>> {
+        let dir = self.dir();
+        let context = || format!("cannot list {}", dir.display());
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(context),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let name = entry.context(context)?.file_name();
+            let hex = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            let Some(Ok(key)) = hex.map(Digest::from_hex) else { continue };
+            // One that is damaged or gone is none.
+            if let Ok(Some(built)) = file::read_json::<Built>(&self.path(&key)) {
+                all.push((key, built));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Forgets what a step has made.
+    pub fn remove(&self, key: &Digest) -> Result<()> {
+        file::remove_file(&self.path(key))
+    }
+
+    /// Adds the layers that are in use.
+    pub(super) fn add_roots(&self, live: &mut Parts) -> Result<()> {
+        live.layers.extend(self.list()?.into_iter().filter_map(|(_, built)| built.layer));
+        Ok(())
+    }
+
+    /// Returns the directory of a cache that commands see by `RUN --mount=type=cache`.
+    pub fn cache(&self, name: &str) -> PathBuf {
+        self.caches().join(super::blob::digest_of(name.as_bytes()).hex())
+    }
+
+    /// Returns the directory of all such caches.
+    pub fn caches(&self) -> PathBuf {
+        self.store.root.join("caches")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::image::tests::{layer, store};
+    use super::*;
+    use crate::store::blob::digest_of;
+
+    #[test]
+    fn keeps_layers_until_forgotten() {
+        let (_dir, store) = store();
+        let mine = layer(&store, 'a');
+        let key = digest_of(b"key");
+        let built = Built {
+            layer: Some(mine.clone()),
+            created: "2024-05-01T10:00:00Z".to_owned(),
+            step: "RUN x".to_owned(),
+            parts: Vec::new(),
+        };
+        store.builds().put(&key, &built).unwrap();
+        assert_eq!(store.builds().get(&key).unwrap(), Some(built.clone()));
+        assert_eq!(store.builds().list().unwrap(), [(key.clone(), built)]);
+        let lock = store.exclusive().unwrap();
+        store.collect_garbage(&lock).unwrap().erase().unwrap();
+        assert!(store.layers().exists(&mine));
+        store.builds().remove(&key).unwrap();
+        store.collect_garbage(&lock).unwrap().erase().unwrap();
+        assert!(!store.layers().exists(&mine));
+        assert_eq!(store.builds().get(&key).unwrap(), None);
+    }
+}
