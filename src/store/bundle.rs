@@ -6,12 +6,12 @@
 //! └── ID/                one container, named by who made it
 //!     ├── lock           held by who makes or deletes it
 //!     ├── config.json    the bundle's configuration, as it was when the container was made
-//!     ├── state.json     its process; missing until there is one
+//!     ├── state.json     its process and its control group
 //!     └── start          the socket at which it waits for its start
 //! ```
 //!
 //! A name is reserved by making the directory. What a killed command leaves is a directory without a
-//! state, or with one that names a process that is gone: deleting by force clears both.
+//! state, or with one that names no process or one that is gone: deleting by force clears both.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ pub struct Record {
     pub bundle: PathBuf,
     /// Its root directory.
     pub rootfs: PathBuf,
-    /// Its first process.
+    /// Its first process; 0 while there is none yet.
     pub pid: i32,
     /// When that started, in clock ticks since boot.
     pub start_time: u64,

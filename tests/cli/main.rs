@@ -65,6 +65,7 @@ mod resume;
 mod rootfs;
 mod run;
 mod runtime;
+mod runtime_docker;
 mod runtime_peers;
 mod save;
 mod scp;

@@ -102,6 +102,19 @@ impl Runtime {
         let made = (|| {
             reserved.save_spec(&document.text)?;
             let gate = if held { Some(Gate::new(&self.bundles.gate(id)?)?) } else { None };
+            // Before there is a control group, for whoever deletes it if we are killed now.
+            let mut record = Record {
+                id: id.clone(),
+                bundle: document.bundle.clone(),
+                rootfs: document.rootfs.clone(),
+                pid: 0,
+                start_time: 0,
+                created: now(),
+                cgroup: path.clone(),
+                unit: None,
+                rootless: self.host.rootless,
+            };
+            reserved.save(&record)?;
             let resources = group::resources(&document.spec);
             let rootless = self.host.rootless;
             let (cgroup, warnings) = Cgroup::create(&hierarchies, &path, &resources, rootless)?;
@@ -130,17 +143,8 @@ impl Runtime {
                 bond: gate.as_ref().map_or(Bond::Free, Bond::Held),
             };
             let starting = launch.start().inspect_err(|_| drop(cgroup.remove()))?;
-            let record = Record {
-                id: id.clone(),
-                bundle: document.bundle.clone(),
-                rootfs: document.rootfs.clone(),
-                pid: starting.pid(),
-                start_time: process::start_time(starting.pid()).unwrap_or(0),
-                created: now(),
-                cgroup: path.clone(),
-                unit: None,
-                rootless: self.host.rootless,
-            };
+            record.pid = starting.pid();
+            record.start_time = process::start_time(record.pid).unwrap_or(0);
             match reserved.save(&record) {
                 Ok(()) => Ok((starting, cgroup, warnings)),
                 Err(error) => {

@@ -41,7 +41,11 @@ impl Runtime {
             }
         }
         // Processes that have outlived the first one end here.
-        group_of(&record)?.remove()?;
+        let group = group_of(&record)?;
+        // Where there was never a process of this container, what runs is somebody else's.
+        if record.pid != 0 || group.processes()?.is_empty() {
+            group.remove()?;
+        }
         let spec = self.bundles.spec(id);
         locked.remove()?;
         if let Some(hooks) = spec.ok().and_then(|spec| spec.hooks().clone()) {
