@@ -10,6 +10,7 @@
 mod bridge;
 mod check;
 mod choose;
+mod device;
 mod dns;
 mod endpoint;
 mod files;
@@ -30,6 +31,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use self::bridge::Bridge;
 pub use self::check::checks;
 pub use self::choose::{complete, interface_of};
+pub use self::device::move_devices;
 pub use self::dns::Resolver;
 pub use self::endpoint::{Connection, Endpoint};
 pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};

@@ -224,6 +224,20 @@ fn outside(creation: &Creation, document: &Document, starting: &mut Starting) ->
     if network.is_some_and(|network| network.path().is_none()) {
         net::loopback_up(starting.network_namespace()?.as_fd())?;
     }
+    let linux = document.spec.linux().as_ref();
+    if let Some(devices) = linux.and_then(|linux| linux.net_devices().as_ref()) {
+        let netns = match network.map(oci_spec::runtime::LinuxNamespace::path) {
+            None => {
+                let text = "interfaces are moved to a network namespace, and there is none";
+                return Err(Error::new(Kind::Invalid, text));
+            }
+            Some(None) => starting.network_namespace()?,
+            Some(Some(path)) => {
+                File::open(path).context(|| format!("cannot open {}", path.display()))?.into()
+            }
+        };
+        net::move_devices(devices, netns.as_fd())?;
+    }
     match document.spec.hooks() {
         Some(hooks) => {
             let told = Bundle { id: &creation.id, directory: &document.bundle };
