@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxPids, LinuxResources,
+    LinuxWeightDevice,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -21,6 +22,8 @@ pub(super) struct Setting {
     pub(super) file: Option<Cow<'static, str>>,
     /// What is written.
     pub(super) value: String,
+    /// Another file and what is written there where the kernel does not have the first one.
+    pub(super) otherwise: Option<(&'static str, String)>,
 }
 
 /// Settings being collected.
@@ -40,7 +43,15 @@ impl Settings {
             controller: controller.into(),
             file: Some(file.into()),
             value: value.to_string(),
+            otherwise: None,
         });
+    }
+
+    /// Names another file for the last one, where the kernel does not have that.
+    fn or(&mut self, file: &'static str, value: impl ToString) {
+        if let Some(last) = self.0.last_mut() {
+            last.otherwise = Some((file, value.to_string()));
+        }
     }
 
     /// Notes what this version cannot do.
@@ -50,6 +61,7 @@ impl Settings {
             controller: controller.into(),
             file: None,
             value: String::new(),
+            otherwise: None,
         });
     }
 }
@@ -92,6 +104,12 @@ pub(super) fn settings(
         }
     }
     pids(resources, &mut settings);
+    for (device, limits) in resources.rdma().iter().flatten() {
+        let handles = limits.hca_handles().map(|limit| format!(" hca_handle={limit}"));
+        let objects = limits.hca_objects().map(|limit| format!(" hca_object={limit}"));
+        let value = [Some(device.clone()), handles, objects].into_iter().flatten();
+        settings.add("RDMA limit", "rdma", "rdma.max", value.collect::<String>());
+    }
     for (file, value) in resources.unified().iter().flatten() {
         let controller = file.split_once('.').map(|(controller, _)| controller.to_owned());
         let (Some(controller), false) = (controller, file.contains('/')) else {
@@ -103,6 +121,7 @@ pub(super) fn settings(
             controller: controller.into(),
             file: there.then(|| file.clone().into()),
             value: value.clone(),
+            otherwise: None,
         });
     }
     Ok(settings.0)
@@ -113,8 +132,10 @@ fn memory_v1(memory: &LinuxMemory, settings: &mut Settings) {
     if let Some(limit) = memory.limit().filter(|limit| *limit != 0) {
         settings.add("memory limit", MEMORY, "memory.limit_in_bytes", limit);
     }
-    // Memory plus swap; must not be below the memory limit at any time, so it comes second.
-    if let Some(swap) = memory.swap().filter(|swap| *swap != 0) {
+    // Memory plus swap; must not be below the memory limit at any time, so it comes second. Where
+    // memory is unlimited, both are.
+    let swap = memory.swap().filter(|swap| *swap != 0).or(memory.limit().filter(|it| *it < 0));
+    if let Some(swap) = swap {
         settings.add("swap limit", MEMORY, "memory.memsw.limit_in_bytes", swap);
     }
     if let Some(reservation) = memory.reservation().filter(|reservation| *reservation != 0) {
@@ -126,6 +147,11 @@ fn memory_v1(memory: &LinuxMemory, settings: &mut Settings) {
     if memory.disable_oom_killer() == Some(true) {
         settings.add("switching off the out-of-memory killer", MEMORY, "memory.oom_control", 1);
     }
+    if let Some(limit) = memory.kernel_tcp().filter(|limit| *limit != 0) {
+        let file = "memory.kmem.tcp.limit_in_bytes";
+        settings.add("TCP memory limit", MEMORY, file, limit);
+    }
+    kernel_memory(memory, settings);
 }
 
 fn memory_v2(memory: &LinuxMemory, settings: &mut Settings) -> Result<()> {
@@ -135,6 +161,9 @@ fn memory_v2(memory: &LinuxMemory, settings: &mut Settings) -> Result<()> {
         settings.add("memory limit", MEMORY, "memory.max", bytes(limit));
     }
     match memory.swap() {
+        None | Some(0) if limit.is_some_and(|limit| limit < 0) => {
+            settings.add("swap limit", MEMORY, "memory.swap.max", "max");
+        }
         None | Some(0) => {}
         Some(swap) if swap < 0 => settings.add("swap limit", MEMORY, "memory.swap.max", "max"),
         // Here swap is counted by itself.
@@ -167,7 +196,18 @@ fn memory_v2(memory: &LinuxMemory, settings: &mut Settings) -> Result<()> {
     if memory.disable_oom_killer() == Some(true) {
         settings.cannot("switching off the out-of-memory killer", MEMORY);
     }
+    if memory.kernel_tcp().is_some_and(|limit| limit != 0) {
+        settings.cannot("TCP memory limit", MEMORY);
+    }
+    kernel_memory(memory, settings);
     Ok(())
+}
+
+/// No kernel that we run on has this limit any more.
+fn kernel_memory(memory: &LinuxMemory, settings: &mut Settings) {
+    if memory.kernel().is_some_and(|limit| limit != 0) {
+        settings.cannot("kernel memory limit", "memory");
+    }
 }
 
 fn cpu_v1(cpu: &LinuxCpu, settings: &mut Settings) {
@@ -236,6 +276,7 @@ fn io_v1(io: &LinuxBlockIo, settings: &mut Settings) {
     if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
         settings.add("block I/O weight", BLKIO, "blkio.bfq.weight", weight);
     }
+    leaf_weights(io, BLKIO, settings);
     for device in io.weight_device().iter().flatten() {
         if let Some(weight) = device.weight() {
             let value = format!("{}:{} {weight}", device.major(), device.minor());
@@ -257,12 +298,17 @@ fn io_v1(io: &LinuxBlockIo, settings: &mut Settings) {
 
 fn io_v2(io: &LinuxBlockIo, settings: &mut Settings) {
     if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
-        settings.add("block I/O weight", "io", "io.weight", io_weight(weight));
+        // The scheduler BFQ takes weights as they are, the kernel's own cost model does not.
+        settings.add("block I/O weight", "io", "io.bfq.weight", weight);
+        settings.or("io.weight", io_weight(weight));
     }
+    leaf_weights(io, "io", settings);
     for device in io.weight_device().iter().flatten() {
         if let Some(weight) = device.weight() {
-            let value = format!("{}:{} {}", device.major(), device.minor(), io_weight(weight));
-            settings.add("block I/O device weight", "io", "io.weight", value);
+            let value = |weight| format!("{}:{} {weight}", device.major(), device.minor());
+            let own = value(u64::from(weight));
+            settings.add("block I/O device weight", "io", "io.bfq.weight", own);
+            settings.or("io.weight", value(io_weight(weight)));
         }
     }
     for (devices, key) in [
@@ -275,6 +321,14 @@ fn io_v2(io: &LinuxBlockIo, settings: &mut Settings) {
             let value = format!("{}:{} {key}={}", device.major(), device.minor(), device.rate());
             settings.add("block I/O rate", "io", "io.max", value);
         }
+    }
+}
+
+/// Weights against the groups below: the scheduler that had them is gone since Linux 5.0.
+fn leaf_weights(io: &LinuxBlockIo, controller: &'static str, settings: &mut Settings) {
+    let of_device = |it: &LinuxWeightDevice| it.leaf_weight().is_some();
+    if io.leaf_weight().is_some() || io.weight_device().iter().flatten().any(of_device) {
+        settings.cannot("block I/O leaf weight", controller);
     }
 }
 
@@ -385,13 +439,29 @@ mod tests {
             (
                 "{'blockIO': {'weight': 500, 'throttleReadBpsDevice': [{'major': 8, 'minor': 0, 'rate': 9}]}}",
                 &["blkio.bfq.weight=500", "blkio.throttle.read_bps_device=8:0 9"],
-                &["io.weight=4950", "io.max=8:0 rbps=9"],
+                &["io.bfq.weight=500", "io.max=8:0 rbps=9"],
             ),
             (
                 "{'hugepageLimits': [{'pageSize': '2MB', 'limit': 4}]}",
                 &["hugetlb.2MB.limit_in_bytes=4"],
                 &["hugetlb.2MB.max=4"],
             ),
+            (
+                "{'rdma': {'mlx5_0': {'hcaHandles': 3, 'hcaObjects': 10}}}",
+                &["rdma.max=mlx5_0 hca_handle=3 hca_object=10"],
+                &["rdma.max=mlx5_0 hca_handle=3 hca_object=10"],
+            ),
+            (
+                "{'memory': {'limit': -1}}",
+                &["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"],
+                &["memory.max=max", "memory.swap.max=max"],
+            ),
+            (
+                "{'memory': {'kernel': 1, 'kernelTCP': 2}}",
+                &["memory.kmem.tcp.limit_in_bytes=2", "-="],
+                &["-=", "-="],
+            ),
+            ("{'blockIO': {'leafWeight': 10}}", &["-="], &["-="]),
             ("{'unified': {'memory.high': '5'}}", &["-=5"], &["memory.high=5"]),
         ] {
             let resources = resources(json);

@@ -47,6 +47,9 @@ const WANTED_V1: [&str; 4] = ["memory", "pids", "cpuacct", "blkio"];
 /// The same for version 2.
 const WANTED_V2: [&str; 4] = ["memory", "pids", "cpu", "io"];
 
+/// What the files of version 2 begin with that every group has.
+const CORE: &str = "cgroup";
+
 /// A container's group: its directories in the hierarchies that have one.
 ///
 /// Without any, as for a user to whom nothing was delegated, it does nothing and knows nothing.
@@ -301,7 +304,8 @@ impl Cgroup {
         let directory = |setting: &Setting| {
             let controller = setting.controller.as_ref();
             self.v1.iter().find(|directory| has(directory, controller)).or_else(|| {
-                self.v2.as_ref().filter(|_| available.iter().any(|own| own == controller))
+                let there = |own: &String| own == controller;
+                self.v2.as_ref().filter(|_| controller == CORE || available.iter().any(there))
             })
         };
         let mut warn = |setting: &Setting, why: &str| {
@@ -325,6 +329,15 @@ impl Cgroup {
             };
             let file = directory.path.join(file.as_ref());
             let Err(error) = write(&file, &setting.value) else { continue };
+            let file = match (&setting.otherwise, error.kind()) {
+                (Some((other, value)), ErrorKind::NotFound) => {
+                    match write(&directory.path.join(other), value) {
+                        Ok(()) => continue,
+                        Err(_) => file,
+                    }
+                }
+                _ => file,
+            };
             match error.kind() {
                 ErrorKind::NotFound => warn(setting, "the kernel does not have it"),
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {

@@ -3,8 +3,8 @@
 use oci_spec::runtime::LinuxResources;
 
 use super::hierarchy::words;
-use super::{Cgroup, Directory, Hierarchies, enable, remove_tree, settings, write};
-use crate::error::{Context, Result};
+use super::{Cgroup, Directory, Hierarchies, enable, has, remove_tree, settings, write};
+use crate::error::{Context, Error, Kind, Result};
 
 impl Cgroup {
     /// Changes limits of a group that [`open`](Self::open) has opened by the same path. Returns warnings
@@ -22,6 +22,7 @@ impl Cgroup {
         if self.is_none() {
             return self.apply(&settings);
         }
+        self.check_before_update(resources)?;
         let known = self.v1.len();
         for hierarchy in &hierarchies.v1 {
             let wanted = settings.iter().any(|setting| hierarchy.has(&setting.controller));
@@ -45,6 +46,28 @@ impl Cgroup {
             }
         }
         applied
+    }
+
+    /// Refuses a limit of memory below what is used, for those who asked for that: the kernel would end
+    /// processes until there is less.
+    fn check_before_update(&self, resources: &LinuxResources) -> Result<()> {
+        let Some(memory) = resources.memory() else { return Ok(()) };
+        let limit = memory.limit().and_then(|limit| u64::try_from(limit).ok());
+        let (Some(limit), Some(true)) = (limit, memory.check_before_update()) else {
+            return Ok(());
+        };
+        let v1 = self.v1.iter().find(|directory| has(directory, "memory"));
+        let file = match (v1, &self.v2) {
+            (Some(v1), _) => v1.path.join("memory.usage_in_bytes"),
+            (None, Some(v2)) => v2.path.join("memory.current"),
+            (None, None) => return Ok(()),
+        };
+        let used = words(&file).first().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        if limit >= used {
+            return Ok(());
+        }
+        let text = format!("cannot limit memory to {limit} bytes: {used} are in use");
+        Err(Error::new(Kind::Conflict, text))
     }
 
     /// Moves all processes to a directory that was added.
