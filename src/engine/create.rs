@@ -283,6 +283,13 @@ impl Engine {
             )
             .hint("--device shows a device that you may use yourself"));
         }
+        // They become a part of /etc/hosts, where another line is another machine.
+        let bad = |name: &&String| name.contains(|it: char| it.is_whitespace() || it.is_control());
+        if let Some(name) =
+            [&settings.hostname, &settings.domainname].into_iter().flatten().find(bad)
+        {
+            return Err(Error::new(Kind::Invalid, format!("invalid host name {name:?}")));
+        }
         let (own_network, own) = (settings.network.is_own(), &settings.namespaces);
         if let Some(name) = settings
             .sysctls
