@@ -128,10 +128,16 @@ impl fmt::Display for Error {
     }
 }
 
+/// Tells whether this is ` (os error N)`, and nothing more.
+fn is_number(text: &str) -> bool {
+    let number = text.strip_prefix(" (os error ").and_then(|text| text.strip_suffix(')'));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Strips what the standard library appends to the text of an operating system error.
 fn plain(text: &str) -> String {
     match text.rfind(" (os error ") {
-        Some(end) if text.ends_with(')') => {
+        Some(end) if is_number(&text[end..]) => {
             let text = &text[..end];
             let mut letters = text.chars();
             match letters.next() {

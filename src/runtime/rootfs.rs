@@ -456,7 +456,7 @@ pub(super) fn link_mtab(root: BorrowedFd<'_>) {
 
 /// Hides paths: a file behind /dev/null, a directory behind an empty one.
 pub(super) fn mask(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
-    let null = null(root).context(|| "cannot make what files are hidden behind")?;
+    let null = Null::find(root).context(|| "cannot make what files are hidden behind")?;
     for path in paths {
         let context = || format!("cannot mask {path}");
         let Some(target) = existing(root, path).context(context)? else { continue };
@@ -468,31 +468,53 @@ pub(super) fn mask(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
             ];
             mount::filesystem(c"tmpfs", Some("tmpfs"), &options, mount::READ_ONLY)
         } else {
-            mount::clone_at(null.as_fd(), false)
+            mount::clone_at(null.file.as_fd(), false)
         };
         mount::attach(cover.context(context)?, target).context(context)?;
     }
-    Ok(())
+    null.forget().context(|| "cannot unmount what files are hidden behind")
 }
 
-/// Returns what files are hidden behind: the container's /dev/null if it surely is that, else an empty
-/// file.
+/// What files are hidden behind: the container's /dev/null if it surely is that, else an empty file.
 ///
 /// An image or a volume may have a link there, to a file that must not be seen or written to
 /// (CVE-2025-31133).
-fn null(root: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
-    if let Ok(null) = open_in(root, Path::new("/dev/null"), OFlags::PATH | OFlags::NOFOLLOW) {
-        let found = rustix::fs::fstat(&null)?;
-        let kind = FileType::from_raw_mode(found.st_mode);
-        if kind == FileType::CharacterDevice && found.st_rdev == rustix::fs::makedev(1, 3) {
-            return Ok(null);
+struct Null {
+    file: OwnedFd,
+    /// The file system that the empty file is in, on top of the root as long as it is cloned from:
+    /// until Linux 6.15 that must be mounted.
+    made: Option<OwnedFd>,
+}
+
+impl Null {
+    fn find(root: BorrowedFd<'_>) -> std::io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        if let Ok(file) = open_in(root, Path::new("/dev/null"), flags) {
+            let found = rustix::fs::fstat(&file)?;
+            let kind = FileType::from_raw_mode(found.st_mode);
+            if kind == FileType::CharacterDevice && found.st_rdev == rustix::fs::makedev(1, 3) {
+                return Ok(Self { file, made: None });
+            }
+        }
+        let tmpfs = mount::filesystem(c"tmpfs", Some("tmpfs"), &[], 0)?;
+        let mode = Mode::from_raw_mode(0o444);
+        rustix::fs::mknodat(&tmpfs, "null", FileType::RegularFile, mode, 0)?;
+        let attributes = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
+        mount::set_attributes(&tmpfs, attributes, false)?;
+        mount::attach(&tmpfs, root)?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&tmpfs, "null", flags, Mode::empty())?;
+        Ok(Self { file, made: Some(tmpfs) })
+    }
+
+    /// Lets go of what was made.
+    fn forget(self) -> std::io::Result<()> {
+        match self.made {
+            // Not by a path in /proc: that is the container's by now.
+            Some(tmpfs) => mount::detach_directory(tmpfs.as_fd()),
+            None => Ok(()),
         }
     }
-    let tmpfs = mount::filesystem(c"tmpfs", Some("tmpfs"), &[], 0)?;
-    rustix::fs::mknodat(&tmpfs, "null", FileType::RegularFile, Mode::empty(), 0)?;
-    let attributes = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
-    mount::set_attributes(&tmpfs, attributes, false)?;
-    Ok(rustix::fs::openat(&tmpfs, "null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Makes paths read-only, with all that is mounted below them.

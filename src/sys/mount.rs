@@ -74,13 +74,18 @@ pub fn filesystem(
 fn explain(context: &OwnedFd, error: io::Error, option: &str) -> io::Error {
     let mut text = [0_u8; 256];
     let reason = match rustix::io::read(context, &mut text[..]) {
-        Ok(length) => String::from_utf8_lossy(&text[..length]).trim().to_owned(),
+        Ok(length) => {
+            let said = String::from_utf8_lossy(&text[..length]);
+            // The first letter tells that it is an error.
+            said.trim().trim_start_matches("e ").to_owned()
+        }
         Err(_) => String::new(),
     };
     match (reason.as_str(), option) {
         ("", "") => error,
         ("", option) => io::Error::new(error.kind(), format!("option `{option}`: {error}")),
-        (reason, _) => io::Error::new(error.kind(), format!("{error} ({reason})")),
+        // The kernel's own words tell more than the number.
+        (reason, _) => io::Error::new(error.kind(), reason),
     }
 }
 
@@ -149,6 +154,13 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> io::Result<()> {
 pub fn detach(mount: &OwnedFd) -> io::Result<()> {
     let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
     Ok(rustix::mount::unmount(path, UnmountFlags::DETACH)?)
+}
+
+/// Unmounts what is mounted in a directory, without a path. The working directory is the root then.
+pub fn detach_directory(mount: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::process::fchdir(mount)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir(c"/")?)
 }
 
 /// Sets the propagation of all mounts of this mount namespace.
