@@ -18,7 +18,7 @@ use super::session::{self, Input, Typed};
 use super::{bundle, create};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Entry, Stdio};
+use crate::runtime::{Bundle, Entry, Stdio};
 use crate::spec::id::{ContainerId, to_hex};
 use crate::store::container::Container;
 use crate::store::events::{Action, Event};
@@ -189,6 +189,7 @@ impl Engine {
         let session = to_hex(&create::random::<32>()?);
         // Before there is a process that they could be for. Nobody sends any to the background.
         let signals = session::catch_signals(!spec.detach)?;
+        let run_dir = self.store.containers().run_dir(&container.config.id);
         let mut tries = 0;
         let starting = loop {
             let group = Cgroup::open(&hierarchies, &run.cgroup)?.beside(&hierarchies, run.pid)?;
@@ -200,6 +201,7 @@ impl Engine {
                 groups: &container.config.settings.groups,
                 personality: container.config.settings.personality,
                 cgroup: Some(&group),
+                bundle: Bundle { id: container.config.id.as_str(), directory: &run_dir },
                 filter: filter.as_ref(),
                 stdio: (!spec.tty || spec.detach).then_some(stdio),
                 files: &passed,

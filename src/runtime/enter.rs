@@ -13,10 +13,11 @@ use rustix::fs::{Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::channel::Channel;
+use super::hooks::Bundle;
 use super::init::{self, Program};
 use super::launch::{Starting, Stdio};
 use super::schedule;
-use super::seccomp::Filter;
+use super::seccomp::{Agent, Filter};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::process::Personality;
 use crate::sys::clone::clone3;
@@ -38,6 +39,8 @@ pub struct Entry<'a> {
     pub groups: &'a [String],
     /// Which system the kernel plays to it.
     pub personality: Option<Personality>,
+    /// What is told of the container to who decides about its system calls.
+    pub bundle: Bundle<'a>,
     /// The container's control group.
     pub cgroup: Option<&'a Cgroup>,
     /// Its system call filter.
@@ -98,12 +101,15 @@ impl Entry<'_> {
     }
 
     fn become_program(&self, flags: CloneFlags, channel: Channel) -> Infallible {
-        if let Err(error) = self.prepare(flags, &channel) {
-            init::fail(&channel, &error);
-        }
-        let Ok((channel, _)) = init::keep_channel(&channel, None, self.files) else {
+        let agent = match self.prepare(flags, &channel) {
+            Ok(agent) => agent,
+            Err(error) => init::fail(&channel, &error),
+        };
+        let more = [None, agent.as_ref().map(Agent::as_fd)];
+        let Ok((channel, [_, socket])) = init::keep_channel(&channel, more, self.files) else {
             crate::sys::clone::exit_now(125)
         };
+        let agent = agent.zip(socket).map(|(agent, socket)| agent.moved(socket));
         let program = || {
             let (identity, env) = init::identify(self.process, self.user, self.groups)?;
             if !channel.wait().context(|| "cannot wait for the launcher")? {
@@ -120,6 +126,7 @@ impl Entry<'_> {
                 // One in the background stays when the command that made it has ended.
                 tied: false,
                 exact: self.user.is_none(),
+                agent,
                 hooks: None,
             };
             program.exec()
@@ -128,9 +135,10 @@ impl Entry<'_> {
         init::fail(&channel, &error)
     }
 
-    fn prepare(&self, flags: CloneFlags, channel: &Channel) -> Result<()> {
+    fn prepare(&self, flags: CloneFlags, channel: &Channel) -> Result<Option<Agent>> {
         // The container's processes see this one already, with the host's descriptors.
         process::hide().context(|| "cannot hide the new process")?;
+        let agent = init::agent(self.filter, |_| self.bundle.state("running", self.pid))?;
         let affinity = self.process.exec_cpu_affinity().as_ref();
         schedule::set_processors(affinity.and_then(|it| it.initial().as_deref()))?;
         if let Some(cgroup) = self.cgroup {
@@ -146,6 +154,7 @@ impl Entry<'_> {
         }
         // In the container's user namespace there is no power left to do so.
         init::settle(self.process)?;
+        init::leave_keys()?;
         rustix::process::setsid().context(|| "cannot make a session")?;
         if let Some(stdio) = &self.stdio {
             stdio.install().context(|| "cannot pass on the standard descriptors")?;
@@ -156,7 +165,7 @@ impl Entry<'_> {
         if self.stdio.is_none() {
             open_terminal(channel)?;
         }
-        Ok(())
+        Ok(agent)
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::{Hook, Hooks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::{exit_now, fork};
@@ -47,16 +47,22 @@ impl Bundle<'_> {
         if hooks.is_empty() {
             return Ok(());
         }
-        let state = json!({
+        let state = self.state(status, pid).to_string();
+        hooks.iter().try_for_each(|hook| {
+            run(hook, &state, prepare).context(|| format!("{kind} hook {}", hook.path().display()))
+        })
+    }
+}
+
+impl Bundle<'_> {
+    /// What is told of the container, in the OCI's words.
+    pub(super) fn state(&self, status: &str, pid: i32) -> Value {
+        json!({
             "ociVersion": "1.0.2",
             "id": self.id,
             "status": status,
             "pid": pid,
             "bundle": self.directory,
-        });
-        let state = state.to_string();
-        hooks.iter().try_for_each(|hook| {
-            run(hook, &state, prepare).context(|| format!("{kind} hook {}", hook.path().display()))
         })
     }
 }

@@ -40,7 +40,7 @@ use super::gate::Gate;
 use super::hooks::{self, Bundle};
 use super::launch::{Bond, Launch};
 use super::rootfs::{Source, Trees};
-use super::seccomp::Filter;
+use super::seccomp::{Agent, Filter};
 use super::user::Identity;
 use super::{cgroup, check, device, label, options, proc, reaper, rlimit, rootfs, schedule, user};
 use crate::error::{Context, Error, Kind, Result};
@@ -65,16 +65,18 @@ pub(super) fn run(
 ) -> Infallible {
     let settled = ahead.is_some();
     match prepare(launch, &channel, ahead) {
-        Ok(process) => {
+        Ok((process, agent)) => {
             // The channel moves to its low number; the old one closes with all others.
             let gate = match launch.bond {
                 Bond::Held(gate) => Some(gate.as_fd()),
                 Bond::Tied | Bond::Free => None,
             };
-            let Ok((channel, gate)) = keep_channel(&channel, gate, launch.files) else {
+            let more = [gate, agent.as_ref().map(Agent::as_fd)];
+            let Ok((channel, [gate, socket])) = keep_channel(&channel, more, launch.files) else {
                 exit_now(125)
             };
-            finish(process, launch, (channel, gate), settled)
+            let agent = agent.zip(socket).map(|(agent, socket)| agent.moved(socket));
+            finish(process, launch, (channel, gate.map(Gate::from_fd), agent), settled)
         }
         Err(error) => fail(&channel, &error),
     }
@@ -90,10 +92,11 @@ fn prepare<'a>(
     launch: &'a Launch<'_>,
     channel: &Channel,
     ahead: Option<Option<Trees>>,
-) -> Result<&'a Process> {
+) -> Result<(&'a Process, Option<Agent>)> {
     let spec = launch.spec;
     let process = process_of(spec)?;
     process::hide().context(|| "cannot hide the container's first process")?;
+    let agent = agent(launch.filter, |pid| launch.bundle.state("creating", pid))?;
     if let (None, Some(cgroup)) = (&ahead, launch.cgroup) {
         cgroup.join().context(|| "cannot enter the container's cgroups")?;
     }
@@ -106,6 +109,7 @@ fn prepare<'a>(
             .or_else(|_| process::become_user(uid, gid, None))
             .context(|| "cannot become root of the container")?;
     }
+    leave_keys()?;
     process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
     rustix::process::setsid().context(|| "cannot make a session")?;
     if ahead.is_none() {
@@ -123,7 +127,19 @@ fn prepare<'a>(
             .context(|| format!("cannot set the host name {hostname}"))?;
     }
     build_tree(launch, channel, ahead.flatten())?;
-    Ok(process)
+    Ok((process, agent))
+}
+
+/// Connects to who decides about calls that a filter leaves to another process.
+pub(super) fn agent(
+    filter: Option<&Filter>,
+    state: impl FnOnce(i32) -> serde_json::Value,
+) -> Result<Option<Agent>> {
+    let Some(filter) = filter.filter(|filter| filter.has_listener()) else { return Ok(None) };
+    // /proc is the host's still, and has the number that the host knows us by.
+    let own = std::fs::read_link("/proc/self").context(|| "cannot read /proc/self")?;
+    let pid = own.to_string_lossy().parse().unwrap_or(0);
+    filter.agent(pid, &state(pid))
 }
 
 /// Joins namespaces that exist.
@@ -148,6 +164,20 @@ pub(super) fn join_all(namespaces: &[(OwnedFd, i32)]) -> Result<()> {
 pub(super) fn settle(process: &Process) -> Result<()> {
     set_oom_score(process)?;
     rlimit::apply(process.rlimits().as_deref().unwrap_or_default())
+}
+
+/// Takes the keys of who started us away.
+pub(super) fn leave_keys() -> Result<()> {
+    match process::new_session_keyring() {
+        // A kernel without keys, or a container around us in which nobody gets at any.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EDQUOT) => {
+            let text = "cannot make a keyring: this user has too many keys";
+            let hint = "see the sysctls kernel.keys.maxkeys and kernel.keys.root_maxkeys";
+            Err(Error::new(Kind::Unavailable, text).hint(hint).caused_by(error))
+        }
+        other => other.context(|| "cannot make a keyring"),
+    }
 }
 
 /// Sets how readily the kernel ends the process when memory runs out. This is the host's /proc.
@@ -282,34 +312,38 @@ fn set_parameters(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
+/// What is kept beside the channel: a gate, an agent.
+type More<T> = [Option<T>; 2];
+
 /// Closes every descriptor but the standard ones, those that the user passes on, the channel, and
-/// the gate if there is one.
+/// what is to be kept beside it.
 pub(super) fn keep_channel(
     channel: &Channel,
-    gate: Option<BorrowedFd<'_>>,
+    more: More<BorrowedFd<'_>>,
     files: &[Passed],
-) -> std::io::Result<(Channel, Option<Gate>)> {
-    if !files.is_empty() || gate.is_some() {
-        return keep_files(channel, gate, files);
+) -> std::io::Result<(Channel, More<OwnedFd>)> {
+    if !files.is_empty() || more.iter().any(Option::is_some) {
+        return keep_files(channel, more, files);
     }
     if channel.as_fd().as_raw_fd() != CHANNEL {
         process::redirect(channel.as_fd(), CHANNEL)?;
     }
     process::close_from(CHANNEL.unsigned_abs() + 1)?;
-    Ok((Channel::from_fd(process::inherited(CHANNEL)?), None))
+    Ok((Channel::from_fd(process::inherited(CHANNEL)?), [None, None]))
 }
 
-/// Puts what the user passes on under its numbers, and the channel and the gate behind.
+/// Puts what the user passes on under its numbers, and the channel and more behind.
 fn keep_files(
     channel: &Channel,
-    gate: Option<BorrowedFd<'_>>,
+    more: More<BorrowedFd<'_>>,
     files: &[Passed],
-) -> std::io::Result<(Channel, Option<Gate>)> {
+) -> std::io::Result<(Channel, More<OwnedFd>)> {
     let behind = files.iter().map(|it| it.number + 1).fold(CHANNEL, i32::max);
     // Out of the way of all numbers that are about to be replaced.
-    let high = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, behind + 2);
+    let high = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, behind + 3);
     let moved_channel = high(channel.as_fd())?;
-    let moved_gate = gate.map(high).transpose()?;
+    let [first, second] = more.map(|file| file.map(high).transpose());
+    let moved_more = [first?, second?];
     let moved: Vec<OwnedFd> =
         files.iter().map(|it| high(it.file.as_fd())).collect::<Result<_, _>>()?;
     for number in CHANNEL..behind {
@@ -319,22 +353,28 @@ fn keep_files(
         }
     }
     process::redirect(moved_channel.as_fd(), behind)?;
-    match &moved_gate {
-        Some(gate) => process::redirect(gate.as_fd(), behind + 1)?,
-        None => process::close_number(behind + 1)?,
+    for (file, number) in moved_more.iter().zip(behind + 1..) {
+        match file {
+            Some(file) => process::redirect(file.as_fd(), number)?,
+            None => process::close_number(number)?,
+        }
     }
-    let gate = moved_gate.map(drop);
+    let kept = moved_more.map(|file| file.is_some());
     drop((moved_channel, moved));
-    process::close_from(behind.unsigned_abs() + 2)?;
-    let gate = gate.map(|()| process::inherited(behind + 1)).transpose()?;
-    Ok((Channel::from_fd(process::inherited(behind)?), gate.map(Gate::from_fd)))
+    process::close_from(behind.unsigned_abs() + 3)?;
+    let take = |index, number| match kept[index] {
+        true => process::inherited(number).map(Some),
+        false => Ok(None),
+    };
+    let more = [take(0, behind + 1)?, take(1, behind + 2)?];
+    Ok((Channel::from_fd(process::inherited(behind)?), more))
 }
 
 /// The part after all foreign descriptors are closed.
 fn finish(
     process: &Process,
     launch: &Launch<'_>,
-    (mut channel, gate): (Channel, Option<Gate>),
+    (mut channel, gate, agent): (Channel, Option<Gate>, Option<Agent>),
     settled: bool,
 ) -> Infallible {
     let ready = || {
@@ -372,6 +412,7 @@ fn finish(
             settled,
             tied,
             exact: launch.user.is_none(),
+            agent,
             hooks: launch.spec.hooks().as_ref().map(|hooks| (launch.bundle, hooks)),
         })
     };
@@ -449,6 +490,8 @@ pub(super) struct Program<'a> {
     pub(super) tied: bool,
     /// Whether its capabilities are those of the configuration, whoever it runs as.
     pub(super) exact: bool,
+    /// Who decides about calls that its filter leaves to another process.
+    pub(super) agent: Option<Agent>,
     /// What is run before it.
     pub(super) hooks: Option<(Bundle<'a>, &'a Hooks)>,
 }
@@ -533,22 +576,28 @@ impl Program<'_> {
         if locked {
             process::no_new_privileges().context(|| "cannot set no_new_privs")?;
         }
-        let install = || match self.filter {
-            Some(filter) => {
-                filter.install().map(drop).context(|| "cannot install the seccomp filter")
-            }
-            None => Ok(()),
-        };
+        // Its own calls are not the filter's business.
+        rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
         if !locked {
-            install()?;
+            self.install_filter()?;
         }
         capabilities.keep().context(|| "cannot keep capabilities")?;
         become_user(ids)?;
-        rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
         enter_directory(process.cwd())?;
         capabilities.apply().context(|| "cannot set capabilities")?;
         label::apply(process)?;
-        if locked { install() } else { Ok(()) }
+        if locked { self.install_filter() } else { Ok(()) }
+    }
+
+    fn install_filter(&self) -> Result<()> {
+        let Some(filter) = self.filter else { return Ok(()) };
+        let listener = filter.install().context(|| "cannot install the seccomp filter")?;
+        match (listener, &self.agent) {
+            (Some(listener), Some(agent)) => agent
+                .hand_over(listener.as_fd())
+                .context(|| "cannot hand the seccomp listener over"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -264,6 +264,18 @@ pub fn hide() -> io::Result<()> {
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
+/// Gives this process a keyring of its own for a session's keys, in place of the one that it shares
+/// with who started it.
+pub fn new_session_keyring() -> io::Result<()> {
+    let none = std::ptr::null::<libc::c_char>();
+    let operation = libc::c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING);
+    // SAFETY: a null pointer asks for a keyring without a name; nothing else is passed.
+    match unsafe { libc::syscall(libc::SYS_keyctl, operation, none) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps set-user-ID programs from gaining anything, for good.
 pub fn no_new_privileges() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)

@@ -12,7 +12,7 @@ use crate::engine::exec::{converse, wait_with_signals};
 use crate::engine::{ExecSpec, Passing, session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Entry, Stdio};
+use crate::runtime::{Bundle, Entry, Stdio};
 use crate::store::file;
 use crate::sys::{process, userns};
 
@@ -119,6 +119,7 @@ impl Runtime {
             user: None,
             groups: &[],
             personality: None,
+            bundle: Bundle { id: &record.id, directory: &record.bundle },
             cgroup: Some(&group),
             filter: filter.as_ref(),
             stdio: (!terminal).then_some(stdio),

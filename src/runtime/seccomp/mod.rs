@@ -12,6 +12,7 @@
 //!   it, so that programs fall back to what they did before; with `EPERM` they would give up.
 //! - A call by an architecture that the profile does not list ends the process.
 
+mod agent;
 mod assemble;
 mod calls;
 pub mod profile;
@@ -19,18 +20,24 @@ pub mod profile;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSyscall};
+use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::sys::bpf::{FILTER_MAX, FilterFlags, FilterInstruction, install_filter};
 
+pub(super) use agent::Agent;
 pub use profile::{default_profile, load};
+
+use agent::Listener;
 
 /// A compiled system call filter.
 #[derive(Clone, Debug)]
 pub struct Filter {
     program: Vec<FilterInstruction>,
     flags: FilterFlags,
+    /// Who decides about calls that are left to another process.
+    listener: Option<Listener>,
 }
 
 impl Filter {
@@ -40,6 +47,18 @@ impl Filter {
     /// Returns the listener if the profile leaves calls to another process.
     pub fn install(&self) -> io::Result<Option<OwnedFd>> {
         install_filter(&self.program, self.flags)
+    }
+
+    /// Tells whether it leaves calls to another process.
+    pub(super) fn has_listener(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// Connects to who decides about calls that the filter leaves to another process, if it does.
+    ///
+    /// The process has this number in `state`, the container's in the OCI's words.
+    pub(super) fn agent(&self, pid: i32, state: &Value) -> Result<Option<Agent>> {
+        self.listener.as_ref().map(|listener| listener.connect(pid, state)).transpose()
     }
 
     /// Returns the program's length in instructions.
@@ -59,7 +78,34 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Filter> {
         return Err(Error::new(Kind::Invalid, message)
             .hint("use fewer rules with conditions, or leave out architectures"));
     }
-    Ok(Filter { program, flags: flags(profile) })
+    let flags = flags(profile);
+    let listener = if flags.listener { Some(listener(profile)?) } else { None };
+    Ok(Filter { program, flags, listener })
+}
+
+/// What hands the listener over, when the filter is in place: it cannot wait for who gets it.
+const HANDS_OVER: &str = "sendmsg";
+
+fn listener(profile: &LinuxSeccomp) -> Result<Listener> {
+    let invalid = |text: &str| Error::new(Kind::Invalid, text.to_owned());
+    if profile.default_action() == LinuxSeccompAction::ScmpActNotify {
+        return Err(invalid("SCMP_ACT_NOTIFY cannot be the default action")
+            .hint("name the calls that are left to another process"));
+    }
+    let left = |rule: &&LinuxSyscall| rule.action() == LinuxSeccompAction::ScmpActNotify;
+    let mut names = profile.syscalls().iter().flatten().filter(left).flat_map(LinuxSyscall::names);
+    if names.any(|name| name == HANDS_OVER) {
+        return Err(invalid("SCMP_ACT_NOTIFY cannot be used for sendmsg")
+            .hint("the listener itself is handed over by it"));
+    }
+    match profile.listener_path() {
+        Some(path) => {
+            Ok(Listener { path: path.clone(), metadata: profile.listener_metadata().clone() })
+        }
+        None => Err(invalid(
+            "the seccomp profile leaves calls to another process, but has no listenerPath",
+        )),
+    }
 }
 
 fn flags(profile: &LinuxSeccomp) -> FilterFlags {
