@@ -45,6 +45,7 @@ mod network;
 mod networks;
 mod notify;
 mod observe;
+mod oci;
 mod parallel;
 mod passthrough;
 mod pause;

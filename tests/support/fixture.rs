@@ -23,7 +23,7 @@ fn directory() -> PathBuf {
 }
 
 /// Returns a fixture; the first who asks for it makes it, and the others wait.
-fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+pub(super) fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let directory = directory();
     let path = directory.join(name);
     if path.exists() {
@@ -194,7 +194,7 @@ fn busybox_with_victims() -> Vec<u8> {
 
 /// Makes all fixtures that other tests share, so that they can be handed to another user.
 pub(crate) fn make_all() {
-    for path in [busybox(), debian(), boxes(), web(), database()] {
+    for path in [busybox(), debian(), boxes(), web(), database(), super::probe::probe()] {
         // Others read it too.
         if is_root() {
             tool("chmod", ["-R", "a+rX", &path.to_string_lossy()]);

@@ -12,6 +12,7 @@ pub(crate) mod needs;
 pub(crate) mod output;
 mod packages;
 pub(crate) mod place;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod registry;
