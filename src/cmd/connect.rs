@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::exit::Status;
 use super::output;
-use crate::engine::{Attach, Ended, Session, Streams};
+use crate::engine::{self, Attach, Ended, Session, Streams};
 use crate::error::Result;
 use crate::spec::keys::DetachKeys;
 use crate::sys::terminal;
@@ -63,20 +63,31 @@ impl ConnectFlags {
         for warning in session.warnings() {
             output::warning(warning);
         }
-        let keys = self.detach_keys.unwrap_or_default();
-        let keys: &[u8] = if tty { &keys.0 } else { &[] };
+        // Only what is typed at a terminal can be keys.
+        let keys = detach_keys(self.detach_keys, tty && wanted.stdin)?;
         let only = |wanted: bool, stream: BorrowedFd<'static>| wanted.then_some(stream);
         let streams = Streams {
             stdin: only(wanted.stdin, rustix::stdio::stdin()),
             stdout: only(wanted.stdout, rustix::stdio::stdout()),
             stderr: only(wanted.stderr, rustix::stdio::stderr()),
-            detach_keys: keys,
+            detach_keys: &keys,
         };
         Ok(match session.run(&streams)? {
             Ended::Exited(code) => Some(Status::of_container(code)),
             Ended::Detached => None,
         })
     }
+}
+
+/// Returns the keys that leave a container, those of `containers.conf` if none are given; none if nobody
+/// can type any.
+pub(crate) fn detach_keys(given: Option<DetachKeys>, typed: bool) -> Result<Vec<u8>> {
+    let keys = match given {
+        _ if !typed => return Ok(Vec::new()),
+        Some(keys) => keys,
+        None => engine::defaults()?.detach_keys.unwrap_or_default(),
+    };
+    Ok(keys.0)
 }
 
 /// Warns when a terminal is given to a container whose user has none.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::World;
-use super::connect::check_terminal;
+use super::connect::{check_terminal, detach_keys};
 use super::exit::Status;
 use super::flags::preserve::PreserveFlags;
 use super::tree::Act;
@@ -81,6 +81,7 @@ impl Act for Exec {
             None => containers::latest(&engine)?,
         };
         check_terminal(self.tty && !self.detach, self.interactive);
+        let typed = self.tty && self.interactive && !self.detach;
         let spec = ExecSpec {
             command,
             env: environment::read(&self.env_file, &self.env)?,
@@ -90,7 +91,7 @@ impl Act for Exec {
             interactive: self.interactive,
             detach: self.detach,
             privileged: self.privileged,
-            detach_keys: self.detach_keys.unwrap_or_default().0,
+            detach_keys: detach_keys(self.detach_keys, typed)?,
             files: Vec::new(),
             probe: None,
         };

@@ -53,6 +53,8 @@ pub(super) struct Facts {
     pub(super) cgroup: String,
     /// Its volumes by name, and where the files of each are.
     pub(super) volumes: BTreeMap<String, (Volume, PathBuf)>,
+    /// The layers of images that it mounts, by the number of the mount; the uppermost first.
+    pub(super) images: BTreeMap<usize, Vec<PathBuf>>,
     /// Where changes of what is mounted go that are discarded.
     pub(super) overlays: PathBuf,
     /// Its user and group, if mounts are to be given to them.

@@ -41,6 +41,7 @@ impl Engine {
             None => self.image_of(spec)?,
         };
         let mut config = self.decided(spec, &image, shown, &users, ID.parse()?)?;
+        self.settle_images(&mut config)?;
         drop(self.settle_secrets(&mut config)?);
         let mapping = self.mapping_of(&config)?;
         let owner = mapping.as_ref().map(users::first_outside);
@@ -48,6 +49,7 @@ impl Engine {
         let path = self.group_of(&config, &hierarchies)?;
         let mut facts = Facts::find(self, &config, &path, owner)?;
         facts.volumes = self.shown_volumes(&mut config)?;
+        facts.images = self.image_mounts(&config)?;
         let mut oci = bundle::spec(&config, &facts)?;
         if let Some(process) = oci.process_mut() {
             self.complete(process, &config, &facts.groups(&config))?;

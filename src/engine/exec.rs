@@ -22,7 +22,6 @@ use crate::runtime::{Bundle, Entry, Stdio};
 use crate::spec::id::{ContainerId, to_hex};
 use crate::store::container::Container;
 use crate::store::events::{Action, Event};
-use crate::store::execs::Exec;
 use crate::sys::clone::{Child, exit_now, fork};
 use crate::sys::process::{self, Passed, Words};
 use crate::sys::signal::Signals;
@@ -219,33 +218,34 @@ impl Engine {
             return wait_with_signals(&child.pidfd, &signals, spec.probe);
         }
         // Without a note it runs all the same, and is on no list.
-        let note = self.store.containers().note_exec(container.id(), &session, child.pid).ok();
+        let mut note = self.store.containers().note_exec(container.id(), &session, child.pid).ok();
         let event = |action| Event::of(&container, action).with("execID", &session);
         self.record_event(event(Action::Exec));
         let code = match (waiting, master) {
             (Some(waiting), master) => {
                 self.store.containers().sweep_execs(container.id());
                 waiting.has_begun();
-                Some(stay_with(&child.pidfd, master)?)
+                stay_with(&child.pidfd, master)?
             }
-            (None, Some(master)) => converse(&child.pidfd, &master, &signals, spec)?,
-            (None, None) => Some(wait_with_signals(&child.pidfd, &signals, None)?),
+            (None, Some(master)) => match converse(&child.pidfd, &master, &signals, spec)? {
+                Some(code) => code,
+                None => {
+                    leave(&child.pidfd, &master, || {
+                        drop(note.take());
+                        // How it ended is told to its parent only, which is gone.
+                        self.record_event(event(Action::ExecDied));
+                    })?;
+                    if let Some(note) = note {
+                        note.leave();
+                    }
+                    return Ok(0);
+                }
+            },
+            (None, None) => wait_with_signals(&child.pidfd, &signals, None)?,
         };
-        match code {
-            Some(code) => {
-                drop(note);
-                self.record_event(event(Action::ExecDied).with("exitCode", code));
-            }
-            None => leave_note(note),
-        }
-        Ok(code.unwrap_or(0))
-    }
-}
-
-/// The process goes on: so does its note, if there is one.
-fn leave_note(note: Option<Exec>) {
-    if let Some(note) = note {
-        note.leave();
+        drop(note);
+        self.record_event(event(Action::ExecDied).with("exitCode", code));
+        Ok(code)
     }
 }
 
@@ -388,14 +388,15 @@ pub(super) fn converse(
                 Typed::More => {}
                 // What a terminal sends at the end of input.
                 Typed::End => outgoing.buffer().push(4),
-                Typed::DetachKeys => return leave(master).map(|()| None),
+                Typed::DetachKeys => return Ok(None),
             }
         }
     }
 }
 
-/// Leaves a process to itself: somebody must hold its terminal, or it would be hung up.
-fn leave(master: &OwnedFd) -> Result<()> {
+/// Leaves a process to itself: somebody must hold its terminal, or it would be hung up. That one does
+/// what is to be done when it has ended.
+fn leave(child: &OwnedFd, master: &OwnedFd, ended: impl FnOnce()) -> Result<()> {
     fork(|| {
         let drain = || {
             rustix::process::setsid()?;
@@ -409,6 +410,9 @@ fn leave(master: &OwnedFd) -> Result<()> {
         };
         // A terminal ends with an error when its last user has gone.
         drop(drain());
+        let mut files = [PollFd::new(child, PollFlags::IN)];
+        while poll(&mut files, None) == Err(rustix::io::Errno::INTR) {}
+        ended();
         exit_now(0)
     })
     .context(|| "cannot leave the process in the background")

@@ -313,8 +313,21 @@ impl Source {
             },
             _ => make(&options.data),
         };
-        let tree = made.context(context)?;
-        Ok(Self { tree, directory: true })
+        Self { tree: made.context(context)?, directory: true }.part(options).context(context)
+    }
+
+    /// What is at a path below a file system that was just made, if one is named.
+    fn part(self, options: &Options) -> Result<Self> {
+        let Some(below) = &options.subpath else { return Ok(self) };
+        let failed = || format!("cannot show {} of it alone", below.display());
+        let part = open_in(self.tree.as_fd(), below, OFlags::PATH).context(failed)?;
+        let kind = rustix::fs::fstat(&part).context(failed)?.st_mode;
+        let tree = mount::clone_at(part.as_fd(), false).map_err(|error| {
+            Error::new(Kind::Unsupported, failed())
+                .hint("a part of what is mounted nowhere needs Linux 6.15")
+                .caused_by(error)
+        })?;
+        Ok(Self { tree, directory: FileType::from_raw_mode(kind) == FileType::Directory })
     }
 
     /// What is at a path, or at one below it that leads nowhere else.
@@ -369,7 +382,7 @@ impl Source {
                 .unwrap_or_default()
         };
         let overlay = Overlay {
-            layers: vec![value("lowerdir")],
+            layers: std::env::split_paths(&value("lowerdir")).collect(),
             upper: value("upperdir"),
             work: value("workdir"),
             volatile: false,
@@ -377,7 +390,7 @@ impl Source {
             mount_point: PathBuf::new(),
         };
         let tree = overlay.make(Some(user)).context(context)?;
-        Ok(Some(Self { tree, directory: true }))
+        Self { tree, directory: true }.part(&options).context(context).map(Some)
     }
 }
 

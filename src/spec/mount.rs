@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::{DiffId, ImageId};
 use super::volume::VolumeSpec;
 
 /// Something that is mounted into a container.
@@ -73,8 +74,24 @@ pub enum MountSource {
         #[serde(default)]
         new: VolumeSpec,
     },
+    /// The files of an image. What is changed in them is gone when the container ends.
+    Image {
+        /// Its name, as it was asked for.
+        name: String,
+        /// Which image that is; known once the container is made.
+        #[serde(default)]
+        id: Option<ImageId>,
+        /// Its layers, lowest first.
+        #[serde(default)]
+        layers: Vec<DiffId>,
+    },
     /// A fresh file system of terminals.
     Devpts,
+    /// A fresh file system in memory that is never swapped, without a limit of its size.
+    Ramfs {
+        /// Permission bits of its root.
+        mode: Option<u32>,
+    },
     /// A fresh file system in memory.
     Tmpfs {
         /// Size in bytes; the kernel's default is half of the memory.

@@ -20,6 +20,7 @@ use crate::spec::digest::{DiffId, ImageId};
 use crate::spec::health::Health;
 use crate::spec::id::{ContainerId, is_hex};
 use crate::spec::limits::{Resources, RestartPolicy};
+use crate::spec::mount::MountSource;
 use crate::spec::process::Signal;
 use crate::spec::userns::{IdMapping, UsernsMode};
 
@@ -77,6 +78,24 @@ impl ContainerConfig {
     /// Returns the ID of its image, without the algorithm; empty if a directory is in its place.
     pub fn image_hex(&self) -> &str {
         if self.settings.rootfs.is_some() { "" } else { self.image_id.hex() }
+    }
+
+    /// Returns the images that it is made of, or mounts.
+    pub fn images(&self) -> impl Iterator<Item = &ImageId> {
+        let mounted = self.settings.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image { id, .. } => id.as_ref(),
+            _ => None,
+        });
+        std::iter::once(&self.image_id).chain(mounted)
+    }
+
+    /// Returns the layers of these.
+    pub fn all_layers(&self) -> impl Iterator<Item = &DiffId> {
+        let mounted = self.settings.mounts.iter().flat_map(|mount| match &mount.source {
+            MountSource::Image { layers, .. } => layers.as_slice(),
+            _ => &[],
+        });
+        self.layers.iter().chain(mounted)
     }
 
     /// Returns the host name of a container that does not share the host's.

@@ -159,7 +159,7 @@ impl Store {
         // Containers: the layers that they were made with.
         for id in self.containers().ids()? {
             if let Some(container) = self.containers().get(&id)? {
-                live.layers.extend(container.config.layers);
+                live.layers.extend(container.config.all_layers().cloned());
             }
         }
         // Images that are being made.

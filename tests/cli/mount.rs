@@ -4,7 +4,7 @@ use std::fs;
 
 use super::support::barge::is_full_id;
 use super::support::layout::Tar;
-use super::support::{Barge, fixture, is_root, tool};
+use super::support::{Barge, Need, fixture, is_root, needs, tool};
 
 /// Loads an image of the fixture's layout under a name.
 fn load(barge: &Barge, image: &str, name: &str) {
@@ -163,4 +163,65 @@ fn image_tree_draws_layers() {
     let lines = barge.run(["image", "tree", "--whatrequires", "a:1"]).ok().lines();
     assert!(lines[4].starts_with("└── ID: ") && lines.len() <= 6, "{lines:?}");
     barge.run(["image", "tree", "nosuch"]).fails(125).error("nosuch: image not known");
+}
+
+#[test]
+fn an_image_is_mounted_in_a_container() {
+    let barge = Barge::with_busybox();
+    load(&barge, "1", "localhost/a:1");
+    let mount = "type=image,source=a:1,dst=/img";
+    let script = "cat /img/greeting; ls /img/emptied; ls /img/removed; touch /img/x";
+    barge
+        .shell(&["--mount", mount], script)
+        .exits(1)
+        .stdout("hello from a layer\nnew\n")
+        .stderr_has("/img/removed: No such file")
+        .stderr_has("/img/x: Read-only file system");
+    // What is changed is gone with the run, and not in the image.
+    let create = ["create", "--network=none", "--name", "box", "--mount"];
+    let script = "ls /img/x; echo changed >/img/greeting; touch /img/x; cat /img/greeting";
+    let line = ["type=image,src=a:1,dst=/img,rw=true", "busybox", "sh", "-c", script];
+    barge.run(create.iter().chain(&line)).ok();
+    for _ in 0..2 {
+        barge.run(["start", "-a", "box"]).ok().stdout("changed\n").stderr_has("No such file");
+    }
+    let shown = "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}}{{end}}";
+    assert_eq!(barge.inspect("box", shown), "image a:1 /img true");
+    // Who mounts an image uses it.
+    barge.run(["rmi", "a:1"]).fails(2).error_has("image is in use by a container");
+    barge.run(["image", "prune", "-a", "-f"]).ok();
+    barge.run(["untag", "a:1"]).ok();
+    barge.run(["image", "prune", "-f"]).ok();
+    barge.run(["start", "-a", "box"]).ok().stdout("changed\n");
+    barge.run(["rm", "box"]).ok();
+    barge.run(["image", "prune", "-f"]).ok();
+    assert_eq!(barge.run(["images", "-q"]).ok().lines().len(), 1);
+    let missing = barge.shell(&["--mount", mount], "true");
+    missing.fails(125).error_has("image not known");
+}
+
+#[test]
+fn a_part_of_an_image_is_mounted() {
+    let barge = Barge::with_busybox();
+    load(&barge, "1", "localhost/a:1");
+    for (part, command, want) in
+        [("emptied", "ls /img", "new\n"), ("greeting", "cat /img", "hello from a layer\n")]
+    {
+        let mount = format!("type=image,src=a:1,dst=/img,subpath={part}");
+        barge.shell(&["--mount", &mount], command).ok().stdout(want);
+    }
+    let mount = "type=image,src=a:1,dst=/img,subpath=nosuch";
+    barge.shell(&["--mount", mount], "true").fails(125).error_has("nosuch");
+}
+
+#[test]
+fn an_image_is_mounted_with_the_owners_that_the_container_has() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let script = "stat -c '%u %g' /img/bin/busybox; touch /img/x && stat -c %u /img/x";
+    let users = ["--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536"];
+    let mount = ["--mount", "type=image,src=busybox,dst=/img,rw"];
+    barge.shell(&[&users[..], &mount].concat(), script).ok().stdout("0 0\n0\n");
 }

@@ -278,3 +278,29 @@ fn privileged_containers_see_the_devices() {
     assert!(count(&["--privileged"]) > count(&[]));
     fs::set_permissions(barge.path("h"), fs::Permissions::from_mode(0o700)).unwrap();
 }
+
+#[test]
+fn a_pattern_mounts_all_that_it_names() {
+    let barge = Barge::with_busybox();
+    for name in ["one.so", "two.so", "three.txt"] {
+        barge.file(name, name);
+    }
+    let pattern = barge.path_text("[ot]*.so");
+    let mount = format!("type=glob,src={pattern},dst=/lib,ro=true");
+    barge
+        .shell(&["--mount", &mount], "cat /lib/*; echo; touch /lib/one.so")
+        .exits(1)
+        .stdout("one.sotwo.so\n")
+        .stderr_has("Read-only file system");
+    let none = format!("type=glob,src={},dst=/lib", barge.path_text("no*such"));
+    barge.shell(&["--mount", &none], "true").fails(125).error_has("no file paths matching glob");
+}
+
+#[test]
+fn ramfs_is_a_file_system_that_is_never_swapped() {
+    let barge = Barge::with_busybox();
+    let script = "grep -c ' /r ramfs rw,nosuid,nodev' /proc/mounts; stat -c %a /r; touch /r/x";
+    barge.shell(&["--mount", "type=ramfs,dst=/r,mode=700"], script).ok().stdout("1\n700\n");
+    let sized = ["--mount", "type=ramfs,dst=/r,tmpfs-size=1m"];
+    barge.shell(&sized, "true").fails(125).error_has("invalid mount option");
+}

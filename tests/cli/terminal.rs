@@ -158,7 +158,7 @@ fn exec_has_a_terminal_of_its_own() {
 fn exec_follows_the_window_size_and_detaches() {
     let barge = Barge::with_busybox();
     let id = barge.start(["busybox", "sleep", "1000"]);
-    let script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done";
+    let script = "trap 'stty size' WINCH; echo ready; until test -e /end; do sleep 0.1; done";
     let mut terminal = barge.command(["exec", "-it", &id, "sh", "-c", script]).terminal();
     let before = format!("{:?}", terminal.settings_before());
     terminal.expect("ready");
@@ -167,6 +167,40 @@ fn exec_follows_the_window_size_and_detaches() {
     terminal.send("\u{10}\u{11}");
     terminal.exits(0);
     assert_eq!(format!("{:?}", terminal.settings()), before);
+    // It goes on, and its end is an event all the same.
+    assert_eq!(barge.inspect(&id, "{{len .ExecIDs}}"), "1");
+    barge.run(["exec", &id, "touch", "/end"]).ok();
+    let line = ["events", "--stream=false", "--format", "{{.Status}}", "--filter"];
+    let line: Vec<&str> = line.into_iter().chain(["event=exec_died"]).collect();
+    wait_until("both have ended", || barge.run(&line).ok().lines().len() == 2);
+    assert_eq!(barge.inspect(&id, "{{len .ExecIDs}}"), "0");
+    barge.run(["stop", "-t", "0", &id]).ok();
+}
+
+#[test]
+fn detach_keys_are_those_of_containers_conf() {
+    let barge = Barge::with_busybox();
+    let conf = barge.file("containers.conf", "[engine]\ndetach_keys = \"ctrl-x,q\"\n");
+    let none = barge.file("none.conf", "[engine]\ndetach_keys = \"\"\n");
+    let id =
+        barge.start(["-it", "busybox", "sh", "-c", "while read line; do echo \"<$line>\"; done"]);
+    let mut attached = barge.command(["attach", &id]).env("CONTAINERS_CONF", &conf).terminal();
+    attached.send("a\r");
+    attached.expect("<a>");
+    attached.send("\u{18}q");
+    attached.exits(0);
+    let line = ["exec", "-it", &id, "cat"];
+    let mut inside = barge.command(line).env("CONTAINERS_CONF", &conf).terminal();
+    inside.send("b\r");
+    inside.expect("b\r\nb\r\n");
+    inside.send("\u{18}q");
+    inside.exits(0);
+    // With none, all that is typed is for the program.
+    let line = ["exec", "-it", &id, "head", "-n", "1"];
+    let mut inside = barge.command(line).env("CONTAINERS_CONF", &none).terminal();
+    inside.send("c\u{10}\u{11}d\r");
+    inside.expect("d\r\n");
+    inside.exits(0);
     barge.run(["stop", "-t", "0", &id]).ok();
 }
 

@@ -195,7 +195,9 @@ fn mount(store: &Store, mount: &Mount) -> Value {
             let data = store.volumes().data(name.as_deref().unwrap_or_default());
             ("volume", data.display().to_string())
         }
+        MountSource::Image { name, .. } => ("image", name.clone()),
         MountSource::Devpts => ("devpts", String::new()),
+        MountSource::Ramfs { .. } => ("ramfs", String::new()),
         MountSource::Tmpfs { .. } => ("tmpfs", String::new()),
     };
     let propagation = mount.options.iter().find(|option| {

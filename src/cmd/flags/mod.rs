@@ -5,6 +5,7 @@
 pub(in crate::cmd) mod absent;
 mod devices;
 pub(super) mod disks;
+mod glob;
 mod groups;
 pub(super) mod health;
 mod identity;

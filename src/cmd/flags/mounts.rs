@@ -1,7 +1,10 @@
 //! What is mounted in a container.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
+use super::glob;
 use crate::cmd::parse::truth;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::{ContainerSpec, RootfsDir};
@@ -17,8 +20,8 @@ pub(super) struct MountsFlags {
     #[arg(long, value_name = "KIND")]
     image_volume: Option<ImageVolumes>,
     /// Add a mount, as in type=bind,src=/a,dst=/b
-    #[arg(long, value_name = "KEY=VALUE,…", value_parser = Mount::parse_mount)]
-    mount: Vec<Mount>,
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = asked)]
+    mount: Vec<Asked>,
     /// Make its root file system read-only
     #[arg(long)]
     read_only: bool,
@@ -45,13 +48,55 @@ pub(super) struct MountsFlags {
     volumes_from: Vec<String>,
 }
 
+/// What `--mount` asks for.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// A mount.
+    One(Mount),
+    /// A bind of each path that its source, a pattern, names; below its target.
+    Each(Mount),
+}
+
+fn asked(text: &str) -> Result<Asked> {
+    match Mount::parse_glob(text)? {
+        Some(mount) => Ok(Asked::Each(mount)),
+        None => Mount::parse_mount(text).map(Asked::One),
+    }
+}
+
+impl Asked {
+    fn mounts(self) -> Result<Vec<Mount>> {
+        let (mount, pattern) = match self {
+            Self::One(mount) => return Ok(vec![mount]),
+            Self::Each(mount) => match &mount.source {
+                MountSource::Bind { path, .. } => (mount.clone(), absolute(path)?),
+                _ => return Ok(vec![mount]),
+            },
+        };
+        let paths = glob::expand(&pattern)?;
+        if paths.is_empty() {
+            let message = format!("no file paths matching glob \"{}\"", pattern.display());
+            return Err(Error::new(Kind::NotFound, message));
+        }
+        let one = |path: PathBuf| Mount {
+            target: mount.target.join(path.file_name().unwrap_or_default()),
+            source: MountSource::Bind { path, create: false },
+            ..mount.clone()
+        };
+        Ok(paths.into_iter().map(one).collect())
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).context(|| format!("cannot resolve {}", path.display()))
+}
+
 impl MountsFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         if self.rootfs {
             let mut dir: RootfsDir = std::mem::take(&mut spec.image).parse()?;
-            dir.path = std::path::absolute(&dir.path)
-                .context(|| format!("cannot resolve {}", dir.path.display()))?;
+            dir.path = absolute(&dir.path)?;
             spec.settings.rootfs = Some(dir);
         }
         spec.settings.secrets = self.secret;
@@ -59,7 +104,10 @@ impl MountsFlags {
         spec.image_volumes = self.image_volume.unwrap_or_default();
         spec.settings.read_only = self.read_only || usual.read_only == Some(true);
         spec.settings.no_read_only_tmpfs = self.read_only_tmpfs == Some(false);
-        let mut all = mounts(self.volume.into_iter().chain(self.mount).chain(self.tmpfs))?;
+        let asked: Vec<Vec<Mount>> =
+            self.mount.into_iter().map(Asked::mounts).collect::<Result<_>>()?;
+        let asked = asked.into_iter().flatten();
+        let mut all = mounts(self.volume.into_iter().chain(asked).chain(self.tmpfs))?;
         let others = mounts(usual.volumes.all().iter().chain(usual.mounts.all()).cloned())?;
         for other in others {
             if !all.iter().any(|mount| mount.target == other.target) {
@@ -83,8 +131,7 @@ fn mounts(given: impl Iterator<Item = Mount>) -> Result<Vec<Mount>> {
     let mut mounts: Vec<Mount> = Vec::new();
     for mut mount in given {
         if let MountSource::Bind { path, .. } = &mut mount.source {
-            *path = std::path::absolute(&*path)
-                .context(|| format!("cannot resolve {}", path.display()))?;
+            *path = absolute(path)?;
         }
         if mounts.iter().any(|other| other == &mount) {
             continue;

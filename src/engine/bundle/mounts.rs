@@ -240,21 +240,27 @@ fn is_missing_bind(mount: &OciMount, source: &Path) -> bool {
 }
 
 fn overlay(dir: &HostDir, facts: &Facts) -> OciMount {
+    layered(&dir.path, &[&dir.path], [&dir.upper, &dir.work], facts)
+}
+
+/// An overlay of directories, the uppermost first; what is changed goes to one of its own.
+fn layered(target: &Path, layers: &[&Path], [upper, work]: [&Path; 2], facts: &Facts) -> OciMount {
+    let layers: Vec<String> = layers.iter().map(|it| it.display().to_string()).collect();
     let mut options = vec![
-        format!("lowerdir={}", dir.path.display()),
-        format!("upperdir={}", dir.upper.display()),
-        format!("workdir={}", dir.work.display()),
+        format!("lowerdir={}", layers.join(":")),
+        format!("upperdir={}", upper.display()),
+        format!("workdir={}", work.display()),
     ];
     if facts.rootless {
         options.push("userxattr".to_owned());
     }
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    mount(&dir.path, "overlay", "overlay", &options)
+    mount(target, "overlay", "overlay", &options)
 }
 
 fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
     let bind_of_user = |source: &Path, options: Vec<String>| match &asked.overlay {
-        Some(over) => overlay_of_user(index, over, (source, asked), &options, facts),
+        Some(over) => overlay_of_user(index, over, (&[source], asked), &options, facts),
         None => bind_of_user(asked, source, options, facts),
     };
     let access = if asked.read_only { "ro" } else { "rw" };
@@ -282,6 +288,20 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
                     mount(&asked.target, own.kind, own.device, &all)
                 }
             }
+        }
+        MountSource::Image { .. } => {
+            let layers = facts.images.get(&index).into_iter().flatten();
+            let layers: Vec<&Path> = layers.map(PathBuf::as_path).collect();
+            let over = OverlayOf::Discarded;
+            overlay_of_user(index, &over, (&layers, asked), &options, facts)
+        }
+        MountSource::Ramfs { mode } => {
+            for word in ["nosuid", "nodev"] {
+                options.insert(0, word.to_owned());
+            }
+            options.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            mount(&asked.target, "ramfs", "ramfs", &options)
         }
         MountSource::Devpts => {
             for word in ["nosuid", "noexec", "newinstance", "ptmxmode=0666"] {
@@ -312,11 +332,11 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
     }
 }
 
-/// Shows a directory with changes going elsewhere.
+/// Shows directories, the uppermost first, with changes going elsewhere.
 fn overlay_of_user(
     index: usize,
     over: &OverlayOf,
-    (source, asked): (&Path, &Mount),
+    (layers, asked): (&[&Path], &Mount),
     options: &[String],
     facts: &Facts,
 ) -> OciMount {
@@ -327,13 +347,12 @@ fn overlay_of_user(
             (own.join("upper"), own.join("work"))
         }
     };
-    let dir = HostDir { path: source.to_owned(), upper, work };
-    let mut entry = overlay(&dir, facts);
-    entry.set_destination(asked.target.clone());
+    let mut entry = layered(&asked.target, layers, [&upper, &work], facts);
     if let Some(all) = entry.options_mut() {
         // What concerns the mount itself; the rest is about binds.
         let kept = ["ro", "noexec", "nosuid", "nodev", "noatime"];
         all.extend(options.iter().filter(|word| kept.contains(&word.as_str())).cloned());
+        all.extend(asked.subpath.iter().map(|below| format!("subpath={}", below.display())));
     }
     entry
 }

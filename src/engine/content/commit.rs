@@ -134,7 +134,7 @@ fn run_config(base: RunConfig, config: &ContainerConfig, include_volumes: bool) 
     if include_volumes {
         let mounts = config.settings.mounts.iter();
         let lasting = mounts.filter(|mount| {
-            !matches!(mount.source, MountSource::Tmpfs { .. } | MountSource::Devpts)
+            matches!(mount.source, MountSource::Bind { .. } | MountSource::Volume { .. })
         });
         volumes.extend(lasting.map(|mount| (mount.target.display().to_string(), Empty)));
     }

@@ -1,6 +1,6 @@
 //! `rmi`: names and images go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::mount;
 use crate::engine::events::record;
@@ -302,12 +302,15 @@ fn in_use(users: &[Container]) -> Error {
     .hint(format!("it is used by {}; remove that first, or pass --force", by.join(", ")))
 }
 
-/// Returns the containers that were made from each image.
+/// Returns the containers that were made from each image, or mount it.
 pub(in crate::engine) fn users(store: &Store) -> Result<HashMap<ImageId, Vec<Container>>> {
     let mut users: HashMap<ImageId, Vec<Container>> = HashMap::new();
     for id in store.containers().ids()? {
         if let Some(container) = store.containers().get(&id)? {
-            users.entry(container.config.image_id.clone()).or_default().push(container);
+            let images: HashSet<&ImageId> = container.config.images().collect();
+            for image in images {
+                users.entry(image.clone()).or_default().push(container.clone());
+            }
         }
     }
     for users in users.values_mut() {

@@ -112,6 +112,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
         facts.overlays.clone_from(overlays);
     }
     facts.volumes = engine.ready_volumes(config)?;
+    facts.images = engine.image_mounts(config)?;
     engine.ready_mounts(config, &facts)?;
     engine.ready_secrets(config, &facts)?;
     facts.env.extend(engine.secret_variables(config)?);

@@ -4,6 +4,7 @@ mod archive;
 mod attach;
 mod create;
 mod from;
+mod images;
 mod list;
 mod owners;
 mod plugin;

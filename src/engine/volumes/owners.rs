@@ -39,6 +39,10 @@ impl Engine {
         facts: &Facts,
     ) -> Result<()> {
         for (index, mount) in config.settings.mounts.iter().enumerate() {
+            if let Some(layer) = facts.images.get(&index).and_then(|layers| layers.first()) {
+                make_overlay(&facts.overlays.join(index.to_string()), layer)
+                    .context(|| format!("cannot make an overlay of {}", layer.display()))?;
+            }
             let Some(source) = source_of(mount, facts) else { continue };
             if let Some(OverlayOf::Discarded) = mount.overlay {
                 let dir = facts.overlays.join(index.to_string());
@@ -76,7 +80,10 @@ fn source_of(mount: &Mount, facts: &Facts) -> Option<std::path::PathBuf> {
                 Some(_) => None,
             }
         }
-        MountSource::Tmpfs { .. } | MountSource::Devpts => None,
+        MountSource::Tmpfs { .. }
+        | MountSource::Ramfs { .. }
+        | MountSource::Devpts
+        | MountSource::Image { .. } => None,
     }
 }
 

@@ -66,6 +66,7 @@ struct Containers {
 #[serde(default)]
 struct Engine {
     cdi_spec_dirs: Option<Vec<Item>>,
+    detach_keys: Option<String>,
     pull_policy: Option<String>,
     stop_timeout: Option<u32>,
 }
@@ -147,6 +148,11 @@ impl Defaults {
             )?,
             cdi_directories: reader
                 .list("cdi_spec_dirs", file.engine.cdi_spec_dirs, |text| Ok(PathBuf::from(text)))?,
+            // An empty one says that no keys do.
+            detach_keys: match file.engine.detach_keys {
+                Some(keys) => Some(reader.within("detach_keys", keys.parse())?),
+                None => None,
+            },
             devices: reader.list("devices", raw.devices, parse_device)?,
             dns_options: reader.list("dns_options", raw.dns_options, text)?,
             dns_searches: reader.list("dns_searches", raw.dns_searches, text)?,

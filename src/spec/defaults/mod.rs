@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::group::CgroupsMode;
+use super::keys::DetachKeys;
 use super::limits::Ulimit;
 use super::log::LogDriver;
 use super::mount::Mount;
@@ -33,6 +34,8 @@ pub struct Defaults {
     pub capabilities: List<String>,
     /// Where it is said what devices with names are.
     pub cdi_directories: List<PathBuf>,
+    /// Keys that leave a container that one is connected to.
+    pub detach_keys: Option<DetachKeys>,
     /// Devices, as for `--device`.
     pub devices: List<String>,
     /// Resolver options.
@@ -144,7 +147,7 @@ impl Defaults {
         macro_rules! lists {
             ($($field:ident)*) => { $( self.$field.overlay(later.$field); )* };
         }
-        later_wins!(base_hosts_file cgroups cgroupns env_host host_ip http_proxy init init_path ipcns);
+        later_wins!(base_hosts_file cgroups cgroupns detach_keys env_host host_ip http_proxy init init_path ipcns);
         later_wins!(log_driver log_size_max log_tag netns no_hosts oom_score_adj pidns pids_limit);
         later_wins!(privileged pull_policy read_only seccomp_profile shm_size stop_timeout);
         later_wins!(time_zone umask userns utsns);

@@ -99,24 +99,48 @@ impl Mount {
                 ));
             }
             ("devpts", None) => MountSource::Devpts,
-            ("tmpfs" | "ramfs", None) => MountSource::Tmpfs { size: None, mode: None },
-            ("tmpfs" | "ramfs", Some(_)) => {
-                return Err(within(Error::new(Kind::Invalid, "a tmpfs mount has no source")));
+            ("tmpfs", None) => MountSource::Tmpfs { size: None, mode: None },
+            ("ramfs", None) => MountSource::Ramfs { mode: None },
+            ("tmpfs" | "ramfs" | "devpts", Some(_)) => {
+                let message = format!("a {kind} mount has no source");
+                return Err(within(Error::new(Kind::Invalid, message)));
+            }
+            ("image", Some(name)) if !name.is_empty() => {
+                MountSource::Image { name: name.to_owned(), id: None, layers: Vec::new() }
+            }
+            ("image", _) => {
+                return Err(within(
+                    Error::new(Kind::Invalid, "an image mount needs a source")
+                        .hint("write source=IMAGE"),
+                ));
             }
             ("volume", None | Some("")) => MountSource::anonymous(),
             ("volume", Some(name)) => MountSource::named(name).map_err(within)?,
             (kind, _) => {
                 return Err(within(
                     Error::new(Kind::Unsupported, format!("unsupported mount type `{kind}`"))
-                        .hint("use volume, bind, tmpfs, ramfs or devpts"),
+                        .hint("use volume, bind, image, glob, tmpfs, ramfs or devpts"),
                 ));
             }
         };
         let mut mount = Self::new(source, target).map_err(within)?;
+        mount.read_only = matches!(mount.source, MountSource::Image { .. });
         for (key, value) in rest {
             mount.field(key, value).map_err(within)?;
         }
         Ok(mount)
+    }
+
+    /// Parses `--mount type=glob,…`: a bind, of which the source is a pattern and the target a directory
+    /// for all that it names. `None` if it is of another type.
+    pub fn parse_glob(text: &str) -> Result<Option<Self>> {
+        let fields: Vec<&str> = text.split(',').collect();
+        if !fields.contains(&"type=glob") {
+            return Ok(None);
+        }
+        let as_bind = |field| if field == "type=glob" { "type=bind" } else { field };
+        let fields: Vec<&str> = fields.into_iter().map(as_bind).collect();
+        Self::parse_mount(&fields.join(",")).map(Some)
     }
 
     /// Parses `--tmpfs`: `TARGET[:OPTIONS]`.
@@ -237,7 +261,11 @@ impl Mount {
             ("tmpfs-mode", Some(value)) if is_tmpfs => {
                 self.tmpfs_option(&format!("mode={value}"))?;
             }
-            ("subpath" | "volume-subpath", Some(value)) if !is_tmpfs => {
+            ("mode" | "ramfs-mode" | "tmpfs-mode", Some(value)) if self.is_ramfs() => {
+                let bits = u32::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o7777);
+                self.source = MountSource::Ramfs { mode: Some(bits.ok_or_else(invalid)?) };
+            }
+            ("subpath" | "volume-subpath" | "image-subpath", Some(value)) if !self.is_fresh() => {
                 self.subpath = Some(subpath(value)?);
             }
             (key, value) if key.starts_with("volume-") => {
@@ -252,7 +280,11 @@ impl Mount {
 
     /// Tells whether it shows a file system that begins empty.
     fn is_fresh(&self) -> bool {
-        matches!(self.source, MountSource::Tmpfs { .. } | MountSource::Devpts)
+        matches!(self.source, MountSource::Tmpfs { .. } | MountSource::Devpts) || self.is_ramfs()
+    }
+
+    fn is_ramfs(&self) -> bool {
+        matches!(self.source, MountSource::Ramfs { .. })
     }
 
     /// Applies `upperdir=PATH` or `workdir=PATH`.
@@ -365,6 +397,10 @@ mod tests {
                 format!("vol {name}{copy}{}", new.join("+"))
             }
             MountSource::Devpts => "devpts".to_owned(),
+            MountSource::Image { name, .. } => format!("image {name}"),
+            MountSource::Ramfs { mode } => {
+                format!("ramfs {}", mode.map_or("-".to_owned(), |mode| format!("{mode:o}")))
+            }
             MountSource::Tmpfs { size, mode } => {
                 let size = size.map_or("-".to_owned(), |size| size.to_string());
                 let mode = mode.map_or("-".to_owned(), |mode| format!("{mode:o}"));
@@ -445,11 +481,18 @@ mod tests {
             ("src=a,dst=/b,volume-opt=type=tmpfs,volume-label=x=y", Ok("vol atmpfs /b rw ")),
             ("src=a,dst=/b,volume-subpath=../y", Err(Invalid)),
             ("src=a,dst=/b,volume-subpath=/y", Err(Invalid)),
-            ("src=a,dst=/b,volume-driver=nosuch", Ok("vol atmpfs /b rw ")),
+            ("src=a,dst=/b,volume-driver=nosuch", Ok("vol a /b rw ")),
             ("src=../a,dst=/b", Err(Invalid)),
             ("type=bind,src=/a,dst=/b,volume-nocopy", Err(Invalid)),
             ("src=a,dst=/b,tmpfs-size=1m", Err(Invalid)),
-            ("type=image,src=a,dst=/b", Err(Unsupported)),
+            ("type=image,src=a,dst=/b", Ok("image a /b ro ")),
+            ("type=image,src=a,dst=/b,rw=true,subpath=x", Ok("image a /b rw x")),
+            ("type=image,dst=/b", Err(Invalid)),
+            ("type=ramfs,dst=/b", Ok("ramfs - /b rw ")),
+            ("type=ramfs,dst=/b,mode=700", Ok("ramfs 700 /b rw ")),
+            ("type=ramfs,dst=/b,tmpfs-size=1m", Err(Invalid)),
+            ("type=ramfs,src=a,dst=/b", Err(Invalid)),
+            ("type=glob,src=/a*,dst=/b", Err(Unsupported)),
             ("", Err(Invalid)),
         ] {
             let got = Mount::parse_mount(text).map(|mount| shown(&mount));
