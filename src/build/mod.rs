@@ -14,6 +14,9 @@
 //! | `run` | `RUN` |
 //! | `transfer` | `COPY`, `ADD` and `WORKDIR` |
 //! | `copy` | files, from a tree into an upper directory |
+//! | `prune` | what builds have left, and its end |
+//! | `squash` | several layers become one |
+//! | `context` | where a build comes from |
 //! | `remote` | files from the web and from git |
 //!
 //! Layers that were made lie among the drafts until the build ends, well or not: then all that is whole
@@ -24,6 +27,7 @@ mod config;
 mod context;
 mod copy;
 mod layers;
+mod prune;
 mod remote;
 mod run;
 mod scope;
@@ -36,6 +40,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 pub use context::{Asked, Sources, write_id};
+pub use prune::{CacheRecord, CacheUse, cache_use, prune_cache};
 pub use remote::{Fetched, Remote, fetch};
 
 use serde_json::json;
@@ -43,9 +48,9 @@ use serde_json::json;
 use self::layers::Pending;
 use self::scope::Arguments;
 use self::stage::Image;
-use crate::engine::Engine;
 use crate::engine::images::{Progress, PullOptions};
 use crate::engine::step::StepLauncher;
+use crate::engine::{Engine, hold_signals};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::record::{Origin, record};
 use crate::spec::compression::Compression;
@@ -175,6 +180,8 @@ struct Builder<'a> {
     stages: Vec<Mutex<Option<Image>>>,
     pending: Mutex<Pending>,
     failure: Mutex<Option<Failure>>,
+    /// Images that were got, by name and platform.
+    bases: Mutex<BTreeMap<(String, String), Image>>,
 }
 
 /// Builds an image.
@@ -188,6 +195,9 @@ pub fn build(
     let file = Dockerfile::parse(&options.file_name, &options.file).map_err(failed)?;
     let builder = Builder::new(engine, options, &file, listener, progress).map_err(failed)?;
     let target = builder.target().map_err(failed)?;
+    builder.get_bases(target).map_err(failed)?;
+    // From here on they are asked for, so that what was made is kept and nothing else is left.
+    hold_signals().map_err(failed)?;
     let image = builder.stages(target).and_then(|image| builder.squash(image).map_err(failed));
     // What is whole is kept, whether the rest is or not.
     let settled = builder.settle();
@@ -249,6 +259,7 @@ impl<'a> Builder<'a> {
             stages: file.stages.iter().map(|_| Mutex::new(None)).collect(),
             pending: Mutex::new(Pending::default()),
             failure: Mutex::new(None),
+            bases: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -265,8 +276,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Builds a stage and all that it needs.
-    fn stages(&self, target: usize) -> Result<Image, Failure> {
+    /// Returns a stage and those that it needs, as far as it can be told.
+    fn needed(&self, target: usize) -> Vec<usize> {
         let mut needed = vec![target];
         let mut at = 0;
         while let Some(stage) = needed.get(at) {
@@ -277,6 +288,20 @@ impl<'a> Builder<'a> {
             }
             at += 1;
         }
+        needed
+    }
+
+    /// Gets the base images, as long as whoever loses patience may end us by a signal.
+    fn get_bases(&self, target: usize) -> Result<()> {
+        for stage in self.needed(target) {
+            self.get_base(stage)?;
+        }
+        Ok(())
+    }
+
+    /// Builds a stage and all that it needs.
+    fn stages(&self, target: usize) -> Result<Image, Failure> {
+        let needed = self.needed(target);
         let result = if self.options.one_by_one || needed.len() == 1 {
             self.need(target)
         } else {

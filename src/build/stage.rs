@@ -107,6 +107,16 @@ impl Image {
     }
 }
 
+/// What a stage begins with.
+enum Begin {
+    /// A stage before it.
+    Stage(usize),
+    /// Nothing, for a platform.
+    Nothing(Option<Platform>),
+    /// An image, for a platform.
+    Image(String, Option<Platform>),
+}
+
 /// A step's place, for errors.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -177,8 +187,27 @@ impl Builder<'_> {
         self.listener.line(&format!("{prefix}STEP {number}/{count}: {text}"));
     }
 
-    /// What a stage begins with.
-    fn base(&self, index: usize) -> Result<Image> {
+    /// Gets the image that a stage begins with, if it is one.
+    pub(super) fn get_base(&self, index: usize) -> Result<()> {
+        match self.begins_with(index)? {
+            Begin::Image(name, platform) => {
+                self.base_image(index, &name, platform.as_ref()).map(drop)
+            }
+            Begin::Stage(_) | Begin::Nothing(_) => Ok(()),
+        }
+    }
+
+    fn base_image(&self, index: usize, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        let stage = &self.file.stages[index];
+        self.pulled(name, platform).map_err(|error| {
+            let why = format!("cannot get the base image `{name}`");
+            let at = problem(&self.options.file_name, stage.line, &stage.text, &why);
+            error.within(at.to_string())
+        })
+    }
+
+    /// Finds out what a stage begins with.
+    fn begins_with(&self, index: usize) -> Result<Begin> {
         let stage = &self.file.stages[index];
         let at = |why: &str| problem(&self.options.file_name, stage.line, &stage.text, why);
         let expand = |text: &str| {
@@ -199,24 +228,34 @@ impl Builder<'_> {
             .transpose()
             .map_err(|error| at(&error.to_string()))?;
         match self.options.contexts.get(&name) {
-            Some(NamedContext::Image(image)) => return self.pulled(image, platform.as_ref()),
+            Some(NamedContext::Image(image)) => {
+                return Ok(Begin::Image(image.clone(), platform));
+            }
             Some(NamedContext::Directory(_)) => {
                 return Err(at(&format!("the build context `{name}` is a directory, no image")));
             }
             None => {}
         }
-        let mut image = match self.file.stage(&name, index) {
-            // As FROM names stages by their names only. What ARG has set there is set here, too.
-            Some(other) if name.parse::<usize>().is_err() => {
+        Ok(match self.file.stage(&name, index) {
+            // As FROM names stages by their names only.
+            Some(other) if name.parse::<usize>().is_err() => Begin::Stage(other),
+            _ if name == "scratch" => Begin::Nothing(platform),
+            _ => Begin::Image(name, platform),
+        })
+    }
+
+    /// What a stage begins with.
+    fn base(&self, index: usize) -> Result<Image> {
+        let mut image = match self.begins_with(index)? {
+            // What ARG has set there is set here, too.
+            Begin::Stage(other) => {
                 let mut image = self.need(other)?;
                 image.args.clear();
                 image.has_cmd = false;
                 return Ok(image);
             }
-            _ if name == "scratch" => self.scratch(platform.as_ref()),
-            _ => self.pulled(&name, platform.as_ref()).map_err(|error| {
-                error.within(at(&format!("cannot get the base image `{name}`")).to_string())
-            })?,
+            Begin::Nothing(platform) => self.scratch(platform.as_ref()),
+            Begin::Image(name, platform) => self.base_image(index, &name, platform.as_ref())?,
         };
         image.variables = image
             .config
@@ -255,6 +294,11 @@ impl Builder<'_> {
         let store = self.engine.store();
         let mut options = self.options.pull.clone();
         options.platform = platform.cloned().or_else(|| self.options.platform.clone());
+        let shown = options.platform.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key = (name.to_owned(), shown);
+        if let Some(image) = self.bases.lock().ok().and_then(|it| it.get(&key).cloned()) {
+            return Ok(image);
+        }
         let (found, _) = images::pull_named(store, name, &options, self.progress)?;
         self.keep(&found.layers)?;
         let mut config = store.images().config(&found.id)?;
@@ -265,7 +309,11 @@ impl Builder<'_> {
         let layers: Vec<Layer> = found.layers.iter().map(path).collect();
         let created = config.created.clone();
         let (base, base_steps) = (layers.len(), config.history.len());
-        Ok(Image { layers, config, created, base, base_steps, ..Image::default() })
+        let image = Image { layers, config, created, base, base_steps, ..Image::default() };
+        if let Ok(mut bases) = self.bases.lock() {
+            bases.insert(key, image.clone());
+        }
+        Ok(image)
     }
 
     fn step(&self, stage: usize, image: &mut Image, place: Place<'_>) -> Result<(), Failure> {

@@ -16,7 +16,6 @@ use super::tree::Act;
 use crate::build::{
     self, Asked, BuildOptions, Failure, Listener, NamedContext, Secret, Sources, Squash,
 };
-use crate::engine::hold_signals;
 use crate::engine::images::{PullOptions, PullPolicy};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::Settings;
@@ -158,7 +157,6 @@ impl Act for Build {
             return Err(super::flags::together("quiet", "why"));
         }
         let engine = world.power()?;
-        hold_signals()?;
         let asked = Asked {
             context: self.context.clone(),
             file: self.file.clone(),

@@ -22,6 +22,7 @@ mod tree;
 
 mod artifact;
 mod build;
+mod builder;
 mod clone;
 mod commit;
 mod completion;
@@ -95,6 +96,8 @@ const COMMANDS: Group = group(
         Node::Group(ARTIFACT),
         verb::<start::Attach>(&["attach"], "CONTAINER"),
         verb::<build::Build>(&["build"], "[CONTEXT]"),
+        Node::Group(BUILDER),
+        Node::Group(BUILDX),
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
@@ -163,6 +166,26 @@ const ARTIFACT: Group = group(
         verb::<artifact::Pull>(&["pull"], "ARTIFACT"),
         verb::<artifact::Push>(&["push"], "ARTIFACT [DESTINATION]"),
         verb::<artifact::Rm>(&["rm", "remove"], "ARTIFACT [ARTIFACT...]"),
+    ],
+);
+
+const BUILDER: Group = group(
+    &["builder"],
+    "Manage what builds leave for the next",
+    &[
+        verb::<build::Build>(&["build"], "[CONTEXT]"),
+        verb::<builder::Du>(&["du"], ""),
+        verb::<builder::Prune>(&["prune"], ""),
+    ],
+);
+
+const BUILDX: Group = group(
+    &["buildx"],
+    "Build images, by the names of Docker's plugin",
+    &[
+        verb::<build::Build>(&["build", "b"], "[CONTEXT]"),
+        verb::<builder::Du>(&["du"], ""),
+        verb::<builder::Prune>(&["prune"], ""),
     ],
 );
 

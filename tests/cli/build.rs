@@ -610,3 +610,32 @@ fn many_builds_at_once_do_not_disturb_each_other() {
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     barge.run(["run", "--rm", "--network=none", "x", "cat", "/a", "/b"]).ok().stdout("a\nb\n");
 }
+
+#[test]
+fn builder_prune_frees_what_no_image_has() {
+    let barge = Barge::with_busybox();
+    let file = "FROM busybox\nRUN --mount=type=cache,target=/c echo x >/c/f; echo one >/one\nRUN echo two >/two\n";
+    let dir = context(&barge, &[("Dockerfile", file)]);
+    let layers = || barge.layers().len();
+    barge.run(["build", "-q", "--network=none", "-t", "x", &dir]).ok();
+    assert_eq!(layers(), 3);
+    let said = barge.run(["builder", "du"]).ok().text();
+    assert!(said.contains("RUN echo two") && said.contains("Reclaimable: 2B"), "{said}");
+    barge.run(["builder", "prune", "-f"]).ok().stdout("Total reclaimed space: 0B\n");
+    barge.run(["rmi", "x"]).ok();
+    assert_eq!(layers(), 3, "the next build finds them");
+    let lines = barge.run(["buildx", "build", "--network=none", "-t", "x", &dir]).ok().lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("Using cache")).count(), 2);
+    barge.run(["rmi", "x"]).ok();
+    let lines = barge.run(["buildx", "prune", "-f"]).ok().lines();
+    assert_eq!((lines.len(), layers()), (3, 1), "{lines:?}");
+    assert!(barge.root().join("caches").exists());
+    barge.run(["builder", "build", "-q", "--network=none", "-t", "x", &dir]).ok();
+    barge.run(["builder", "prune", "-af"]).ok();
+    assert!(!barge.root().join("caches").exists());
+    assert_eq!(layers(), 3, "the image has them");
+    barge
+        .run(["run", "--rm", "--network=none", "x", "cat", "/one", "/two"])
+        .ok()
+        .stdout("one\ntwo\n");
+}

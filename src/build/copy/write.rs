@@ -70,7 +70,8 @@ impl Writer {
     pub(super) fn unpack(&mut self, node: &Node, target: &Names) -> Result<bool> {
         let Some(file) = node.open()? else { return Ok(false) };
         let Some(archive) = archive::open(File::from(file))? else { return Ok(false) };
-        let new = self.new_directory();
+        // Modes are those of the archive.
+        let new = NewDirectory { mode: 0o755, ..self.new_directory() };
         archive::unpack(archive, &mut self.upper, target, self.owner, new)?;
         Ok(true)
     }

@@ -382,12 +382,12 @@ impl Held {
     }
 
     /// Returns what answers the container's questions for names.
-    pub(super) fn resolver(&self) -> Option<&net::Resolver> {
+    pub(in crate::engine) fn resolver(&self) -> Option<&net::Resolver> {
         self.network.as_ref()?.resolver.as_ref()
     }
 
     /// As [`Held::resolver`], to let it answer.
-    pub(super) fn resolver_mut(&mut self) -> Option<&mut net::Resolver> {
+    pub(in crate::engine) fn resolver_mut(&mut self) -> Option<&mut net::Resolver> {
         self.network.as_mut()?.resolver.as_mut()
     }
 

@@ -6,14 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use super::{NAME, Report, Request, StepEnd, StepTree, mark, run_dir};
 use crate::engine::Engine;
 use crate::engine::frame::Failed;
-use crate::engine::monitor::launch::{Given, prepare};
+use crate::engine::monitor::launch::{Given, Running, prepare};
 use crate::error::{Context, Error, Kind, Result};
+use crate::net;
 use crate::runtime::Overlay;
 use crate::runtime::cgroup::Hierarchies;
 use crate::store::file;
@@ -101,13 +102,13 @@ fn in_run_dir(
         }),
         ..Given::default()
     };
-    let running = prepare(engine, config, &given)?.run(engine, &config.id, None)?;
+    let mut running = prepare(engine, config, &given)?.run(engine, &config.id, None)?;
     // The pipe is to end with the command.
     drop(given);
     for number in [1, 2] {
         process::close_number(number).context(|| "cannot close a descriptor")?;
     }
-    let was_left = !outlives(running.child.pidfd.as_fd(), socket)?;
+    let was_left = !outlives(&mut running, socket)?;
     if was_left {
         // It may have just ended by itself.
         drop(process::send_signal(&running.child.pidfd, libc::SIGKILL));
@@ -123,16 +124,33 @@ fn in_run_dir(
     Ok(StepEnd { code, warnings })
 }
 
-/// Waits for the command's end; `false` if who waits for that goes first.
-fn outlives(command: std::os::fd::BorrowedFd<'_>, socket: &UnixStream) -> Result<bool> {
+/// Waits for the command's end, and answers its questions for names meanwhile; `false` if who waits
+/// for it goes first.
+fn outlives(running: &mut Running, socket: &UnixStream) -> Result<bool> {
+    let mut buffer = Vec::new();
     loop {
-        let mut files = [PollFd::new(&command, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
-        match poll(&mut files, None) {
+        let resolver = running.held.resolver();
+        let mut files = vec![
+            PollFd::new(&running.child.pidfd, PollFlags::IN),
+            PollFd::new(socket, PollFlags::IN),
+        ];
+        for (file, interest) in resolver.into_iter().flat_map(net::Resolver::files) {
+            files.push(PollFd::from_borrowed_fd(file, interest));
+        }
+        let left = resolver.and_then(net::Resolver::left).map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(&mut files, left.as_ref()) {
             Ok(_) if !files[0].revents().is_empty() => return Ok(true),
             // Nothing more is said: that is its end.
             Ok(_) if !files[1].revents().is_empty() => return Ok(false),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context(|| "cannot wait for the command"),
+        }
+        drop(files);
+        if let Some(resolver) = running.held.resolver_mut() {
+            resolver.turn(&mut buffer);
         }
     }
 }
