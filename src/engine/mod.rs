@@ -43,6 +43,7 @@ mod remove;
 mod rename;
 mod rootfs;
 pub mod runtime;
+mod secret_drivers;
 pub mod secrets;
 mod session;
 mod start;

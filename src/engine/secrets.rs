@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::bundle::{self, Facts};
 use super::create::random;
+use super::secret_drivers::Elsewhere;
 use super::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::{ContainerId, to_hex};
@@ -31,6 +32,8 @@ pub struct NewSecret {
     pub data: Vec<u8>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// What keeps the data; empty if that is the store.
+    pub driver: String,
     /// Options of the driver.
     pub options: BTreeMap<String, String>,
     /// Whether one of this name is replaced.
@@ -57,8 +60,17 @@ impl Engine {
         }
         let mut id = to_hex(&random::<13>()?);
         id.truncate(25);
-        let mut made = true;
-        let secret = self.store.secrets().update(&name, |before| match before {
+        let elsewhere = Elsewhere::of(&new.driver, &new.options)?;
+        let before = self.store.secrets().named(&name)?;
+        let data = match &elsewhere {
+            None => BASE64_STANDARD.encode(&new.data),
+            // Who would not need it is told so below.
+            Some(_) if before.is_some() && !new.replace => String::new(),
+            // Before it is on record, and with no lock held.
+            Some(elsewhere) => elsewhere.store(&id, &new.data).map(|()| String::new())?,
+        };
+        let (mut made, mut replaced) = (true, None);
+        let updated = self.store.secrets().update(&name, |before| match before {
             Some(before) if new.ignore && !new.replace => {
                 made = false;
                 Ok(before)
@@ -69,18 +81,28 @@ impl Engine {
             }
             before => {
                 let updated = now();
-                let created = before.map_or(updated, |before| before.created);
+                let created = before.as_ref().map_or(updated, |before| before.created);
+                replaced = before;
                 Ok(Secret {
-                    id,
+                    id: id.clone(),
                     name: name.clone(),
                     created,
                     updated,
-                    labels: new.labels,
-                    options: new.options,
-                    data: BASE64_STANDARD.encode(&new.data),
+                    labels: new.labels.clone(),
+                    driver: if elsewhere.is_some() { new.driver.clone() } else { String::new() },
+                    options: new.options.clone(),
+                    data,
                 })
             }
-        })?;
+        });
+        if let (Some(elsewhere), true) = (&elsewhere, updated.is_err() || !made) {
+            // Somebody else was faster; the first failure is the one to report.
+            drop(elsewhere.delete(&id));
+        }
+        let secret = updated?;
+        if let Some(old) = replaced {
+            delete(&old)?;
+        }
         if made {
             self.record_event(Event::new(Object::Secret, Action::Create, &secret.id, &secret.name));
         }
@@ -92,12 +114,16 @@ impl Engine {
         let secret = self.store.secrets().lookup(name)?;
         if self.store.secrets().remove(&secret)? {
             self.record_event(Event::new(Object::Secret, Action::Remove, &secret.id, &secret.name));
+            delete(&secret)?;
         }
         Ok(secret.id)
     }
 
     /// Returns the bytes of a secret.
     pub fn secret_data(secret: &Secret) -> Result<Vec<u8>> {
+        if let Some(elsewhere) = Elsewhere::of(&secret.driver, &secret.options)? {
+            return elsewhere.lookup(&secret.id);
+        }
         BASE64_STANDARD.decode(&secret.data).map_err(|error| {
             let message = format!("secret {} is damaged", secret.name);
             Error::new(Kind::Internal, message)
@@ -181,5 +207,15 @@ impl Engine {
     pub(super) fn forget_secrets(&self, id: &ContainerId) -> Result<()> {
         let dir = self.store.containers().run_dir(id).join("secrets");
         if dir.exists() { file::remove_tree(&dir) } else { Ok(()) }
+    }
+}
+
+/// Removes the data of a secret that is off the record, if it is elsewhere.
+fn delete(secret: &Secret) -> Result<()> {
+    match Elsewhere::of(&secret.driver, &secret.options)? {
+        Some(elsewhere) => elsewhere
+            .delete(&secret.id)
+            .context(|| format!("the data of secret {} ({}) is left", secret.name, secret.id)),
+        None => Ok(()),
     }
 }

@@ -30,11 +30,21 @@ pub struct Secret {
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Options of the driver, which mean nothing.
+    /// What keeps the data; empty if that is the store.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// Options of the driver.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
-    /// The data, in base64.
+    /// The data, in base64; empty if it is elsewhere.
     pub data: String,
+}
+
+impl Secret {
+    /// Returns the name of its driver.
+    pub fn driver(&self) -> &str {
+        if self.driver.is_empty() { "file" } else { &self.driver }
+    }
 }
 
 impl std::fmt::Debug for Secret {

@@ -155,3 +155,78 @@ fn nobody_else_sees_them() {
     assert!(open_files_with_it(&barge.root()).is_empty());
     assert!(open_files_with_it(&barge.runroot()).is_empty());
 }
+
+#[test]
+fn their_data_may_be_elsewhere() {
+    let barge = Barge::with_busybox();
+    let dir = barge.path("elsewhere");
+    fs::create_dir(&dir).unwrap();
+    let list = || fs::read_dir(&dir).unwrap().count();
+    let path = dir.display();
+    let options = [
+        format!("store=umask 077; cat > {path}/$SECRET_ID"),
+        format!("lookup=cat {path}/$SECRET_ID"),
+        format!("delete=rm {path}/$SECRET_ID"),
+    ];
+    let create = |flags: &[&str], data: &str| {
+        let options = options.iter().flat_map(|option| ["--driver-opts", option.as_str()]);
+        let line = ["secret", "create", "-d", "shell"].into_iter().chain(options);
+        barge.command(line.chain(flags.iter().copied()).chain(["pw", "-"])).input(data).run()
+    };
+    create(&[], WORD).ok();
+    let in_store = || open_files_with_it(&barge.root().join("secrets"));
+    assert_eq!((list(), in_store()), (1, Vec::new()));
+    create(&[], "other").fails(125).error_has("secret name in use");
+    create(&["--ignore"], "other").ok();
+    assert_eq!(list(), 1);
+    barge.run(["secret", "ls", "--format", "{{.Driver}}"]).ok().stdout("shell\n");
+    let show = ["secret", "inspect", "--showsecret", "--format", "{{.SecretData}}", "pw"];
+    barge.run(show).ok().stdout(&format!("{WORD}\n"));
+    barge.shell(&["--secret", "pw"], "cat /run/secrets/pw").ok().stdout(WORD);
+    create(&["--replace"], "newer").ok();
+    assert_eq!(list(), 1);
+    barge.run(show).ok().stdout("newer\n");
+    barge.run(["secret", "rm", "pw"]).ok();
+    assert_eq!(list(), 0);
+    let line = ["secret", "create", "-d", "shell", "--driver-opts", "store=exit 3"];
+    let line = line.iter().chain(&["--driver-opts", "lookup=true", "--driver-opts", "delete=true"]);
+    barge
+        .command(line.chain(&["bad", "-"]))
+        .input("x")
+        .run()
+        .fails(125)
+        .error_has("exit status: 3");
+    barge.run(["secret", "exists", "bad"]).exits(1);
+    for line in [&["-d", "nosuch"][..], &["-d", "shell"], &["-d", "pass", "--driver-opts", "x=y"]] {
+        let line = ["secret", "create"].iter().chain(line).chain(&["bad", "-"]);
+        barge.command(line).input("x").run().fails(125);
+    }
+}
+
+#[test]
+fn gpg_keeps_them_as_pass_does() {
+    let barge = Barge::with_busybox();
+    // A socket's path is short.
+    let home = barge.path("g");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let home = home.to_string_lossy().into_owned();
+    let gpg = ["--batch", "--homedir", &home, "--pinentry-mode=loopback", "--passphrase", ""];
+    let key = ["--quick-generate-key", "barge test <test@example.org>", "default", "default"];
+    assert_eq!(barge.other_command("gpg", gpg.iter().chain(&key)).run().status, 0);
+    let root = barge.path("pass");
+    let (at, homedir) = (format!("root={}", root.display()), format!("gpghomedir={home}"));
+    let options = ["--driver-opts", &at, "--driver-opts", &homedir];
+    let line = ["secret", "create", "-d", "pass"].iter().chain(&options);
+    let keyed = line.clone().chain(&["--driver-opts", "key=test@example.org", "pw", "-"]);
+    barge.command(line.chain(&["none", "-"])).input(WORD).run().fails(125).hint_has("pass init");
+    barge.command(keyed).input(WORD).run().ok();
+    let files: Vec<_> = fs::read_dir(&root).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    assert_eq!(open_files_with_it(&root), Vec::<PathBuf>::new());
+    barge.shell(&["--secret", "pw"], "cat /run/secrets/pw").ok().stdout(WORD);
+    barge.run(["secret", "rm", "pw"]).ok();
+    assert!(!files[0].exists());
+    let end = ["--homedir", &home, "--kill", "gpg-agent"];
+    assert_eq!(barge.other_command("gpgconf", end).run().status, 0);
+}

@@ -15,12 +15,17 @@ use crate::spec::secret::MOST;
 ///
 /// Its ID is printed.
 /// With `--env`, the second word names a variable of yours that has the data.
+///
+/// The driver `file` keeps data in the store, for you alone. `pass` encrypts it by GnuPG; its options
+/// are root (a directory, `~/.password-store` if nothing is said), key and gpghomedir. `shell` runs
+/// commands of yours, which are its options store, lookup and delete: the secret is on standard input
+/// or output, and the variable SECRET_ID says which one it is.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// Driver; there is file
+    /// Driver: file, pass or shell
     #[arg(short, long, value_name = "DRIVER", default_value = "file")]
     driver: String,
-    /// Option of the driver, which means nothing
+    /// Option of the driver
     #[arg(long, value_name = "KEY=VALUE")]
     driver_opts: Vec<String>,
     /// Take the data from a variable
@@ -45,10 +50,6 @@ pub(crate) struct Create {
 
 impl Act for Create {
     fn act(self, world: &mut World) -> Result<Status> {
-        if self.driver != "file" {
-            let text = format!("there is no secret driver `{}`", self.driver);
-            return Err(Error::new(Kind::Unsupported, text).hint("there is one driver, `file`"));
-        }
         let engine = world.power()?;
         let pairs = |list: &[String]| {
             let pair = |text: &String| {
@@ -57,9 +58,11 @@ impl Act for Create {
             };
             list.iter().map(pair).collect()
         };
+        let data = self.data()?;
         let id = engine.create_secret(NewSecret {
-            data: self.data()?,
+            data,
             labels: pairs(&self.label),
+            driver: self.driver,
             options: pairs(&self.driver_opts),
             name: self.name,
             replace: self.replace,

@@ -76,7 +76,7 @@ impl Act for Ls {
             let fields = json!({
                 "ID": secret.id,
                 "Name": secret.name,
-                "Driver": "file",
+                "Driver": secret.driver(),
                 "CreatedAt": ago(secret.created),
                 "UpdatedAt": ago(secret.updated),
                 "Labels": labels.join(","),
@@ -143,7 +143,7 @@ fn document(secret: &Secret, show: bool) -> Result<Json> {
         "UpdatedAt": time::rfc3339_short(secret.updated),
         "Spec": {
             "Name": secret.name,
-            "Driver": { "Name": "file", "Options": secret.options },
+            "Driver": { "Name": secret.driver(), "Options": secret.options },
             "Labels": secret.labels,
         },
     });

@@ -73,7 +73,15 @@ impl Plugin {
             for ending in ["spec", "json"] {
                 let path = dir.join(format!("{name}.{ending}"));
                 let text = match fs::read_to_string(&path) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    // Those of the machine may be for root alone.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::NotFound | ErrorKind::PermissionDenied
+                        ) =>
+                    {
+                        continue;
+                    }
                     text => text.context(|| format!("cannot read {}", path.display()))?,
                 };
                 let address = match ending {
