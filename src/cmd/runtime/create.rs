@@ -21,7 +21,7 @@ struct BundleFlags {
     /// Send the terminal to this socket
     #[arg(long, value_name = "PATH")]
     console_socket: Option<PathBuf>,
-    /// Accepted; a container has no keys of others
+    /// Accepted; no keyring is made in any case
     #[arg(long)]
     no_new_keyring: bool,
     /// Accepted; the root is always changed by pivot_root
@@ -84,7 +84,7 @@ pub(super) struct Run {
     /// Do not delete it when it has ended
     #[arg(long)]
     keep: bool,
-    /// Accepted; orphans are not reaped when it is detached
+    /// Accepted; orphans are only reaped while it is waited for
     #[arg(long)]
     no_subreaper: bool,
 }

@@ -32,7 +32,7 @@ use crate::spec::time;
 /// process, 1 for any other failure.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RuntimeFlags {
-    /// Accepted; CRIU is looked for in $PATH
+    /// Accepted; there are no checkpoints yet
     #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
     /// Accepted; there is nothing more to say
@@ -50,7 +50,7 @@ pub(crate) struct RuntimeFlags {
     /// Accepted; what can be done without root is found out
     #[arg(long, value_name = "auto|true|false")]
     rootless: Option<String>,
-    /// Have systemd make control groups
+    /// Have systemd make control groups; that is refused yet
     #[arg(long)]
     systemd_cgroup: bool,
     /// Show the version and do nothing else
