@@ -303,12 +303,16 @@ const NETWORK: Group = group(
     &["network"],
     "Manage networks: what containers are on together",
     &[
+        verb::<network::Connect>(&["connect"], "NETWORK CONTAINER"),
         verb::<network::Create>(&["create"], "[NAME]"),
+        verb::<network::Disconnect>(&["disconnect"], "NETWORK CONTAINER"),
         verb::<network::Exists>(&["exists"], "NETWORK"),
         verb::<network::Inspect>(&["inspect"], "NETWORK [NETWORK...]"),
         verb::<network::Ls>(&["ls", "list"], ""),
         verb::<network::Prune>(&["prune"], ""),
+        verb::<network::Reload>(&["reload"], "[CONTAINER...]"),
         verb::<network::Rm>(&["rm", "remove"], "NETWORK [NETWORK...]"),
+        verb::<network::Update>(&["update"], "NETWORK"),
     ],
 );
 

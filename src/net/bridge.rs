@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::choose::{self, USUAL_INTERFACE, USUAL_MTU, interface_name};
 use super::link::{self, Link, Links};
-use super::{detach, firewall, publish};
+use super::{Endpoint, detach, firewall, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::spec::membership::DEFAULT_NETWORK;
-use crate::spec::network_spec::Isolation;
+use crate::spec::network_spec::{Isolation, MacvlanMode, NetworkSpec};
 use crate::store::Store;
 use crate::store::lock::Lock;
 use crate::store::network::Network;
@@ -45,6 +45,10 @@ pub(super) struct Bridge {
     pub(super) masquerades: bool,
     /// Whether containers on other networks are let in.
     pub(super) isolation: Isolation,
+    /// How containers see each other on a network that is no bridge but what this machine's interface
+    /// of that name is on.
+    #[serde(default)]
+    pub(super) macvlan: Option<MacvlanMode>,
 }
 
 /// Keeps others from changing the network set-up of this namespace.
@@ -153,11 +157,18 @@ impl Bridge {
         range: (IpAddr, IpAddr),
     ) -> Result<IpAddr> {
         let record = store.network(&self.network);
-        if let Some(address) = record.lease(range, gateway.address(), id)? {
+        let mut besides = vec![gateway.address()];
+        if self.macvlan.is_some() {
+            // This machine is one of those on the network.
+            let own = Links::open().and_then(|mut links| links.addresses());
+            let own = own.context(|| "cannot list addresses")?;
+            besides.extend(own.into_iter().map(|(_, address)| address.address()));
+        }
+        if let Some(address) = record.lease(range, &besides, id)? {
             return Ok(address);
         }
         free_dead(store, &self.network)?;
-        record.lease(range, gateway.address(), id)?.ok_or_else(|| {
+        record.lease(range, &besides, id)?.ok_or_else(|| {
             let (first, last) = range;
             Error::new(
                 Kind::Unavailable,
@@ -218,7 +229,11 @@ pub(super) fn ensure(store: &Store, network: &Network) -> Result<(Bridge, SetupL
             None => decide(store, &mut links, network)?,
         };
         make(&mut links, &bridge)
-            .and_then(|()| publish::install(store, Some(&bridge)))
+            .and_then(|()| plug_all(store, &mut links, &bridge))
+            .and_then(|()| match bridge.macvlan {
+                Some(_) => Ok(()),
+                None => publish::install(store, Some(&bridge)),
+            })
             .context(|| format!("cannot make network `{name}`"))?;
         record.save(&bridge)?;
     }
@@ -228,8 +243,9 @@ pub(super) fn ensure(store: &Store, network: &Network) -> Result<(Bridge, SetupL
 
 /// Tells whether interface and firewall table are there: others may have removed them.
 fn is_up(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<bool> {
-    Ok(find(links, &bridge.interface)?.is_some()
-        && firewall::is_installed(&interface_name(store.runroot()))?)
+    let is_there = find(links, &bridge.interface)?.is_some();
+    Ok(is_there
+        && (bridge.macvlan.is_some() || firewall::is_installed(&interface_name(store.runroot()))?))
 }
 
 /// Returns the networks of a store that are set up.
@@ -248,6 +264,7 @@ pub(super) fn reload(store: &Store) -> Result<()> {
     let mut links = Links::open().context(|| "cannot open a netlink socket")?;
     for bridge in &bridges {
         make(&mut links, bridge)
+            .and_then(|()| plug_all(store, &mut links, bridge))
             .context(|| format!("cannot reload network `{}`", bridge.network))?;
     }
     if bridges.is_empty() { Ok(()) } else { publish::install(store, None) }
@@ -265,9 +282,12 @@ pub(super) fn remove(store: &Store, name: &str) -> Result<()> {
         )
         .hint("stop them first"));
     }
+    if bridge.macvlan.is_some() {
+        return record.remove();
+    }
     // Its rules go first: what is off the record is nobody's any more.
     record.remove()?;
-    if all(store)?.is_empty() {
+    if all(store)?.iter().all(|other| other.macvlan.is_some()) {
         firewall::remove(&interface_name(store.runroot()))?;
     } else {
         publish::install(store, None)?;
@@ -308,7 +328,11 @@ fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge>
             let gateway = |it: &crate::spec::network_spec::Subnet| {
                 Cidr::new(it.gateway.or_else(|| it.subnet.nth(1))?, it.subnet.prefix())
             };
-            (network.interface.clone(), spec.subnets.iter().filter_map(gateway).collect())
+            let interface = match spec.macvlan_mode() {
+                Some(_) => parent(links, spec)?,
+                None => network.interface.clone(),
+            };
+            (interface, spec.subnets.iter().filter_map(gateway).collect())
         }
     };
     let range = |gateway: &Cidr| {
@@ -317,6 +341,10 @@ fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge>
     };
     let mtu = match spec.mtu() {
         Some(mtu) => mtu,
+        // As large as what they go out by.
+        None if spec.macvlan_mode().is_some() => {
+            find(links, &interface)?.map_or(USUAL_MTU, |link| link.mtu)
+        }
         None => {
             let uplink = choose::uplink_mtu(links);
             uplink.context(|| "cannot look up the default route")?.unwrap_or(USUAL_MTU)
@@ -332,6 +360,24 @@ fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge>
         neighbors: spec.neighbors(),
         masquerades: spec.masquerades(),
         isolation: spec.isolation(),
+        macvlan: spec.macvlan_mode(),
+    })
+}
+
+/// Returns the interface of this machine whose network containers are on: that which was asked for, or
+/// the way out.
+fn parent(links: &mut Links, spec: &NetworkSpec) -> Result<String> {
+    if let Some(parent) = spec.parent() {
+        return Ok(parent.to_owned());
+    }
+    let uplink = links.uplink().and_then(|uplink| match uplink {
+        Some(uplink) => links.by_index(uplink.index),
+        None => Ok(None),
+    });
+    let link = uplink.context(|| "cannot look up the default route")?;
+    link.map(|link| link.name).ok_or_else(|| {
+        Error::new(Kind::Unavailable, "this machine has no way out that containers could share")
+            .hint("name an interface when the network is made: -o parent=NAME")
     })
 }
 
@@ -356,8 +402,36 @@ fn made_subnets(store: &Store) -> Result<Vec<Cidr>> {
     Ok(networks.iter().flat_map(|it| &it.spec.subnets).map(|it| it.subnet).collect())
 }
 
+/// Makes the interfaces of all containers on a network ports of its bridge: somebody may have removed
+/// that, and they were left behind.
+fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
+    let Some(link) = find(links, &bridge.interface)?.filter(|_| bridge.macvlan.is_none()) else {
+        return Ok(());
+    };
+    for (id, endpoint) in store.endpoints::<Endpoint>()? {
+        for connection in endpoint.connections.iter().filter(|it| it.network == bridge.network) {
+            let name = veth::host_interface(&id, connection.number);
+            links.plug(&name, link.index).context(|| format!("cannot plug `{name}` in"))?;
+            let set = links.set_port(&name, !bridge.neighbors);
+            match set {
+                // It is gone, or not there yet.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                other => other.context(|| format!("cannot set up `{name}`"))?,
+            }
+        }
+    }
+    Ok(())
+}
+
 fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
+    if bridge.macvlan.is_some() {
+        let found = find(links, name)?;
+        return found.map(drop).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("this machine has no interface `{name}`"))
+                .hint("containers were to share it; see `ip link`")
+        });
+    }
     let addresses = bridge.gateways.iter().map(|gateway| gateway.address());
     let mac = link::mac_of_bridge(addresses, name);
     match links.add_bridge(name, mac) {

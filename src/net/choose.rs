@@ -10,7 +10,7 @@ use super::link::Links;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::to_hex;
-use crate::spec::network_spec::{Ipam, NetworkSpec, Subnet};
+use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Subnet};
 
 /// The store that most machines have only; its bridge has a short name.
 const USUAL_RUNROOT: &str = "/run/barge";
@@ -65,6 +65,13 @@ pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Resul
             [] => Ok(()),
             _ => Err(Error::new(Kind::Invalid, "none ipam driver is set but subnets are given")),
         };
+    }
+    if spec.driver == Driver::Macvlan && spec.subnets.is_empty() {
+        // It is somebody else's: nothing could be chosen that is right.
+        return Err(Error::new(Kind::Invalid, "a network of driver macvlan needs its subnet")
+            .hint(
+                "name it by --subnet, or leave addresses to the containers: --ipam-driver none",
+            ));
     }
     for Subnet { subnet, .. } in &spec.subnets {
         if others.iter().any(|other| other.overlaps(*subnet)) {

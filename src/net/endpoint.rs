@@ -35,13 +35,19 @@ pub struct Connection {
     pub number: u8,
     /// Name of the interface in the container.
     pub interface: Option<String>,
+    /// Whether it is on a network of others, with which the firewall has nothing to do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub direct: bool,
     /// Hardware address of that interface.
     pub mac: Option<String>,
     /// Its addresses, at most one of each version of IP on a bridge.
     pub addresses: Vec<Cidr>,
     /// Where packets for the rest of the world go, one of each version of IP.
     pub gateways: Vec<IpAddr>,
-    /// Names by which the network's containers know this one.
+    /// Name servers that the network has for all other names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
+    /// Names by which the network's containers know this one; none where the network has no names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
@@ -53,6 +59,12 @@ impl Endpoint {
         let network = mode.to_string();
         let connection = Connection { network, ..Connection::default() };
         Self { connections: vec![connection], ..Self::default() }
+    }
+
+    /// Returns the networks whose names the container knows.
+    pub(super) fn networks_with_names(&self) -> Vec<String> {
+        let with_names = self.connections.iter().filter(|it| !it.names.is_empty());
+        with_names.map(|it| it.network.clone()).collect()
     }
 
     /// Returns the name of the first network.
@@ -68,7 +80,8 @@ impl Endpoint {
 
     /// Returns the address that published ports lead to.
     pub(super) fn published_address(&self) -> Option<Ipv4Addr> {
-        self.addresses().find_map(|address| match address {
+        let behind_us = self.connections.iter().filter(|connection| !connection.direct);
+        behind_us.flat_map(|connection| &connection.addresses).find_map(|it| match it.address() {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         })

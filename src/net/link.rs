@@ -9,8 +9,8 @@ use netlink_packet_core::{Emitable, NlasIterator, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -18,6 +18,7 @@ use netlink_packet_route::route::{
 use sha2::{Digest, Sha256};
 
 use crate::spec::cidr::Cidr;
+use crate::spec::network_spec::MacvlanMode;
 use crate::sys::netlink::{Protocol, Socket, flags};
 
 /// A hardware address.
@@ -58,6 +59,22 @@ pub(super) struct Veth<'a> {
     pub(super) peer_mac: Mac,
     /// The other namespace.
     pub(super) peer_netns: BorrowedFd<'a>,
+}
+
+/// An interface in another namespace that is to be made.
+pub(super) struct Macvlan<'a> {
+    /// Its name there.
+    pub(super) name: &'a str,
+    /// Index of the interface that it shares.
+    pub(super) parent: u32,
+    /// How it sees others that share it.
+    pub(super) mode: MacvlanMode,
+    /// Largest packet.
+    pub(super) mtu: u32,
+    /// Its hardware address.
+    pub(super) mac: Mac,
+    /// The other namespace.
+    pub(super) netns: BorrowedFd<'a>,
 }
 
 impl Links {
@@ -135,6 +152,29 @@ impl Links {
         self.create(libc::RTM_NEWLINK, &message)
     }
 
+    /// Makes an interface in another namespace that shares one of ours; it is not up.
+    pub(super) fn add_macvlan(&mut self, macvlan: &Macvlan<'_>) -> io::Result<()> {
+        let mode = match macvlan.mode {
+            MacvlanMode::Bridge => MacVlanMode::Bridge,
+            MacvlanMode::Private => MacVlanMode::Private,
+            MacvlanMode::Vepa => MacVlanMode::Vepa,
+            MacvlanMode::Passthru => MacVlanMode::Passthrough,
+        };
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(macvlan.name.to_owned()),
+            LinkAttribute::Link(macvlan.parent),
+            LinkAttribute::Mtu(macvlan.mtu),
+            LinkAttribute::Address(macvlan.mac.to_vec()),
+            LinkAttribute::NetNsFd(macvlan.netns.as_raw_fd()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::MacVlan),
+                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])),
+            ]),
+        ];
+        self.create(libc::RTM_NEWLINK, &message)
+    }
+
     /// Lets a bridge send a packet back through the port that it came from; an `isolated` port has
     /// nothing to do with others of its kind.
     ///
@@ -172,6 +212,19 @@ impl Links {
         message.header.change_mask = LinkFlags::Up;
         message.attributes =
             vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Controller(0)];
+        match self.0.request(libc::RTM_SETLINK, 0, &bytes(&message), |_, _| ()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Makes an interface a port of the bridge of this index, and takes it up; one that is not there is
+    /// fine.
+    pub(super) fn plug(&mut self, name: &str, bridge: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        set_up(&mut message.header);
+        message.attributes =
+            vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Controller(bridge)];
         match self.0.request(libc::RTM_SETLINK, 0, &bytes(&message), |_, _| ()) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
             other => other,

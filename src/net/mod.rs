@@ -15,6 +15,7 @@ mod dns;
 mod endpoint;
 mod files;
 mod firewall;
+mod join;
 mod link;
 mod nft;
 mod pasta;
@@ -25,6 +26,7 @@ mod rule;
 mod tests;
 mod veth;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -35,6 +37,7 @@ pub use self::device::move_devices;
 pub use self::dns::Resolver;
 pub use self::endpoint::{Connection, Endpoint};
 pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};
+pub use self::join::{connect, disconnect, set_servers};
 use self::link::Links;
 pub use self::pasta::Helper;
 use self::ports::Listener;
@@ -79,7 +82,8 @@ pub struct Prepared {
     way: Way,
     endpoint: Endpoint,
     held: Vec<OwnedFd>,
-    names: Option<dns::Plan>,
+    /// Name servers that the user has named.
+    servers: Vec<IpAddr>,
 }
 
 /// How a namespace gets its network.
@@ -135,7 +139,7 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::Host | NetworkMode::None => {
             let is_host = matches!(request.mode, NetworkMode::Host);
             let way = if is_host { Way::Host } else { Way::Loopback };
-            Ok(Prepared { id, way, endpoint, held: Vec::new(), names: None })
+            Ok(Prepared { id, way, endpoint, held: Vec::new(), servers: Vec::new() })
         }
         NetworkMode::Networks(_) if request.rootless => {
             Err(Error::new(Kind::Unsupported, "bridge networks need root")
@@ -144,13 +148,14 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::Networks(members) => {
             // The last run may have ended without giving back what it held.
             detach(store, &id)?;
-            let (ports, held) = ports::reserve(request.ports, Listener::Firewall)?;
+            let asked = with_usual_address(store, members, request.ports)?;
+            let (ports, held) = ports::reserve(&asked, Listener::Firewall)?;
             endpoint = Endpoint { ports, ..Endpoint::default() };
             publish::check(&endpoint, &request.mode.to_string())?;
-            match join_all(store, members, request, &mut endpoint) {
-                Ok((bridges, names)) => {
-                    let way = Way::Bridges(bridges);
-                    Ok(Prepared { id, way, endpoint, held, names })
+            match join::join_all(store, members, request, &mut endpoint) {
+                Ok(bridges) => {
+                    let servers = request.names.servers.clone();
+                    Ok(Prepared { id, way: Way::Bridges(bridges), endpoint, held, servers })
                 }
                 Err(error) => {
                     // The first failure is what counts; `detach` can be called again.
@@ -173,7 +178,7 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             for connection in &mut endpoint.connections {
                 connection.mac = None;
             }
-            Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held, names: None })
+            Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held, servers: Vec::new() })
         }
         NetworkMode::Pasta => {
             Err(Error::new(Kind::Unsupported, "pasta is for those who are not root")
@@ -186,98 +191,29 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
     }
 }
 
-/// Takes addresses on all networks; returns them, and how names are resolved if any has names.
-fn join_all(
+/// Gives ports that name no address of this machine the one that the first network has for them.
+fn with_usual_address<'a>(
     store: &Store,
     members: &[Membership],
-    request: &Request<'_>,
-    endpoint: &mut Endpoint,
-) -> Result<(Vec<Bridge>, Option<dns::Plan>)> {
-    let mut bridges = Vec::new();
-    let mut plan = dns::Plan { servers: request.names.servers.clone(), ..dns::Plan::default() };
-    for member in members {
-        let network = store.networks().get(&member.network)?.ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!(
-                    "unable to find network with name or ID {}: network not found",
-                    member.network
-                ),
-            )
-        })?;
-        let bridge = join(store, &network, member, request, endpoint)?;
-        plan.leads_out |= !bridge.internal;
-        if network.spec.dns {
-            plan.networks.push(network.name);
-            if request.names.servers.is_empty() {
-                plan.servers.extend(network.spec.servers);
-            }
-        }
-        bridges.push(bridge);
+    ports: &'a [PortMapping],
+) -> Result<Cow<'a, [PortMapping]>> {
+    let Some(member) = members.first().filter(|_| !ports.is_empty()) else {
+        return Ok(ports.into());
+    };
+    let network = store.networks().get(&member.network)?;
+    let Some(address) = network.and_then(|network| network.spec.publish_at()) else {
+        return Ok(ports.into());
+    };
+    let mut own = ports.to_vec();
+    for port in &mut own {
+        port.host_ip = port.host_ip.or(Some(address));
     }
-    let has_names = !plan.networks.is_empty();
-    endpoint.resolver = has_names;
-    Ok((bridges, has_names.then_some(plan)))
-}
-
-/// Takes addresses on a bridge and puts them on record.
-fn join(
-    store: &Store,
-    network: &Network,
-    member: &Membership,
-    request: &Request<'_>,
-    endpoint: &mut Endpoint,
-) -> Result<Bridge> {
-    let number = endpoint.free_number().ok_or_else(|| {
-        Error::new(Kind::Unsupported, format!("a container is on {} networks at most", veth::MOST))
-    })?;
-    let interface = member.interface.clone().unwrap_or_else(|| endpoint.free_interface());
-    if endpoint.connections.iter().any(|it| it.interface.as_ref() == Some(&interface)) {
-        let text = format!("two interfaces of a container cannot both be `{interface}`");
-        return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
-    }
-    let (bridge, lock) = bridge::ensure(store, network)?;
-    endpoint.host = endpoint.host.or_else(|| bridge.gateways.first().map(|it| it.address()));
-    endpoint.connections.push(Connection {
-        network: network.name.clone(),
-        number,
-        interface: Some(interface),
-        gateways: bridge.ways_out().collect(),
-        names: if network.spec.dns { names(member, request) } else { Vec::new() },
-        ..Connection::default()
-    });
-    // On record before the lease is taken: if we are killed in between, it can be found.
-    store.save_endpoint(request.id, endpoint)?;
-    let ipv4 = member.ipv4.map(IpAddr::V4);
-    let wanted: Vec<IpAddr> = ipv4.into_iter().chain(member.ipv6.map(IpAddr::V6)).collect();
-    let addresses = bridge.lease(store, request.id, &wanted)?;
-    drop(lock);
-    let own = addresses.iter().map(|address| address.address());
-    let mac = member.mac.map_or_else(|| veth::usual_mac(own, request.id, number), |mac| mac.0);
-    if let Some(connection) = endpoint.connections.last_mut() {
-        connection.mac = Some(link::mac_text(mac));
-        connection.addresses = addresses;
-    }
-    store.save_endpoint(request.id, endpoint)?;
-    Ok(bridge)
-}
-
-/// Returns the names by which others on a network know a container.
-fn names(member: &Membership, request: &Request<'_>) -> Vec<String> {
-    let mut names = Vec::new();
-    let own = [request.name, request.id.short(), request.hostname];
-    for name in own.into_iter().chain(member.aliases.iter().map(String::as_str)) {
-        let name = name.to_ascii_lowercase();
-        if !name.is_empty() && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    Ok(own.into())
 }
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
-    let Prepared { id, way, endpoint, held, names } = prepared;
+    let Prepared { id, way, endpoint, held, servers } = prepared;
     let mut attached =
         Attached { endpoint, held, helper: None, resolver: None, warnings: Vec::new() };
     let network = attached.endpoint.network().to_owned();
@@ -288,8 +224,10 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
         Way::Pasta(plan) => attach_pasta(plan, &mut attached, netns),
     }
     .and_then(|()| {
-        attached.resolver = names.map(|plan| Resolver::start(store, &plan, netns)).transpose()?;
-        attached.endpoint.connections.iter().try_for_each(|it| announce(store, &id, it))
+        if attached.endpoint.resolver {
+            attached.resolver = Some(Resolver::start(store, &id, &servers, netns)?);
+        }
+        attached.endpoint.connections.iter().try_for_each(|it| join::announce(store, &id, it))
     })
     .context(|| format!("cannot connect to network `{network}`"));
     if let Err(error) = connected {
@@ -300,13 +238,6 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
     Ok(attached)
 }
 
-/// Lets others on a network find a container by its names.
-fn announce(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
-    let network = store.network(&connection.network);
-    let addresses: Vec<IpAddr> = connection.addresses.iter().map(|it| it.address()).collect();
-    connection.names.iter().try_for_each(|name| network.announce(name, id, &addresses))
-}
-
 fn attach_bridges(
     store: &Store,
     bridges: &[Bridge],
@@ -314,6 +245,10 @@ fn attach_bridges(
     endpoint: &Endpoint,
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
+    // All others come with an interface.
+    if bridges.is_empty() {
+        loopback_up(netns)?;
+    }
     for (bridge, connection) in bridges.iter().zip(&endpoint.connections) {
         veth::connect(bridge, id, connection, netns)?;
     }
@@ -366,28 +301,15 @@ pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
     let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
     let mut result = publish::withdraw(store, id);
     for connection in &endpoint.connections {
-        result =
-            result.and(veth::disconnect(id, connection.number)).and(release(store, id, connection));
+        result = result
+            .and(veth::disconnect(id, connection.number))
+            .and(join::release(store, id, connection));
     }
     // Stays if something is left to be given back.
     result = result.and_then(|()| store.remove_endpoint(id));
     endpoint.connections.iter().fold(result, |result, connection| {
         result.and_then(|()| bridge::remove_if_temporary(store, &connection.network))
     })
-}
-
-/// Gives back the names and the addresses of one connection.
-fn release(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
-    let network = store.network(&connection.network);
-    connection.names.iter().try_for_each(|name| network.withdraw(name, id))?;
-    let mut addresses: Vec<IpAddr> =
-        connection.addresses.iter().map(|address| address.address()).collect();
-    if addresses.is_empty() {
-        // Whoever prepared it was killed before it could record them.
-        let own = network.leases()?.into_iter().filter(|(_, holder)| holder == id);
-        addresses.extend(own.map(|(address, _)| address));
-    }
-    addresses.into_iter().try_for_each(|address| network.release(address, id))
 }
 
 /// Makes interfaces and firewall rules anew, as the records want them: after another program has

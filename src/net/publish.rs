@@ -15,6 +15,7 @@ use crate::store::Store;
 /// be, and the published ports of all containers. The caller holds the lock for one holder.
 pub(super) fn install(store: &Store, and: Option<&Bridge>) -> Result<()> {
     let mut bridges = bridge::all(store)?;
+    bridges.retain(|bridge| bridge.macvlan.is_none());
     if let Some(new) = and {
         bridges.retain(|bridge| bridge.network != new.network);
         bridges.push(new.clone());

@@ -1,4 +1,5 @@
-//! A container's port on a bridge: a pair of interfaces, one end in the container's namespace.
+//! A container's port on a network: a pair of interfaces, one end in the container's namespace and the
+//! other one on the bridge; or one in there that shares an interface of this machine.
 
 use std::ffi::CStr;
 use std::io;
@@ -7,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use super::bridge::Bridge;
 use super::endpoint::Connection;
-use super::link::{Links, Mac, Veth, mac_of};
+use super::link::{Links, Mac, Macvlan, Veth, mac_of};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::sys::netns;
@@ -34,6 +35,20 @@ pub(super) fn connect(
     prepare_ipv6(bridge.has_ipv6(), target)?;
     let name = host_interface(id, connection.number);
     let interface = connection.interface.as_deref().unwrap_or_default();
+    if let Some(mode) = bridge.macvlan {
+        let macvlan = Macvlan {
+            name: interface,
+            parent: port.index,
+            mode,
+            mtu: bridge.mtu,
+            mac: mac(connection)?,
+            netns: target,
+        };
+        return links
+            .add_macvlan(&macvlan)
+            .and_then(|()| configure(target, connection))
+            .context(|| format!("cannot make interface `{interface}` on `{}`", bridge.interface));
+    }
     let veth = Veth {
         name: &name,
         bridge: port.index,
@@ -136,8 +151,27 @@ pub(super) fn disconnect(id: &ContainerId, number: u8) -> Result<()> {
         .context(|| format!("cannot unplug interface `{name}`"))
 }
 
+/// Takes an interface of a container that goes on running away; one that is not there is fine.
+pub(super) fn remove(target: BorrowedFd<'_>, connection: &Connection) -> Result<()> {
+    let interface = connection.interface.as_deref().unwrap_or_default();
+    Links::open_in(target)
+        .and_then(|mut links| links.remove(interface))
+        .context(|| format!("cannot remove interface `{interface}` of the container"))
+}
+
+/// Sends what has no better way to a network that the container is on, unless an earlier one leads out.
+pub(super) fn lead_out(target: BorrowedFd<'_>, connection: &Connection) -> Result<()> {
+    let interface = connection.interface.as_deref().unwrap_or_default();
+    let added = Links::open_in(target).and_then(|mut links| {
+        let link = links.find(interface)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut gateways = connection.gateways.iter();
+        gateways.try_for_each(|gateway| links.add_default_route(link.index, *gateway))
+    });
+    added.context(|| format!("cannot send packets out by `{interface}`"))
+}
+
 /// Returns the name of a container's interface on the host.
-fn host_interface(id: &ContainerId, number: u8) -> String {
+pub(super) fn host_interface(id: &ContainerId, number: u8) -> String {
     let name = format!("veth{}", &id.as_str()[..10]);
     match char::from_digit(number.into(), MOST.into()) {
         Some(digit) if number > 0 => format!("{name}{digit}"),

@@ -19,6 +19,8 @@ pub enum Driver {
     /// A bridge of this machine, with a way out through it.
     #[default]
     Bridge,
+    /// An interface of each container's own on the network that one of this machine's is on.
+    Macvlan,
 }
 
 /// Where containers get their addresses from.
@@ -82,8 +84,24 @@ pub struct NetworkSpec {
     pub options: BTreeMap<String, String>,
 }
 
-/// The options of the driver `bridge`, by Podman's name and by Docker's.
-const OPTIONS: [(&str, &str); 6] = [
+/// How containers on one interface of this machine see each other, as the kernel names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// As on a bridge.
+    Bridge,
+    /// Not at all.
+    Private,
+    /// By way of the next switch.
+    Vepa,
+    /// There is one that has the interface for itself.
+    Passthru,
+}
+
+/// The options that are known, by Podman's name and by Docker's.
+const OPTIONS: [(&str, &str); 8] = [
+    ("parent", "parent"),
+    ("mode", "macvlan_mode"),
     ("mtu", "com.docker.network.driver.mtu"),
     ("isolate", "isolate"),
     ("icc", "com.docker.network.bridge.enable_icc"),
@@ -106,14 +124,15 @@ impl NetworkSpec {
         }
         let Some((word, _)) = OPTIONS.iter().find(|(own, docker)| *own == key || *docker == key)
         else {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("unsupported bridge network option {key}"),
-            )
-            .hint("known are mtu, isolate, and Docker's com.docker.network.*"));
+            return Err(self.unsupported(key));
         };
+        let is_of_macvlan = matches!(*word, "parent" | "mode");
+        if *word != "mtu" && is_of_macvlan != (self.driver == Driver::Macvlan) {
+            return Err(self.unsupported(key));
+        }
         let good = match *word {
             "mtu" => value.parse::<u32>().is_ok_and(|mtu| (68..=65535).contains(&mtu) || mtu == 0),
+            "mode" => macvlan_mode(value).is_some(),
             "isolate" => value == "strict" || parse_bool(value).is_some(),
             "icc" | "masquerade" => parse_bool(value).is_some(),
             "publish" => value.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()),
@@ -124,6 +143,26 @@ impl NetworkSpec {
         }
         self.options.insert(key.to_owned(), value.to_owned());
         Ok(())
+    }
+
+    fn unsupported(&self, key: &str) -> Error {
+        let driver = self.driver.as_str();
+        let text = format!("unsupported {driver} network option {key}");
+        Error::new(Kind::Invalid, text).hint(match self.driver {
+            Driver::Bridge => "known are mtu, isolate, and Docker's com.docker.network.*",
+            Driver::Macvlan => "known are parent, mode and mtu",
+        })
+    }
+
+    /// Returns the interface of this machine that was asked for.
+    pub fn parent(&self) -> Option<&str> {
+        self.option("parent")
+    }
+
+    /// Returns how containers on that interface see each other; `None` with another driver.
+    pub fn macvlan_mode(&self) -> Option<MacvlanMode> {
+        let asked = self.option("mode").and_then(macvlan_mode);
+        (self.driver == Driver::Macvlan).then(|| asked.unwrap_or(MacvlanMode::Bridge))
     }
 
     fn option(&self, word: &str) -> Option<&str> {
@@ -214,6 +253,16 @@ impl NetworkSpec {
     }
 }
 
+fn macvlan_mode(text: &str) -> Option<MacvlanMode> {
+    Some(match text {
+        "bridge" => MacvlanMode::Bridge,
+        "private" => MacvlanMode::Private,
+        "vepa" => MacvlanMode::Vepa,
+        "passthru" => MacvlanMode::Passthru,
+        _ => return None,
+    })
+}
+
 /// First and last address of `--ip-range`: a network, or two addresses as in `10.89.0.5-10.89.0.9`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range(pub IpAddr, pub IpAddr);
@@ -252,8 +301,9 @@ impl FromStr for Driver {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "bridge" | "" => Ok(Self::Bridge),
+            "macvlan" => Ok(Self::Macvlan),
             _ => Err(Error::new(Kind::Unsupported, format!("unsupported driver {text}"))
-                .hint("there is bridge")),
+                .hint("there are bridge and macvlan")),
         }
     }
 }
@@ -276,6 +326,7 @@ impl Driver {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
         }
     }
 }

@@ -20,7 +20,9 @@ use crate::spec::digest::{DiffId, ImageId};
 use crate::spec::health::Health;
 use crate::spec::id::{ContainerId, is_hex};
 use crate::spec::limits::{Resources, RestartPolicy};
+use crate::spec::membership::Membership;
 use crate::spec::mount::MountSource;
+use crate::spec::network::NetworkMode;
 use crate::spec::process::Signal;
 use crate::spec::userns::{IdMapping, UsernsMode};
 
@@ -140,6 +142,10 @@ pub struct ContainerState {
     pub stopping: bool,
     /// Its network endpoint, as the network code recorded it.
     pub network: Option<serde_json::Value>,
+    /// The networks that it is on, if that was changed since it was created. Readers find them in the
+    /// configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<Membership>>,
     /// What was changed since it was created, of what was decided then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Changes>,
@@ -232,6 +238,7 @@ impl ContainerState {
             stopped_by_user: false,
             stopping: false,
             network: None,
+            networks: None,
             changes: None,
         }
     }
@@ -284,6 +291,9 @@ impl Container {
     }
 
     fn apply_changes(&mut self) {
+        if let Some(networks) = &self.state.networks {
+            self.config.settings.network = NetworkMode::Networks(networks.clone());
+        }
         if let Some(changes) = &self.state.changes {
             let settings = &mut self.config.settings;
             settings.resources.clone_from(&changes.resources);
@@ -696,10 +706,28 @@ impl Locked<'_> {
         file::write_json_volatile(&path, &self.container.state)
     }
 
+    /// Changes the networks that the container is on, from now on and durably, and how it is connected
+    /// now.
+    pub fn change_networks(
+        &mut self,
+        networks: Vec<Membership>,
+        endpoint: Option<serde_json::Value>,
+    ) -> Result<()> {
+        let state = &mut self.container.state;
+        state.networks = Some(networks);
+        state.network = endpoint;
+        self.container.apply_changes();
+        self.write_durably()
+    }
+
     /// Changes limits and restart policy, from now on and durably.
     pub fn change(&mut self, changes: Changes) -> Result<()> {
         self.container.state.changes = Some(changes);
         self.container.apply_changes();
+        self.write_durably()
+    }
+
+    fn write_durably(&self) -> Result<()> {
         let path = self.containers.dir(self.container.id()).join("state.json");
         if self.container.config.settings.remove {
             return file::write_json_volatile(&path, &self.container.state);

@@ -15,7 +15,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -24,6 +24,10 @@ use serde::de::DeserializeOwned;
 use super::{Store, file};
 use crate::error::{Context, Result};
 use crate::spec::id::ContainerId;
+
+/// Tells one record from the next that took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64, i64, i64);
 
 /// What is recorded of one network.
 #[derive(Debug)]
@@ -53,14 +57,14 @@ impl NetworkRecord {
     }
 
     /// Leases an address from `first` to `last`, which are of one version of IP, to a container; `None`
-    /// if all are taken. `besides` is not for containers.
+    /// if all are taken. Those of `besides` are not for containers.
     ///
     /// The search begins behind the address that was leased last: a freed address rests for a
     /// while, and a start among a thousand containers looks at one address, not at a thousand.
     pub fn lease(
         &self,
         (first, last): (IpAddr, IpAddr),
-        besides: IpAddr,
+        besides: &[IpAddr],
         holder: &ContainerId,
     ) -> Result<Option<IpAddr>> {
         let hint = self.directory.join(if first.is_ipv4() { "last" } else { "last6" });
@@ -73,7 +77,7 @@ impl NetworkRecord {
             .unwrap_or(first_bits);
         for address in (begin..=last_bits).chain(first_bits..begin) {
             let address = like(first, address);
-            if address != besides && self.lease_exactly(address, holder)? {
+            if !besides.contains(&address) && self.lease_exactly(address, holder)? {
                 // Only a hint: a lost or mixed up one costs a longer search.
                 drop(fs::write(&hint, address.to_string()));
                 return Ok(Some(address));
@@ -179,6 +183,13 @@ impl Store {
         file::read_json(&self.endpoint_path(id))
     }
 
+    /// Returns what tells one record of how a container is connected from the next: records are
+    /// replaced whole. `None` if there is none.
+    pub fn endpoint_mark(&self, id: &ContainerId) -> Option<Mark> {
+        let found = fs::metadata(self.endpoint_path(id)).ok()?;
+        Some(Mark(found.ino(), found.ctime(), found.ctime_nsec()))
+    }
+
     /// Records how a container is connected.
     pub fn save_endpoint<T: Serialize>(&self, id: &ContainerId, value: &T) -> Result<()> {
         file::create_dirs(&self.runroot().join("endpoints"), 0o700)?;
@@ -245,7 +256,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let network = store(directory.path()).network("test");
         let lease =
-            |holder| network.lease((address(2), address(5)), address(3), &id(holder)).unwrap();
+            |holder| network.lease((address(2), address(5)), &[address(3)], &id(holder)).unwrap();
         assert_eq!(lease(1), Some(address(2)));
         assert_eq!(lease(2), Some(address(4)));
         network.release(address(2), &id(1)).unwrap();
@@ -271,7 +282,7 @@ mod tests {
                 .map(|holder| {
                     let network = &network;
                     scope.spawn(move || {
-                        network.lease((address(2), address(60)), address(1), &id(holder))
+                        network.lease((address(2), address(60)), &[address(1)], &id(holder))
                     })
                 })
                 .collect();

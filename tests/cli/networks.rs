@@ -406,3 +406,175 @@ fn many_start_at_once_and_none_has_anothers_address() {
     barge.run(["ps", "-aq"]).ok().stdout("");
     barge.leaves_nothing();
 }
+
+#[test]
+fn a_running_container_comes_to_networks_and_goes() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    barge.run(["network", "create", "--subnet", "10.71.0.0/24", "a"]).ok();
+    barge.run(["network", "create", "--subnet", "10.72.0.0/24", "--ipv6", "b"]).ok();
+    let port = free_port(barge.place());
+    let publish = format!("{port}:80");
+    serve(&barge, "web", &["-p", &publish]);
+    serve(&barge, "box", &["--network", "b"]);
+    let links = || barge.run(["exec", "web", "ls", "/sys/class/net"]).ok().lines().join(" ");
+    let networks = || barge.run(["ps", "-f", "name=web", "--format", "{{.Networks}}"]).ok().text();
+    let here = format!("127.0.0.1:{port}");
+    assert_eq!(page(&barge, "box", "10.88.0.2"), "");
+    let connect = ["network", "connect", "--alias", "site", "--ip", "10.72.0.50", "b", "web"];
+    barge.run(connect).ok().stdout("");
+    barge.run(connect).fails(125).error_has("network is already connected");
+    barge.run(["network", "connect", "a", "web"]).ok();
+    assert_eq!((links().as_str(), networks().as_str()), ("eth0 eth1 eth2 lo", "podman,b,a"));
+    assert_eq!(page(&barge, "box", "10.72.0.50"), "page of web");
+    let lookup = |from: &str, name: &str| {
+        let script = format!("nslookup {name} | awk '/^Address: [0-9.]*$/ {{print $2}}'");
+        barge.run(["exec", from, "sh", "-c", &script]).text()
+    };
+    for name in ["web", "site"] {
+        assert_eq!(lookup("box", name), "10.72.0.50");
+    }
+    // It was on no network with names, and knows them now.
+    wait_until("its questions are answered", || lookup("web", "box") == "10.72.0.2");
+    barge.run(["network", "disconnect", "podman", "web"]).ok().stdout("");
+    barge
+        .run(["network", "disconnect", "podman", "web"])
+        .fails(125)
+        .error_has("network is not connected");
+    assert_eq!((links().as_str(), networks().as_str()), ("eth1 eth2 lo", "b,a"));
+    // Its port leads to it all the same, and what has no better way leaves it by another network.
+    assert!(reaches(barge.place(), &here));
+    let route = "ip route | awk '/^default/ {print $3}'";
+    barge.run(["exec", "web", "sh", "-c", route]).ok().stdout("10.72.0.1\n");
+    barge.run(["network", "disconnect", "b", "web"]).ok();
+    assert_eq!(page(&barge, "box", "10.72.0.50"), "");
+    wait_until("the name is gone", || lookup("box", "site").is_empty());
+    assert!(reaches(barge.place(), &here));
+    // All later runs are as it is now.
+    barge.run(["restart", "-t", "0", "web"]).ok();
+    assert_eq!((links().as_str(), networks().as_str()), ("eth0 lo", "a"));
+    wait_until("it serves again", || reaches(barge.place(), &here));
+    barge.run(["network", "disconnect", "a", "web"]).ok();
+    assert_eq!((links().as_str(), networks().as_str()), ("lo", ""));
+    assert!(!reaches(barge.place(), &here));
+    barge.run(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(links(), "lo");
+    // One that does not run gets it with its next run.
+    barge.run(["stop", "-t", "0", "web"]).exits(0);
+    barge.run(["network", "connect", "--ip6", "fd00::5", "b", "web"]).fails(125);
+    barge.run(["network", "connect", "b", "web"]).ok();
+    barge.run(["network", "rm", "b"]).fails(2);
+    barge.run(["start", "web"]).ok();
+    assert_eq!((links().as_str(), networks().as_str()), ("eth0 lo", "b"));
+    barge
+        .run(["run", "-d", "--name", "host", "--network", "host", "busybox", "sleep", "1000"])
+        .ok();
+    let refused = "\"host\" is not supported: invalid network mode";
+    barge.run(["network", "connect", "b", "host"]).fails(125).error_has(refused);
+    barge.run(["network", "connect", "nosuch", "web"]).fails(125);
+    barge.run(["network", "connect", "b", "nosuch"]).fails(125);
+    barge.run(["rm", "-f", "-t", "0", "web", "box", "host"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn what_others_have_removed_is_made_anew() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let line =
+        ["network", "create", "--interface-name", "br-test", "--subnet", "10.71.0.0/24", "a"];
+    barge.run(line).ok();
+    let port = free_port(barge.place());
+    let publish = format!("{port}:80");
+    serve(&barge, "one", &["--network", "a", "-p", &publish]);
+    serve(&barge, "two", &["--network", "a"]);
+    let id = barge.inspect("one", "{{.Id}}");
+    let here = format!("127.0.0.1:{port}");
+    for line in [
+        "nft flush ruleset",
+        "ip link del br-test",
+        "nft delete table inet x || ip link del br-test; nft flush ruleset",
+    ] {
+        barge.other_command("sh", ["-c", line]).run();
+        assert!(!reaches(barge.place(), &here), "{line}");
+        barge.run(["network", "reload", "one"]).ok().stdout(&format!("{id}\n"));
+        assert!(reaches(barge.place(), &here), "{line}");
+        assert_eq!(page(&barge, "two", "10.71.0.2"), "page of one");
+    }
+    // Also by whoever comes next.
+    barge.other_command("sh", ["-c", "ip link del br-test"]).run();
+    barge.run(["run", "--rm", "--network", "a", "busybox", "true"]).ok();
+    assert_eq!(page(&barge, "two", "10.71.0.2"), "page of one");
+    assert_eq!(barge.run(["network", "reload", "--all"]).ok().lines().len(), 2);
+    barge.run(["network", "reload"]).fails(125);
+    barge.run(["network", "reload", "nosuch"]).fails(125);
+}
+
+#[test]
+fn name_servers_of_a_network_change() {
+    let barge = Barge::new();
+    barge.run(["network", "create", "--dns", "192.0.2.1", "a"]).ok();
+    let servers =
+        || barge.run(["network", "inspect", "a", "-f", "{{.NetworkDNSServers}}"]).ok().text();
+    let line =
+        ["network", "update", "--dns-drop", "192.0.2.1", "--dns-add", "192.0.2.2,fd00::1", "a"];
+    barge.run(line).ok().stdout("");
+    assert_eq!(servers(), "[192.0.2.2 fd00::1]");
+    barge.run(line).fails(125).error_has("192.0.2.1 is no name server of network a");
+    barge.run(["network", "update", "--dns-add", "192.0.2.3", "podman"]).fails(125);
+    barge.run(["network", "create", "--disable-dns", "b"]).ok();
+    barge.run(["network", "update", "--dns-add", "192.0.2.3", "b"]).fails(125);
+}
+
+#[test]
+fn containers_are_on_the_network_of_an_interface() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let far = Place::network();
+    barge.place().connect(&far, "10.99.0.1/24", "10.99.0.2/24");
+    for (flags, error) in [
+        (&["-o", "parent=far0", "lan"][..], "needs its subnet"),
+        (&["-o", "mode=x", "lan"], "mode=x"),
+        (&["-o", "isolate=true", "lan"], "unsupported macvlan network option isolate"),
+    ] {
+        let line = [&["network", "create", "-d", "macvlan"], flags].concat();
+        barge.run(line).fails(125).error_has(error);
+    }
+    barge
+        .run(["network", "create", "-o", "parent=far0", "x"])
+        .fails(125)
+        .error_has("unsupported bridge network option parent");
+    let line = ["network", "create", "-d", "macvlan", "-o", "parent=far0"];
+    let addresses = ["--subnet", "10.99.0.0/24", "--gateway", "10.99.0.2", "lan"];
+    barge.run([&line[..], &addresses].concat()).ok();
+    barge.run(["network", "ls", "-q", "--filter", "driver=macvlan"]).ok().stdout("lan\n");
+    serve(&barge, "web", &["--network", "lan:ip=10.99.0.50"]);
+    // It is a machine like others there, with its own address.
+    assert!(reaches(&far, "10.99.0.50:80"));
+    let listener = far.enter(|| TcpListener::bind("10.99.0.2:7777")).unwrap();
+    let line = ["run", "-d", "--name", "caller", "--network", "lan:ip=10.99.0.51", "busybox"];
+    barge.run([&line[..], &["sh", "-c", "nc -w 10 10.99.0.2 7777; sleep 1000"]].concat()).ok();
+    assert_eq!(listener.accept().unwrap().1.ip().to_string(), "10.99.0.51");
+    assert_eq!(page(&barge, "caller", "10.99.0.50"), "page of web");
+    let route = "ip route | awk '/^default/ {print $3}'; nslookup web | grep -c 10.99.0.50";
+    barge.run(["exec", "caller", "sh", "-c", route]).ok().stdout("10.99.0.2\n1\n");
+    // The firewall has nothing to do with it.
+    assert_eq!(barge.other_command("nft", ["list", "ruleset"]).run().ok().text(), "");
+    barge.run(["network", "disconnect", "lan", "web"]).ok();
+    barge.run(["exec", "web", "ls", "/sys/class/net"]).ok().stdout("lo\n");
+    barge.run(["network", "connect", "lan", "web"]).ok();
+    // Neither this machine's address nor the gateway's.
+    assert!(reaches(&far, "10.99.0.3:80"));
+    barge.run(["network", "rm", "-f", "-t", "0", "lan"]).ok();
+    let line = ["network", "create", "-d", "macvlan", "-o", "parent=nosuch"];
+    barge.run([&line[..], &["--subnet", "10.98.0.0/24", "lan"]].concat()).ok();
+    let line = ["run", "--rm", "--network", "lan", "busybox", "true"];
+    barge.run(line).fails(125).error_has("no interface `nosuch`");
+    barge.leaves_nothing();
+}

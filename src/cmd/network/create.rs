@@ -25,7 +25,7 @@ pub(crate) struct Create {
     /// Name server for all other names
     #[arg(long, value_name = "IP")]
     dns: Vec<IpAddr>,
-    /// Driver; there is bridge
+    /// Driver: bridge or macvlan
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     driver: Driver,
     /// Address that leads out
@@ -52,7 +52,7 @@ pub(crate) struct Create {
     /// Add a label
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// Option of the driver: mtu, isolate or com.docker.network.*
+    /// Option of the driver, as mtu, isolate, parent or mode
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
     /// Its addresses; those of a free network if not given

@@ -391,8 +391,12 @@ impl Held {
         self.network.as_mut()?.resolver.as_mut()
     }
 
-    /// Finds control groups that were made since, for limits that came later.
-    pub(in crate::engine) fn look_again(&mut self) {
+    /// Finds control groups that were made since, for limits that came later, and networks.
+    pub(in crate::engine) fn look_again(&mut self, engine: &Engine, config: &ContainerConfig) {
+        if let Some(network) = &mut self.network {
+            // A container without names goes on as it was.
+            drop(follow_networks(engine, config, network, self.run.pid));
+        }
         let found = Hierarchies::detect().and_then(|all| Cgroup::open(&all, &self.run.cgroup));
         // What cannot be opened now is found by the next start or removal of the container.
         if let Ok(cgroup) = found {
@@ -448,6 +452,32 @@ impl Running {
         let _reaped = process::wait(self.child.pidfd.as_fd());
         self.held.tear_down(engine, id);
     }
+}
+
+/// Takes over other networks of a container that runs.
+fn follow_networks(
+    engine: &Engine,
+    config: &ContainerConfig,
+    network: &mut Attached,
+    pid: i32,
+) -> Result<()> {
+    let path = format!("/proc/{pid}/ns/net");
+    let netns = fs::File::open(&path).context(|| format!("cannot open {path}"))?;
+    let names = &config.settings.names;
+    let before = network.endpoint.clone();
+    if !network.look_again(&engine.store, &config.id, &names.servers, netns.as_fd())? {
+        return Ok(());
+    }
+    // It was not on a network with names before: it learns whom to ask, unless it has been told.
+    let run_dir = engine.store.containers().run_dir(&config.id);
+    let path = bundle::own_file(&run_dir, "resolv.conf");
+    let host = net::host_resolv_conf(&before)?;
+    let context = || format!("cannot change {}", path.display());
+    let text = fs::read_to_string(&path).context(context)?;
+    if text == net::resolv_conf(&host, names, &before) {
+        fs::write(&path, net::resolv_conf(&host, names, &network.endpoint)).context(context)?;
+    }
+    Ok(())
 }
 
 fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {

@@ -510,7 +510,7 @@ impl Monitor {
             self.config = container.config;
         }
         if let Some(running) = running {
-            running.held.look_again();
+            running.held.look_again(&self.engine, &self.config);
             self.change_health(before.as_ref());
         }
     }

@@ -1,10 +1,12 @@
 //! Networks: what users do with them, one verb a file, and how containers get on them.
 
+mod connect;
 mod create;
 mod join;
 mod list;
 mod prune;
 mod remove;
+mod update;
 
 pub use create::NewNetwork;
 pub use list::{NetworkUse, list, lookup};

@@ -49,6 +49,7 @@ impl Pending {
         query: Query,
         message: &[u8],
         upstream: &mut Upstream,
+        netns: BorrowedFd<'_>,
     ) -> Self {
         let mut id = [0; 2];
         // Without random numbers it is the asker's.
@@ -61,17 +62,17 @@ impl Pending {
         let until = Instant::now();
         let mut pending =
             Self { client, query, message, id, servers, asked: 0, socket: None, until };
-        pending.ask_next(upstream);
+        pending.ask_next(upstream, netns);
         pending
     }
 
     /// Asks the next name server that can be asked.
-    fn ask_next(&mut self, upstream: &Upstream) {
+    fn ask_next(&mut self, upstream: &Upstream, netns: BorrowedFd<'_>) {
         self.socket = None;
         while self.asked < self.servers.len() * ROUNDS {
             let server = self.servers[self.asked % self.servers.len()];
             self.asked += 1;
-            let Ok(socket) = upstream.connect(server, SocketType::DGRAM) else { continue };
+            let Ok(socket) = upstream.connect(server, SocketType::DGRAM, netns) else { continue };
             if rustix::net::send(&socket, &self.message, SendFlags::empty()).is_ok() {
                 self.socket = Some(socket);
                 self.until = Instant::now() + PATIENCE;
@@ -91,7 +92,12 @@ impl Pending {
     }
 
     /// Looks for an answer.
-    pub(super) fn look(&mut self, upstream: &Upstream, buffer: &mut [u8]) -> Progress {
+    pub(super) fn look(
+        &mut self,
+        upstream: &Upstream,
+        netns: BorrowedFd<'_>,
+        buffer: &mut [u8],
+    ) -> Progress {
         // More than a few that are no answer are somebody's bad jokes.
         for _ in 0..4 {
             let Some(socket) = &self.socket else { return Progress::Failed };
@@ -108,7 +114,7 @@ impl Pending {
                     return Progress::Waiting;
                 }
                 // Nobody listens there, or nobody answers.
-                Err(_) => self.ask_next(upstream),
+                Err(_) => self.ask_next(upstream, netns),
             }
         }
         Progress::Waiting

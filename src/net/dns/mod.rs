@@ -30,9 +30,11 @@ use self::message::{Outcome, Query};
 use self::names::Found;
 use self::stream::Stream;
 use self::upstream::Upstream;
-use super::firewall;
+use super::{Endpoint, firewall};
 use crate::error::{Context, Result};
+use crate::spec::id::ContainerId;
 use crate::store::Store;
+use crate::store::lease::Mark;
 use crate::sys::netns;
 
 /// Where the container asks.
@@ -47,21 +49,16 @@ const MOST_STREAMS: usize = 32;
 /// The largest message by datagram.
 const LARGEST: usize = 64 << 10;
 
-/// What a container's questions are answered from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// The networks whose names it knows.
-    pub(super) networks: Vec<String>,
-    /// Name servers that were named for it; empty is this machine's.
-    pub(super) servers: Vec<IpAddr>,
-    /// Whether there is a way out of one of its networks.
-    pub(super) leads_out: bool,
-}
-
 /// Answers a container's questions for names.
 #[derive(Debug)]
 pub struct Resolver {
     store: Store,
+    id: ContainerId,
+    netns: OwnedFd,
+    /// Name servers that the user has named for the container.
+    asked: Vec<IpAddr>,
+    /// Which record of its connections was read last.
+    seen: Option<Mark>,
     networks: Vec<String>,
     upstream: Upstream,
     datagrams: OwnedFd,
@@ -71,8 +68,14 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// Begins to listen in a container's namespace, of which loopback is up.
-    pub(super) fn start(store: &Store, plan: &Plan, netns: BorrowedFd<'_>) -> Result<Self> {
+    /// Begins to listen in a container's namespace, of which loopback is up. How the container is
+    /// connected is on record, and looked up again whenever that changes.
+    pub(super) fn start(
+        store: &Store,
+        id: &ContainerId,
+        asked: &[IpAddr],
+        netns: BorrowedFd<'_>,
+    ) -> Result<Self> {
         let what = || "cannot listen for the container's questions for names";
         let datagrams = socket(netns, libc::SOCK_DGRAM, 0).context(what)?;
         let port = port_of(&datagrams).context(what)?;
@@ -80,23 +83,43 @@ impl Resolver {
         let listener = socket(netns, libc::SOCK_STREAM, port).context(what)?;
         rustix::net::listen(&listener, 16).context(what)?;
         firewall::redirect_names(netns, SocketAddr::new(ADDRESS.into(), port))?;
-        let upstream = match plan.leads_out {
-            _ if !plan.servers.is_empty() => Upstream::Named {
-                servers: plan.servers.clone(),
-                netns: netns.try_clone_to_owned().context(what)?,
-            },
-            true => Upstream::Host { servers: Vec::new(), seen: None },
-            false => Upstream::Nobody,
-        };
-        Ok(Self {
+        let mut resolver = Self {
             store: store.clone(),
-            networks: plan.networks.clone(),
-            upstream,
+            id: id.clone(),
+            netns: netns.try_clone_to_owned().context(what)?,
+            asked: asked.to_vec(),
+            seen: None,
+            networks: Vec::new(),
+            upstream: Upstream::Nobody,
             datagrams,
             listener,
             pending: Vec::new(),
             streams: Vec::new(),
-        })
+        };
+        resolver.look_again();
+        Ok(resolver)
+    }
+
+    /// Reads how the container is connected, if that has changed.
+    fn look_again(&mut self) {
+        let now = self.store.endpoint_mark(&self.id);
+        if now.is_none() || now == self.seen {
+            return;
+        }
+        // One that is gone is on its way down: it knows what it knew.
+        let Ok(Some(endpoint)) = self.store.endpoint::<Endpoint>(&self.id) else { return };
+        self.seen = now;
+        self.networks = endpoint.networks_with_names();
+        let mut servers = self.asked.clone();
+        if servers.is_empty() {
+            servers = endpoint.connections.iter().flat_map(|it| it.servers.clone()).collect();
+        }
+        let leads_out = endpoint.connections.iter().any(|it| !it.gateways.is_empty());
+        self.upstream = match leads_out {
+            _ if !servers.is_empty() => Upstream::Named { servers },
+            true => Upstream::Host { servers: Vec::new(), seen: None },
+            false => Upstream::Nobody,
+        };
     }
 
     /// Returns what is waited for.
@@ -117,8 +140,9 @@ impl Resolver {
 
     /// Answers what can be answered, and hands on what cannot. `buffer` is for datagrams.
     pub fn turn(&mut self, buffer: &mut Vec<u8>) {
-        // Some are larger than what the rest of the monitor reads at once; they are cut.
+        // It has that size in the monitor; all datagrams fit.
         buffer.resize(buffer.len().max(LARGEST), 0);
+        self.look_again();
         self.look_for_answers(buffer);
         for _ in 0..DATAGRAMS {
             let received =
@@ -133,10 +157,12 @@ impl Resolver {
         {
             self.streams.push(Stream::new(socket));
         }
-        let Self { store, networks, upstream, streams, .. } = self;
+        let Self { store, netns, networks, upstream, streams, .. } = self;
         let leads_out = !matches!(upstream, Upstream::Nobody);
         streams.retain_mut(|stream| {
-            stream.step(upstream, |query| known(store, networks, leads_out, query, None))
+            stream.step(upstream, netns.as_fd(), |query| {
+                known(store, networks, leads_out, query, None)
+            })
         });
     }
 
@@ -151,7 +177,8 @@ impl Resolver {
         match known(&self.store, &self.networks, leads_out, &query, limit) {
             Some(answer) => self.send(client, &answer),
             None if self.pending.len() < MOST_PENDING => {
-                let pending = Pending::ask(client, query, message, &mut self.upstream);
+                let netns = self.netns.as_fd();
+                let pending = Pending::ask(client, query, message, &mut self.upstream, netns);
                 self.pending.push(pending);
             }
             // Whoever asks asks again.
@@ -161,7 +188,7 @@ impl Resolver {
 
     fn look_for_answers(&mut self, buffer: &mut [u8]) {
         let mut pending = std::mem::take(&mut self.pending);
-        pending.retain_mut(|one| match one.look(&self.upstream, buffer) {
+        pending.retain_mut(|one| match one.look(&self.upstream, self.netns.as_fd(), buffer) {
             Progress::Waiting => true,
             Progress::Answered(answer) => {
                 self.send(one.client, &answer);

@@ -93,9 +93,10 @@ impl Asking {
         message: Vec<u8>,
         mut servers: Vec<IpAddr>,
         upstream: &Upstream,
+        netns: BorrowedFd<'_>,
     ) -> Option<Box<Self>> {
         while let Some(server) = servers.pop() {
-            let Ok(server) = upstream.connect(server, SocketType::STREAM) else { continue };
+            let Ok(server) = upstream.connect(server, SocketType::STREAM, netns) else { continue };
             let (out, answer) = (Frame(message.clone()), Frame::default());
             return Some(Box::new(Self { query, message, servers, server, out, answer }));
         }
@@ -148,14 +149,15 @@ impl Stream {
     pub(super) fn step(
         &mut self,
         upstream: &mut Upstream,
+        netns: BorrowedFd<'_>,
         answer: impl Fn(&Query) -> Option<Vec<u8>>,
     ) -> bool {
         // A few steps a turn: others wait, too.
         for _ in 0..8 {
             let step = std::mem::replace(&mut self.step, Step::Read(Frame::default()));
             let gone_on = match step {
-                Step::Read(frame) => self.read(frame, upstream, &answer),
-                Step::Ask(asking) => Some(wait(asking, upstream)),
+                Step::Read(frame) => self.read(frame, upstream, netns, &answer),
+                Step::Ask(asking) => Some(wait(asking, upstream, netns)),
                 Step::Write(frame) => self.write(frame),
             };
             let Some((next, moved)) = gone_on else { return false };
@@ -173,6 +175,7 @@ impl Stream {
         &self,
         mut frame: Frame,
         upstream: &mut Upstream,
+        netns: BorrowedFd<'_>,
         answer: impl Fn(&Query) -> Option<Vec<u8>>,
     ) -> Option<(Step, bool)> {
         if !frame.read(&self.socket).ok()? {
@@ -184,7 +187,7 @@ impl Stream {
                 Some(answer) => Step::Write(Frame::of(&answer)),
                 None => {
                     let servers = upstream.servers().iter().rev().copied().collect();
-                    ask(query, frame.0, servers, upstream)
+                    ask(query, frame.0, servers, upstream, netns)
                 }
             },
         };
@@ -200,20 +203,26 @@ impl Stream {
 }
 
 /// Looks for the answer of a name server; one that fails is followed by the next one.
-fn wait(mut asking: Box<Asking>, upstream: &Upstream) -> (Step, bool) {
+fn wait(mut asking: Box<Asking>, upstream: &Upstream, netns: BorrowedFd<'_>) -> (Step, bool) {
     match asking.go_on() {
         Ok(false) => (Step::Ask(asking), false),
         Ok(true) => (Step::Write(asking.answer), true),
         Err(_) => {
             let Asking { query, message, servers, .. } = *asking;
-            (ask(query, message, servers, upstream), true)
+            (ask(query, message, servers, upstream, netns), true)
         }
     }
 }
 
-fn ask(query: Query, message: Vec<u8>, servers: Vec<IpAddr>, upstream: &Upstream) -> Step {
+fn ask(
+    query: Query,
+    message: Vec<u8>,
+    servers: Vec<IpAddr>,
+    upstream: &Upstream,
+    netns: BorrowedFd<'_>,
+) -> Step {
     let failed = query.answer(Outcome::Failed, &[], None);
-    match Asking::begin(query, message, servers, upstream) {
+    match Asking::begin(query, message, servers, upstream, netns) {
         Some(asking) => Step::Ask(asking),
         None => Step::Write(Frame::of(&failed)),
     }

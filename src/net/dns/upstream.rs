@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -21,8 +21,6 @@ pub(super) enum Upstream {
     Named {
         /// Their addresses.
         servers: Vec<IpAddr>,
-        /// The namespace.
-        netns: OwnedFd,
     },
     /// This machine's own, asked from where it asks them: they may be in reach of nobody else.
     Host {
@@ -39,7 +37,7 @@ impl Upstream {
     /// Returns the name servers as they are now: the file that lists them may have changed.
     pub(super) fn servers(&mut self) -> &[IpAddr] {
         match self {
-            Self::Named { servers, .. } => servers,
+            Self::Named { servers } => servers,
             Self::Nobody => &[],
             Self::Host { servers, seen } => {
                 let found = fs::metadata(RESOLV_CONF).ok();
@@ -58,13 +56,19 @@ impl Upstream {
         }
     }
 
-    /// Makes a socket that is being connected to a name server, and never blocks.
-    pub(super) fn connect(&self, server: IpAddr, kind: SocketType) -> io::Result<OwnedFd> {
+    /// Makes a socket that is being connected to a name server, and never blocks. `netns` is the
+    /// container's.
+    pub(super) fn connect(
+        &self,
+        server: IpAddr,
+        kind: SocketType,
+        netns: BorrowedFd<'_>,
+    ) -> io::Result<OwnedFd> {
         let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = match self {
-            Self::Named { netns, .. } => {
+            Self::Named { .. } => {
                 let kind = kind.as_raw().cast_signed() | libc::SOCK_NONBLOCK;
-                netns::socket_in(netns.as_fd(), i32::from(family.as_raw()), kind, 0)?
+                netns::socket_in(netns, i32::from(family.as_raw()), kind, 0)?
             }
             Self::Host { .. } | Self::Nobody => {
                 let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

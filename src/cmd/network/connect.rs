@@ -1,0 +1,122 @@
+//! `barge network connect`, `disconnect`, `reload` and `update`
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use clap::Args;
+
+use crate::cmd::World;
+use crate::cmd::exit::Status;
+use crate::cmd::tree::Act;
+use crate::error::{Error, Kind, Result};
+use crate::spec::membership::{Mac, Membership, parse_alias};
+
+/// Connect a container to one more network
+///
+/// A container that runs has it at once, and all its later runs have it, too.
+#[derive(Args, Debug)]
+pub(crate) struct Connect {
+    /// Name by which others on the network know it
+    #[arg(long, value_name = "NAME", value_parser = parse_alias)]
+    alias: Vec<String>,
+    /// Its IPv4 address on the network
+    #[arg(long, value_name = "IP")]
+    ip: Option<Ipv4Addr>,
+    /// Its IPv6 address on the network
+    #[arg(long, value_name = "IP")]
+    ip6: Option<Ipv6Addr>,
+    /// Its hardware address on the network
+    #[arg(long, value_name = "MAC")]
+    mac_address: Option<Mac>,
+    /// Network, by name or ID
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    /// Container, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+impl Act for Connect {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let member = Membership {
+            aliases: self.alias,
+            ipv4: self.ip,
+            ipv6: self.ip6,
+            mac: self.mac_address,
+            ..Membership::of(&self.network)
+        };
+        world.power()?.connect_network(&self.container, member)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Disconnect a container from a network
+#[derive(Args, Debug)]
+pub(crate) struct Disconnect {
+    /// Do not complain if there is no such container
+    #[arg(short, long)]
+    force: bool,
+    /// Network, by name or ID
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    /// Container, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+}
+
+impl Act for Disconnect {
+    fn act(self, world: &mut World) -> Result<Status> {
+        world.power()?.disconnect_network(&self.container, &self.network, self.force)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Make interfaces and firewall rules anew that others have removed
+///
+/// All of them, whichever containers are named, whose IDs are printed.
+#[derive(Args, Debug)]
+pub(crate) struct Reload {
+    /// All containers
+    #[arg(short, long)]
+    all: bool,
+    /// Containers, by name or ID
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Act for Reload {
+    fn act(mut self, world: &mut World) -> Result<Status> {
+        if self.all != self.containers.is_empty() {
+            return Err(Error::new(Kind::Invalid, "name containers, or pass --all, and not both"));
+        }
+        let engine = world.power()?;
+        if self.all {
+            let running = engine.list_running()?;
+            self.containers.extend(running.iter().map(|it| it.id().to_string()));
+        }
+        for id in engine.reload_networks(&self.containers)? {
+            world.out.line(id.as_str())?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Change the name servers of a network
+#[derive(Args, Debug)]
+pub(crate) struct Update {
+    /// Name server to add
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    dns_add: Vec<IpAddr>,
+    /// Name server to leave out
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    dns_drop: Vec<IpAddr>,
+    /// Network, by name or ID
+    #[arg(value_name = "NETWORK")]
+    network: String,
+}
+
+impl Act for Update {
+    fn act(self, world: &mut World) -> Result<Status> {
+        world.power()?.update_network(&self.network, &self.dns_add, &self.dns_drop)?;
+        Ok(Status::SUCCESS)
+    }
+}

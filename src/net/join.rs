@@ -1,0 +1,213 @@
+//! One container on one network: how it comes there, before it runs or while it does, and how it goes.
+
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+use super::bridge::{self, Bridge};
+use super::endpoint::{Connection, Endpoint};
+use super::{Attached, Request, Resolver, link, publish, veth};
+use crate::error::{Error, Kind, Result};
+use crate::spec::id::ContainerId;
+use crate::spec::membership::Membership;
+use crate::store::Store;
+
+/// Takes addresses on all networks, and puts them on record.
+pub(super) fn join_all(
+    store: &Store,
+    members: &[Membership],
+    request: &Request<'_>,
+    endpoint: &mut Endpoint,
+) -> Result<Vec<Bridge>> {
+    members.iter().map(|member| join(store, member, request, endpoint)).collect()
+}
+
+/// Takes addresses on one network, and puts them on record.
+fn join(
+    store: &Store,
+    member: &Membership,
+    request: &Request<'_>,
+    endpoint: &mut Endpoint,
+) -> Result<Bridge> {
+    let network = store.networks().get(&member.network)?.ok_or_else(|| {
+        let name = &member.network;
+        let text = format!("unable to find network with name or ID {name}: network not found");
+        Error::new(Kind::NotFound, text)
+    })?;
+    let number = endpoint.free_number().ok_or_else(|| {
+        Error::new(Kind::Unsupported, format!("a container is on {} networks at most", veth::MOST))
+    })?;
+    let interface = member.interface.clone().unwrap_or_else(|| endpoint.free_interface());
+    if endpoint.connections.iter().any(|it| it.interface.as_ref() == Some(&interface)) {
+        let text = format!("two interfaces of a container cannot both be `{interface}`");
+        return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
+    }
+    let (bridge, lock) = bridge::ensure(store, &network)?;
+    let direct = bridge.macvlan.is_some();
+    // Others' gateway is not this machine.
+    let own = bridge.gateways.first().filter(|_| !direct).map(|it| it.address());
+    endpoint.host = endpoint.host.or(own);
+    endpoint.connections.push(Connection {
+        network: network.name.clone(),
+        number,
+        interface: Some(interface),
+        direct,
+        gateways: bridge.ways_out().collect(),
+        servers: network.spec.servers.clone(),
+        names: if network.spec.dns { names(member, request) } else { Vec::new() },
+        ..Connection::default()
+    });
+    endpoint.resolver |= network.spec.dns;
+    // On record before the lease is taken: if we are killed in between, it can be found.
+    store.save_endpoint(request.id, endpoint)?;
+    let ipv4 = member.ipv4.map(IpAddr::V4);
+    let wanted: Vec<IpAddr> = ipv4.into_iter().chain(member.ipv6.map(IpAddr::V6)).collect();
+    let addresses = bridge.lease(store, request.id, &wanted)?;
+    drop(lock);
+    let own = addresses.iter().map(|address| address.address());
+    let mac = member.mac.map_or_else(|| veth::usual_mac(own, request.id, number), |mac| mac.0);
+    if let Some(connection) = endpoint.connections.last_mut() {
+        connection.mac = Some(link::mac_text(mac));
+        connection.addresses = addresses;
+    }
+    store.save_endpoint(request.id, endpoint)?;
+    Ok(bridge)
+}
+
+/// Returns the names by which others on a network know a container.
+fn names(member: &Membership, request: &Request<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    let own = [request.name, request.id.short(), request.hostname];
+    for name in own.into_iter().chain(member.aliases.iter().map(String::as_str)) {
+        let name = name.to_ascii_lowercase();
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Lets others on a network find a container by its names.
+pub(super) fn announce(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
+    let network = store.network(&connection.network);
+    let addresses: Vec<IpAddr> = connection.addresses.iter().map(|it| it.address()).collect();
+    connection.names.iter().try_for_each(|name| network.announce(name, id, &addresses))
+}
+
+/// Gives back the names and the addresses of one connection.
+pub(super) fn release(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
+    let network = store.network(&connection.network);
+    connection.names.iter().try_for_each(|name| network.withdraw(name, id))?;
+    let mut addresses: Vec<IpAddr> =
+        connection.addresses.iter().map(|address| address.address()).collect();
+    if addresses.is_empty() {
+        // Whoever prepared it was killed before it could record them.
+        let own = network.leases()?.into_iter().filter(|(_, holder)| holder == id);
+        addresses.extend(own.map(|(address, _)| address));
+    }
+    addresses.into_iter().try_for_each(|address| network.release(address, id))
+}
+
+/// Connects a container that runs to one more network; returns how it is connected then. On failure it
+/// is as it was.
+///
+/// The caller holds the container's lock.
+pub fn connect(
+    store: &Store,
+    request: &Request<'_>,
+    member: &Membership,
+    netns: BorrowedFd<'_>,
+) -> Result<Endpoint> {
+    let before = store.endpoint::<Endpoint>(request.id)?.unwrap_or_default();
+    let mut endpoint = before.clone();
+    let connected = join(store, member, request, &mut endpoint).and_then(|bridge| {
+        let Some(connection) = endpoint.connections.last() else { return Ok(()) };
+        veth::connect(&bridge, request.id, connection, netns)?;
+        announce(store, request.id, connection)?;
+        // Its first address is the one that its ports lead to.
+        if before.published_address().is_none() {
+            publish::publish(store, request.id, &endpoint)?;
+        }
+        Ok(())
+    });
+    if connected.is_err()
+        && let Some(new) = endpoint.connections.get(before.connections.len())
+    {
+        // What cannot be given back now is given back when the container ends.
+        if veth::remove(netns, new).is_ok() && release(store, request.id, new).is_ok() {
+            drop(store.save_endpoint(request.id, &before));
+            drop(bridge::remove_if_temporary(store, &new.network));
+        }
+    }
+    connected.map(|()| endpoint)
+}
+
+/// Disconnects a container that runs from a network; returns how it is connected then. Its ports are
+/// published at another address of it, if it has one.
+///
+/// The caller holds the container's lock.
+pub fn disconnect(
+    store: &Store,
+    id: &ContainerId,
+    network: &str,
+    netns: BorrowedFd<'_>,
+) -> Result<Endpoint> {
+    let before = store.endpoint::<Endpoint>(id)?.unwrap_or_default();
+    let mut endpoint = before.clone();
+    let Some(index) = before.connections.iter().position(|it| it.network == network) else {
+        return Ok(endpoint);
+    };
+    let gone = endpoint.connections.remove(index);
+    let moves = endpoint.published_address() != before.published_address();
+    if moves {
+        publish::withdraw(store, id)?;
+    }
+    veth::remove(netns, &gone)?;
+    release(store, id, &gone)?;
+    store.save_endpoint(id, &endpoint)?;
+    for connection in &endpoint.connections {
+        veth::lead_out(netns, connection)?;
+    }
+    if moves {
+        publish::publish(store, id, &endpoint)?;
+    }
+    bridge::remove_if_temporary(store, &gone.network)?;
+    Ok(endpoint)
+}
+
+impl Attached {
+    /// Takes over what was changed of a connection since; `true` if questions for names are answered
+    /// from now on.
+    pub fn look_again(
+        &mut self,
+        store: &Store,
+        id: &ContainerId,
+        servers: &[IpAddr],
+        netns: BorrowedFd<'_>,
+    ) -> Result<bool> {
+        let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(false) };
+        self.endpoint = endpoint;
+        if !self.endpoint.resolver || self.resolver.is_some() {
+            return Ok(false);
+        }
+        self.resolver = Some(Resolver::start(store, id, servers, netns)?);
+        Ok(true)
+    }
+}
+
+/// Gives the containers on a network other name servers for what it does not know itself.
+///
+/// A container that comes or goes meanwhile has them from the network's record.
+pub fn set_servers(store: &Store, network: &str, servers: &[IpAddr]) -> Result<()> {
+    for (id, mut endpoint) in store.endpoints::<Endpoint>()? {
+        let on_it = endpoint.connections.iter_mut().filter(|it| it.network == network);
+        let mut changed = false;
+        for connection in on_it {
+            servers.clone_into(&mut connection.servers);
+            changed = true;
+        }
+        if changed {
+            store.save_endpoint(&id, &endpoint)?;
+        }
+    }
+    Ok(())
+}
