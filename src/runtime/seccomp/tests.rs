@@ -141,7 +141,6 @@ fn a_default_that_does_not_refuse_applies_to_newer_calls() {
         ("SCMP_ACT_ALLOW", ALLOW),
         ("SCMP_ACT_LOG", 0x7ffc_0000),
         ("SCMP_ACT_TRACE", 0x7ff0_0001),
-        ("SCMP_ACT_NOTIFY", 0x7fc0_0000),
         ("SCMP_ACT_KILL_PROCESS", ENOSYS),
         ("SCMP_ACT_TRAP", ENOSYS),
     ] {
@@ -152,7 +151,6 @@ fn a_default_that_does_not_refuse_applies_to_newer_calls() {
         let filter = filter(&json);
         assert_eq!(native(&filter, "read", &[]), 0x0005_0005);
         assert_eq!(run(&filter, Arch::NATIVE.audit(), 1000, [0; 6]), want, "{word}");
-        assert_eq!(filter.flags.listener, word == "SCMP_ACT_NOTIFY");
     }
 }
 
@@ -171,10 +169,30 @@ fn actions_have_the_kernels_values() {
         ("'SCMP_ACT_LOG'", 0x7ffc_0000),
     ] {
         let json = format!(
-            "{{'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [
+            "{{'defaultAction': 'SCMP_ACT_ALLOW', 'listenerPath': '/agent', 'syscalls': [
                 {{'name': 'read', 'action': {word}}}]}}"
         );
-        assert_eq!(native(&filter(&json), "read", &[]), want, "{word}");
+        let filter = filter(&json);
+        assert_eq!(native(&filter, "read", &[]), want, "{word}");
+        assert_eq!(filter.flags.listener, word.contains("NOTIFY"), "{word}");
+        assert_eq!(filter.has_listener(), word.contains("NOTIFY"), "{word}");
+    }
+}
+
+#[test]
+fn refuses_to_leave_calls_to_nobody() {
+    for (action, name, path, want) in [
+        ("ALLOW", "read", "", "listenerPath"),
+        ("ALLOW", "sendmsg", "'listenerPath': '/agent',", "sendmsg"),
+        ("NOTIFY", "read", "'listenerPath': '/agent',", "default action"),
+    ] {
+        let json = format!(
+            "{{'defaultAction': 'SCMP_ACT_{action}', {path} 'syscalls': [
+                {{'name': '{name}', 'action': 'SCMP_ACT_NOTIFY'}}]}}"
+        );
+        let profile = parse(&json.replace('\'', "\""), &conditions(CapabilitySet::DEFAULT));
+        let error = compile(&profile.unwrap()).unwrap_err();
+        assert!(error.to_string().contains(want), "{json}: {error}");
     }
 }
 
