@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choose::{self, USUAL_INTERFACE, USUAL_MTU, interface_name};
 use super::link::{self, Link, Links};
-use super::{Endpoint, detach, firewall, publish, veth};
+use super::{Endpoint, firewall, give_back, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
@@ -200,7 +200,7 @@ fn free_if_dead(store: &Store, holder: &ContainerId) -> Result<bool> {
         Err(error) if error.kind() == Kind::NotFound => None,
         Err(error) => return Err(error),
     };
-    detach(store, holder).map(|()| true)
+    give_back(store, holder).map(|_| true)
 }
 
 /// Makes sure that a network is there, and makes it if it is not.

@@ -298,7 +298,15 @@ fn describe(endpoint: &mut Endpoint, links: &mut Links) -> std::io::Result<()> {
 ///
 /// Goes on after a failure and returns the first one.
 pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
-    let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
+    let endpoint = give_back(store, id)?.unwrap_or_default();
+    let mut networks = endpoint.connections.iter();
+    networks.try_for_each(|it| bridge::remove_if_temporary(store, &it.network))
+}
+
+/// As [`detach`], but leaves networks up that nobody is on any more: for those who hold the lock of the
+/// set-up, which taking a network down waits for.
+fn give_back(store: &Store, id: &ContainerId) -> Result<Option<Endpoint>> {
+    let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(None) };
     let mut result = publish::withdraw(store, id);
     for connection in &endpoint.connections {
         result = result
@@ -306,10 +314,7 @@ pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
             .and(join::release(store, id, connection));
     }
     // Stays if something is left to be given back.
-    result = result.and_then(|()| store.remove_endpoint(id));
-    endpoint.connections.iter().fold(result, |result, connection| {
-        result.and_then(|()| bridge::remove_if_temporary(store, &connection.network))
-    })
+    result.and_then(|()| store.remove_endpoint(id)).map(|()| Some(endpoint))
 }
 
 /// Makes interfaces and firewall rules anew, as the records want them: after another program has

@@ -363,12 +363,31 @@ fn addresses_of_a_full_network_are_given_out_once() {
         ids[1]
     ));
     // The address of one that was killed with its monitor is free, before anybody has cleaned up.
+    kill_monitor(&ids[1]);
+    barge.run(taken).ok();
+}
+
+#[test]
+fn a_dead_container_that_was_alone_on_its_networks_gives_its_address_back() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    barge.kills();
+    barge.run(["network", "create", "--subnet", "10.77.1.0/24", "n"]).ok();
+    barge.run(["network", "create", "other"]).ok();
+    let networks = ["--network", "n:ip=10.77.1.9", "--network", "other", "busybox"];
+    let id = barge.run([&["run", "-d"], &networks[..], &["sleep", "1000"]].concat()).ok().text();
+    kill_monitor(&id);
+    barge.run([&["run", "--rm"], &networks[..], &["true"]].concat()).ok();
+}
+
+fn kill_monitor(id: &str) {
     let monitor = super::support::leaks::processes().into_iter().find(|process| {
         let line = process.command_line();
-        line.contains("monitor") && line.contains(&ids[1])
+        line.contains("monitor") && line.contains(id)
     });
     super::support::tool("kill", ["-9", &monitor.unwrap().pid.to_string()]);
-    barge.run(taken).ok();
 }
 
 #[test]
