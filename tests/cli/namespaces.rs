@@ -220,8 +220,8 @@ fn modes_that_are_none_are_refused() {
         ("--uts", "ns:/proc/self/ns/net", "cannot use /proc/self/ns/net as uts namespace"),
         ("--network", &format!("ns:{ordinary}"), "as net namespace"),
     ] {
-        // The last one of a flag counts.
-        let line = ["run", "--rm", "--network", "none", flag, mode, "busybox", "true"];
+        let no_network: &[&str] = if flag == "--network" { &[] } else { &["--network", "none"] };
+        let line = [&["run", "--rm"], no_network, &[flag, mode, "busybox", "true"]].concat();
         barge.run(line).fails(125).error_has(want);
     }
     assert!(barge.containers().is_empty());
