@@ -87,6 +87,11 @@ impl Engine {
 
     /// Returns the directory with a volume's files, if there is one without a container.
     fn volume_dir(&self, volume: &Volume) -> Result<PathBuf> {
+        if volume.spec.is_by_plugin() {
+            let message = format!("its files are with the volume plugin {}", volume.spec.driver());
+            return Err(Error::new(Kind::Unsupported, message)
+                .hint("run a container that has it, and copy them by `barge cp`"));
+        }
         match volume.spec.mount() {
             None => Ok(self.store.volumes().data(&volume.name)),
             Some(own) if own.kind == "bind" => Ok(own.device.into()),
