@@ -18,6 +18,9 @@ use crate::store::driver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::userns::{self, IdRange};
 
+/// How often the kernel is asked for a path in which somebody renames directories.
+const MOST_TRIES: usize = 1000;
+
 /// What the root directory is made of.
 #[derive(Clone, Debug)]
 pub enum Rootfs {
@@ -185,13 +188,11 @@ pub(super) fn open_in(
     let path = path.strip_prefix("/").unwrap_or(path);
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    loop {
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            // Somebody renamed a directory on the way; the kernel could not be sure.
-            Err(Errno::AGAIN) => {}
-            other => return other,
-        }
-    }
+    let open = || rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    // Somebody renamed a directory on the way, so the kernel could not be sure: who goes on doing so
+    // must not keep us here.
+    let is_sure = |opened: &rustix::io::Result<OwnedFd>| !matches!(opened, Err(Errno::AGAIN));
+    (0..MOST_TRIES).map(|_| open()).find(is_sure).unwrap_or(Err(Errno::AGAIN))
 }
 
 /// Opens a mount point beneath the new root; what is missing of it is made.
