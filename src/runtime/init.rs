@@ -109,7 +109,9 @@ fn prepare<'a>(
             .or_else(|_| process::become_user(uid, gid, None))
             .context(|| "cannot become root of the container")?;
     }
-    leave_keys()?;
+    if !launch.keeps_keys {
+        leave_keys()?;
+    }
     process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
     rustix::process::setsid().context(|| "cannot make a session")?;
     if ahead.is_none() {

@@ -51,6 +51,8 @@ pub struct Launch<'a> {
     /// Detached mounts for some entries of the configuration, by destination: another container's
     /// shared memory is at no path of ours.
     pub given: &'a [(PathBuf, OwnedFd)],
+    /// Whether it keeps the session's keys of who starts it.
+    pub keeps_keys: bool,
     /// Whether it makes groups below its own, as systemd does.
     pub manages_groups: bool,
     /// What its hooks are told of.

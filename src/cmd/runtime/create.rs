@@ -21,7 +21,7 @@ struct BundleFlags {
     /// Send the terminal to this socket
     #[arg(long, value_name = "PATH")]
     console_socket: Option<PathBuf>,
-    /// Accepted; no keyring is made in any case
+    /// Leave it the keys of who starts it
     #[arg(long)]
     no_new_keyring: bool,
     /// Accepted; the root is always changed by pivot_root
@@ -45,6 +45,7 @@ impl BundleFlags {
             bundle: self.bundle,
             console_socket: self.console_socket,
             pid_file: self.pid_file,
+            keeps_keys: self.no_new_keyring,
         })
     }
 }

@@ -313,6 +313,7 @@ fn start_process(
         join: &join,
         given: &given,
         bundle: bundle_of(config, parts.run_dir),
+        keeps_keys: false,
         manages_groups: config.runs_systemd(),
         user_namespace: parts.users.map(Prepared::for_runtime),
         bond: Bond::Tied,

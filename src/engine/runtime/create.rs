@@ -32,6 +32,8 @@ pub struct Creation {
     pub console_socket: Option<PathBuf>,
     /// The file that gets the number of its first process.
     pub pid_file: Option<PathBuf>,
+    /// Whether it keeps the session's keys of who starts it.
+    pub keeps_keys: bool,
     /// Descriptors that it gets beside the standard ones, and variables that speak of them.
     pub passing: Passing,
 }
@@ -137,6 +139,7 @@ impl Runtime {
                 device_nodes: users.is_none() && userns::is_initial(),
                 join: &join,
                 given: &[],
+                keeps_keys: creation.keeps_keys,
                 manages_groups: false,
                 bundle: Bundle { id, directory: &document.bundle },
                 user_namespace: users.as_ref().map(super::users::Users::for_runtime),
