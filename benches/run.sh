@@ -28,7 +28,7 @@ fi
 disk=$(mktemp /tmp/barge-bench.XXXXXX.disk)
 work=${disk%.disk}
 finish() {
-    "$work/barge" --root "$work/s" --runroot "$work/r" rm -f -t 0 -a >/dev/null 2>&1 || true
+    "$work/bin/barge" --root "$work/s" --runroot "$work/r" rm -f -t 0 -a >/dev/null 2>&1 || true
     [ ! -d "$work/group" ] || leave_group
     umount "$work/r" "$work/u/r" 2>/dev/null || true
     umount --lazy "$work" || true
@@ -47,9 +47,11 @@ if [ -z "${BARGE:-}" ]; then
     cargo build --release --locked --quiet
     BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
 fi
-cp "$BARGE" "$work/barge"
+mkdir "$work/bin"
+# Where nothing is mounted below, as nothing is below /usr/bin: barge protects it by an overlay of that.
+cp "$BARGE" "$work/bin/barge"
 gcc -O2 -static -o "$work/floor" benches/floor.c
-barge=("$work/barge" --root "$work/s" --runroot "$work/r")
+barge=("$work/bin/barge" --root "$work/s" --runroot "$work/r")
 
 . benches/measure.sh
 
@@ -72,7 +74,7 @@ if id barge-test >/dev/null 2>&1; then
     mount -t tmpfs -o uid=barge-test,mode=700 none "$work/u/r"
     as_user=(setpriv --reuid=barge-test --regid=barge-test --init-groups
         env HOME="$work/u" XDG_RUNTIME_DIR="$work/u/x")
-    user_barge=("${as_user[@]}" "$work/barge" --root "$work/u/s" --runroot "$work/u/r")
+    user_barge=("${as_user[@]}" "$work/bin/barge" --root "$work/u/s" --runroot "$work/u/r")
     "${user_barge[@]}" import "$work/bb.tar" bb >/dev/null 2>&1
     user_floor() { "${as_user[@]}" "$work/floor" -u "$work/bb" "$work/u/scratch" /bin/true; }
     user_run() { "${user_barge[@]}" run --rm --network none bb true; }
