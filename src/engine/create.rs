@@ -20,6 +20,7 @@ use crate::spec::network::{NetworkMode, PortMapping, Protocol};
 use crate::spec::notify::SdNotify;
 use crate::spec::process::Signal;
 use crate::spec::storage::DriverName;
+use crate::spec::sysctl::{SysctlNamespace, namespace_of};
 use crate::spec::systemd;
 use crate::spec::userns::IdMapping;
 use crate::spec::volume::ImageVolumes;
@@ -407,21 +408,11 @@ pub(super) fn check_memory(resources: &Resources) -> Result<()> {
 
 /// Tells whether a kernel parameter belongs to one of a container's own namespaces, as Docker sees it.
 fn is_of_namespace(name: &str, ipc: bool, network: bool, uts: bool) -> bool {
-    const IPC: [&str; 7] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-    ];
-    match name {
-        "kernel.domainname" | "kernel.hostname" => uts,
-        "kernel.shm_rmid_forced" => ipc,
-        name if name.starts_with("net.") => network,
-        name if name.starts_with("fs.mqueue.") => ipc,
-        name => ipc && IPC.contains(&name),
+    match namespace_of(name) {
+        Some(SysctlNamespace::Ipc) => ipc,
+        Some(SysctlNamespace::Network) => network,
+        Some(SysctlNamespace::Uts) => uts,
+        Some(SysctlNamespace::User) | None => false,
     }
 }
 

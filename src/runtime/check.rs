@@ -9,6 +9,7 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 use super::launch::Launch;
 use super::{init, label, options, schedule};
 use crate::error::{Error, Kind, Result};
+use crate::spec::sysctl::{SysctlNamespace, namespace_of};
 
 /// Checks a configuration.
 pub(super) fn check(launch: &Launch<'_>) -> Result<()> {
@@ -88,18 +89,6 @@ struct Namespaces {
     own: Vec<LinuxNamespaceType>,
 }
 
-/// Kernel parameters of System V's communication, beside those that begin with `fs.mqueue.`.
-const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 impl Namespaces {
     fn of(spec: &Spec, join: &[(OwnedFd, i32)]) -> Result<Self> {
         let linux = spec.linux().as_ref();
@@ -134,17 +123,16 @@ impl Namespaces {
             return Err(invalid(format!("`{name}` is no sysctl")));
         }
         let name = dotted(name);
-        let needed = if name.starts_with("net.") {
-            LinuxNamespaceType::Network
-        } else if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
-            LinuxNamespaceType::Ipc
-        } else if name == "kernel.domainname" || name == "kernel.hostname" {
-            LinuxNamespaceType::Uts
-        } else if name.starts_with("user.") {
-            LinuxNamespaceType::User
-        } else {
-            return Err(invalid(format!("sysctl `{name}` is the whole machine's"))
-                .hint("a container can have those of its network, IPC and host name namespaces"));
+        let needed = match namespace_of(&name) {
+            Some(SysctlNamespace::Ipc) => LinuxNamespaceType::Ipc,
+            Some(SysctlNamespace::Network) => LinuxNamespaceType::Network,
+            Some(SysctlNamespace::User) => LinuxNamespaceType::User,
+            Some(SysctlNamespace::Uts) => LinuxNamespaceType::Uts,
+            None => {
+                return Err(invalid(format!("sysctl `{name}` is the whole machine's")).hint(
+                    "a container can have those of its network, IPC and host name namespaces",
+                ));
+            }
         };
         if self.own.contains(&needed) {
             return Ok(());

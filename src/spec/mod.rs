@@ -46,6 +46,7 @@ pub mod secret;
 pub mod security;
 pub mod size;
 pub mod storage;
+pub mod sysctl;
 pub mod systemd;
 pub mod template;
 pub mod time;
