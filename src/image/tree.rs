@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -32,6 +32,8 @@ use crate::sys::xattrs;
 const WORTH_A_MAP: u64 = 64 << 10;
 /// More pieces are not kept apart: readers have limits.
 const MAX_PIECES: usize = 100_000;
+/// Bytes that are written at a time.
+const CHUNK: usize = 256 << 10;
 /// Files that changed while they were read and are named.
 const MAX_NAMED: usize = 10;
 
@@ -102,6 +104,19 @@ impl<'a> TreeStream<'a> {
     /// Makes a stream of all that is in a directory.
     pub fn all(root: &'a Root, owners: Option<&'a IdMapping>) -> Result<Self> {
         Self::changes(Changed { root, kind: TreeKind::Whole, owners }, None, &[])
+    }
+
+    /// Writes what is left of it; `context` says what fails if it cannot be read.
+    pub fn write_to(&mut self, out: &mut dyn Write, context: impl Fn() -> String) -> Result<()> {
+        let mut buffer = Vec::with_capacity(CHUNK);
+        loop {
+            buffer.clear();
+            self.by_ref().take(CHUNK as u64).read_to_end(&mut buffer).context(&context)?;
+            if buffer.is_empty() {
+                return out.flush().context(|| "cannot write the archive");
+            }
+            out.write_all(&buffer).context(|| "cannot write the archive")?;
+        }
     }
 
     /// Returns the files that became shorter while they were read, as far as they are few.

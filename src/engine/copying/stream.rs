@@ -1,6 +1,6 @@
 //! Files from and to containers as archives.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 
 use rustix::io::Errno;
 
@@ -10,9 +10,6 @@ use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::tree::TreeStream;
 use crate::image::unpack::{Into, unpack_into};
-
-/// Bytes that are written at a time.
-const CHUNK: usize = 256 << 10;
 
 impl Engine {
     /// Writes an archive of a file or directory of a container. Returns what the user should know.
@@ -33,15 +30,7 @@ impl Engine {
         };
         let owners = inside.mapping.as_ref();
         let mut stream = TreeStream::one(&root, name, shown, owners).context(context)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let length = stream.read(&mut buffer).context(context)?;
-            if length == 0 {
-                break;
-            }
-            out.write_all(&buffer[..length]).context(|| "cannot write the archive")?;
-        }
-        out.flush().context(|| "cannot write the archive")?;
+        stream.write_to(out, context)?;
         let changed = stream.changed().iter();
         Ok(changed.map(|path| format!("`{path}` changed while it was read")).collect())
     }

@@ -1,7 +1,7 @@
 //! `volume export`, `volume import`: a volume's files as an archive.
 
 use std::fs;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,6 @@ use crate::store::file;
 use crate::store::volume::{Held, Volume};
 use crate::sys::root::Root;
 
-/// Bytes that are written at a time.
-const CHUNK: usize = 256 << 10;
-
 impl Engine {
     /// Writes an archive of a volume's files. Returns what the user should know.
     pub fn export_volume(&self, name: &str, out: &mut dyn Write) -> Result<Vec<String>> {
@@ -25,15 +22,7 @@ impl Engine {
         let dir = self.volume_dir(&volume).context(context)?;
         let root = Root::open(&dir).context(|| format!("cannot open {}", dir.display()))?;
         let mut stream = TreeStream::one(&root, b".", b".", None).context(context)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let length = stream.read(&mut buffer).context(context)?;
-            if length == 0 {
-                break;
-            }
-            out.write_all(&buffer[..length]).context(|| "cannot write the archive")?;
-        }
-        out.flush().context(|| "cannot write the archive")?;
+        stream.write_to(out, context)?;
         let changed = stream.changed().iter();
         Ok(changed.map(|path| format!("`{path}` changed while it was read")).collect())
     }
