@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -190,7 +190,14 @@ impl Plugin {
             }
             Address::Tcp(host) => {
                 let context = || format!("cannot reach {host}");
-                let stream = TcpStream::connect(host).context(context)?;
+                let mut stream = Err(ErrorKind::NotFound.into());
+                for address in host.to_socket_addrs().context(context)? {
+                    stream = TcpStream::connect_timeout(&address, PATIENCE);
+                    if stream.is_ok() {
+                        break;
+                    }
+                }
+                let stream = stream.context(context)?;
                 stream.set_read_timeout(Some(PATIENCE)).context(context)?;
                 stream.set_write_timeout(Some(PATIENCE)).context(context)?;
                 exchange(stream, path, question)
