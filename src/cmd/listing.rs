@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::output::Output;
+use super::exit::Status;
+use super::output::{self, Output};
 use super::table;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::spec::template::Format;
 use crate::sys::terminal;
 
@@ -90,6 +91,34 @@ pub(crate) fn print_fitting(
             _ => return out.text(&text),
         }
     }
+}
+
+/// Reads the format of an `inspect`; nothing where all documents are printed as they are.
+pub(crate) fn inspect_format(format: Option<&str>) -> Result<Option<Format>> {
+    match format {
+        None | Some("json") => Ok(None),
+        Some(text) => Format::new(text).map(Some),
+    }
+}
+
+/// Prints what an `inspect` has found, and then what it has not.
+pub(crate) fn print_inspected(
+    out: &mut Output,
+    documents: Vec<Json>,
+    format: Option<&Format>,
+    failures: &[Error],
+) -> Result<Status> {
+    match format {
+        None => print_json(out, &Json::Array(documents))?,
+        Some(format) => {
+            for document in &documents {
+                out.line(&format.render(document)?)?;
+            }
+        }
+    }
+    out.flush()?;
+    failures.iter().for_each(output::error);
+    Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
 }
 
 /// Prints a document over several lines.

@@ -1,19 +1,16 @@
 //! `barge network ls` and `barge network inspect`
 
 use clap::Args;
-use serde_json::Value as Json;
 
 use super::prune::{check, is_wanted};
 use crate::api::model;
 use crate::cmd::World;
 use crate::cmd::exit::Status;
-use crate::cmd::listing::{self, Columns, Row, print_json};
-use crate::cmd::output;
+use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::tree::Act;
 use crate::engine::networks;
 use crate::error::{Error, Kind, Result};
 use crate::spec::filter::Filter;
-use crate::spec::template::Format;
 
 /// List networks
 #[derive(Args, Debug)]
@@ -77,10 +74,7 @@ pub(crate) struct Inspect {
 
 impl Act for Inspect {
     fn act(self, world: &mut World) -> Result<Status> {
-        let format = match self.format.as_deref() {
-            None | Some("json") => None,
-            Some(text) => Some(Format::new(text)?),
-        };
+        let format = inspect_format(self.format.as_deref())?;
         let engine = world.engine()?;
         let (mut all, mut failures) = (Vec::new(), Vec::new());
         for name in &self.networks {
@@ -95,19 +89,11 @@ impl Act for Inspect {
                 Err(error) => failures.push(error),
             }
         }
-        match format {
-            None => {
-                let documents = all.iter().map(model::networks::inspect).collect();
-                print_json(&mut world.out, &Json::Array(documents))?;
-            }
-            Some(format) => {
-                for found in &all {
-                    world.out.line(&format.render(&model::networks::inspect_row(found))?)?;
-                }
-            }
-        }
-        world.out.flush()?;
-        failures.iter().for_each(output::error);
-        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+        let document = match &format {
+            None => model::networks::inspect,
+            Some(_) => model::networks::inspect_row,
+        };
+        let documents = all.iter().map(document).collect();
+        print_inspected(&mut world.out, documents, format.as_ref(), &failures)
     }
 }

@@ -6,14 +6,12 @@ use serde_json::{Value as Json, json};
 use crate::cmd::World;
 use crate::cmd::containers::name_matches;
 use crate::cmd::exit::Status;
-use crate::cmd::listing::{self, Columns, Row, print_json};
-use crate::cmd::output;
+use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::ps::elapsed;
 use crate::cmd::tree::Act;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::spec::filter::{self, Filter};
-use crate::spec::template::Format;
 use crate::spec::time;
 use crate::store::secret::Secret;
 
@@ -107,10 +105,7 @@ pub(crate) struct Inspect {
 
 impl Act for Inspect {
     fn act(self, world: &mut World) -> Result<Status> {
-        let format = match self.format.as_deref() {
-            None | Some("json") => None,
-            Some(text) => Some(Format::new(text)?),
-        };
+        let format = inspect_format(self.format.as_deref())?;
         let engine = world.engine()?;
         let show = self.showsecret
             || self.format.as_deref().is_some_and(|format| format.contains(".SecretData"));
@@ -122,17 +117,7 @@ impl Act for Inspect {
                 Err(error) => failures.push(error),
             }
         }
-        match format {
-            None => print_json(&mut world.out, &Json::Array(documents))?,
-            Some(format) => {
-                for document in &documents {
-                    world.out.line(&format.render(document)?)?;
-                }
-            }
-        }
-        world.out.flush()?;
-        failures.iter().for_each(output::error);
-        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+        print_inspected(&mut world.out, documents, format.as_ref(), &failures)
     }
 }
 

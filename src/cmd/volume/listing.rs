@@ -1,20 +1,17 @@
 //! `barge volume ls` and `barge volume inspect`
 
 use clap::Args;
-use serde_json::Value as Json;
 
 use super::prune::{check, is_wanted};
 use crate::api::model;
 use crate::cmd::World;
 use crate::cmd::exit::Status;
-use crate::cmd::listing::{self, Columns, Row, print_json};
-use crate::cmd::output;
+use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 
 use crate::cmd::tree::Act;
 use crate::engine::volumes;
 use crate::error::{Error, Kind, Result};
 use crate::spec::filter::Filter;
-use crate::spec::template::Format;
 
 /// List volumes
 #[derive(Args, Debug)]
@@ -82,10 +79,7 @@ impl Act for Inspect {
         if self.all != self.volumes.is_empty() {
             return Err(Error::new(Kind::Invalid, "name volumes, or pass --all, and not both"));
         }
-        let format = match self.format.as_deref() {
-            None | Some("json") => None,
-            Some(text) => Some(Format::new(text)?),
-        };
+        let format = inspect_format(self.format.as_deref())?;
         let engine = world.engine()?;
         let (mut documents, mut failures) = (Vec::new(), Vec::new());
         if self.all {
@@ -101,16 +95,6 @@ impl Act for Inspect {
                 Err(error) => failures.push(error),
             }
         }
-        match format {
-            None => print_json(&mut world.out, &Json::Array(documents))?,
-            Some(format) => {
-                for document in &documents {
-                    world.out.line(&format.render(document)?)?;
-                }
-            }
-        }
-        world.out.flush()?;
-        failures.iter().for_each(output::error);
-        Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+        print_inspected(&mut world.out, documents, format.as_ref(), &failures)
     }
 }
