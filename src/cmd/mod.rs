@@ -62,6 +62,7 @@ mod run;
 mod runtime;
 mod save;
 mod secret;
+mod service;
 mod start;
 mod stats;
 mod stop;
@@ -81,6 +82,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Command;
 
+use crate::api::alone;
 use crate::engine::{Engine, EngineOptions, exec as entered, monitor, step};
 use crate::error::Result;
 use exit::Status;
@@ -296,6 +298,7 @@ const SYSTEM: Group = group(
         verb::<events::Events>(&["events"], ""),
         verb::<info::Info>(&["info"], ""),
         verb::<prune::SystemPrune>(&["prune"], ""),
+        verb::<service::Service>(&["service"], "[ADDRESS...]"),
     ],
 );
 
@@ -394,6 +397,9 @@ pub fn main() -> ExitCode {
     }
     if step::is_asked_for(&name) {
         return step::main(words).into();
+    }
+    if alone::is_asked_for(&name) {
+        return alone::main(&words).into();
     }
     if entered::is_asked_for(&name) {
         return ended(entered::main(words).map(Status::of_container), None).into();

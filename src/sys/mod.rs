@@ -26,4 +26,5 @@ pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod userns;
+pub mod watched;
 pub mod xattrs;

@@ -410,6 +410,21 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     }
 }
 
+/// Lets this process have as many files open as it may; returns how many it could before.
+pub fn raise_open_files() -> io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before })?;
+    Ok(before.current.unwrap_or(u64::MAX))
+}
+
+/// Sets how many files this process may have open, up to what is possible.
+pub fn limit_open_files(count: u64) -> io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(count), ..before })?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

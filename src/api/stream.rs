@@ -1,0 +1,196 @@
+//! Bodies of answers, and answers that come from a thread of the service.
+
+use std::convert::Infallible;
+use std::io::{self, Cursor, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Poller, Poll};
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Frame, Incoming};
+use hyper::{HeaderMap, Request, Response};
+use tokio::sync::{mpsc, oneshot};
+
+use super::reply::{Head, Reply};
+use super::request::{Answer, Asked, Call};
+use super::route::Handler;
+use super::serve::Service;
+use super::version::NEWEST;
+use crate::error::{Context, Error, Kind, Result};
+
+/// The body of an answer.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Bytes of the largest body that is taken where it is read as a whole.
+const LARGEST: usize = 4 << 20;
+
+/// Bytes that are collected before they are sent on.
+const PART: usize = 32 << 10;
+
+/// How many parts wait at most for a slow reader.
+const WAITING: usize = 4;
+
+/// Makes the answer from its head and its body.
+pub(super) fn response(head: Head, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = hyper::StatusCode::from_u16(head.status)
+        .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    let fields = response.headers_mut();
+    for (name, value) in &head.fields {
+        add(fields, name, value);
+    }
+    if let Some(length) = head.length
+        // No body follows these, and none may be announced.
+        && !matches!(head.status, 204 | 304)
+    {
+        add(fields, "content-length", &length.to_string());
+    }
+    common(fields);
+    response
+}
+
+/// Adds what all answers have.
+pub(super) fn common(fields: &mut HeaderMap) {
+    add(fields, "api-version", &NEWEST.to_string());
+    add(fields, "docker-experimental", "false");
+    add(fields, "ostype", "linux");
+    add(fields, "server", &format!("barge/{} (linux)", env!("CARGO_PKG_VERSION")));
+}
+
+fn add(fields: &mut HeaderMap, name: &str, value: &str) {
+    let name = hyper::header::HeaderName::from_bytes(name.as_bytes());
+    // Ours are all good; of what comes from elsewhere, one with a line end in it is left out.
+    if let (Ok(name), Ok(value)) = (name, hyper::header::HeaderValue::from_str(value)) {
+        fields.insert(name, value);
+    }
+}
+
+/// Makes the answer from a whole reply.
+pub(super) fn whole(reply: Reply) -> Response<Body> {
+    response(reply.head, full(reply.body))
+}
+
+/// A body that is there.
+pub(super) fn full(body: Vec<u8>) -> Body {
+    Full::new(Bytes::from(body)).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// Reads a body to its end; one that is too large is refused.
+pub(super) async fn read_whole(request: Request<Incoming>) -> Result<Vec<u8>> {
+    let body = Limited::new(request.into_body(), LARGEST).collect().await;
+    let body = body.map_err(|error| {
+        Error::new(Kind::Invalid, "cannot read the body of the request").caused_by(error)
+    })?;
+    Ok(body.to_bytes().to_vec())
+}
+
+/// Has a thread of the service answer a request.
+pub(super) async fn look(
+    service: Arc<Service>,
+    handler: Handler,
+    asked: Asked,
+    names: Vec<String>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>> {
+    let body = read_whole(request).await?;
+    let (teller, head) = oneshot::channel();
+    let (sender, parts) = mpsc::channel(WAITING);
+    let answer = FromThread { head: Some(teller), parts: sender, collected: Vec::new() };
+    let mut call = Call::new(asked, names, Box::new(Cursor::new(body)), Box::new(answer))?;
+    let thread = tokio::task::spawn_blocking(move || {
+        let result = handler(&service.engine, &mut call);
+        // Dropping it ends the answer, if one has begun.
+        drop(call);
+        result
+    });
+    if let Ok(head) = head.await {
+        return Ok(response(head, Parts { parts }.boxed_unsync()));
+    }
+    let reply = thread.await.map_err(|error| {
+        Error::new(Kind::Internal, "the request could not be answered").caused_by(error)
+    })?;
+    reply.map(whole)
+}
+
+/// The end of an answer at which a thread writes.
+struct FromThread {
+    head: Option<oneshot::Sender<Head>>,
+    parts: mpsc::Sender<Bytes>,
+    collected: Vec<u8>,
+}
+
+impl Answer for FromThread {
+    fn begin(&mut self, head: Head) -> io::Result<()> {
+        let sent = self.head.take().map(|teller| teller.send(head));
+        if matches!(sent, Some(Err(_))) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.parts.is_closed()
+    }
+}
+
+impl Write for FromThread {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.collected.extend_from_slice(data);
+        if self.collected.len() >= PART {
+            self.flush()?;
+        }
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.collected.is_empty() {
+            return Ok(());
+        }
+        let part = Bytes::from(std::mem::take(&mut self.collected));
+        // A reader that is slow is waited for; one that is gone is not.
+        self.parts.blocking_send(part).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Drop for FromThread {
+    fn drop(&mut self) {
+        // The reader may be gone.
+        drop(self.flush());
+    }
+}
+
+/// A body that comes part by part.
+pub(super) struct Parts {
+    pub(super) parts: mpsc::Receiver<Bytes>,
+}
+
+impl hyper::body::Body for Parts {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        poller: &mut Poller<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.parts.poll_recv(poller).map(|part| part.map(|part| Ok(Frame::data(part))))
+    }
+}
+
+/// Reads what a request asks for, but for its body.
+pub(super) fn asked(request: &Request<Incoming>, target: &str, version: &str) -> Asked {
+    let fields = request.headers().iter().filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    Asked {
+        method: request.method().as_str().to_owned(),
+        target: target.to_owned(),
+        version: version.to_owned(),
+        fields: fields.collect(),
+    }
+}
+
+/// Says which failure it was if a thread or a task has broken off.
+pub(super) fn broken_off(error: tokio::task::JoinError) -> Error {
+    Err::<(), _>(io::Error::other(error))
+        .context(|| "the request could not be answered")
+        .unwrap_err()
+}
