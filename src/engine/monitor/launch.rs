@@ -1,16 +1,19 @@
 //! From a record to a running container, and back to nothing.
 
+mod files;
+mod network;
+
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Hooks;
 
+use self::network::{Network, end_network, follow_networks};
 use super::stdio::Streams;
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::engine::rootfs::rootfs;
-use crate::engine::time_zone;
 use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
@@ -19,18 +22,12 @@ use crate::runtime::{Bond, Bundle, Launch, Overlay, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
-use crate::spec::namespace::{Existing, NamespaceKind};
-use crate::spec::network::{HostsBase, NetworkMode};
 use crate::store::container::{ContainerConfig, Run};
-use crate::store::driver::Tree;
 use crate::store::file;
 use crate::sys::clone::Child;
+use crate::sys::process;
 use crate::sys::process::Passed;
 use crate::sys::spawn::FIRST_FILE;
-use crate::sys::{process, root};
-
-/// More than any sensible /etc/hosts of an image; a larger file is not read to its end.
-const LARGEST_HOSTS: u64 = 1 << 20;
 
 /// What the monitor holds for a container that has a process, whether its program runs yet or not.
 pub(in crate::engine) struct Held {
@@ -455,156 +452,6 @@ impl Running {
     }
 }
 
-/// Takes over other networks of a container that runs.
-fn follow_networks(
-    engine: &Engine,
-    config: &ContainerConfig,
-    network: &mut Attached,
-    pid: i32,
-) -> Result<()> {
-    let path = format!("/proc/{pid}/ns/net");
-    let netns = fs::File::open(&path).context(|| format!("cannot open {path}"))?;
-    let names = &config.settings.names;
-    let before = network.endpoint.clone();
-    if !network.look_again(&engine.store, &config.id, &names.servers, netns.as_fd())? {
-        return Ok(());
-    }
-    // It was not on a network with names before: it learns whom to ask, unless it has been told.
-    let run_dir = engine.store.containers().run_dir(&config.id);
-    let path = bundle::own_file(&run_dir, "resolv.conf");
-    let host = net::host_resolv_conf(&before)?;
-    let context = || format!("cannot change {}", path.display());
-    let text = fs::read_to_string(&path).context(context)?;
-    if text == net::resolv_conf(&host, names, &before) {
-        fs::write(&path, net::resolv_conf(&host, names, &network.endpoint)).context(context)?;
-    }
-    Ok(())
-}
-
-fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
-    if let Some(network) = network {
-        if let Some(helper) = network.helper {
-            // Its complaints were of interest while the container ran.
-            drop(helper.end());
-        }
-        // The next repair frees what is left.
-        drop(net::detach(&engine.store, id));
-    }
-}
-
-/// The container's network before its process exists.
-enum Network {
-    /// Made by us once there is a namespace.
-    Own(Box<net::Prepared>),
-    /// One that is there already: the host's (none to join), or another container's.
-    Existing(Vec<(OwnedFd, i32)>),
-}
-
-impl Network {
-    fn prepare(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<Self> {
-        let settings = &config.settings;
-        let containers = engine.store.containers();
-        let (network, endpoint) = match &settings.network {
-            NetworkMode::Host => (Self::Existing(Vec::new()), host_endpoint()),
-            NetworkMode::Ns(path) => {
-                (Self::existing(engine, Existing::Path(path))?, host_endpoint())
-            }
-            NetworkMode::Container(other) => {
-                let network = Self::existing(engine, Existing::Container(other))?;
-                copy_names(engine, config, &containers.run_dir(&other.parse()?), facts)?;
-                return Ok(network);
-            }
-            NetworkMode::Default
-            | NetworkMode::None
-            | NetworkMode::Networks(_)
-            | NetworkMode::Pasta => {
-                let mode = match &settings.network {
-                    NetworkMode::Default => net::default_mode(engine.host.rootless),
-                    other => other.clone(),
-                };
-                let state = containers.get(&config.id)?;
-                let name = state.map(|container| container.state.name).unwrap_or_default();
-                let prepared = net::prepare(
-                    &engine.store,
-                    &net::Request {
-                        id: &config.id,
-                        name: &name,
-                        hostname: config.hostname(),
-                        mode: &mode,
-                        ports: &settings.ports,
-                        names: &settings.names,
-                        rootless: engine.host.rootless,
-                    },
-                )?;
-                let endpoint = prepared.endpoint().clone();
-                (Self::Own(Box::new(prepared)), endpoint)
-            }
-        };
-        if let Err(error) = write_names(engine, config, facts, &endpoint) {
-            network.undo(engine, config);
-            return Err(error);
-        }
-        Ok(network)
-    }
-
-    fn existing(engine: &Engine, existing: Existing<'_>) -> Result<Self> {
-        let namespace = engine.existing_namespace(NamespaceKind::Network, existing)?;
-        Ok(Self::Existing(vec![namespace]))
-    }
-
-    fn joined(&self) -> &[(OwnedFd, i32)] {
-        match self {
-            Self::Existing(namespaces) => namespaces,
-            Self::Own(_) => &[],
-        }
-    }
-
-    fn attach(self, engine: &Engine, starting: &Starting) -> Result<Option<Attached>> {
-        match self {
-            Self::Existing(_) => Ok(None),
-            Self::Own(prepared) => {
-                let namespace = starting.network_namespace()?;
-                net::attach(&engine.store, *prepared, namespace.as_fd()).map(Some)
-            }
-        }
-    }
-
-    fn undo(self, engine: &Engine, config: &ContainerConfig) {
-        if let Self::Own(prepared) = self {
-            drop(prepared);
-            // The next repair frees what is left.
-            drop(net::detach(&engine.store, &config.id));
-        }
-    }
-}
-
-/// What a container on the host's own network sees of it.
-fn host_endpoint() -> net::Endpoint {
-    net::Endpoint::plain(&NetworkMode::Host)
-}
-
-/// Writes the container's resolv.conf, hosts, hostname and .containerenv.
-fn write_names(
-    engine: &Engine,
-    config: &ContainerConfig,
-    facts: &Facts,
-    endpoint: &net::Endpoint,
-) -> Result<()> {
-    let names = &config.settings.names;
-    let hostname = engine.shown_hostname(config)?;
-    let state = engine.store.containers().get(&config.id)?;
-    let name = state.map(|container| container.state.name).unwrap_or_default();
-    let host_hosts = net::host_hosts(endpoint)?;
-    let base = hosts_base(engine, config)?;
-    let base = base.as_deref().unwrap_or(&host_hosts);
-    let hosts = net::hosts_file(base, names, endpoint, &hostname, &name)?;
-    let resolv_conf = net::resolv_conf(&net::host_resolv_conf(endpoint)?, names, endpoint);
-    write_own_files(engine, config, facts, &name)?;
-    write_name_file(facts, "hostname", &format!("{hostname}\n"))?;
-    write_name_file(facts, "hosts", &hosts)?;
-    write_name_file(facts, "resolv.conf", &resolv_conf)
-}
-
 /// The lines for the container's user databases; none where the user has put files of its own.
 fn accounts(config: &ContainerConfig) -> Option<&Accounts> {
     let settings = &config.settings;
@@ -612,96 +459,4 @@ fn accounts(config: &ContainerConfig) -> Option<&Accounts> {
     let covered = |path: &Path| settings.mounts.iter().any(|it| path.starts_with(&it.target));
     let ours = !settings.accounts.untouched && !databases.into_iter().any(covered);
     ours.then_some(&settings.accounts)
-}
-
-/// Returns what the user wants /etc/hosts to begin with, if that is not the usual.
-fn hosts_base(engine: &Engine, config: &ContainerConfig) -> Result<Option<String>> {
-    match &config.settings.names.base {
-        HostsBase::Usual => Ok(None),
-        HostsBase::None => Ok(Some(String::new())),
-        HostsBase::File(path) => {
-            fs::read_to_string(path).map(Some).context(|| format!("cannot read {}", path.display()))
-        }
-        HostsBase::Image => {
-            let trees = match engine.store.containers().tree(config) {
-                Tree::Whole(tree) => vec![tree],
-                Tree::Layers(layers) => layers,
-            };
-            Ok(Some(trees.iter().find_map(|tree| image_hosts(tree)).unwrap_or_default()))
-        }
-    }
-}
-
-/// Reads /etc/hosts of one layer of an image, which may lead nowhere but into the layer.
-fn image_hosts(layer: &Path) -> Option<String> {
-    use std::io::Read;
-    let root = root::Root::open(layer).ok()?;
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
-    let file = root.file(b"etc/hosts", flags, rustix::fs::Mode::empty()).ok()?;
-    let file = fs::File::from(file);
-    let mut text = String::new();
-    file.metadata().ok().filter(fs::Metadata::is_file)?;
-    file.take(LARGEST_HOSTS).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-/// Writes what does not depend on the network: .containerenv and the time zone.
-fn write_own_files(
-    engine: &Engine,
-    config: &ContainerConfig,
-    facts: &Facts,
-    name: &str,
-) -> Result<()> {
-    let settings = &config.settings;
-    let mut about = String::new();
-    if settings.security.privileged {
-        about = format!(
-            "engine=\"barge-{}\"\nname=\"{name}\"\nid=\"{}\"\nimage=\"{}\"\nimageid=\"{}\"\nrootless={}\n",
-            env!("CARGO_PKG_VERSION"),
-            config.id,
-            config.image,
-            config.image_id.hex(),
-            u8::from(engine.host.rootless),
-        );
-    }
-    write_own_file(facts, "containerenv", about.as_bytes())?;
-    if let Some(zone) = &settings.time_zone {
-        write_own_file(facts, "localtime", &time_zone::read(zone)?)?;
-    }
-    Ok(())
-}
-
-/// Gives a container that shares another's network the names that the other has.
-fn copy_names(
-    engine: &Engine,
-    config: &ContainerConfig,
-    other: &Path,
-    facts: &Facts,
-) -> Result<()> {
-    let state = engine.store.containers().get(&config.id)?;
-    let name = state.map(|container| container.state.name).unwrap_or_default();
-    write_own_files(engine, config, facts, &name)?;
-    for name in bundle::name_files() {
-        let path = bundle::own_file(other, name);
-        let text =
-            fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
-        write_name_file(facts, name, &text)?;
-    }
-    Ok(())
-}
-
-fn write_name_file(facts: &Facts, name: &str, text: &str) -> Result<()> {
-    write_own_file(facts, name, text.as_bytes())
-}
-
-fn write_own_file(facts: &Facts, name: &str, data: &[u8]) -> Result<()> {
-    let path = bundle::own_file(&facts.run_dir, name);
-    // The container changes it in place, so it is not replaced by another file.
-    fs::write(&path, data).context(|| format!("cannot write {}", path.display()))?;
-    file::set_mode(&path, 0o644)?;
-    if let Some((uid, gid)) = facts.owner {
-        std::os::unix::fs::chown(&path, Some(uid), Some(gid))
-            .context(|| format!("cannot give {} to the container", path.display()))?;
-    }
-    Ok(())
 }

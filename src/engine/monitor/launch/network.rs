@@ -1,0 +1,147 @@
+//! The network of a container that is started: its own, or one that is there already.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::files::{copy_names, write_names};
+use crate::engine::Engine;
+use crate::engine::bundle::{self, Facts};
+use crate::error::{Context, Result};
+use crate::net::{self, Attached};
+use crate::runtime::Starting;
+use crate::spec::id::ContainerId;
+use crate::spec::namespace::{Existing, NamespaceKind};
+use crate::spec::network::NetworkMode;
+use crate::store::container::ContainerConfig;
+
+/// The container's network before its process exists.
+pub(super) enum Network {
+    /// Made by us once there is a namespace.
+    Own(Box<net::Prepared>),
+    /// One that is there already: the host's (none to join), or another container's.
+    Existing(Vec<(OwnedFd, i32)>),
+}
+
+impl Network {
+    pub(super) fn prepare(
+        engine: &Engine,
+        config: &ContainerConfig,
+        facts: &Facts,
+    ) -> Result<Self> {
+        let settings = &config.settings;
+        let containers = engine.store.containers();
+        let (network, endpoint) = match &settings.network {
+            NetworkMode::Host => (Self::Existing(Vec::new()), host_endpoint()),
+            NetworkMode::Ns(path) => {
+                (Self::existing(engine, Existing::Path(path))?, host_endpoint())
+            }
+            NetworkMode::Container(other) => {
+                let network = Self::existing(engine, Existing::Container(other))?;
+                copy_names(engine, config, &containers.run_dir(&other.parse()?), facts)?;
+                return Ok(network);
+            }
+            NetworkMode::Default
+            | NetworkMode::None
+            | NetworkMode::Networks(_)
+            | NetworkMode::Pasta => {
+                let mode = match &settings.network {
+                    NetworkMode::Default => net::default_mode(engine.host.rootless),
+                    other => other.clone(),
+                };
+                let state = containers.get(&config.id)?;
+                let name = state.map(|container| container.state.name).unwrap_or_default();
+                let prepared = net::prepare(
+                    &engine.store,
+                    &net::Request {
+                        id: &config.id,
+                        name: &name,
+                        hostname: config.hostname(),
+                        mode: &mode,
+                        ports: &settings.ports,
+                        names: &settings.names,
+                        rootless: engine.host.rootless,
+                    },
+                )?;
+                let endpoint = prepared.endpoint().clone();
+                (Self::Own(Box::new(prepared)), endpoint)
+            }
+        };
+        if let Err(error) = write_names(engine, config, facts, &endpoint) {
+            network.undo(engine, config);
+            return Err(error);
+        }
+        Ok(network)
+    }
+
+    fn existing(engine: &Engine, existing: Existing<'_>) -> Result<Self> {
+        let namespace = engine.existing_namespace(NamespaceKind::Network, existing)?;
+        Ok(Self::Existing(vec![namespace]))
+    }
+
+    pub(super) fn joined(&self) -> &[(OwnedFd, i32)] {
+        match self {
+            Self::Existing(namespaces) => namespaces,
+            Self::Own(_) => &[],
+        }
+    }
+
+    pub(super) fn attach(self, engine: &Engine, starting: &Starting) -> Result<Option<Attached>> {
+        match self {
+            Self::Existing(_) => Ok(None),
+            Self::Own(prepared) => {
+                let namespace = starting.network_namespace()?;
+                net::attach(&engine.store, *prepared, namespace.as_fd()).map(Some)
+            }
+        }
+    }
+
+    pub(super) fn undo(self, engine: &Engine, config: &ContainerConfig) {
+        if let Self::Own(prepared) = self {
+            drop(prepared);
+            // The next repair frees what is left.
+            drop(net::detach(&engine.store, &config.id));
+        }
+    }
+}
+
+/// What a container on the host's own network sees of it.
+fn host_endpoint() -> net::Endpoint {
+    net::Endpoint::plain(&NetworkMode::Host)
+}
+
+/// Takes over other networks of a container that runs.
+pub(super) fn follow_networks(
+    engine: &Engine,
+    config: &ContainerConfig,
+    network: &mut Attached,
+    pid: i32,
+) -> Result<()> {
+    let path = format!("/proc/{pid}/ns/net");
+    let netns = fs::File::open(&path).context(|| format!("cannot open {path}"))?;
+    let names = &config.settings.names;
+    let before = network.endpoint.clone();
+    if !network.look_again(&engine.store, &config.id, &names.servers, netns.as_fd())? {
+        return Ok(());
+    }
+    // It was not on a network with names before: it learns whom to ask, unless it has been told.
+    let run_dir = engine.store.containers().run_dir(&config.id);
+    let path = bundle::own_file(&run_dir, "resolv.conf");
+    let host = net::host_resolv_conf(&before)?;
+    let context = || format!("cannot change {}", path.display());
+    let text = fs::read_to_string(&path).context(context)?;
+    if text == net::resolv_conf(&host, names, &before) {
+        fs::write(&path, net::resolv_conf(&host, names, &network.endpoint)).context(context)?;
+    }
+    Ok(())
+}
+
+pub(super) fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
+    if let Some(network) = network {
+        if let Some(helper) = network.helper {
+            // Its complaints were of interest while the container ran.
+            drop(helper.end());
+        }
+        // The next repair frees what is left.
+        drop(net::detach(&engine.store, id));
+    }
+}
