@@ -13,11 +13,12 @@ use rustix::fs::{Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::channel::Channel;
+use super::descriptors::keep_channel;
 use super::hooks::Bundle;
-use super::init::{self, Program};
 use super::launch::{Starting, Stdio};
-use super::schedule;
+use super::program::{Program, identify};
 use super::seccomp::{Agent, Filter};
+use super::{init, schedule};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::process::Personality;
 use crate::sys::clone::clone3;
@@ -106,12 +107,12 @@ impl Entry<'_> {
             Err(error) => init::fail(&channel, &error),
         };
         let more = [None, agent.as_ref().map(Agent::as_fd)];
-        let Ok((channel, [_, socket])) = init::keep_channel(&channel, more, self.files) else {
+        let Ok((channel, [_, socket])) = keep_channel(&channel, more, self.files) else {
             crate::sys::clone::exit_now(125)
         };
         let agent = agent.zip(socket).map(|(agent, socket)| agent.moved(socket));
         let program = || {
-            let (identity, env) = init::identify(self.process, self.user, self.groups)?;
+            let (identity, env) = identify(self.process, self.user, self.groups)?;
             if !channel.wait().context(|| "cannot wait for the launcher")? {
                 crate::sys::clone::exit_now(125);
             }

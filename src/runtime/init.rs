@@ -1,58 +1,77 @@
 //! What a container's first process does before it becomes the user's program.
 //!
-//! The order is security. Read this before moving a line:
+//! The order is security. Read this before moving a line. Steps that have a place of their own say
+//! where that is:
 //!
 //! 1. Become unreadable for others: until exec this is our own program with the host's descriptors.
-//!    Join the cgroups, while the process is still free to.
-//! 2. Die with the monitor, so that nothing runs unwatched; one that is made to outlive its launcher,
-//!    only until all is made.
-//! 3. Join namespaces that exist, while the host's paths and capabilities are there. Make the cgroup
-//!    namespace only now: its root is the cgroup of this moment.
-//! 4. Cut mount propagation to the host, mount everything beneath the new root, then `pivot_root`;
-//!    from here on no path leads outside.
-//!    Hooks of the OCI that are run here see the host's root for the last time, by the user's order.
-//! 5. Mask paths after everything is mounted, so that nothing covers a mask.
-//! 6. Set kernel parameters while /proc/sys can be written; only then make it, and the root, read-only.
-//! 7. Close every descriptor but the channel, the standard ones and those that the user passes on, *before* changing to the working
-//!    directory: a directory of the host must not be reachable as /proc/self/fd/N (CVE-2024-21626).
-//! 8. Read the container's user files from inside the container.
-//! 9. Rlimits and oom score need capabilities, dropping the bounding set too: before changing the user.
-//! 10. Without `no_new_privs`, the filter needs CAP_SYS_ADMIN: it is installed before the change of
-//!     user and the filter must let that pass; with it, last of all.
-//! 11. Wait for the launcher's go (the network) at the last moment, so that all above runs beside it.
+//! 2. Connect to the seccomp agent, whose socket is a path of the host.
+//! 3. Join the cgroups, while the process is still free to; then set the oom score, which takes the
+//!    host's power and the host's /proc.
+//! 4. In another user namespace, become its root.
+//! 5. Make a session keyring, now that it belongs to the right user: the keys of who started us stay
+//!    out.
+//! 6. Die with the monitor, so that nothing runs unwatched (a change of user has cleared that before
+//!    here); one that is made to outlive its launcher, only until step 17. Make a session.
+//! 7. Join namespaces that exist, while the host's paths and capabilities are there. Make the cgroup
+//!    namespace only now: its root is the cgroup of this moment. Set the domain name and the host name
+//!    of the namespace that is ours by now.
+//! 8. Open what is bound with its mounts shared, while they still are; then cut mount propagation to
+//!    the host, and mount the new root.
+//! 9. Set the personality and the memory policy, which the program inherits.
+//! 10. Mount everything beneath the new root, cgroups among it; fill /dev if it is ours.
+//! 11. Make the terminal and give its master side away, or put the standard descriptors in their
+//!     places; make /etc/mtab.
+//! 12. Wait for the hooks that the launcher runs (`prestart`, `createRuntime`) and run
+//!     `createContainer`: they see the host's root for the last time, by the user's order.
+//! 13. `pivot_root`: from here on no path leads outside. Only then set the root's own propagation: the
+//!     kernel moves no root that passes its mounts on.
+//! 14. Set kernel parameters while /proc/sys can be written. Only then mask paths, so that nothing
+//!     covers a mask, and make /proc/sys, other paths and the root read-only.
+//! 15. Close every descriptor but the channel, the gate, the agent, the standard ones and those that the
+//!     user passes on (`descriptors`), *before* changing to the working directory: a directory of the
+//!     host must not be reachable as /proc/self/fd/N (CVE-2024-21626).
+//! 16. Read the container's user files from inside the container; make the image's working directory.
+//! 17. Wait for the launcher's go (the network) at the last moment, so that all above runs beside it.
+//!     One that outlives the launcher is let go now; one that is held looks whether its program is
+//!     there and waits at its gate. Then its user's lines are added to the user files.
+//! 18. With `--init`, fork here: the parent stays as process 1 (`reaper`), the child goes on.
+//! 19. The rest is `program`: `startContainer` hooks, with no more power than the program, since their
+//!     paths lead into the image; then rlimits, scheduling and the bounding set, which take
+//!     capabilities: before the change of user.
+//! 20. Without `no_new_privs`, the filter needs CAP_SYS_ADMIN: it is installed before the change of
+//!     user and must let that pass; with it, after all that follows.
+//! 21. Become the user, then enter the working directory with that user's power only, and see that it is
+//!     inside; then set the capabilities and the label. Reset signals, tie the program to the monitor
+//!     again, and exec.
 //!
 //! In another user namespace, or in another container's process namespace, a process sent ahead has
-//! done the first steps (see `threshold`): there, this one begins as the root of that namespace, with
-//! the file systems that it could not make itself.
+//! done steps 3, 7 (but for the cgroup namespace and the names) and the mounts of 8 (see `threshold`):
+//! there, this one begins as the root of that namespace, with the file systems that it could not make
+//! itself.
 
 use std::convert::Infallible;
-use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
-use oci_spec::runtime::{Hooks, LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
-use rustix::fs::{Mode, OFlags};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxPersonalityDomain, Process, Spec};
+use rustix::fs::OFlags;
 
-use super::capability::{Capabilities, CapabilitySet};
 use super::channel::Channel;
+use super::descriptors::keep_channel;
 use super::gate::Gate;
-use super::hooks::{self, Bundle};
 use super::launch::{Bond, Launch};
+use super::program::{Program, find_program, identify};
 use super::rootfs::{Source, Trees};
 use super::seccomp::{Agent, Filter};
-use super::user::Identity;
-use super::{cgroup, check, device, label, options, proc, reaper, rlimit, rootfs, schedule, user};
+use super::user::{self, Identity};
+use super::{cgroup, check, device, hooks, options, proc, reaper, rlimit, rootfs, schedule};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::exit_now;
 use crate::sys::mount::{self, Attributes};
-use crate::sys::process::Passed;
-use crate::sys::{process, signal, terminal};
+use crate::sys::{process, terminal};
 
 pub(super) const MS_SLAVE: u64 = 1 << 19;
-
-/// The number under which the channel is kept while other descriptors are closed.
-const CHANNEL: i32 = 3;
 
 /// Becomes the user's program, or tells the launcher why not.
 ///
@@ -314,64 +333,6 @@ fn set_parameters(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// What is kept beside the channel: a gate, an agent.
-type More<T> = [Option<T>; 2];
-
-/// Closes every descriptor but the standard ones, those that the user passes on, the channel, and
-/// what is to be kept beside it.
-pub(super) fn keep_channel(
-    channel: &Channel,
-    more: More<BorrowedFd<'_>>,
-    files: &[Passed],
-) -> std::io::Result<(Channel, More<OwnedFd>)> {
-    if !files.is_empty() || more.iter().any(Option::is_some) {
-        return keep_files(channel, more, files);
-    }
-    if channel.as_fd().as_raw_fd() != CHANNEL {
-        process::redirect(channel.as_fd(), CHANNEL)?;
-    }
-    process::close_from(CHANNEL.unsigned_abs() + 1)?;
-    Ok((Channel::from_fd(process::inherited(CHANNEL)?), [None, None]))
-}
-
-/// Puts what the user passes on under its numbers, and the channel and more behind.
-fn keep_files(
-    channel: &Channel,
-    more: More<BorrowedFd<'_>>,
-    files: &[Passed],
-) -> std::io::Result<(Channel, More<OwnedFd>)> {
-    let behind = files.iter().map(|it| it.number + 1).fold(CHANNEL, i32::max);
-    // Out of the way of all numbers that are about to be replaced.
-    let high = |file: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(file, behind + 3);
-    let moved_channel = high(channel.as_fd())?;
-    let [first, second] = more.map(|file| file.map(high).transpose());
-    let moved_more = [first?, second?];
-    let moved: Vec<OwnedFd> =
-        files.iter().map(|it| high(it.file.as_fd())).collect::<Result<_, _>>()?;
-    for number in CHANNEL..behind {
-        match files.iter().position(|it| it.number == number) {
-            Some(index) => process::redirect(moved[index].as_fd(), number)?,
-            None => process::close_number(number)?,
-        }
-    }
-    process::redirect(moved_channel.as_fd(), behind)?;
-    for (file, number) in moved_more.iter().zip(behind + 1..) {
-        match file {
-            Some(file) => process::redirect(file.as_fd(), number)?,
-            None => process::close_number(number)?,
-        }
-    }
-    let kept = moved_more.map(|file| file.is_some());
-    drop((moved_channel, moved));
-    process::close_from(behind.unsigned_abs() + 3)?;
-    let take = |index, number| match kept[index] {
-        true => process::inherited(number).map(Some),
-        false => Ok(None),
-    };
-    let more = [take(0, behind + 1)?, take(1, behind + 2)?];
-    Ok((Channel::from_fd(process::inherited(behind)?), more))
-}
-
 /// The part after all foreign descriptors are closed.
 fn finish(
     process: &Process,
@@ -435,32 +396,6 @@ pub(super) fn fail(channel: &Channel, error: &Error) -> ! {
     exit_now(125)
 }
 
-/// Finds out who the process is to be, and completes its environment with the home directory.
-pub(super) fn identify(
-    process: &Process,
-    asked: Option<&str>,
-    groups: &[String],
-) -> Result<(Identity, Vec<String>)> {
-    let passwd = user::read("/etc/passwd")?;
-    let identity = match asked {
-        Some(asked) => user::resolve(asked, groups, &passwd, &user::read("/etc/group")?)?,
-        None => {
-            let ids = process.user();
-            let number = ids.uid().to_string();
-            Identity {
-                gid: ids.gid(),
-                groups: ids.additional_gids().clone().unwrap_or_default(),
-                ..user::resolve(&number, &[], &passwd, "")?
-            }
-        }
-    };
-    let mut env = process.env().clone().unwrap_or_default();
-    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
-        env.push(format!("HOME={}", identity.home));
-    }
-    Ok((identity, env))
-}
-
 /// Makes the image's working directory, as Docker does.
 fn make_dirs(path: &Path, identity: &Identity) -> Result<()> {
     if path.is_dir() {
@@ -470,237 +405,4 @@ fn make_dirs(path: &Path, identity: &Identity) -> Result<()> {
         .context(|| format!("cannot make the working directory {}", path.display()))?;
     std::os::unix::fs::chown(path, Some(identity.uid), Some(identity.gid))
         .context(|| format!("cannot hand over the working directory {}", path.display()))
-}
-
-/// The user's program, ready to run in this process.
-pub(super) struct Program<'a> {
-    /// What and how.
-    pub(super) process: &'a Process,
-    /// As whom.
-    pub(super) identity: Identity,
-    /// Its whole environment.
-    pub(super) env: Vec<String>,
-    /// Its system call filter.
-    pub(super) filter: Option<&'a Filter>,
-    /// Whether its standard descriptors were made for it.
-    pub(super) own_stdio: bool,
-    /// What it gets besides these; open under their numbers.
-    pub(super) files: &'a [Passed],
-    /// Whether its rlimits are set already.
-    pub(super) settled: bool,
-    /// Whether it ends with the process that made it.
-    pub(super) tied: bool,
-    /// Whether its capabilities are those of the configuration, whoever it runs as.
-    pub(super) exact: bool,
-    /// Who decides about calls that its filter leaves to another process.
-    pub(super) agent: Option<Agent>,
-    /// What is run before it.
-    pub(super) hooks: Option<(Bundle<'a>, &'a Hooks)>,
-}
-
-impl Program<'_> {
-    /// Gives up all power that the program is not to have, and becomes it.
-    pub(super) fn exec(&self) -> Result<Infallible> {
-        let process = self.process;
-        let args = process.args().as_deref().unwrap_or_default();
-        let (words, env) = (process::Words::new(args), process::Words::new(self.environment()));
-        let words = words.context(|| "the command contains a zero byte")?;
-        let env = env.context(|| "the environment contains a zero byte")?;
-        if let Some((bundle, hooks)) = self.hooks {
-            let pid = rustix::process::getpid().as_raw_nonzero().get();
-            let hooks = hooks.start_container().as_deref();
-            // Their paths lead into the image: they have no more power than the program.
-            let state = ("created", pid);
-            bundle.run_as("startContainer", hooks, state, &|| self.give_up())?;
-        }
-        self.give_up()?;
-        signal::reset_all().context(|| "cannot reset signals")?;
-        // A change of user cleared it.
-        if self.tied {
-            process::die_with_parent().context(|| "cannot tie the container to its monitor")?;
-        }
-        let name = args.first().map_or("", String::as_str);
-        Err(execute(name, &words, &env, &self.env))
-    }
-
-    /// The environment, in which sockets that are passed on are meant for this process.
-    fn environment(&self) -> Vec<String> {
-        const SOCKETS_FOR: &str = "LISTEN_PID=";
-        let mut env = self.env.clone();
-        let entry = env.iter_mut().find(|entry| entry.starts_with(SOCKETS_FOR));
-        if let Some(entry) = entry.filter(|_| !self.files.is_empty()) {
-            *entry = format!("{SOCKETS_FOR}{}", std::process::id());
-        }
-        env
-    }
-
-    /// The sets for this user: all of the configuration's, or its bounding and ambient ones, of which the
-    /// others follow.
-    fn capabilities(&self) -> Capabilities {
-        let asked = self.process.capabilities().as_ref();
-        if self.exact {
-            return asked.map(Capabilities::from_oci).unwrap_or_default();
-        }
-        let bounding = CapabilitySet::from_oci(asked.and_then(|it| it.bounding().as_ref()));
-        let ambient = CapabilitySet::from_oci(asked.and_then(|it| it.ambient().as_ref()));
-        Capabilities::for_user(bounding, self.identity.uid, ambient)
-    }
-
-    /// Gives the user what was made for it, so that it can open /dev/stdout and its terminal.
-    fn hand_over_stdio(&self) {
-        let null = rustix::fs::makedev(1, 3);
-        for file in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
-            let foreign = rustix::fs::fstat(file).is_ok_and(|it| it.st_rdev != null);
-            if foreign {
-                // Where that cannot be, the descriptors themselves still work.
-                let _kept = rustix::fs::fchown(
-                    file,
-                    Some(rustix::fs::Uid::from_raw(self.identity.uid)),
-                    None,
-                );
-            }
-        }
-    }
-
-    fn give_up(&self) -> Result<()> {
-        let process = self.process;
-        let ids = &self.identity;
-        if self.own_stdio && ids.uid != 0 {
-            self.hand_over_stdio();
-        }
-        if !self.settled {
-            rlimit::apply(process.rlimits().as_deref().unwrap_or_default())?;
-        }
-        schedule::apply(process)?;
-        let capabilities = self.capabilities();
-        capabilities.drop_bounding().context(|| "cannot drop capabilities")?;
-        let locked = process.no_new_privileges() == Some(true);
-        if locked {
-            process::no_new_privileges().context(|| "cannot set no_new_privs")?;
-        }
-        // Its own calls are not the filter's business.
-        rustix::process::umask(Mode::from_raw_mode(process.user().umask().unwrap_or(0o022)));
-        if !locked {
-            self.install_filter()?;
-        }
-        capabilities.keep().context(|| "cannot keep capabilities")?;
-        become_user(ids)?;
-        enter_directory(process.cwd())?;
-        capabilities.apply().context(|| "cannot set capabilities")?;
-        label::apply(process)?;
-        if locked { self.install_filter() } else { Ok(()) }
-    }
-
-    fn install_filter(&self) -> Result<()> {
-        let Some(filter) = self.filter else { return Ok(()) };
-        let listener = filter.install().context(|| "cannot install the seccomp filter")?;
-        match (listener, &self.agent) {
-            (Some(listener), Some(agent)) => agent
-                .hand_over(listener.as_fd())
-                .context(|| "cannot hand the seccomp listener over"),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn become_user(ids: &Identity) -> Result<()> {
-    let context = || format!("cannot become user {}:{}", ids.uid, ids.gid);
-    match process::become_user(ids.uid, ids.gid, (!ids.keep_groups).then_some(&ids.groups)) {
-        // A namespace with a single ID allows no groups; there is none to leave either.
-        Err(error)
-            if error.raw_os_error() == Some(libc::EPERM)
-                && ids.groups.iter().all(|group| *group == ids.gid)
-                && std::fs::read_to_string("/proc/self/setgroups")
-                    .is_ok_and(|text| text.trim() == "deny") =>
-        {
-            process::become_user(ids.uid, ids.gid, None).map_err(|error| not_mapped(ids, error))
-        }
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM)) => {
-            Err(not_mapped(ids, error))
-        }
-        other => other.context(context),
-    }
-}
-
-fn not_mapped(ids: &Identity, error: std::io::Error) -> Error {
-    let message = format!("cannot become user {}:{}", ids.uid, ids.gid);
-    Error::new(Kind::CommandNotExecutable, message)
-        .hint("this user or group ID is not mapped here; see /etc/subuid and /etc/subgid")
-        .caused_by(error)
-}
-
-fn enter_directory(path: &Path) -> Result<()> {
-    let missing = |error: std::io::Error| {
-        Error::new(
-            Kind::CommandNotExecutable,
-            format!("workdir \"{}\" does not exist on container", path.display()),
-        )
-        .caused_by(error)
-    };
-    std::env::set_current_dir(path).map_err(missing)?;
-    // A directory outside of the root has no path here.
-    match std::env::current_dir() {
-        Ok(found) if found.is_absolute() => Ok(()),
-        Ok(_) => Err(Error::new(Kind::Denied, "the working directory is outside of the container")),
-        Err(error) => Err(missing(error)),
-    }
-}
-
-/// The paths at which a program may be, by the container's `PATH`.
-fn candidates(name: &str, env: &[String]) -> Vec<String> {
-    if name.is_empty() || name.contains('/') {
-        return vec![name.to_owned()];
-    }
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
-    let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let dirs = path.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
-    dirs.map(|dir| format!("{dir}/{name}")).collect()
-}
-
-/// Says so early if there is no such program: who creates a container wants to know it then.
-fn find_program(process: &Process, env: &[String]) -> Result<()> {
-    let name = process.args().iter().flatten().next().map_or("", String::as_str);
-    let there = |path: &String| !path.is_empty() && process.cwd().join(path).exists();
-    if candidates(name, env).iter().any(there) { Ok(()) } else { Err(not_found(name)) }
-}
-
-fn not_found(name: &str) -> Error {
-    let place = if name.contains('/') { "" } else { " in $PATH" };
-    let message = format!("executable file `{name}` not found{place}: no such file or directory");
-    Error::new(Kind::CommandNotFound, message)
-}
-
-/// Runs a program found by the container's `PATH`; returns why it could not.
-fn execute(name: &str, args: &process::Words, env: &process::Words, entries: &[String]) -> Error {
-    let mut worst: Option<(String, std::io::Error)> = None;
-    for candidate in candidates(name, entries) {
-        let Ok(file) = CString::new(candidate.as_str()) else { continue };
-        let Err(error) = process::exec(&file, args, env);
-        let missing = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
-        if !missing || Path::new(&candidate).exists() {
-            worst = Some((candidate, error));
-        }
-    }
-    match worst {
-        None => not_found(name),
-        Some((file, error)) => unexecutable(&file, error),
-    }
-}
-
-fn unexecutable(file: &str, error: std::io::Error) -> Error {
-    let failed = |kind| Error::new(kind, format!("cannot execute `{file}`"));
-    match error.raw_os_error() {
-        // The file is there: what is not is the program that it names.
-        Some(libc::ENOENT) => failed(Kind::CommandNotFound)
-            .hint("its interpreter (first line of a script) or its dynamic loader is missing")
-            .caused_by(error),
-        Some(libc::EACCES) if Path::new(file).is_dir() => Error::new(
-            Kind::CommandNotExecutable,
-            format!("cannot execute `{file}`: is a directory"),
-        ),
-        Some(libc::ENOEXEC) => failed(Kind::CommandNotExecutable)
-            .hint("it is no program for this machine, or a script without a `#!` line")
-            .caused_by(error),
-        _ => failed(Kind::CommandNotExecutable).caused_by(error),
-    }
 }

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions};
 
 use super::channel::Channel;
-use super::init::{self, Program};
+use super::init;
+use super::program::Program;
 use crate::error::{Context, Result};
 use crate::sys::clone::{exit_now, fork};
 use crate::sys::process;
