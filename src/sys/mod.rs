@@ -12,6 +12,7 @@ pub mod check;
 pub mod clone;
 pub mod command;
 pub mod copy;
+pub mod dbus;
 pub mod exe;
 pub mod find;
 pub mod mount;
