@@ -200,7 +200,11 @@ impl Engine {
                 groups: &container.config.settings.groups,
                 personality: container.config.settings.personality,
                 cgroup: Some(&group),
-                bundle: Bundle { id: container.config.id.as_str(), directory: &run_dir },
+                bundle: Bundle {
+                    id: container.config.id.as_str(),
+                    directory: &run_dir,
+                    annotations: None,
+                },
                 filter: filter.as_ref(),
                 stdio: (!spec.tty || spec.detach).then_some(stdio),
                 files: &passed,

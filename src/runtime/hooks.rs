@@ -5,6 +5,7 @@
 //! root is still the host's; those of `startContainer` by the same just before it becomes the user's
 //! program, with no more power than that: their paths lead into the image.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -20,6 +21,9 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::{exit_now, fork};
 use crate::sys::{process, signal};
 
+/// The version of the OCI runtime specification that is followed.
+pub const OCI_VERSION: &str = "1.2.0";
+
 /// The container that hooks are told of.
 #[derive(Clone, Copy, Debug)]
 pub struct Bundle<'a> {
@@ -27,6 +31,8 @@ pub struct Bundle<'a> {
     pub id: &'a str,
     /// The directory that has its config.json.
     pub directory: &'a Path,
+    /// Its annotations.
+    pub annotations: Option<&'a HashMap<String, String>>,
 }
 
 impl Bundle<'_> {
@@ -57,13 +63,17 @@ impl Bundle<'_> {
 impl Bundle<'_> {
     /// What is told of the container, in the OCI's words.
     pub(super) fn state(&self, status: &str, pid: i32) -> Value {
-        json!({
-            "ociVersion": "1.0.2",
+        let mut state = json!({
+            "ociVersion": OCI_VERSION,
             "id": self.id,
             "status": status,
             "pid": pid,
             "bundle": self.directory,
-        })
+        });
+        if let Some(annotations) = self.annotations.filter(|it| !it.is_empty()) {
+            state["annotations"] = json!(annotations);
+        }
+        state
     }
 }
 

@@ -35,7 +35,7 @@ mod user;
 pub use doctor::doctor;
 pub use enter::Entry;
 pub use gate::Gate;
-pub use hooks::Bundle;
+pub use hooks::{Bundle, OCI_VERSION};
 pub use launch::{Bond, Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs};
 pub use shown::shown;

@@ -213,7 +213,10 @@ fn hooks_are_run_in_their_order_and_are_told_the_state() {
         json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}])
     };
     let inside = "echo startContainer >>/told";
+    let state = barge.path_text("state");
+    let keep = json!({"path": "/bin/sh", "args": ["sh", "-c", format!("cat >{state}")]});
     bundle.edit(|config| {
+        config["annotations"] = json!({"org.example.a": "b"});
         config["root"]["readonly"] = json!(false);
         config["hooks"] = json!({
             "prestart": hook("prestart"),
@@ -221,7 +224,7 @@ fn hooks_are_run_in_their_order_and_are_told_the_state() {
             "createContainer": hook("createContainer"),
             "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", inside]}],
             "poststart": hook("poststart"),
-            "poststop": hook("poststop"),
+            "poststop": [hook("poststop")[0], keep],
         });
     });
     bundle.script("cat /told; echo main");
@@ -239,6 +242,11 @@ fn hooks_are_run_in_their_order_and_are_told_the_state() {
     bundle.await_status("c", "stopped");
     bundle.run(["delete", "c"]).ok();
     assert_eq!(seen(), format!("{started}poststop \"status\":\"stopped\"\n"));
+    let state: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
+    assert_eq!((&state["ociVersion"], &state["id"]), (&json!("1.2.0"), &json!("c")));
+    assert_eq!(state["annotations"], json!({"org.example.a": "b"}));
+    assert_eq!(state["bundle"], bundle.path());
 }
 
 #[test]
@@ -597,12 +605,66 @@ fn limits_are_changed_and_use_is_told() {
     assert_eq!(told()["data"]["pids"]["limit"], 22);
     bundle.run(["update", "--memory", "x", "c"]).fails(1);
     bundle.run(["update", "--l3-cache-schema", "x", "c"]).fails(1).error_has("Intel RDT");
+    let swap = |event: &serde_json::Value| event["data"]["memory"]["swap"]["limit"].as_u64();
+    bundle.run(["update", "--memory-swap", "48m", "c"]).ok();
+    assert_eq!(swap(&told()), Some(48 << 20));
+    bundle.run(["update", "--cpu-period", "10000", "--cpu-quota", "1000", "c"]).ok();
+    wait_until("the quota is used up once", || {
+        bundle
+            .run(["exec", "c", "sh", "-c", "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"])
+            .ok();
+        let throttling = told()["data"]["cpu"]["throttling"].clone();
+        throttling["throttledPeriods"].as_u64() > Some(0)
+            && throttling["throttledTime"].as_u64() > Some(0)
+    });
     bundle.run(["events", "--interval", "0s", "c"]).fails(1);
     let mut running = bundle.prepare(["events", "--interval", "1h", "c"]).spawn();
     running.expect("\"stats\"");
+    // Long before the next look.
+    bundle.run(["exec", "c", "tail", "/dev/zero"]).exits(137);
+    running.expect("{\"type\":\"oom\",\"id\":\"c\"}\n");
     bundle.run(["kill", "c", "KILL"]).ok();
     running.wait().ok();
     bundle.run(["events", "--stats", "c"]).fails(1).error_has("is not running");
     bundle.run(["update", "--memory", "64m", "c"]).fails(1).error_has("container not running");
     bundle.run(["delete", "c"]).ok();
+}
+
+#[test]
+fn a_further_process_can_be_in_a_group_below() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    let bundle = Bundle::new(&barge);
+    bundle.script("echo up; exec sleep 1000");
+    bundle.leave(["run", "-d", "c"]).ok();
+    bundle.await_output("up\n");
+    bundle
+        .run(["exec", "--cgroup", "below", "c", "true"])
+        .fails(255)
+        .error_has("cannot open control group");
+    for group in bundle.group_paths() {
+        fs::create_dir(group.join("below")).unwrap();
+    }
+    let script = "cat /proc/self/cgroup";
+    let own = bundle.run(["exec", "c", "sh", "-c", script]).ok().text();
+    let below = bundle.run(["exec", "--cgroup", "/below", "c", "sh", "-c", script]).ok().text();
+    assert!(!own.contains("below"), "{own}");
+    assert_eq!(below.matches("/below").count(), bundle.group_paths().len(), "{below}");
+    let why = "it leads out of the container's";
+    bundle.run(["exec", "--cgroup", "../x", "c", "true"]).fails(255).error_has(why);
+    let why = "no control group for `nope:below`";
+    bundle.run(["exec", "--cgroup", "nope:below", "c", "true"]).fails(255).error_has(why);
+    if Path::new("/sys/fs/cgroup/pids").exists() {
+        let line = ["exec", "--cgroup", "pids:below", "c", "sh", "-c", script];
+        let text = bundle.run(line).ok().text();
+        assert_eq!(text.matches("/below").count(), 1, "{text}");
+        assert!(text.lines().any(|line| line.contains(":pids:") && line.ends_with("/below")));
+        // The machine has version 1 beside version 2.
+        let why = "control groups of systemd are supported with version 2 alone";
+        bundle.leave(["--systemd-cgroup", "create", "d"]).fails(1).error_has(why);
+    }
+    bundle.run(["delete", "--force", "c"]).ok();
+    assert_eq!(bundle.groups(), 0);
 }

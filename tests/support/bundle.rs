@@ -45,9 +45,14 @@ impl<'a> Bundle<'a> {
 
     /// Counts the control groups of its containers.
     pub(crate) fn groups(&self) -> usize {
-        let mounts = super::leaks::cgroup_mounts();
-        let group = self.group();
-        mounts.iter().filter(|mount| mount.join("barge").join(&group).exists()).count()
+        self.group_paths().len()
+    }
+
+    /// Returns the directories of its containers' control groups that are there.
+    pub(crate) fn group_paths(&self) -> Vec<PathBuf> {
+        let mounts = super::leaks::cgroup_mounts().into_iter();
+        let paths = mounts.map(|mount| mount.join("barge").join(self.group()));
+        paths.filter(|path| path.exists()).collect()
     }
 
     /// The same bundle for another runtime.

@@ -1,6 +1,6 @@
 //! `barge runtime events`
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
+use crate::engine::runtime::Woken;
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::Stats;
 use crate::spec::duration;
@@ -40,8 +41,11 @@ impl Act for Events {
         if self.stats {
             return Ok(Status::SUCCESS);
         }
+        let Some(watch) = runtime.watch(&self.id)? else { return Ok(Status::SUCCESS) };
+        let mut next = Instant::now() + self.interval;
         loop {
-            if runtime.ends_within(&self.id, self.interval)? {
+            let woken = watch.until(next)?;
+            if woken == Woken::Ended {
                 return Ok(Status::SUCCESS);
             }
             let Some((stats, now)) = runtime.usage(&self.id)? else {
@@ -51,7 +55,10 @@ impl Act for Events {
                 self.tell(world, "oom", Value::Null)?;
             }
             kills = now;
-            self.tell(world, "stats", document(&stats))?;
+            if woken == Woken::Late {
+                self.tell(world, "stats", document(&stats))?;
+                next = Instant::now() + self.interval;
+            }
         }
     }
 }
@@ -80,6 +87,8 @@ fn interval(text: &str) -> Result<Duration> {
 /// What is used, in the form that runc has made up. What this machine does not count is zero.
 fn document(stats: &Stats) -> Value {
     let number = |value: Option<u64>| value.unwrap_or(0);
+    let both = stats.memory_limit.zip(stats.swap_limit);
+    let both = both.map(|(memory, swap)| memory.saturating_add(swap));
     let blocks = [("Read", stats.read), ("Write", stats.written)];
     let blocks: Vec<Value> = blocks
         .into_iter()
@@ -92,13 +101,22 @@ fn document(stats: &Stats) -> Value {
                 "kernel": number(stats.cpu_system),
                 "user": number(stats.cpu_user),
             },
-            "throttling": {},
+            "throttling": {
+                "periods": number(stats.periods),
+                "throttledPeriods": number(stats.throttled_periods),
+                "throttledTime": number(stats.throttled),
+            },
         },
         "memory": {
             "usage": {
                 "usage": number(stats.memory),
                 // As version 1 says that there is none.
                 "limit": stats.memory_limit.unwrap_or(u64::MAX),
+            },
+            "swap": {
+                // Of both together, as version 1 counts.
+                "usage": number(stats.memory) + number(stats.swap),
+                "limit": both.unwrap_or(u64::MAX),
             },
             "raw": {"inactive_file": number(stats.memory_inactive_file)},
         },

@@ -27,9 +27,9 @@ pub(super) struct Exec {
     /// Add a capability
     #[arg(short, long, value_name = "NAME")]
     cap: Vec<String>,
-    /// Control group below the container's; there is no such choice
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
+    /// Run it in a control group below the container's
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
+    cgroup: Vec<String>,
     /// Send the terminal to this socket
     #[arg(long, value_name = "PATH")]
     console_socket: Option<PathBuf>,
@@ -82,11 +82,6 @@ fn user(text: &str) -> std::result::Result<(u32, Option<u32>), &'static str> {
 impl Exec {
     fn addition(self) -> Result<Addition> {
         let invalid = |text: &str| Error::new(Kind::Invalid, text);
-        if self.cgroup.is_some_and(|group| group != "/") {
-            return Err(invalid("a process is always in the container's own control group")
-                .kind_is(Kind::Unsupported)
-                .hint("leave --cgroup out"));
-        }
         let mut words = self.words.into_iter();
         let id = words.next().unwrap_or_default();
         let command: Vec<String> = words.collect();
@@ -111,6 +106,7 @@ impl Exec {
         Ok(Addition {
             id,
             what,
+            cgroups: self.cgroup,
             detach: self.detach,
             ignore_paused: self.ignore_paused,
             console_socket: self.console_socket,

@@ -50,7 +50,7 @@ pub(crate) struct RuntimeFlags {
     /// Accepted; what can be done without root is found out
     #[arg(long, value_name = "auto|true|false")]
     rootless: Option<String>,
-    /// Have systemd make control groups; that is refused yet
+    /// Have systemd make control groups, at SLICE:PREFIX:NAME
     #[arg(long)]
     systemd_cgroup: bool,
     /// Show the version and do nothing else

@@ -3,6 +3,7 @@
 mod files;
 mod network;
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub(in crate::engine) struct Held {
     is_synced: bool,
     cgroup: Cgroup,
     network: Option<Attached>,
-    hooks: Option<Hooks>,
+    /// Hooks, and annotations that they are told of.
+    hooks: Option<(Hooks, Option<HashMap<String, String>>)>,
 }
 
 /// When hooks are run by us that are told of a program.
@@ -169,7 +171,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
             };
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             let is_synced = rootfs.is_synced();
-            let hooks = spec.hooks().clone();
+            let hooks = spec.hooks().clone().map(|hooks| (hooks, spec.annotations().clone()));
             let held = Held { run, warnings, is_synced, cgroup, network, hooks };
             Ok(Waiting { held, starting, pipes })
         }
@@ -196,8 +198,12 @@ fn add_trees(spec: &mut oci_spec::runtime::Spec, trees: &[(PathBuf, OwnedFd)]) {
     spec.set_mounts(Some(mounts));
 }
 
-fn bundle_of<'a>(config: &'a ContainerConfig, run_dir: &'a Path) -> Bundle<'a> {
-    Bundle { id: config.id.as_str(), directory: run_dir }
+fn bundle_of<'a>(config: &'a ContainerConfig, parts: &'a Parts<'_>) -> Bundle<'a> {
+    Bundle {
+        id: config.id.as_str(),
+        directory: parts.run_dir,
+        annotations: parts.spec.annotations().as_ref(),
+    }
 }
 
 /// Writes what hooks read: where the container's files are, while it is made.
@@ -250,7 +256,7 @@ fn start(
         }
     };
     if let Some(hooks) = parts.spec.hooks()
-        && let Err(error) = starting.run_hooks(bundle_of(config, parts.run_dir), hooks)
+        && let Err(error) = starting.run_hooks(bundle_of(config, parts), hooks)
     {
         let error = starting.fail(error);
         end_network(engine, &config.id, attached);
@@ -309,7 +315,7 @@ fn start_process(
         device_nodes: !engine.host.rootless && parts.users.is_none(),
         join: &join,
         given: &given,
-        bundle: bundle_of(config, parts.run_dir),
+        bundle: bundle_of(config, parts),
         keeps_keys: false,
         manages_groups: config.runs_systemd(),
         user_namespace: parts.users.map(Prepared::for_runtime),
@@ -413,9 +419,10 @@ impl Held {
     }
 
     fn run_hooks(&self, engine: &Engine, id: &ContainerId, at: Moment) -> Result<()> {
-        let Some(hooks) = &self.hooks else { return Ok(()) };
+        let Some((hooks, annotations)) = &self.hooks else { return Ok(()) };
         let run_dir = engine.store.containers().run_dir(id);
-        let told = Bundle { id: id.as_str(), directory: &run_dir };
+        let annotations = annotations.as_ref();
+        let told = Bundle { id: id.as_str(), directory: &run_dir, annotations };
         match at {
             Moment::Started(pid) => {
                 told.run("poststart", hooks.poststart().as_deref(), "running", pid)

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::Runtime;
 use super::document::{self, Document};
-use super::{Runtime, group};
 use crate::engine::exec::{converse, user_size, wait_with_signals};
 use crate::engine::{ExecSpec, Passing, now, session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net;
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::seccomp::{self, Filter};
-use crate::runtime::{Bond, Bundle, Gate, Launch, Rootfs, Starting, Stdio};
+use crate::runtime::{Bond, Gate, Launch, Rootfs, Starting, Stdio};
 use crate::store::bundle::Record;
 use crate::store::file;
 use crate::sys::clone::Child;
@@ -97,7 +97,7 @@ impl Runtime {
         let users = self.users(&mut document.spec)?;
         add_variables(&mut document.spec, &creation.passing.env);
         let hierarchies = Hierarchies::detect()?;
-        let path = self.group_path(&document.spec, id, &hierarchies)?;
+        let place = self.place(&document.spec, id, &hierarchies)?;
         let join = existing_namespaces(&document.spec)?;
         let filter = filter(&document.spec)?;
         let mut reserved = self.bundles.reserve(id)?;
@@ -112,14 +112,19 @@ impl Runtime {
                 pid: 0,
                 start_time: 0,
                 created: now(),
-                cgroup: path.clone(),
-                unit: None,
+                cgroup: place.path().to_owned(),
+                unit: place.unit(),
                 rootless: self.host.rootless,
             };
             reserved.save(&record)?;
-            let resources = group::resources(&document.spec);
-            let rootless = self.host.rootless;
-            let (cgroup, warnings) = Cgroup::create(&hierarchies, &path, &resources, rootless)?;
+            let (cgroup, scope, warnings) =
+                self.make_group(&hierarchies, &place, id, &document.spec)?;
+            if let Some(scope) = &scope {
+                record.cgroup.clone_from(&scope.path);
+            }
+            let undo = |cgroup: &Cgroup| {
+                drop(self.remove_group(cgroup, place.unit().as_deref(), self.host.rootless));
+            };
             let terminal = has_terminal(&document.spec);
             let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
             let stdio =
@@ -141,18 +146,20 @@ impl Runtime {
                 given: &[],
                 keeps_keys: creation.keeps_keys,
                 manages_groups: false,
-                bundle: Bundle { id, directory: &document.bundle },
+                bundle: document.told_of(id),
                 user_namespace: users.as_ref().map(super::users::Users::for_runtime),
                 bond: gate.as_ref().map_or(Bond::Free, Bond::Held),
             };
-            let starting = launch.start().inspect_err(|_| drop(cgroup.remove()))?;
+            let starting = launch.start().inspect_err(|_| undo(&cgroup))?;
+            // Its first process keeps the scope from here on.
+            drop(scope);
             record.pid = starting.pid();
             record.start_time = process::start_time(record.pid).unwrap_or(0);
             match reserved.save(&record) {
                 Ok(()) => Ok((starting, cgroup, warnings)),
                 Err(error) => {
                     let error = starting.fail(error);
-                    drop(cgroup.remove());
+                    undo(&cgroup);
                     Err(error)
                 }
             }
@@ -170,7 +177,7 @@ impl Runtime {
         match finish(creation, &document, starting) {
             Ok((child, terminal)) => Ok(Made { child, terminal, warnings }),
             Err(error) => {
-                drop(cgroup.remove());
+                drop(self.remove_group(&cgroup, place.unit().as_deref(), self.host.rootless));
                 self.forget(id, &document);
                 Err(error)
             }
@@ -182,7 +189,7 @@ impl Runtime {
         // It may have been deleted by force meanwhile.
         drop(self.bundles.lock(id).and_then(crate::store::bundle::LockedBundle::remove));
         if let Some(hooks) = document.spec.hooks() {
-            let told = Bundle { id, directory: &document.bundle };
+            let told = document.told_of(id);
             drop(told.run("poststop", hooks.poststop().as_deref(), "stopped", 0));
         }
     }
@@ -243,7 +250,7 @@ fn outside(creation: &Creation, document: &Document, starting: &mut Starting) ->
     }
     match document.spec.hooks() {
         Some(hooks) => {
-            let told = Bundle { id: &creation.id, directory: &document.bundle };
+            let told = document.told_of(&creation.id);
             starting.run_hooks(told, hooks)
         }
         None => Ok(()),

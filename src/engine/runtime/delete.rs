@@ -44,12 +44,15 @@ impl Runtime {
         let group = group_of(&record)?;
         // Where there was never a process of this container, what runs is somebody else's.
         if record.pid != 0 || group.processes()?.is_empty() {
-            group.remove()?;
+            self.remove_group(&group, record.unit.as_deref(), record.rootless)?;
         }
         let spec = self.bundles.spec(id);
         locked.remove()?;
-        if let Some(hooks) = spec.ok().and_then(|spec| spec.hooks().clone()) {
-            let told = Bundle { id, directory: &record.bundle };
+        if let Ok(spec) = spec
+            && let Some(hooks) = spec.hooks()
+        {
+            let annotations = spec.annotations().as_ref();
+            let told = Bundle { id, directory: &record.bundle, annotations };
             told.run("poststop", hooks.poststop().as_deref(), "stopped", 0)?;
         }
         Ok(())
@@ -79,7 +82,7 @@ fn end(record: &Record) -> Result<()> {
 }
 
 /// Waits for the end of a process; `false` if it has not come in time.
-pub(super) fn ends(process: &OwnedFd, limit: Duration) -> Result<bool> {
+fn ends(process: &OwnedFd, limit: Duration) -> Result<bool> {
     let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

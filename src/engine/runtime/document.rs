@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::OCI_VERSION;
 use crate::error::{Context, Error, Kind, Result};
+use crate::runtime::Bundle;
 
 /// The name of the file in a bundle.
 const NAME: &str = "config.json";
@@ -23,6 +24,13 @@ pub(super) struct Document {
     pub(super) bundle: PathBuf,
     /// The root directory.
     pub(super) rootfs: PathBuf,
+}
+
+impl Document {
+    /// What hooks are told of a container that is made of it.
+    pub(super) fn told_of<'a>(&'a self, id: &'a str) -> Bundle<'a> {
+        Bundle { id, directory: &self.bundle, annotations: self.spec.annotations().as_ref() }
+    }
 }
 
 /// Reads the configuration of a bundle.

@@ -11,7 +11,7 @@ use super::{Runtime, Status, conflict};
 use crate::engine::exec::{converse, wait_with_signals};
 use crate::engine::{ExecSpec, Passing, session};
 use crate::error::{Context, Error, Kind, Result};
-use crate::runtime::cgroup::{Cgroup, Hierarchies};
+use crate::runtime::cgroup::{Cgroup, Hierarchies, systemd};
 use crate::runtime::{Bundle, Entry, Stdio};
 use crate::store::file;
 use crate::sys::{process, userns};
@@ -23,6 +23,8 @@ pub struct Addition {
     pub id: String,
     /// What to run.
     pub what: What,
+    /// Control groups below the container's that it is in instead, as [`Cgroup::below`] takes them.
+    pub cgroups: Vec<String>,
     /// Whether nobody waits for it.
     pub detach: bool,
     /// Whether it is added to a container that stands still, too.
@@ -108,7 +110,11 @@ impl Runtime {
         }
         let filter = filter(&spec)?;
         let hierarchies = Hierarchies::detect()?;
+        if record.unit.is_some() && record.rootless {
+            systemd::leave_session(&hierarchies, self.host.uid)?;
+        }
         let group = Cgroup::open(&hierarchies, &record.cgroup)?.beside(&hierarchies, record.pid)?;
+        let group = group.below(&addition.cgroups)?;
         let signals = session::catch_signals(!addition.detach)?;
         let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
         let stdio = Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd() };
@@ -119,7 +125,11 @@ impl Runtime {
             user: None,
             groups: &[],
             personality: None,
-            bundle: Bundle { id: &record.id, directory: &record.bundle },
+            bundle: Bundle {
+                id: &record.id,
+                directory: &record.bundle,
+                annotations: spec.annotations().as_ref(),
+            },
             cgroup: Some(&group),
             filter: filter.as_ref(),
             stdio: (!terminal).then_some(stdio),

@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use super::host::Host;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::Gate;
+pub use crate::runtime::OCI_VERSION;
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::store::bundle::{Bundles, Record};
 use crate::sys::process;
@@ -39,9 +40,7 @@ pub use document::{example, example_rootless};
 pub use exec::{Addition, Changes, What};
 pub use features::features;
 pub use state::State;
-
-/// The version of the OCI runtime specification that this follows.
-pub const OCI_VERSION: &str = "1.2.0";
+pub use update::{Watch, Woken};
 
 /// What somebody has asked of the runtime as a whole.
 #[derive(Clone, Debug, Default)]

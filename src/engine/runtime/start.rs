@@ -25,7 +25,8 @@ impl Runtime {
     pub(super) fn poststart(&self, id: &str, spec: &Spec) -> Vec<String> {
         let Some(hooks) = spec.hooks() else { return Vec::new() };
         let ran = self.bundles.get(id).and_then(|record| {
-            let told = Bundle { id, directory: &record.bundle };
+            let annotations = spec.annotations().as_ref();
+            let told = Bundle { id, directory: &record.bundle, annotations };
             told.run("poststart", hooks.poststart().as_deref(), "running", record.pid)
         });
         ran.err().map(|error| error.to_string()).into_iter().collect()

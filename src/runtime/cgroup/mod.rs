@@ -12,11 +12,13 @@
 //!
 //! Nothing here moves or kills a process that is not in the container's group, nor our own.
 
+mod beside;
 mod devices;
 mod hierarchy;
 mod limits;
 mod processes;
 mod stats;
+pub mod systemd;
 mod update;
 mod view;
 
@@ -59,6 +61,14 @@ pub struct Cgroup {
     v2: Option<Directory>,
 }
 
+/// Whose a new group is.
+#[derive(Clone, Copy)]
+struct Taken {
+    rootless: bool,
+    /// Whether its directory is there already, with a process that keeps it.
+    by_systemd: bool,
+}
+
 /// A group's directory in one hierarchy.
 #[derive(Debug)]
 struct Directory {
@@ -81,9 +91,29 @@ impl Cgroup {
         resources: &LinuxResources,
         rootless: bool,
     ) -> Result<(Self, Vec<String>)> {
+        Self::create_at(hierarchies, path, resources, Taken { rootless, by_systemd: false })
+    }
+
+    /// As [`create`](Self::create), in the directory of a scope that systemd has made.
+    pub fn create_in_scope(
+        hierarchies: &Hierarchies,
+        scope: &systemd::Scope,
+        resources: &LinuxResources,
+        rootless: bool,
+    ) -> Result<(Self, Vec<String>)> {
+        let taken = Taken { rootless, by_systemd: true };
+        Self::create_at(hierarchies, &scope.path, resources, taken)
+    }
+
+    fn create_at(
+        hierarchies: &Hierarchies,
+        path: &str,
+        resources: &LinuxResources,
+        taken: Taken,
+    ) -> Result<(Self, Vec<String>)> {
         let settings = settings(hierarchies, resources)?;
         let rules = resources.devices().as_deref().unwrap_or_default();
-        let devices = if rootless { None } else { Devices::of(rules)? };
+        let devices = if taken.rootless { None } else { Devices::of(rules)? };
         let mut group = Self { v1: Vec::new(), v2: None };
         if path.is_empty() {
             let warnings = group.apply(&settings)?;
@@ -91,7 +121,7 @@ impl Cgroup {
         }
         check_path(path)?;
         let made = group
-            .make(hierarchies, path, &settings, devices.is_some())
+            .make(hierarchies, path, &settings, devices.is_some(), taken.by_systemd)
             .and_then(|()| group.limit_devices(devices.as_ref()))
             .context(|| format!("cannot make control group {path}"))
             .and_then(|()| group.apply(&settings));
@@ -167,22 +197,6 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Returns the group as it is for a further process beside the first one: where that has made
-    /// groups below its own, none may be in its own any more.
-    pub fn beside(self, hierarchies: &Hierarchies, pid: i32) -> Result<Self> {
-        let Some(v2) = &self.v2 else { return Ok(self) };
-        if words(&v2.path.join("cgroup.subtree_control")).is_empty() {
-            return Ok(self);
-        }
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))
-            .context(|| format!("cannot read /proc/{pid}/cgroup"))?;
-        let path = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
-        let dir = hierarchies.v2.as_ref().map(|v2| v2.dir(path)).unwrap_or_default();
-        let fd = open_dir(&dir).context(|| format!("cannot open {}", dir.display()))?;
-        let v2 = Directory { path: dir, controllers: Vec::new(), fd: Some(fd) };
-        Ok(Self { v2: Some(v2), ..self })
-    }
-
     /// Moves a process into the group. Slow: see the module's head for a better way.
     pub fn add(&self, pid: i32) -> Result<()> {
         for directory in self.v1.iter().chain(&self.v2) {
@@ -232,6 +246,7 @@ impl Cgroup {
         path: &str,
         settings: &[Setting],
         devices: bool,
+        made: bool,
     ) -> Result<()> {
         for hierarchy in &hierarchies.v1 {
             let wanted = hierarchy.controllers.iter().any(|own| {
@@ -248,7 +263,7 @@ impl Cgroup {
         }
         if let Some(v2) = &hierarchies.v2 {
             let dir = v2.dir(path);
-            if make_dir(&dir)? {
+            if made || make_dir(&dir)? {
                 let fd = open_dir(&dir).context(|| format!("cannot open {}", dir.display()))?;
                 let asked = settings.iter().map(|setting| setting.controller.as_ref());
                 enable(&v2.mount, &dir, WANTED_V2.into_iter().chain(asked));

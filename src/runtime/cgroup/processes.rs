@@ -101,6 +101,20 @@ impl Cgroup {
         result
     }
 
+    /// Kills all processes of the group and waits until they are gone.
+    pub fn end_all(&self) -> Result<()> {
+        let deadline = Instant::now() + super::REMOVE_DEADLINE;
+        while !self.processes()?.is_empty() {
+            if Instant::now() >= deadline {
+                let message = "the processes of a control group do not end in time";
+                return Err(Error::new(Kind::Unavailable, message));
+            }
+            self.kill_all(libc::SIGKILL)?;
+            self.wait_until_empty(deadline)?;
+        }
+        Ok(())
+    }
+
     fn signal_each(&self, signal: i32) -> Result<()> {
         let own = rustix::process::getpid();
         for process in self.processes()? {

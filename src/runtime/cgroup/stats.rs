@@ -1,10 +1,14 @@
 //! What a group uses and has used.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use super::{Cgroup, has};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify;
+
+use super::{Cgroup, has, write};
 use crate::error::{Context, Result};
 
 /// What a container uses. `None` is what this machine does not count, or what has no limit.
@@ -22,6 +26,16 @@ pub struct Stats {
     pub cpu_user: Option<u64>,
     /// Of that, in the kernel.
     pub cpu_system: Option<u64>,
+    /// Periods with a quota of processor time that have passed.
+    pub periods: Option<u64>,
+    /// Of these, those in which the quota was used up.
+    pub throttled_periods: Option<u64>,
+    /// How long processes stood still for that, in nanoseconds.
+    pub throttled: Option<u64>,
+    /// Bytes of swap in use.
+    pub swap: Option<u64>,
+    /// Most bytes of swap it may use.
+    pub swap_limit: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
     /// Most processes and threads it may have.
@@ -50,6 +64,18 @@ impl Cgroup {
                 number(&file("memory.limit_in_bytes")).filter(|limit| *limit < UNLIMITED);
             let text = text(&file("memory.stat"));
             stats.memory_inactive_file = field(&text, "total_inactive_file");
+            // Version 1 counts and limits both together.
+            let both = number(&file("memory.memsw.usage_in_bytes"));
+            stats.swap = both.map(|both| both.saturating_sub(stats.memory.unwrap_or(0)));
+            let limit = number(&file("memory.memsw.limit_in_bytes"));
+            let limit = limit.filter(|limit| *limit < UNLIMITED).zip(stats.memory_limit);
+            stats.swap_limit = limit.map(|(both, memory)| both.saturating_sub(memory));
+        }
+        if let Some(cpu) = v1("cpu") {
+            let text = text(&cpu.path.join("cpu.stat"));
+            stats.periods = field(&text, "nr_periods");
+            stats.throttled_periods = field(&text, "nr_throttled");
+            stats.throttled = field(&text, "throttled_time");
         }
         if let Some(cpu) = v1("cpuacct") {
             stats.cpu = number(&cpu.path.join("cpuacct.usage"));
@@ -83,6 +109,29 @@ impl Cgroup {
             Err(error) => Err(error).context(|| format!("cannot read {}", file.display())),
         }
     }
+
+    /// Returns what becomes readable each time that [`oom_kills`](Self::oom_kills) may have grown; `None`
+    /// where the kernel does not tell.
+    pub fn oom_watch(&self) -> Option<OwnedFd> {
+        let v1 = self.v1.iter().find(|directory| has(directory, "memory"));
+        match (v1, &self.v2) {
+            (Some(v1), _) => {
+                let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+                let control = File::open(v1.path.join("memory.oom_control")).ok()?;
+                let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+                write(&v1.path.join("cgroup.event_control"), &line).ok()?;
+                Some(event)
+            }
+            (None, Some(v2)) => {
+                use inotify::{CreateFlags, WatchFlags};
+                let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+                let file = v2.path.join("memory.events");
+                inotify::add_watch(&watch, &file, WatchFlags::MODIFY).ok()?;
+                Some(watch)
+            }
+            (None, None) => None,
+        }
+    }
 }
 
 fn stats_v2(dir: &Path, stats: &mut Stats) {
@@ -94,6 +143,11 @@ fn stats_v2(dir: &Path, stats: &mut Stats) {
     stats.cpu = nanoseconds("usage_usec");
     stats.cpu_user = nanoseconds("user_usec");
     stats.cpu_system = nanoseconds("system_usec");
+    stats.periods = field(&cpu, "nr_periods");
+    stats.throttled_periods = field(&cpu, "nr_throttled");
+    stats.throttled = nanoseconds("throttled_usec");
+    stats.swap = number(&dir.join("memory.swap.current"));
+    stats.swap_limit = number(&dir.join("memory.swap.max"));
     stats.pids = number(&dir.join("pids.current"));
     stats.pids_limit = number(&dir.join("pids.max"));
     if let Ok(io) = fs::read_to_string(dir.join("io.stat")) {
