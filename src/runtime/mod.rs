@@ -10,6 +10,7 @@ pub mod capability;
 pub mod cgroup;
 mod channel;
 mod check;
+pub mod criu;
 mod descriptors;
 mod device;
 mod doctor;
@@ -32,6 +33,7 @@ mod shown;
 mod threshold;
 mod user;
 
+pub use criu::{After, Dump, Liberties, Restore};
 pub use doctor::doctor;
 pub use enter::Entry;
 pub use gate::Gate;

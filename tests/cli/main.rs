@@ -10,6 +10,7 @@ mod bombs;
 mod build;
 mod builtin;
 mod cdi;
+mod checkpoint;
 mod container_mount;
 mod content;
 mod cp;

@@ -32,7 +32,7 @@ use crate::spec::time;
 /// process, 1 for any other failure.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct RuntimeFlags {
-    /// Accepted; there are no checkpoints yet
+    /// Accepted; criu is found in $PATH
     #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
     /// Accepted; there is nothing more to say

@@ -1,5 +1,6 @@
 //! `barge runtime`: barge as the OCI runtime of other tools, with the command line of runc.
 
+mod checkpoint;
 mod create;
 mod events;
 mod exec;
@@ -30,6 +31,7 @@ pub(super) const RUNTIME: Group = group_with::<RuntimeFlags>(
     &["runtime"],
     "Run containers for other tools, as runc does",
     &[
+        verb::<checkpoint::Checkpoint>(&["checkpoint"], "CONTAINER"),
         verb::<create::Create>(&["create"], "CONTAINER"),
         verb::<life::Delete>(&["delete"], "CONTAINER"),
         verb::<events::Events>(&["events"], "CONTAINER"),
@@ -40,6 +42,7 @@ pub(super) const RUNTIME: Group = group_with::<RuntimeFlags>(
         verb::<ps::Pause>(&["pause"], "CONTAINER"),
         verb::<ps::Ps>(&["ps"], "CONTAINER [OPTION...]"),
         verb::<ps::Resume>(&["resume"], "CONTAINER"),
+        verb::<checkpoint::Restore>(&["restore"], "CONTAINER"),
         verb::<create::Run>(&["run"], "CONTAINER"),
         verb::<spec::Spec>(&["spec"], ""),
         verb::<life::Start>(&["start"], "CONTAINER"),

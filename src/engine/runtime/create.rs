@@ -257,7 +257,7 @@ fn outside(creation: &Creation, document: &Document, starting: &mut Starting) ->
     }
 }
 
-fn has_terminal(spec: &Spec) -> bool {
+pub(super) fn has_terminal(spec: &Spec) -> bool {
     spec.process().as_ref().is_some_and(|process| process.terminal() == Some(true))
 }
 

@@ -11,6 +11,7 @@
 //! What enters a container shows its executable there: `create`, `run` and `exec` are to be called by
 //! a process that runs from a protected executable (see `crate::sys::exe`).
 
+mod checkpoint;
 mod create;
 mod delete;
 mod document;
@@ -35,6 +36,7 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::store::bundle::{Bundles, Record};
 use crate::sys::process;
 
+pub use checkpoint::{Checkpoint, Restoration};
 pub use create::Creation;
 pub use document::{example, example_rootless};
 pub use exec::{Addition, Changes, What};

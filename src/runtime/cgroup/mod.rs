@@ -169,6 +169,12 @@ impl Cgroup {
         self.v1.is_empty() && self.v2.is_none()
     }
 
+    /// Names each hierarchy that it is in by a controller; that of version 2 has none.
+    pub fn controllers(&self) -> impl Iterator<Item = &str> {
+        let v1 = self.v1.iter().filter_map(|it| it.controllers.first().map(String::as_str));
+        v1.chain(self.v2.iter().map(|_| ""))
+    }
+
     /// Returns the version 2 group's directory, for `CLONE_INTO_CGROUP`.
     pub fn v2_fd(&self) -> Option<BorrowedFd<'_>> {
         self.v2.as_ref().and_then(|v2| v2.fd.as_ref()).map(AsFd::as_fd)
