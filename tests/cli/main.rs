@@ -36,6 +36,7 @@ mod listing;
 mod log_drivers;
 mod login;
 mod logs;
+mod machine;
 mod manifest;
 mod manifests;
 mod mount;

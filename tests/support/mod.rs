@@ -8,6 +8,7 @@ pub(crate) mod fixture;
 pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod leaks;
+pub(crate) mod machine;
 pub(crate) mod needs;
 pub(crate) mod output;
 mod packages;
