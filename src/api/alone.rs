@@ -6,10 +6,10 @@
 //! ([`Asked`]), then the body of the request up to its end; back comes a line with the head of the
 //! answer ([`Head`]), then its body.
 
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::pin::Pin;
@@ -21,19 +21,19 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::unix::OwnedReadHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::process::Running;
 use super::reply::{Head, Reply};
 use super::request::{Answer, Asked, Call};
 use super::route::{self, How};
 use super::serve::Service;
-use super::stream::{Body, broken_off, response};
+use super::stream::{Body, blocking, broken_off, response};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::process;
-use crate::sys::watched::watched;
 
 /// The program's name when it is started for a request.
 const NAME: &str = "barge: request";
@@ -41,28 +41,54 @@ const NAME: &str = "barge: request";
 /// Bytes of the longest head of an answer.
 const LONGEST_HEAD: usize = 64 << 10;
 
+/// The same for a process that is to be added to a container.
+pub(super) const EXEC: &str = "barge: exec request";
+
 /// Tells whether these words start us for a request.
 pub fn is_asked_for(name: &OsStr) -> bool {
     name == NAME
 }
 
+/// Tells whether these words start us for a process that is to be added to a container.
+pub fn is_exec(name: &OsStr) -> bool {
+    name == EXEC
+}
+
+/// Adds a process to a container: on success this process becomes the one that watches over it.
+pub fn exec(words: &[OsString]) -> Result<Infallible> {
+    let [words @ .., id, detach] = words else {
+        return Err(Error::new(Kind::Invalid, "this is started by the service only"));
+    };
+    super::exec::run(&open(words)?, &id.to_string_lossy(), detach == "1")
+}
+
 /// Answers a request, in a process of its own. Returns the exit status.
 pub fn main(words: &[OsString]) -> u8 {
-    let socket = process::inherited(0).context(|| "this is started by the service only");
-    if socket.and_then(|socket| answer(words, UnixStream::from(socket))).is_ok() { 0 } else { 125 }
+    let answered = connection().and_then(|socket| answer(words, socket));
+    if answered.is_ok() { 0 } else { 125 }
+}
+
+/// Takes over the connection to the service; standard input is empty from then on.
+fn connection() -> Result<UnixStream> {
+    let context = || "this is started by the service only";
+    let inherited = process::inherited(0).context(context)?;
+    let socket = UnixStream::from(inherited.try_clone().context(context)?);
+    let null = std::fs::File::open("/dev/null").context(|| "cannot open /dev/null")?;
+    process::redirect(null.as_fd(), 0).context(context)?;
+    // The number stays in use.
+    let _zero = inherited.into_raw_fd();
+    Ok(socket)
 }
 
 fn answer(words: &[OsString], socket: UnixStream) -> Result<()> {
     let context = || "cannot talk to the service";
-    let null = std::fs::File::open("/dev/null").context(|| "cannot open /dev/null")?;
-    process::redirect(std::os::fd::AsFd::as_fd(&null), 0).context(context)?;
     let mut body = BufReader::new(socket.try_clone().context(context)?);
     let mut line = String::new();
     body.read_line(&mut line).context(context)?;
     let asked: Asked = serde_json::from_str(&line).context(context)?;
     let path = asked.target.split('?').next().unwrap_or_default();
     let (route, names) = route::find(&asked.method, path)?;
-    let (How::Change(handler) | How::Work(handler)) = route.how else {
+    let (How::Change(handler) | How::Work(handler) | How::Inner(handler)) = route.how else {
         return Err(Error::new(Kind::Invalid, "this is not answered in a process of its own"));
     };
     let answer = FromProcess(BufWriter::new(socket.try_clone().context(context)?));
@@ -120,8 +146,9 @@ pub(super) async fn change(
     asked: Asked,
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
-    let work = start(service, asked, request, false);
-    tokio::spawn(work).await.map_err(broken_off)?
+    let answered = begin(service, asked, Some(request.into_body()), false);
+    let (head, body) = tokio::spawn(answered).await.map_err(broken_off)??;
+    Ok(response(head, body.boxed_unsync()))
 }
 
 /// Has a process answer a request; it is ended if the client vanishes.
@@ -130,51 +157,41 @@ pub(super) async fn work(
     asked: Asked,
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
-    start(service, asked, request, true).await
+    let (head, body) = begin(service, asked, Some(request.into_body()), true).await?;
+    Ok(response(head, body.boxed_unsync()))
 }
 
-async fn start(
+/// Has a process answer what the service itself asks; returns the body of the answer.
+pub(super) async fn ask(service: Arc<Service>, asked: Asked) -> Result<Vec<u8>> {
+    let (head, body) = begin(service, asked, None, false).await?;
+    let body = body.collect().await.context(|| "cannot hear from the process of a request")?;
+    let body = body.to_bytes().to_vec();
+    if head.status >= 400 {
+        let text = String::from_utf8_lossy(&body).into_owned();
+        return Err(Error::new(Kind::Internal, text));
+    }
+    Ok(body)
+}
+
+async fn begin(
     service: Arc<Service>,
     asked: Asked,
-    request: Request<Incoming>,
+    body: Option<Incoming>,
     ends_with_client: bool,
-) -> Result<Response<Body>> {
+) -> Result<(Head, FromSocket)> {
     let context = || "cannot talk to the process of a request";
     let mut line = serde_json::to_vec(&asked).context(context)?;
     line.push(b'\n');
-    let started = tokio::task::spawn_blocking(move || spawn(&service));
-    let (socket, child) = started.await.map_err(broken_off)??;
+    let (socket, child) = blocking(move || spawn(&service)).await?;
     socket.set_nonblocking(true).context(context)?;
     let process = Arc::new(Running::watch(child)?);
     let guard = ends_with_client.then(|| EndedWith(Arc::clone(&process)));
     let socket = tokio::net::UnixStream::from_std(socket).context(context)?;
     let (mut from, mut to) = socket.into_split();
-    let mut body = request.into_body();
-    let has_body = !hyper::body::Body::is_end_stream(&body);
     to.write_all(&line).await.context(context)?;
-    if has_body {
-        tokio::spawn(async move {
-            while let Some(frame) = body.frame().await {
-                let Ok(frame) = frame else {
-                    // What has come so far must not be taken for all of it.
-                    process.end(Signal::KILL);
-                    return;
-                };
-                if let Ok(data) = frame.into_data()
-                    && to.write_all(&data).await.is_err()
-                {
-                    // It wants no more: its answer says why. The rest is taken and dropped.
-                    while let Some(Ok(_)) = body.frame().await {}
-                    return;
-                }
-            }
-            // The end of the body.
-            drop(to.shutdown().await);
-        });
-    } else {
-        to.shutdown().await.context(context)?;
-        // Its end is the end of what we say, not of what we hear.
-        drop(to);
+    match body.filter(|body| !hyper::body::Body::is_end_stream(body)) {
+        Some(body) => drop(tokio::spawn(pass_on(body, to, process))),
+        None => to.shutdown().await.context(context)?,
     }
     let mut buffer = BytesMut::with_capacity(1024);
     let end = loop {
@@ -187,18 +204,35 @@ async fn start(
     };
     let head = buffer.split_to(end + 1);
     let head: Head = serde_json::from_slice(&head).context(context)?;
-    let rest = buffer.freeze();
-    Ok(response(head, FromSocket { rest, from, _guard: guard }.boxed_unsync()))
+    Ok((head, FromSocket { rest: buffer.freeze(), from, _guard: guard }))
+}
+
+/// Passes the body of a request on.
+async fn pass_on(mut body: Incoming, mut to: OwnedWriteHalf, process: Arc<Running>) {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            // What has come so far must not be taken for all of it.
+            process.signal(Signal::KILL);
+            return;
+        };
+        if let Ok(data) = frame.into_data()
+            && to.write_all(&data).await.is_err()
+        {
+            // It wants no more: its answer says why. The rest is taken and dropped.
+            while let Some(Ok(_)) = body.frame().await {}
+            return;
+        }
+    }
+    // The end of the body.
+    drop(to.shutdown().await);
 }
 
 /// Starts our executable anew.
 fn spawn(service: &Service) -> Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
-    let words = service.engine.own_words(NAME).into_iter().skip(1).map(OsString::from_vec);
     let child = Command::new("/proc/self/exe")
         .arg0(NAME)
-        .args(words)
-        .arg(service.open_files.to_string())
+        .args(service.own_words(NAME))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         // What a terminal sends its foreground is not for what was begun.
@@ -208,40 +242,12 @@ fn spawn(service: &Service) -> Result<(UnixStream, Child)> {
     Ok((ours, child))
 }
 
-/// A process that answers a request.
-struct Running {
-    pidfd: OwnedFd,
-}
-
-impl Running {
-    /// Has somebody wait for its end.
-    fn watch(mut child: Child) -> Result<Self> {
-        let context = || "cannot watch the process of a request";
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid =
-            pid.ok_or(io::ErrorKind::InvalidData).map_err(io::Error::from).context(context)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).context(context)?;
-        let waited = watched(pidfd.try_clone().context(context)?).context(context)?;
-        tokio::spawn(async move {
-            // It has ended when this is readable, so that nobody waits below.
-            drop(waited.readable().await);
-            drop(child.wait());
-        });
-        Ok(Self { pidfd })
-    }
-
-    /// Ends it, if it has not ended.
-    fn end(&self, signal: Signal) {
-        let _gone = pidfd_send_signal(&self.pidfd, signal);
-    }
-}
-
 /// Ends a process when this goes.
 struct EndedWith(Arc<Running>);
 
 impl Drop for EndedWith {
     fn drop(&mut self) {
-        self.0.end(Signal::TERM);
+        self.0.signal(Signal::TERM);
     }
 }
 

@@ -8,9 +8,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::tls::{self, Secured, TlsFiles};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::{process, spawn};
@@ -58,20 +63,20 @@ pub struct ListenOptions {
     pub group: Option<String>,
     /// Whether TCP without TLS is wanted, on loopback addresses.
     pub plain_loopback: bool,
+    /// What TCP with TLS needs.
+    pub tls: Option<TlsFiles>,
 }
 
 /// A socket that listens.
-#[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     /// The file to remove in the end, and its number: it may have been replaced.
     made: Option<(PathBuf, u64)>,
 }
 
-#[derive(Debug)]
 enum Socket {
     Unix(UnixListener),
-    Tcp(std::net::TcpListener),
+    Tcp(std::net::TcpListener, Option<TlsAcceptor>),
 }
 
 impl Drop for Listener {
@@ -92,7 +97,7 @@ pub fn listen(addresses: &[Address], options: &ListenOptions) -> Result<Vec<List
         match address {
             Address::Unix(path) => listeners.push(unix(path, options)?),
             Address::Tcp(address) => listeners.extend(tcp(address, options)?),
-            Address::Inherited => listeners.extend(inherited()?),
+            Address::Inherited => listeners.extend(inherited(options)?),
         }
     }
     Ok(listeners)
@@ -166,15 +171,16 @@ fn group_number(text: &str) -> Result<u32> {
 fn tcp(address: &str, options: &ListenOptions) -> Result<Vec<Listener>> {
     let context = || format!("cannot listen at {address}");
     let mut listeners = Vec::new();
+    let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
     for found in address.to_socket_addrs().context(context)? {
-        if !found.ip().is_loopback() {
+        if tls.is_none() && !found.ip().is_loopback() {
             return Err(Error::new(
                 Kind::Denied,
                 format!("cannot listen at {address}: whoever connects there would be root here"),
             )
-            .hint("listen at a loopback address, or at a unix:// one and reach that by ssh"));
+            .hint("let clients prove who they are with --tls-cert, --tls-key and --tls-client-ca, or use unix:// and ssh"));
         }
-        if !options.plain_loopback {
+        if tls.is_none() && !options.plain_loopback {
             return Err(Error::new(
                 Kind::Denied,
                 format!("cannot listen at {address}: every user of this machine could connect"),
@@ -182,13 +188,14 @@ fn tcp(address: &str, options: &ListenOptions) -> Result<Vec<Listener>> {
             .hint("say --plain-loopback if that is fine, or use unix://"));
         }
         let socket = std::net::TcpListener::bind(found).context(context)?;
-        listeners.push(Listener { socket: Socket::Tcp(socket), made: None });
+        listeners.push(Listener { socket: Socket::Tcp(socket, tls.clone()), made: None });
     }
     Ok(listeners)
 }
 
 /// Takes over what the service manager has opened.
-fn inherited() -> Result<Vec<Listener>> {
+fn inherited(options: &ListenOptions) -> Result<Vec<Listener>> {
+    let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
     let variable = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     let count = variable("LISTEN_FDS")
         .filter(|_| variable("LISTEN_PID") == Some(std::process::id()))
@@ -206,7 +213,7 @@ fn inherited() -> Result<Vec<Listener>> {
             let domain = rustix::net::sockopt::socket_domain(&file).context(context)?;
             let socket = match domain {
                 rustix::net::AddressFamily::UNIX => Socket::Unix(UnixListener::from(file)),
-                _ => Socket::Tcp(std::net::TcpListener::from(file)),
+                _ => Socket::Tcp(std::net::TcpListener::from(file), tls.clone()),
             };
             Ok(Listener { socket, made: None })
         })
@@ -214,14 +221,37 @@ fn inherited() -> Result<Vec<Listener>> {
 }
 
 /// A connection, of whatever kind.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync> Stream for T {}
 
 /// A socket that accepts connections without holding up others.
 pub(super) enum Accepting {
     Unix(tokio::net::UnixListener),
-    Tcp(tokio::net::TcpListener),
+    Tcp(tokio::net::TcpListener, Option<TlsAcceptor>),
+}
+
+/// A connection that was accepted.
+pub(super) enum Accepted {
+    Ready(Box<dyn Stream>),
+    /// The client has to greet first.
+    Tls(TcpStream, TlsAcceptor),
+}
+
+/// How long a client may take to greet.
+const GREETING: Duration = Duration::from_secs(10);
+
+impl Accepted {
+    /// Waits for the client's greeting, where there is one.
+    pub(super) async fn ready(self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Ready(stream) => Ok(stream),
+            Self::Tls(stream, acceptor) => {
+                let greeted = tokio::time::timeout(GREETING, Secured::greet(acceptor, stream));
+                Ok(Box::new(greeted.await.map_err(|_| io::ErrorKind::TimedOut)??))
+            }
+        }
+    }
 }
 
 impl Listener {
@@ -238,9 +268,10 @@ impl Listener {
                 let socket = UnixListener::from(copy(socket.as_fd())?);
                 Accepting::Unix(tokio::net::UnixListener::from_std(socket).context(context)?)
             }
-            Socket::Tcp(socket) => {
+            Socket::Tcp(socket, tls) => {
                 let socket = std::net::TcpListener::from(copy(socket.as_fd())?);
-                Accepting::Tcp(tokio::net::TcpListener::from_std(socket).context(context)?)
+                let socket = tokio::net::TcpListener::from_std(socket).context(context)?;
+                Accepting::Tcp(socket, tls.clone())
             }
         })
     }
@@ -249,7 +280,7 @@ impl Listener {
     pub fn shown(&self) -> String {
         match (&self.made, &self.socket) {
             (Some((path, _)), _) => format!("unix://{}", path.display()),
-            (None, Socket::Tcp(socket)) => {
+            (None, Socket::Tcp(socket, _)) => {
                 socket.local_addr().map_or_else(|_| "tcp".to_owned(), |it| format!("tcp://{it}"))
             }
             (None, Socket::Unix(socket)) => format!("fd://{}", socket.as_raw_fd()),
@@ -258,13 +289,16 @@ impl Listener {
 }
 
 impl Accepting {
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Unix(socket) => Ok(Box::new(socket.accept().await?.0)),
-            Self::Tcp(socket) => {
+            Self::Unix(socket) => Ok(Accepted::Ready(Box::new(socket.accept().await?.0))),
+            Self::Tcp(socket, tls) => {
                 let (stream, _) = socket.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                Ok(match tls {
+                    Some(acceptor) => Accepted::Tls(stream, acceptor.clone()),
+                    None => Accepted::Ready(Box::new(stream)),
+                })
             }
         }
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
+use super::documented::DOCUMENTED;
 use super::reply::Reply;
 use super::request::{Asked, Call};
 use super::serve::Service;
 use super::stream::Body;
-use super::system;
+use super::{containers, exec, system};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 
@@ -47,10 +48,10 @@ pub(super) enum How {
     Work(Handler),
     /// It talks with the client for longer.
     Talk(Talk),
+    /// It is a part of what the service does itself, in a process of its own: no client may ask for it.
+    Inner(Handler),
     /// It is about swarms, of which this is none.
     Swarm,
-    /// It is not supported: why.
-    Absent(&'static str),
 }
 
 /// One endpoint.
@@ -66,7 +67,7 @@ pub(super) const fn route(method: &'static str, path: &'static str, how: How) ->
 }
 
 /// All endpoints, by their groups.
-pub(super) const ROUTES: &[&[Route]] = &[system::ROUTES, SWARM, ABSENT];
+pub(super) const ROUTES: &[&[Route]] = &[system::ROUTES, containers::ROUTES, exec::ROUTES, SWARM];
 
 const SWARM: &[Route] = &[
     route("GET", "/nodes", How::Swarm),
@@ -91,8 +92,6 @@ const SWARM: &[Route] = &[
     route("GET", "/tasks/{id}/logs", How::Swarm),
 ];
 
-const ABSENT: &[Route] = &[];
-
 /// Finds the endpoint of a request; returns it with what stands for the variable parts of its path.
 pub(super) fn find(method: &str, path: &str) -> Result<(&'static Route, Vec<String>)> {
     let mut other_method = false;
@@ -104,6 +103,13 @@ pub(super) fn find(method: &str, path: &str) -> Result<(&'static Route, Vec<Stri
             other_method = true;
         }
     }
+    if DOCUMENTED
+        .iter()
+        .any(|(known, pattern)| *known == method && matched(pattern, path).is_some())
+    {
+        let text = format!("{method} {path} is not supported by barge");
+        return Err(Error::new(Kind::Unsupported, text));
+    }
     Err(match other_method {
         true => Error::new(Kind::Invalid, format!("method {method} is not allowed for {path}")),
         false => Error::new(Kind::NotFound, "page not found"),
@@ -113,7 +119,10 @@ pub(super) fn find(method: &str, path: &str) -> Result<(&'static Route, Vec<Stri
 /// Matches a path, of which nothing is decoded yet.
 fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
     let decoded = |text: &str| {
-        percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8()
+            .ok()
+            .map(std::borrow::Cow::into_owned)
     };
     let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
     let path: Vec<&str> = path.strip_prefix('/')?.split('/').collect();

@@ -1,9 +1,12 @@
 //! The service: connections, and each request to who answers it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -11,10 +14,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::alone;
-use super::listen::{Accepting, Listener};
+use super::listen::{Accepting, Listener, Stream};
+use super::process::Terminal;
 use super::reply::Reply;
 use super::route::{self, How, Talking};
 use super::stream::{Body, asked, look, whole};
@@ -41,6 +44,35 @@ pub struct Service {
     /// How many files a process may have open, before we took more.
     pub(super) open_files: u64,
     activity: Activity,
+    /// Terminals of processes that were added to containers, by what clients call those.
+    terminals: Mutex<HashMap<String, Arc<Terminal>>>,
+}
+
+impl Service {
+    /// The words, but for the first, that start our executable anew under a name.
+    pub(super) fn own_words(&self, name: &str) -> Vec<OsString> {
+        let words = self.engine.own_words(name).into_iter().skip(1).map(OsString::from_vec);
+        words.chain([self.open_files.to_string().into()]).collect()
+    }
+
+    fn terminals(&self) -> MutexGuard<'_, HashMap<String, Arc<Terminal>>> {
+        self.terminals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds the terminal of a process.
+    pub(super) fn terminal(&self, id: &str) -> Option<Arc<Terminal>> {
+        self.terminals().get(id).cloned()
+    }
+
+    /// Remembers the terminal of a process.
+    pub(super) fn add_terminal(&self, id: &str, terminal: &Arc<Terminal>) {
+        self.terminals().insert(id.to_owned(), Arc::clone(terminal));
+    }
+
+    /// Forgets it.
+    pub(super) fn remove_terminal(&self, id: &str) {
+        self.terminals().remove(id);
+    }
 }
 
 /// What goes on.
@@ -103,7 +135,7 @@ pub fn serve(
         .build()
         .context(|| "cannot start the service")?;
     let activity = Activity { busy: AtomicUsize::new(0), last: Mutex::new(Instant::now()) };
-    let service = Arc::new(Service { engine, open_files, activity });
+    let service = Arc::new(Service { engine, open_files, activity, terminals: Mutex::default() });
     let served = runtime.block_on(async {
         for listener in &listeners {
             tokio::spawn(accept(listener.accepting()?, Arc::clone(&service)));
@@ -144,8 +176,14 @@ async fn idled(service: &Service, limit: Duration) {
 async fn accept(listener: Accepting, service: Arc<Service>) {
     loop {
         match listener.accept().await {
-            Ok(stream) => {
-                tokio::spawn(connection(stream, Arc::clone(&service)));
+            Ok(accepted) => {
+                let service = Arc::clone(&service);
+                tokio::spawn(async move {
+                    // Who does not greet, or has no certificate, gets no answer.
+                    if let Ok(stream) = accepted.ready().await {
+                        connection(stream, service).await;
+                    }
+                });
             }
             // Too many open files, or a client that has gone already.
             Err(_) => tokio::time::sleep(RECOVERY).await,
@@ -154,10 +192,7 @@ async fn accept(listener: Accepting, service: Arc<Service>) {
 }
 
 /// Serves one connection.
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    service: Arc<Service>,
-) {
+async fn connection(stream: Box<dyn Stream>, service: Arc<Service>) {
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(answer(service, request).await) }
@@ -165,8 +200,8 @@ async fn connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
-        // A client may end its half and still wait for the answer.
-        .half_close(true)
+        // As in Docker, who ends its half of a connection has gone: what was begun for it ends.
+        .half_close(false)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     // How a client leaves is its own business.
@@ -195,11 +230,11 @@ async fn found(service: Arc<Service>, request: Request<Incoming>) -> Result<Resp
         How::Change(_) => alone::change(service, asked, request).await,
         How::Work(_) => alone::work(service, asked, request).await,
         How::Talk(talk) => talk(Talking { service, asked, names, request }).await,
+        How::Inner(_) => Err(Error::new(Kind::NotFound, "page not found")),
         How::Swarm => Err(Error::new(
             Kind::Unavailable,
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
         )),
-        How::Absent(why) => Err(Error::new(Kind::Unsupported, why)),
     }
 }
 

@@ -18,7 +18,7 @@ use super::request::{Answer, Asked, Call};
 use super::route::Handler;
 use super::serve::Service;
 use super::version::NEWEST;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -99,19 +99,16 @@ pub(super) async fn look(
     let (sender, parts) = mpsc::channel(WAITING);
     let answer = FromThread { head: Some(teller), parts: sender, collected: Vec::new() };
     let mut call = Call::new(asked, names, Box::new(Cursor::new(body)), Box::new(answer))?;
-    let thread = tokio::task::spawn_blocking(move || {
+    let thread = tokio::spawn(blocking(move || {
         let result = handler(&service.engine, &mut call);
         // Dropping it ends the answer, if one has begun.
         drop(call);
         result
-    });
+    }));
     if let Ok(head) = head.await {
         return Ok(response(head, Parts { parts }.boxed_unsync()));
     }
-    let reply = thread.await.map_err(|error| {
-        Error::new(Kind::Internal, "the request could not be answered").caused_by(error)
-    })?;
-    reply.map(whole)
+    thread.await.map_err(broken_off)?.map(whole)
 }
 
 /// The end of an answer at which a thread writes.
@@ -188,9 +185,14 @@ pub(super) fn asked(request: &Request<Incoming>, target: &str, version: &str) ->
     }
 }
 
+/// Does something that may wait, on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(broken_off)?
+}
+
 /// Says which failure it was if a thread or a task has broken off.
 pub(super) fn broken_off(error: tokio::task::JoinError) -> Error {
-    Err::<(), _>(io::Error::other(error))
-        .context(|| "the request could not be answered")
-        .unwrap_err()
+    Error::new(Kind::Internal, "the request could not be answered").caused_by(error)
 }

@@ -1,19 +1,24 @@
 //! Endpoints of the service itself.
 
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::reply::Reply;
-use super::request::Call;
+use super::model::event;
+use super::reply::{Head, JSON, Reply};
+use super::request::{Call, write_line};
 use super::route::{How, Route, route};
 use super::version::{NEWEST, OLDEST};
-use crate::engine::Engine;
+use crate::engine::{Engine, EventOptions, now};
 use crate::error::Result;
+use crate::spec::time;
+use crate::store::events::Event;
 
 pub(super) const ROUTES: &[Route] = &[
     route("GET", "/_ping", How::Look(ping)),
     route("HEAD", "/_ping", How::Look(ping)),
     route("GET", "/version", How::Look(version)),
+    route("GET", "/info", How::Look(info)),
+    route("GET", "/events", How::Work(events)),
 ];
 
 /// `GET /_ping`: says that somebody is there, and in the header fields what that is.
@@ -49,4 +54,131 @@ fn version(engine: &Engine, _: &mut Call) -> Result<Reply> {
         "KernelVersion": info.kernel,
         "BuildTime": "",
     })))
+}
+
+/// `GET /events`.
+fn events(engine: &Engine, call: &mut Call) -> Result<Reply> {
+    let now = now();
+    let at = |name: &str| call.query.get(name).map(|text| time::parse(text, now)).transpose();
+    let options = EventOptions {
+        filters: call.query.filters()?,
+        since: at("since")?,
+        until: at("until")?,
+        follow: true,
+    };
+    let call = std::cell::RefCell::new(call);
+    // What is wrong with the filters is told before anything is sent.
+    let begun = |call: &mut Call| match call.has_begun() {
+        true => Ok(()),
+        false => call.stream(Head::new(StatusCode::OK, JSON)).map(drop),
+    };
+    engine.events(
+        &options,
+        &mut |event: &Event| {
+            let mut call = call.borrow_mut();
+            begun(&mut call)?;
+            write_line(call.answer(), &event::docker(event))
+        },
+        &mut || begun(&mut call.borrow_mut()),
+    )?;
+    Ok(Reply::streamed())
+}
+
+/// `GET /info`.
+fn info(engine: &Engine, _: &mut Call) -> Result<Reply> {
+    let info = engine.info()?;
+    let store = engine.store();
+    let host = engine.host();
+    let containers = &info.containers;
+    let (distribution, release) = &info.distribution;
+    let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
+    if host.rootless {
+        security.push("name=rootless".to_owned());
+    }
+    if info.cgroup_version == 2 {
+        security.push("name=cgroupns".to_owned());
+    }
+    let has = |controller: &str| info.controllers.iter().any(|it| it == controller);
+    let mut document = json!({
+        "ID": info.hostname,
+        "Containers": containers.running + containers.paused + containers.stopped,
+        "ContainersRunning": containers.running,
+        "ContainersPaused": containers.paused,
+        "ContainersStopped": containers.stopped,
+        "Images": info.images,
+        "Driver": store.driver().as_str(),
+        "DriverStatus": [["Backing Filesystem", info.file_system], ["Supports d_type", "true"]],
+        "DockerRootDir": store.root().display().to_string(),
+        "Plugins": {
+            "Volume": ["local"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "none"],
+            "Authorization": null,
+            "Log": ["json-file", "k8s-file", "local", "journald", "none"],
+        },
+        "MemoryLimit": has("memory"),
+        "SwapLimit": has("memory"),
+        "CpuCfsPeriod": has("cpu"),
+        "CpuCfsQuota": has("cpu"),
+        "CPUShares": has("cpu"),
+        "CPUSet": has("cpuset"),
+        "PidsLimit": has("pids"),
+        "OomKillDisable": info.cgroup_version == 1,
+        "IPv4Forwarding": true,
+        "Debug": false,
+        "NFd": 0,
+        "NGoroutines": 0,
+        "SystemTime": time::rfc3339(now()),
+        "LoggingDriver": "k8s-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": info.cgroup_version.to_string(),
+        "NEventsListener": 0,
+    });
+    let rest = json!({
+        "KernelVersion": info.kernel,
+        "OperatingSystem": format!("{distribution} {release}"),
+        "OSVersion": release,
+        "OSType": "linux",
+        "Architecture": std::env::consts::ARCH,
+        "NCPU": info.processors,
+        "MemTotal": info.memory.0,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+            "IndexConfigs": {
+                "docker.io": { "Name": "docker.io", "Mirrors": [], "Secure": true, "Official": true },
+            },
+            "Mirrors": [],
+        },
+        "GenericResources": null,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": info.hostname,
+        "Labels": [],
+        "ExperimentalBuild": false,
+        "ServerVersion": env!("CARGO_PKG_VERSION"),
+        "Runtimes": { "barge": { "path": host.executable.display().to_string() } },
+        "DefaultRuntime": "barge",
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": false,
+            "Error": "",
+            "RemoteManagers": null,
+        },
+        "LiveRestoreEnabled": true,
+        "Isolation": "",
+        "InitBinary": "barge",
+        "ContainerdCommit": { "ID": "" },
+        "RuncCommit": { "ID": "" },
+        "InitCommit": { "ID": "" },
+        "SecurityOptions": security,
+        "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"],
+        "Warnings": null,
+    });
+    if let (Value::Object(document), Value::Object(rest)) = (&mut document, rest) {
+        document.extend(rest);
+    }
+    Ok(Reply::json(&document))
 }

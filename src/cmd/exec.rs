@@ -93,6 +93,7 @@ impl Act for Exec {
             privileged: self.privileged,
             detach_keys: detach_keys(self.detach_keys, typed)?,
             files: Vec::new(),
+            session: None,
             probe: None,
         };
         // On success this process becomes the one that watches over the command.

@@ -398,6 +398,10 @@ pub fn main() -> ExitCode {
     if step::is_asked_for(&name) {
         return step::main(words).into();
     }
+    if alone::is_exec(&name) {
+        let Err(error) = alone::exec(&words);
+        return ended(Err(error), None).into();
+    }
     if alone::is_asked_for(&name) {
         return alone::main(&words).into();
     }

@@ -15,15 +15,16 @@ use super::listing::{self, Columns, Row};
 use super::tree::Act;
 use crate::api::model::container::command;
 use crate::api::model::network::{names_of, published};
+pub(crate) use crate::api::model::status::elapsed;
+use crate::api::model::status::status_of;
 use crate::engine::{ContainerSize, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::net::PublishedPort;
 use crate::spec::filter::Filter;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::size::HumanSize;
-use crate::spec::{duration, time};
-use crate::store::container::{Container, ContainerConfig, ContainerState, Status as State};
-use crate::store::health::HealthStatus;
+use crate::spec::time;
+use crate::store::container::{Container, ContainerConfig, Status as State};
 
 /// List containers
 #[derive(Args, Debug)]
@@ -388,43 +389,11 @@ fn port_document(port: &PublishedPort) -> Value {
     })
 }
 
-/// Writes how long ago something was.
-pub(crate) fn elapsed(since: i64, now: i64) -> String {
-    duration::human(Duration::from_nanos(u64::try_from(now.saturating_sub(since)).unwrap_or(0)))
-}
-
 /// Cuts a text after so many characters, and marks that.
 pub(crate) fn shorten(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-/// Says how a container is, with its health while it runs.
-fn status_of(container: &Container, now: i64) -> String {
-    let text = status(&container.state, now);
-    match (&container.health, container.state.run()) {
-        (Some(health), Some(run)) if !run.paused => match health.status {
-            HealthStatus::Starting => format!("{text} (health: starting)"),
-            status => format!("{text} ({})", status.as_str()),
-        },
-        _ => text,
-    }
-}
-
-fn status(state: &ContainerState, now: i64) -> String {
-    let ended = || elapsed(state.finished, now);
-    match &state.status {
-        State::Created => "Created".to_owned(),
-        State::Initialized(_) => "Initialized".to_owned(),
-        State::Running(_) if state.stopping => "Stopping".to_owned(),
-        State::Running(run) if run.paused => "Paused".to_owned(),
-        State::Running(_) => format!("Up {}", elapsed(state.started, now)),
-        State::Restarting(_) => format!("Restarting ({}) {} ago", state.exit_code, ended()),
-        // Its start failed.
-        State::Exited if state.finished == 0 => format!("Exited ({})", state.exit_code),
-        State::Exited => format!("Exited ({}) {} ago", state.exit_code, ended()),
     }
 }
 
@@ -503,17 +472,5 @@ mod tests {
     fn shortens_by_characters() {
         assert_eq!(shorten("abc", 3), "abc");
         assert_eq!(shorten("äöüß", 3), "äöü...");
-    }
-
-    #[test]
-    fn says_how_a_container_is() {
-        let mut state = ContainerState::created("x");
-        let now = 100_000_000_000;
-        assert_eq!(status(&state, now), "Created");
-        state.status = State::Exited;
-        state.exit_code = 3;
-        assert_eq!(status(&state, now), "Exited (3)");
-        state.finished = 90_000_000_000;
-        assert_eq!(status(&state, now), "Exited (3) 10 seconds ago");
     }
 }

@@ -1,5 +1,6 @@
 //! `barge system service`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use super::output;
 use super::tree::Act;
 use crate::api::listen::{self, Address, ListenOptions};
 use crate::api::serve;
+use crate::api::tls::TlsFiles;
 use crate::error::{Context, Result};
 use crate::store::file;
 use crate::sys::signal::Signals;
@@ -29,6 +31,15 @@ pub(crate) struct Service {
     /// Allow tcp:// without TLS at loopback addresses
     #[arg(long)]
     plain_loopback: bool,
+    /// Our certificate for TLS, in PEM
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_client_ca"])]
+    tls_cert: Option<PathBuf>,
+    /// Authority that certifies clients, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Key of our certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Addresses: unix:///PATH, tcp://HOST:PORT or fd://
     #[arg(value_name = "ADDRESS")]
     addresses: Vec<Address>,
@@ -51,7 +62,13 @@ impl Act for Service {
                 }
             });
         }
-        let options = ListenOptions { group: self.group, plain_loopback: self.plain_loopback };
+        let tls = match (self.tls_cert, self.tls_key, self.tls_client_ca) {
+            (Some(certificate), Some(key), Some(clients)) => {
+                Some(TlsFiles { certificate, key, clients })
+            }
+            _ => None,
+        };
+        let options = ListenOptions { group: self.group, plain_loopback: self.plain_loopback, tls };
         let signals = Signals::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])
             .context(|| "cannot wait for signals")?;
         let listeners = listen::listen(&addresses, &options)?;

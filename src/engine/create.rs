@@ -15,7 +15,7 @@ use super::{Engine, log_tag};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::digest::{Digest, ImageId};
-use crate::spec::id::ContainerId;
+use crate::spec::id::{ContainerId, to_hex};
 use crate::spec::image::RunConfig;
 use crate::spec::mount::MountSource;
 use crate::spec::name;
@@ -271,6 +271,11 @@ fn no_overlay(driver: DriverName) -> Error {
         format!("builtin/host shows this machine's own files through overlay; the storage driver here is `{driver}`"),
     )
     .hint("name another store with --root, and let it have overlay: --storage-driver overlay")
+}
+
+/// Makes up 64 hexadecimal digits.
+pub fn random_hex() -> Result<String> {
+    Ok(to_hex(&random::<32>()?))
 }
 
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {

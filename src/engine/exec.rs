@@ -19,7 +19,7 @@ use super::{bundle, create};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Bundle, Entry, Stdio};
-use crate::spec::id::{ContainerId, to_hex};
+use crate::spec::id::ContainerId;
 use crate::store::container::Container;
 use crate::store::events::{Action, Event};
 use crate::sys::clone::{Child, exit_now, fork};
@@ -50,6 +50,10 @@ pub struct ExecSpec {
     pub detach_keys: Vec<u8>,
     /// Numbers of the descriptors that it gets beside the standard ones.
     pub files: Vec<i32>,
+    /// What it is called in events, 64 hexadecimal digits, and under which it is written down how it ended; made
+    /// up if there is none, and not written down.
+    #[serde(default)]
+    pub session: Option<String>,
     /// Milliseconds after which a probe of the container's health is killed; one is no event.
     pub probe: Option<u64>,
 }
@@ -185,7 +189,10 @@ impl Engine {
         let stdio =
             Stdio { stdin: files[0].as_fd(), stdout: files[1].as_fd(), stderr: files[2].as_fd() };
         let user = spec.user.as_deref().unwrap_or(&container.config.user);
-        let session = to_hex(&create::random::<32>()?);
+        let session = match &spec.session {
+            Some(session) => session.clone(),
+            None => create::random_hex()?,
+        };
         // Before there is a process that they could be for. Nobody sends any to the background.
         let signals = session::catch_signals(!spec.detach)?;
         let run_dir = self.store.containers().run_dir(&container.config.id);
@@ -247,6 +254,9 @@ impl Engine {
             },
             (None, None) => wait_with_signals(&child.pidfd, &signals, None)?,
         };
+        if spec.session.is_some() {
+            self.store.exec_records().finish(&session, code)?;
+        }
         drop(note);
         self.record_event(event(Action::ExecDied).with("exitCode", code));
         Ok(code)

@@ -10,7 +10,7 @@ use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
 use super::outgoing::Outgoing;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
-use crate::store::container::Run;
+use crate::store::container::{Container, Run};
 use crate::store::events::{Action, Event};
 use crate::sys::signal::Signals;
 use crate::sys::{process, socket, terminal};
@@ -319,13 +319,19 @@ pub(super) enum Typed {
 /// The user's input, and how much of the detach keys was typed.
 pub(super) struct Input<'a> {
     pub(super) stdin: Option<BorrowedFd<'a>>,
-    keys: &'a [u8],
+    keys: KeyWatch,
+}
+
+/// Looks for the detach keys in what a user types.
+#[derive(Clone, Debug)]
+pub struct KeyWatch {
+    keys: Vec<u8>,
     typed: usize,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn new(stdin: Option<BorrowedFd<'a>>, keys: &'a [u8]) -> Self {
-        Self { stdin, keys, typed: 0 }
+        Self { stdin, keys: KeyWatch::new(keys.to_vec()) }
     }
 
     /// Reads what is there.
@@ -345,12 +351,20 @@ impl<'a> Input<'a> {
             self.stdin = None;
             return Ok((Vec::new(), Typed::End));
         }
-        let (data, detach) = self.strip_keys(&buffer[..length]);
+        let (data, detach) = self.keys.strip(&buffer[..length]);
         Ok((data, if detach { Typed::DetachKeys } else { Typed::More }))
     }
+}
 
-    /// Holds back what may be the beginning of the detach keys.
-    fn strip_keys(&mut self, data: &[u8]) -> (Vec<u8>, bool) {
+impl KeyWatch {
+    /// Looks for these keys, as bytes; none are found if there are none.
+    pub fn new(keys: Vec<u8>) -> Self {
+        Self { keys, typed: 0 }
+    }
+
+    /// Returns what is passed on, and whether all keys were typed. What may be the beginning of them is held
+    /// back.
+    pub fn strip(&mut self, data: &[u8]) -> (Vec<u8>, bool) {
         if self.keys.is_empty() {
             return (data.to_vec(), false);
         }
@@ -403,6 +417,28 @@ impl Engine {
         Ok(session)
     }
 
+    /// Connects to the monitor of a container that has a process, for who speaks with it in frames.
+    pub(crate) fn dial_for_output(&self, container: &Container) -> Result<OwnedFd> {
+        let mut greeting = Vec::new();
+        let hello = Hello { output: true, terminal: false };
+        frame::append_json(&mut greeting, FrameKind::Hello, &hello);
+        let socket = self.dial(container.id(), &greeting)?;
+        self.record_event(Event::of(container, Action::Attach));
+        Ok(socket)
+    }
+
+    /// Tells the monitor of a container how large its terminal is, in rows and columns.
+    pub fn resize(&self, name: &str, rows: u16, columns: u16) -> Result<()> {
+        let container = self.lookup(name)?;
+        if container.state.process().is_none() {
+            return Err(Error::new(Kind::Conflict, format!("container {name} is not running")));
+        }
+        let mut greeting = Vec::new();
+        frame::append_json(&mut greeting, FrameKind::Hello, &Hello::default());
+        frame::append_json(&mut greeting, FrameKind::Resize, &(rows, columns));
+        self.dial(container.id(), &greeting).map(drop)
+    }
+
     /// Connects to the monitor of a container.
     pub(super) fn connect(
         &self,
@@ -451,10 +487,10 @@ mod tests {
             (vec!["\x10\x10\x11"], "\x10", true),
             (vec!["\x10", "b", "\x11"], "\x10b\x11", false),
         ] {
-            let mut input = Input { stdin: None, keys: b"\x10\x11", typed: 0 };
+            let mut keys = KeyWatch::new(b"\x10\x11".to_vec());
             let (mut got, mut left) = (Vec::new(), false);
             for part in &parts {
-                let (data, detach) = input.strip_keys(part.as_bytes());
+                let (data, detach) = keys.strip(part.as_bytes());
                 got.extend(data);
                 left |= detach;
             }

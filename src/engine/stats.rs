@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
-use super::Engine;
 use super::processes::members;
+use super::{Engine, now};
 use crate::error::Result;
 use crate::runtime::cgroup::{Cgroup, Hierarchies, Stats};
 use crate::spec::network::NetworkMode;
@@ -17,8 +17,16 @@ pub struct Sample {
     pub container: Container,
     /// When this was so.
     pub taken: Instant,
+    /// The same in nanoseconds since 1970.
+    pub at: i64,
     /// Processor time in nanoseconds.
     pub cpu: u64,
+    /// Of that, in the kernel.
+    pub cpu_kernel: u64,
+    /// Processor time of the whole machine in nanoseconds.
+    pub system: u64,
+    /// How many processors the machine has.
+    pub processors: usize,
     /// Bytes of memory, without caches that can be dropped at once.
     pub memory: u64,
     /// Bytes of memory that it may have.
@@ -52,7 +60,11 @@ impl Engine {
     pub fn sample(&self, container: Container) -> Result<Sample> {
         let mut sample = Sample {
             taken: Instant::now(),
+            at: now(),
             cpu: 0,
+            cpu_kernel: 0,
+            system: 0,
+            processors: 0,
             memory: 0,
             memory_limit: 0,
             network: (0, 0),
@@ -84,7 +96,10 @@ impl Sample {
     fn fill(&mut self, stats: &Stats) {
         let all = total_memory();
         self.taken = Instant::now();
+        self.at = now();
         self.cpu = stats.cpu.unwrap_or(0);
+        self.cpu_kernel = stats.cpu_system.unwrap_or(0);
+        (self.system, self.processors) = machine();
         // As Docker's command line shows it.
         let caches = stats.memory_inactive_file.unwrap_or(0);
         self.memory = stats.memory.unwrap_or(0).saturating_sub(caches);
@@ -92,6 +107,18 @@ impl Sample {
         self.blocks = (stats.read.unwrap_or(0), stats.written.unwrap_or(0));
         self.pids = stats.pids.unwrap_or(0);
     }
+}
+
+/// Returns the processor time that the machine has spent, waiting for disks and for nothing included, in
+/// nanoseconds, and how many processors it has.
+fn machine() -> (u64, usize) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let mut lines = text.lines();
+    // Of guests it is in the first numbers already.
+    let times = lines.next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    let ticks: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
+    let processors = lines.take_while(|line| line.starts_with("cpu")).count();
+    (ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()), processors)
 }
 
 /// Adds up what the processes of a container without a control group have.

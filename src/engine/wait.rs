@@ -79,6 +79,19 @@ impl Engine {
         first_of(vec![waiter])
     }
 
+    /// As [`Engine::wait`]; `ready` is called as soon as nothing can be missed any more.
+    pub fn wait_when_ready(
+        &self,
+        name: &str,
+        condition: Condition,
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<i32> {
+        let conditions = [condition];
+        let waiter = Waiter::new(self, name, &conditions)?;
+        ready()?;
+        first_of(vec![waiter])
+    }
+
     /// As [`Engine::wait`], for the first of several containers.
     pub fn wait_for_first(&self, names: &[String], conditions: &[Condition]) -> Result<i32> {
         let waiters = names.iter().map(|name| Waiter::new(self, name, conditions));
@@ -119,6 +132,8 @@ struct Waiter<'a> {
     session: Option<(Run, Session)>,
     /// The last exit code that was heard.
     code: Option<i32>,
+    /// When its last run ended, as we began to wait.
+    finished: i64,
 }
 
 impl<'a> Waiter<'a> {
@@ -126,12 +141,14 @@ impl<'a> Waiter<'a> {
         let id = engine.store.containers().lookup(name)?;
         // Before the first look: no change is missed.
         let watcher = watch(engine, &id)?;
+        let container = engine.repaired(&id)?;
         if conditions.iter().any(|condition| condition.is_of_health())
-            && engine.repaired(&id)?.config.health.is_none()
+            && container.config.health.is_none()
         {
             return Err(no_check(&id));
         }
-        Ok(Self { engine, id, conditions, watcher, session: None, code: None })
+        let finished = container.state.finished;
+        Ok(Self { engine, id, conditions, watcher, session: None, code: None, finished })
     }
 
     /// Looks once; `None` if there is more to wait for.
@@ -168,7 +185,10 @@ impl<'a> Waiter<'a> {
             let Some(run) = state.status.monitored() else {
                 self.session = None;
                 self.code = Some(state.exit_code);
-                return Ok(None);
+                // A run that was over before its monitor could be asked.
+                let is_over = self.conditions.contains(&Condition::NextExit)
+                    && state.finished != self.finished;
+                return Ok(is_over.then_some(state.exit_code));
             };
             if self.session.as_ref().is_some_and(|(known, _)| known.monitor == run.monitor) {
                 return Ok(None);

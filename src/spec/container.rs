@@ -100,6 +100,9 @@ pub struct Settings {
     pub read_only: bool,
     /// Whether nothing is writable in one that is read-only.
     pub no_read_only_tmpfs: bool,
+    /// What a client of Docker's API calls its image, which is what it is to be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_as_asked: Option<String>,
     /// A directory that it has instead of an image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rootfs: Option<RootfsDir>,

@@ -52,6 +52,14 @@ impl Containers<'_> {
         self.noted_execs(id).into_iter().filter(|(_, runs)| *runs).map(|(name, _)| name).collect()
     }
 
+    /// Returns the number of a process that was added and runs.
+    pub fn exec_pid(&self, id: &ContainerId, session: &str) -> Option<i32> {
+        let text = fs::read_to_string(self.execs_dir(id).join(session)).ok()?;
+        let (pid, started) = text.split_once(' ')?;
+        let pid = pid.parse().ok()?;
+        process::is_running(pid, started.parse().ok()?).then_some(pid)
+    }
+
     /// Removes the notes of processes that are gone.
     pub fn sweep_execs(&self, id: &ContainerId) {
         for (name, _) in self.noted_execs(id).into_iter().filter(|(_, runs)| !runs) {

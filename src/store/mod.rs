@@ -77,6 +77,7 @@ mod dependants;
 pub mod draft;
 pub mod driver;
 pub mod events;
+pub mod exec_records;
 pub mod execs;
 pub mod file;
 pub mod garbage;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::store::events::{Action, Event};
+use crate::store::events::{Action, Event, Object};
 
 /// Makes the document of an event: Podman's fields, then Docker's. Where both have one name for a
 /// thing, it is there once.
@@ -36,6 +36,24 @@ pub fn document(event: &Event) -> Value {
     add("status", json!(action));
     add("id", json!(id));
     add("from", json!(event.image));
+    Value::Object(document)
+}
+
+/// Makes the document of an event with Docker's fields only: clients in Go take small and capital letters
+/// for the same.
+pub fn docker(event: &Event) -> Value {
+    const FIELDS: [&str; 9] =
+        ["status", "id", "from", "Type", "Action", "Actor", "scope", "time", "timeNano"];
+    let Value::Object(mut whole) = document(event) else { return Value::Null };
+    let is_plain = event.object != Object::Container;
+    let kept = FIELDS.iter().filter(|field| !is_plain || !matches!(**field, "from"));
+    let mut document: Map<String, Value> =
+        kept.filter_map(|field| Some(((*field).to_owned(), whole.shift_remove(*field)?))).collect();
+    if let Some(image) = document.get("from").and_then(Value::as_str) {
+        let familiar = super::docker::familiar(image).to_owned();
+        document["Actor"]["Attributes"]["image"] = json!(familiar);
+        document["from"] = json!(familiar);
+    }
     Value::Object(document)
 }
 

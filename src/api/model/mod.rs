@@ -1,10 +1,14 @@
 //! Docker's JSON documents, made from our records. `inspect` and `--format` show the same.
 
 pub mod container;
+pub mod docker;
 pub mod event;
 mod host_config;
 pub mod image;
 pub mod network;
 pub mod networks;
+pub mod selection;
+pub mod status;
+pub mod top;
 mod usual;
 pub mod volume;

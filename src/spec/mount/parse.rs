@@ -155,7 +155,8 @@ impl Mount {
         Ok(mount)
     }
 
-    pub(super) fn new(source: MountSource, target: &str) -> Result<Self> {
+    /// Makes a mount without options at an absolute path of the container.
+    pub fn new(source: MountSource, target: &str) -> Result<Self> {
         let path = Path::new(target);
         if !path.is_absolute() {
             return Err(Error::new(
