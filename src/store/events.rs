@@ -71,11 +71,13 @@ pub enum Object {
     System,
 }
 
-/// What has happened, by Podman's names.
+/// What has happened, by Podman's names, and Docker's where Podman has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Action {
+    #[serde(rename = "archive-path")]
+    ArchivePath,
     Attach,
     Build,
     Checkpoint,
@@ -89,6 +91,8 @@ pub enum Action {
     Exec,
     ExecDied,
     Export,
+    #[serde(rename = "extract-to-dir")]
+    ExtractToDir,
     HealthStatus,
     Import,
     Init,
@@ -137,6 +141,7 @@ impl Action {
     /// Returns Podman's name.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ArchivePath => "archive-path",
             Self::Attach => "attach",
             Self::Build => "build",
             Self::Checkpoint => "checkpoint",
@@ -150,6 +155,7 @@ impl Action {
             Self::Exec => "exec",
             Self::ExecDied => "exec_died",
             Self::Export => "export",
+            Self::ExtractToDir => "extract-to-dir",
             Self::HealthStatus => "health_status",
             Self::Import => "import",
             Self::Init => "init",

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use super::support::layout::{Packing, Tar, pack};
-use super::support::{Barge, Need, is_root, needs, tool};
+use super::support::{Barge, Need, is_root, needs, tool, wait_until};
 
 /// One container that runs, called `up`, and one that never did, called `new`: each with the volume
 /// /vol and the bind /bind, and /work to work in.
@@ -496,6 +496,31 @@ fn links_lead_nowhere_else_however_fast_they_change() {
     let all = tool("find", [outside.as_os_str()]);
     assert_eq!(all.lines().count(), 3, "{all}");
     assert_eq!(fs::read_to_string(outside.join("d/secret")).unwrap(), "secret");
+}
+
+#[test]
+fn nobody_waits_for_who_writes_an_archive() {
+    let barge = both();
+    barge.run(["create", "--name=slow", "--network=none", "busybox", "ls", "/home/late"]).ok();
+    let mut copy = barge.command(["cp", "-", "slow:/home"]).open_input().spawn();
+    let tar = Tar::new().file("late", 0o644, "late\n").bytes();
+    copy.send(&tar[..512]);
+    let kept = || {
+        let drafts = fs::read_dir(barge.root().join("tmp")).unwrap();
+        drafts.flatten().any(|draft| draft.path().join("archive").exists())
+    };
+    wait_until("it waits for the rest", kept);
+    barge.run(["start", "-a", "slow"]).exits(1);
+    copy.send(&tar[512..]);
+    copy.close_input();
+    copy.wait().ok();
+    barge.run(["start", "-a", "slow"]).ok().stdout("/home/late\n");
+    barge.run(["cp", "slow:/home/late", "-"]).ok().stdout_has("late");
+    let events = ["events", "--stream=false", "--filter=container=slow", "--format={{.Status}}"];
+    let events = barge.run(events).ok().lines();
+    let copies: Vec<_> =
+        events.iter().filter(|it| it.contains("-to-dir") || it.contains("archive")).collect();
+    assert_eq!(copies, ["extract-to-dir", "archive-path"], "{events:?}");
 }
 
 #[test]

@@ -39,8 +39,8 @@ pub(super) struct Inside<'a> {
     pub(super) mapping: Option<IdMapping>,
     /// What it was called.
     pub(super) name: String,
-    config: ContainerConfig,
-    engine: &'a Engine,
+    pub(super) config: ContainerConfig,
+    pub(super) engine: &'a Engine,
     lock: Option<Locked<'a>>,
 }
 
@@ -78,6 +78,11 @@ impl<'a> Inside<'a> {
         let mapping = engine.mapping_of(&config)?;
         let name = name.to_owned();
         Ok(Self { root: root.with_mounts(), mapping, name, config, engine, lock })
+    }
+
+    /// Tells whether its lock is held, as it does not run.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Writes into it. Where its owners are shown as others, only somebody who is one of them can make

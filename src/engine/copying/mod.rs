@@ -21,6 +21,7 @@ use super::Engine;
 use super::host::absolute;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::userns::outside_of;
+use crate::store::events::{Action, Event};
 use crate::sys::root::Root;
 
 /// How files are copied.
@@ -76,9 +77,11 @@ impl Engine {
             });
         let rules = Rules { owner, overwrite: options.overwrite, leaves: false };
         let target = inside.target(to.path, &wanted, &source)?;
-        inside
+        let warnings = inside
             .write(|| transfer(side(source), target, rules))
-            .map_err(|error| inside.explain(error, to.path))
+            .map_err(|error| inside.explain(error, to.path))?;
+        inside.record(Action::ExtractToDir);
+        Ok(warnings)
     }
 
     /// Copies from a container to this machine; returns what the user should know.
@@ -98,7 +101,10 @@ impl Engine {
             false => Owner::One(own.0, own.1),
         };
         let rules = Rules { owner, overwrite: options.overwrite, leaves: !options.keep_owners };
-        transfer(side(source), target, rules).context(|| format!("cannot copy to {}", to.display()))
+        let warnings = transfer(side(source), target, rules)
+            .context(|| format!("cannot copy to {}", to.display()))?;
+        inside.record(Action::ArchivePath);
+        Ok(warnings)
     }
 
     /// Copies from a container to another one, or within one; returns what the user should know.
@@ -131,9 +137,12 @@ impl Engine {
         );
         let target = target_side.target(to.path, &wanted, &source)?;
         let rules = Rules { owner, overwrite: options.overwrite, leaves: false };
-        target_side
+        let warnings = target_side
             .write(|| transfer(side(source), target, rules))
-            .map_err(|error| target_side.explain(error, to.path))
+            .map_err(|error| target_side.explain(error, to.path))?;
+        source_side.record(Action::ArchivePath);
+        target_side.record(Action::ExtractToDir);
+        Ok(warnings)
     }
 
     /// Tells what is at a path of a container.
@@ -166,6 +175,11 @@ impl Engine {
 }
 
 impl Inside<'_> {
+    /// Writes down that somebody has copied from it or to it.
+    fn record(&self, action: Action) {
+        self.engine.record_event(Event::of_named(&self.config, &self.name, action));
+    }
+
     /// Returns who copies into it belong to, as the machine has them; `None` if they keep their owners.
     fn owner(&self, options: CopyOptions) -> Result<Option<(u32, u32)>> {
         if options.keep_owners {

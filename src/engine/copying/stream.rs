@@ -1,15 +1,18 @@
 //! Files from and to containers as archives.
 
-use std::io::{BufRead, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, Write};
 
 use rustix::io::Errno;
 
+use super::inside::Inside;
 use super::spot::{Spot, Wanted};
 use super::{ContainerPath, CopyOptions};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::tree::TreeStream;
 use crate::image::unpack::{Into, unpack_into};
+use crate::store::events::Action;
 
 impl Engine {
     /// Writes an archive of a file or directory of a container. Returns what the user should know.
@@ -31,6 +34,7 @@ impl Engine {
         let owners = inside.mapping.as_ref();
         let mut stream = TreeStream::one(&root, name, shown, owners).context(context)?;
         stream.write_to(out, context)?;
+        inside.record(Action::ArchivePath);
         let changed = stream.changed().iter();
         Ok(changed.map(|path| format!("`{path}` changed while it was read")).collect())
     }
@@ -39,24 +43,50 @@ impl Engine {
     /// user should know.
     pub fn copy_from_archive(
         &self,
-        input: impl BufRead,
+        mut input: impl BufRead,
         to: ContainerPath<'_>,
         options: CopyOptions,
     ) -> Result<Vec<String>> {
         let inside = self.inside(to.name)?;
+        if !inside.is_locked() {
+            return Self::unpack(&inside, input, to, options);
+        }
+        Self::archive_target(&inside, to)?;
+        drop(inside);
+        // Whoever writes the archive may take long, and nobody waits for that with the container.
+        let draft = self.store.draft_dir()?;
+        let path = draft.path().join("archive");
+        let context = || format!("cannot keep the archive in {}", path.display());
+        let mut options_of = File::options();
+        let mut kept =
+            options_of.read(true).write(true).create_new(true).open(&path).context(context)?;
+        std::io::copy(&mut input, &mut kept).context(context)?;
+        kept.rewind().context(context)?;
+        Self::unpack(&self.inside(to.name)?, BufReader::new(kept), to, options)
+    }
+
+    /// Finds the directory of a container that an archive is to be unpacked in.
+    fn archive_target(inside: &Inside<'_>, to: ContainerPath<'_>) -> Result<Spot> {
         let wanted = Wanted::of(&inside.absolute(to.path));
         let missing = |error| inside.missing(to.path, error);
         let spot = Spot::find(&inside.root, &wanted, true).map_err(missing)?;
         match spot.stat {
-            None => return Err(missing(Errno::NOENT.into())),
-            Some(_) if !spot.is_directory() => {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "destination must be a directory when copying from stdin",
-                ));
-            }
-            Some(_) => {}
+            None => Err(missing(Errno::NOENT.into())),
+            Some(_) if !spot.is_directory() => Err(Error::new(
+                Kind::Invalid,
+                "destination must be a directory when copying from stdin",
+            )),
+            Some(_) => Ok(spot),
         }
+    }
+
+    fn unpack(
+        inside: &Inside<'_>,
+        input: impl BufRead,
+        to: ContainerPath<'_>,
+        options: CopyOptions,
+    ) -> Result<Vec<String>> {
+        let spot = Self::archive_target(inside, to)?;
         let into = Into {
             base: spot.path,
             owner: inside.owner(options)?,
@@ -66,6 +96,10 @@ impl Engine {
             no_archive: "source must be a (compressed) tar archive when copying from stdin",
             root: inside.root.try_clone().context(|| "cannot copy a descriptor")?,
         };
-        inside.write(|| unpack_into(input, into)).map_err(|error| inside.explain(error, to.path))
+        let warnings = inside
+            .write(|| unpack_into(input, into))
+            .map_err(|error| inside.explain(error, to.path))?;
+        inside.record(Action::ExtractToDir);
+        Ok(warnings)
     }
 }
