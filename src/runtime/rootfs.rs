@@ -3,8 +3,10 @@
 //! Every target is resolved beneath the new root (`openat2` with `RESOLVE_IN_ROOT`), so a symbolic
 //! link of the image leads to a place in the image, whatever it says.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -17,6 +19,9 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::store::driver;
 use crate::sys::mount::{self, Attributes};
 use crate::sys::userns::{self, IdRange};
+
+/// As many links lead on as the kernel follows.
+const MOST_LINKS: usize = 40;
 
 /// How often the kernel is asked for a path in which somebody renames directories.
 const MOST_TRIES: usize = 1000;
@@ -196,27 +201,69 @@ pub(super) fn open_in(
 }
 
 /// Opens a mount point beneath the new root; what is missing of it is made.
+///
+/// A symbolic link on the way leads to a place in the root, also one that leads to what is missing.
 pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Result<OwnedFd> {
     let context = || format!("cannot make the mount point {} in the container", path.display());
     match open_in(root, path, OFlags::PATH) {
         Err(Errno::NOENT) => {}
         other => return other.context(context),
     }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(Kind::Invalid, context()));
-    };
-    let parent = target(root, parent, true)?;
-    let made = if directory {
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
-    } else {
-        let mode = Mode::from_raw_mode(0o644);
-        rustix::fs::mknodat(&parent, name, FileType::RegularFile, mode, 0)
-    };
-    match made {
-        // A symbolic link that leads nowhere is in the way.
-        Err(Errno::EXIST) | Ok(()) => open_in(root, path, OFlags::PATH).context(context),
-        Err(error) => Err(error).context(context),
+    let mut waiting: Vec<OsString> = parts(path);
+    let mut real = PathBuf::new();
+    let mut links = 0;
+    while let Some(name) = waiting.pop() {
+        if name == ".." {
+            real.pop();
+            continue;
+        }
+        let parent = open_real(root, &real, OFlags::DIRECTORY).context(context)?;
+        let is_last = waiting.is_empty();
+        let made = if is_last && !directory {
+            let mode = Mode::from_raw_mode(0o644);
+            rustix::fs::mknodat(&parent, &name, FileType::RegularFile, mode, 0)
+        } else {
+            rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).context(context),
+        }
+        match rustix::fs::readlinkat(&parent, &name, Vec::new()) {
+            Ok(link) => {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP).context(context);
+                }
+                let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
+                if link.is_absolute() {
+                    real.clear();
+                }
+                waiting.extend(parts(&link));
+            }
+            // It is no link.
+            Err(_) => real.push(name),
+        }
     }
+    open_real(root, &real, OFlags::empty()).context(context)
+}
+
+/// The parts of a path that mean something, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let meant = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(meant).collect()
+}
+
+/// Opens what is at a path without symbolic links beneath the root.
+fn open_real(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)
 }
 
 /// Mounts one entry of the OCI configuration. What it shows may have been made before.
@@ -238,6 +285,9 @@ pub(super) fn apply(root: BorrowedFd<'_>, entry: &Mount, made: Option<Source>) -
         // They were set when it was made.
         options.attributes = Attributes::default();
     }
+    if kind == "tmpfs" && !asked.data.iter().any(|(name, _)| name == "mode") {
+        cover(root, destination, &source).context(context)?;
+    }
     if options.copy_up {
         copy_up(root, destination, &source).context(context)?;
         options.attributes.set = asked.attributes.set & mount::READ_ONLY;
@@ -255,6 +305,23 @@ fn change(root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result
         }
     }
     Ok(())
+}
+
+/// Gives a new file system the mode of the directory that it is going to cover, as other runtimes do.
+fn cover(root: BorrowedFd<'_>, destination: &Path, source: &Source) -> Result<()> {
+    let context = || "cannot give it the mode of what it covers";
+    let below = match open_in(root, destination, OFlags::PATH | OFlags::DIRECTORY) {
+        // That is told when it is put there.
+        Err(_) => return Ok(()),
+        Ok(below) => rustix::fs::fstat(&below).context(context)?,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(&source.tree, ".", flags, Mode::empty()).context(context)?;
+    match rustix::fs::fchmod(top, Mode::from_raw_mode(below.st_mode & 0o7777)) {
+        // Then it is as it is.
+        Err(Errno::ROFS) => Ok(()),
+        other => other.context(context),
+    }
 }
 
 /// Copies what a new file system is going to cover into it.
@@ -451,7 +518,14 @@ fn place(
         }
     }
     let target = target(root, destination, directory)?;
-    mount::attach(tree, &target).context(|| "cannot put it there")?;
+    mount::attach(tree, &target).context(|| "cannot put it there").map_err(|error| {
+        let found = rustix::fs::fstat(&target).map(|it| FileType::from_raw_mode(it.st_mode));
+        match found.map(|kind| kind == FileType::Directory) {
+            Ok(true) if !directory => error.hint("it is a file, and there is a directory"),
+            Ok(false) if directory => error.hint("it is a directory, and there is a file"),
+            _ => error,
+        }
+    })?;
     if options.propagation != 0 {
         let propagation = Attributes { propagation: options.propagation, ..Attributes::default() };
         mount::set_attributes(tree, propagation, options.propagation_recursive)

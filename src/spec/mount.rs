@@ -4,6 +4,8 @@
 
 mod parse;
 
+pub use parse::ALONE;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,8 @@ pub struct Mount {
     pub source: MountSource,
     /// Absolute path in the container.
     pub target: PathBuf,
-    /// Whether the container cannot write there.
+    /// Whether the container cannot write there, nor to what is mounted below, unless [`ALONE`] is
+    /// among its options.
     pub read_only: bool,
     /// Further mount options in the words of mount(8), as in `noexec` or `rshared`.
     pub options: Vec<String>,
@@ -107,9 +110,11 @@ impl Mount {
         Self::new(MountSource::anonymous(), target)
     }
 
-    /// Makes a mount of a file system in memory.
+    /// Makes a mount of a file system in memory, from which programs can be run.
     pub fn tmpfs(target: &str) -> crate::error::Result<Self> {
-        Self::new(MountSource::Tmpfs { size: None, mode: None }, target)
+        let mut mount = Self::new(MountSource::Tmpfs { size: None, mode: None }, target)?;
+        mount.options.push("exec".to_owned());
+        Ok(mount)
     }
 
     /// Returns the name of the volume that it shows.

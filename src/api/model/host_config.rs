@@ -6,7 +6,7 @@ use crate::spec::blkio::DeviceLimit;
 use crate::spec::container::Settings;
 use crate::spec::limits::RestartPolicy;
 use crate::spec::log::LogSettings;
-use crate::spec::mount::{Mount, MountSource};
+use crate::spec::mount::{ALONE, Mount, MountSource};
 use crate::spec::network::PortMapping;
 use crate::spec::security::{Seccomp, Security};
 
@@ -126,7 +126,7 @@ fn bind(mount: &Mount) -> Option<String> {
 /// Returns a mount's options as they stand after the second colon of `-v`.
 pub(super) fn mode(mount: &Mount) -> String {
     let access = if mount.read_only { "ro" } else { "rw" };
-    let options = mount.options.iter().map(String::as_str);
+    let options = mount.options.iter().map(String::as_str).filter(|option| *option != ALONE);
     std::iter::once(access).chain(options).collect::<Vec<_>>().join(",")
 }
 

@@ -87,8 +87,17 @@ impl Asked {
     }
 }
 
+/// Makes a path of the host absolute; `~` is the user's home directory, which a shell leaves alone in
+/// `--volume=~/site:/www`.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).context(|| format!("cannot resolve {}", path.display()))
+    let context = || format!("cannot resolve {}", path.display());
+    if let Ok(below) = path.strip_prefix("~") {
+        let home = std::env::home_dir().filter(|home| home.is_absolute()).ok_or_else(|| {
+            Error::new(Kind::Invalid, context()).hint("set HOME, or write the whole path")
+        })?;
+        return Ok(home.join(below));
+    }
+    std::path::absolute(path).context(context)
 }
 
 impl MountsFlags {

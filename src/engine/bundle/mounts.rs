@@ -7,7 +7,7 @@ use oci_spec::runtime::Mount as OciMount;
 use super::{Facts, devices, own_file, own_files};
 use crate::error::Result;
 use crate::spec::container::Debugged;
-use crate::spec::mount::{Mount, MountSource, OverlayOf};
+use crate::spec::mount::{ALONE, Mount, MountSource, OverlayOf};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::spec::secret::{SecretShown, SecretUse};
 use crate::store::container::{Builtin, ContainerConfig};
@@ -86,9 +86,19 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
     if let Some(program) = &settings.init_path {
         mounts.push(bind(program, Path::new(super::INIT), &["bind", "ro", "rprivate"]));
     }
-    for (name, path) in own_files(settings) {
-        mounts.push(bind(&own_file(&facts.run_dir, name), Path::new(path), &["bind", "rprivate"]));
-    }
+    // A volume for all of /etc has the names in it that the container is known by, as Docker does it;
+    // one that only reads is shown as it is.
+    let (above, below): (Vec<_>, Vec<_>) =
+        own_files(settings).into_iter().partition(|(_, path)| {
+            let over = |own: &&Mount| Path::new(path).starts_with(&own.target);
+            let covered = settings.mounts.iter().filter(over).collect::<Vec<_>>();
+            !covered.is_empty()
+                && !covered.iter().any(|own| own.read_only || own.target == Path::new(path))
+        });
+    let own_bind = |(name, path): (&str, &str)| {
+        bind(&own_file(&facts.run_dir, name), Path::new(path), &["bind", "rprivate"])
+    };
+    mounts.extend(below.into_iter().map(own_bind));
     if facts.notify {
         let socket = own_file(&facts.run_dir, "notify");
         mounts.push(bind(&socket, Path::new(super::NOTIFY), &["bind", "rprivate"]));
@@ -111,6 +121,7 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
         (0..).zip(&settings.mounts).map(|(index, mount)| of_user(index, mount, facts)).collect();
     own.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(own);
+    mounts.extend(above.into_iter().map(own_bind));
     let dir = Path::new("/run/secrets");
     let is_below = |secret: &SecretUse| match &secret.shown {
         SecretShown::Mount { target, .. } => target.starts_with(dir),
@@ -266,6 +277,9 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
     let access = if asked.read_only { "ro" } else { "rw" };
     let mut options: Vec<String> = asked.options.clone();
     options.push(access.to_owned());
+    if asked.read_only && !asked.options.iter().any(|it| it == ALONE || it == "bind") {
+        options.push("rro".to_owned());
+    }
     match &asked.source {
         MountSource::Bind { path, .. } => bind_of_user(path, options),
         MountSource::Volume { name, .. } => {
@@ -318,14 +332,15 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
             if let (true, Some((uid, gid))) = (asked.chown, facts.user) {
                 options.extend([format!("uid={uid}"), format!("gid={gid}")]);
             }
-            for word in ["nosuid", "nodev"] {
+            for word in ["nosuid", "nodev", "noexec"] {
                 let undone = word.trim_start_matches("no");
                 if !options.iter().any(|it| it == undone) {
                     options.insert(0, word.to_owned());
                 }
             }
             options.extend(size.map(|size| format!("size={size}")));
-            options.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
+            // Without one, it is that of the directory in the image.
+            options.extend(mode.map(|mode| format!("mode={mode:o}")));
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             mount(&asked.target, "tmpfs", "tmpfs", &options)
         }

@@ -7,6 +7,24 @@ use crate::error::{Error, Kind, Result};
 use crate::spec::size::Size;
 use crate::spec::volume::{self, VolumeSpec};
 
+/// The option of a read-only mount that leaves what is mounted below as it is.
+pub const ALONE: &str = "ro";
+
+/// Files of /proc that a mount may cover: they tell what a container has of the machine, and protect
+/// nothing.
+const COVERABLE: [&str; 10] = [
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/kernel/ns_last_pid",
+    "uptime",
+];
+
 /// Mount options that go on as they are.
 const OPTIONS: [&str; 21] = [
     "exec",
@@ -35,7 +53,8 @@ const OPTIONS: [&str; 21] = [
 impl Mount {
     /// Parses `-v`: `[SOURCE:]TARGET[:OPTIONS]`, where the source is a path of the host or a volume.
     ///
-    /// A relative path begins with a dot, as in Docker; it is left relative for the caller to resolve.
+    /// A relative path begins with a dot, as in Docker, or with `~/`; it is left relative for the caller
+    /// to resolve.
     pub fn parse_volume(text: &str) -> Result<Self> {
         let mut fields = text.split(':');
         let (source, target, options) =
@@ -55,7 +74,7 @@ impl Mount {
         if target.is_empty() {
             return Err(Error::new(Kind::Invalid, "must set volume destination"));
         }
-        let source = match source.starts_with(['/', '.']) {
+        let source = match source.starts_with(['/', '.']) || is_at_home(source) {
             true => MountSource::Bind { path: PathBuf::from(source), create: true },
             false => MountSource::named(source)?,
         };
@@ -68,18 +87,26 @@ impl Mount {
     }
 
     /// Parses `--mount`: `type=bind,source=…,target=…` and further `KEY[=VALUE]`, with commas between.
+    ///
+    /// A field with a comma in it stands in double quotes, as in Docker.
     pub fn parse_mount(text: &str) -> Result<Self> {
+        Self::of_fields(text, &fields(text)?)
+    }
+
+    fn of_fields(text: &str, fields: &[String]) -> Result<Self> {
         let (mut kind, mut source, mut target) = ("volume", None, None);
         let mut rest = Vec::new();
-        for field in text.split(',') {
+        for field in fields {
             let (key, value) = match field.split_once('=') {
-                Some((key, value)) => (key, Some(value)),
-                None => (field, None),
+                Some((key, value)) => (key.to_lowercase(), Some(value)),
+                None => (field.to_owned(), None),
             };
-            match (key, value) {
+            match (key.as_str(), value) {
                 ("type", Some(value)) => kind = value,
                 ("src" | "source", Some(value)) => source = Some(value),
                 ("dst" | "target" | "destination", Some(value)) => target = Some(value),
+                // Docker takes names of keys in capitals; options of Podman have some of their own.
+                _ if value.is_none() => rest.push((field.to_owned(), None)),
                 _ => rest.push((key, value)),
             }
         }
@@ -126,7 +153,7 @@ impl Mount {
         let mut mount = Self::new(source, target).map_err(within)?;
         mount.read_only = matches!(mount.source, MountSource::Image { .. });
         for (key, value) in rest {
-            mount.field(key, value).map_err(within)?;
+            mount.field(&key, value).map_err(within)?;
         }
         Ok(mount)
     }
@@ -134,13 +161,12 @@ impl Mount {
     /// Parses `--mount type=glob,…`: a bind, of which the source is a pattern and the target a directory
     /// for all that it names. `None` if it is of another type.
     pub fn parse_glob(text: &str) -> Result<Option<Self>> {
-        let fields: Vec<&str> = text.split(',').collect();
-        if !fields.contains(&"type=glob") {
+        let mut fields = fields(text)?;
+        let Some(kind) = fields.iter_mut().find(|field| *field == "type=glob") else {
             return Ok(None);
-        }
-        let as_bind = |field| if field == "type=glob" { "type=bind" } else { field };
-        let fields: Vec<&str> = fields.into_iter().map(as_bind).collect();
-        Self::parse_mount(&fields.join(",")).map(Some)
+        };
+        "type=bind".clone_into(kind);
+        Self::of_fields(text, &fields).map(Some)
     }
 
     /// Parses `--tmpfs`: `TARGET[:OPTIONS]`.
@@ -164,14 +190,19 @@ impl Mount {
                 format!("invalid container path \"{target}\", must be an absolute path"),
             ));
         }
-        if path.components().any(|part| part == std::path::Component::ParentDir) {
+        let (target_text, target) = (target, cleaned(path));
+        let is_the_kernel_s = target.strip_prefix("/proc").is_ok_and(|below| {
+            !below.as_os_str().is_empty() && !COVERABLE.iter().any(|path| below == Path::new(path))
+        });
+        if is_the_kernel_s {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("invalid container path \"{target}\": it contains `..`"),
-            ));
+                format!(
+                    "invalid container path \"{target_text}\": nothing can be mounted inside /proc"
+                ),
+            )
+            .hint(format!("but over these: {}", COVERABLE.join(", "))));
         }
-        // Components leave out doubled and trailing slashes.
-        let target: PathBuf = path.components().collect();
         if target == Path::new("/") {
             return Err(Error::new(
                 Kind::Invalid,
@@ -193,7 +224,8 @@ impl Mount {
     /// Applies one option of `-v`.
     fn option(&mut self, option: &str) -> Result<()> {
         match option {
-            "ro" | "readonly" => self.read_only = true,
+            // With what is mounted below, as Docker does since 25.0.
+            "ro" | "rro" | "readonly" => self.read_only = true,
             "rw" => self.read_only = false,
             "copy" | "nocopy" => {
                 // Binds show what they show.
@@ -249,7 +281,8 @@ impl Mount {
                     self.options.push("bind".to_owned());
                 }
             }
-            ("relabel" | "consistency", Some(_)) => {}
+            ("bind-recursive", Some(how)) if is_bind => self.recursive(how).ok_or_else(invalid)?,
+            ("relabel", Some("shared" | "private")) | ("consistency", Some(_)) => {}
             ("chown" | "U", _) => self.chown = flag.ok_or_else(invalid)?,
             ("uid" | "gid" | "mode" | "max", Some(value))
                 if self.source == MountSource::Devpts && value.parse::<u32>().is_ok() =>
@@ -273,10 +306,24 @@ impl Mount {
                 let done = self.volume_field(key, value, flag)?;
                 done.then_some(()).ok_or_else(invalid)?;
             }
+            ("tmpcopyup" | "notmpcopyup", None) if is_tmpfs => self.tmpfs_option(key)?,
             (key, None) => self.option(key)?,
             _ => return Err(invalid()),
         }
         Ok(())
+    }
+
+    /// Applies `bind-recursive`; `None` if it has no such value.
+    fn recursive(&mut self, how: &str) -> Option<()> {
+        match how {
+            "enabled" => {}
+            "disabled" => self.options.push("bind".to_owned()),
+            // Only together with `readonly` they say something.
+            "writable" => self.options.push(ALONE.to_owned()),
+            "readonly" => {}
+            _ => return None,
+        }
+        Some(())
     }
 
     /// Tells whether it shows a file system that begins empty.
@@ -355,11 +402,78 @@ impl Mount {
                 self.options.push(option.to_owned());
             }
             Some(_) => return Err(invalid()),
-            // Of a volume: what the image has there is copied, or not. A tmpfs begins empty.
-            None if matches!(option, "tmpcopyup" | "notmpcopyup") => {}
+            // Whether it begins with what the image has there. By default it is empty, as in Docker.
+            None if matches!(option, "tmpcopyup" | "notmpcopyup") => {
+                self.options.push(option.to_owned());
+            }
             None => return self.option(option),
         }
         Ok(())
+    }
+}
+
+/// Tells whether a source is below somebody's home directory.
+fn is_at_home(source: &str) -> bool {
+    source == "~" || source.starts_with("~/")
+}
+
+/// Resolves `.` and `..` without a look at what is there, as Docker does with paths in containers.
+fn cleaned(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut clean = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::Normal(name) => clean.push(name),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+/// Splits a text at its commas. A field may stand in double quotes, in which two stand for one.
+fn fields(text: &str) -> Result<Vec<String>> {
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let Some(mut quoted) = rest.strip_prefix('"') else {
+            match rest.split_once(',') {
+                Some((field, after)) => {
+                    fields.push(field.to_owned());
+                    rest = after;
+                    continue;
+                }
+                None => {
+                    fields.push(rest.to_owned());
+                    return Ok(fields);
+                }
+            }
+        };
+        let mut field = String::new();
+        loop {
+            let unclosed = || {
+                Error::new(Kind::Invalid, format!("invalid mount `{text}`: a quote has no end"))
+                    .hint("write \"KEY=A,B\", and two quotes for one in it")
+            };
+            let (part, after) = quoted.split_once('"').ok_or_else(unclosed)?;
+            field.push_str(part);
+            match (after.strip_prefix('"'), after.strip_prefix(',')) {
+                (Some(after), _) => {
+                    field.push('"');
+                    quoted = after;
+                }
+                (None, Some(after)) => {
+                    rest = after;
+                    break;
+                }
+                (None, None) if after.is_empty() => {
+                    fields.push(field);
+                    return Ok(fields);
+                }
+                (None, None) => return Err(unclosed()),
+            }
+        }
+        fields.push(field);
     }
 }
 
@@ -432,6 +546,9 @@ mod tests {
             ("/b", Ok("vol ? /b rw ")),
             ("b", Err(Invalid)),
             ("~data:/b", Err(Invalid)),
+            ("~/a:/b", Ok("~/a+ /b rw ")),
+            ("~:/b", Ok("~+ /b rw ")),
+            ("/a:/b:rro", Ok("/a+ /b ro ")),
             ("/a:/b:U", Ok("/a+ /b rw U")),
             ("/a:/b:O,idmap", Ok("/a+ /b rw IO")),
             ("/a:/b:O,upperdir=/u,workdir=/w", Ok("/a+ /b rw O")),
@@ -442,7 +559,11 @@ mod tests {
             (":/b", Err(Invalid)),
             ("/a:b", Err(Invalid)),
             ("/a:/", Err(Invalid)),
-            ("/a:/b/../c", Err(Invalid)),
+            ("/a:/b/../c", Ok("/a+ /c rw ")),
+            ("/a:/b/..", Err(Invalid)),
+            ("/a:/proc/cpuinfo", Ok("/a+ /proc/cpuinfo rw ")),
+            ("/a:/proc/sys", Err(Invalid)),
+            ("/a:/x/../proc/self/attr", Err(Invalid)),
             ("/a:/b:nonsense", Err(Invalid)),
             ("/a:/b:ro:rw", Err(Invalid)),
             ("", Err(Invalid)),
@@ -494,6 +615,18 @@ mod tests {
             ("type=ramfs,dst=/b,tmpfs-size=1m", Err(Invalid)),
             ("type=ramfs,src=a,dst=/b", Err(Invalid)),
             ("type=glob,src=/a*,dst=/b", Err(Unsupported)),
+            ("TYPE=bind,Source=/a,Target=/b,ReadOnly=1", Ok("/a /b ro ")),
+            ("type=bind,\"src=/a,\"\"b\"\"\",dst=/b", Ok("/a,\"b\" /b rw ")),
+            ("src=a,dst=/b,\"volume-opt=o=size=1m,mode=700\"", Ok("vol asize=1m,mode=700 /b rw ")),
+            ("type=bind,\"src=/a,dst=/b", Err(Invalid)),
+            ("type=bind,\"src=/a\"x,dst=/b", Err(Invalid)),
+            ("type=bind,src=/a,dst=/b,ro,bind-recursive=writable", Ok("/a /b ro ro")),
+            ("type=bind,src=/a,dst=/b,bind-recursive=disabled", Ok("/a /b rw bind")),
+            ("type=bind,src=/a,dst=/b,bind-recursive=maybe", Err(Invalid)),
+            ("type=bind,src=/a,dst=/b,relabel=shared", Ok("/a /b rw ")),
+            ("type=bind,src=/a,dst=/b,relabel=maybe", Err(Invalid)),
+            ("type=tmpfs,dst=/b,tmpcopyup", Ok("tmpfs - - /b rw tmpcopyup")),
+            ("type=bind,src=/a,dst=/b,tmpcopyup", Err(Invalid)),
             ("", Err(Invalid)),
         ] {
             let got = Mount::parse_mount(text).map(|mount| shown(&mount));
