@@ -25,7 +25,7 @@ use crate::store::container::ContainerConfig;
 use crate::store::volume::Volume;
 
 pub(super) use devices::usual as usual_devices;
-pub(super) use mounts::{HostDir, lasting as lasting_mounts, tree_of_host};
+pub(super) use mounts::{HostDir, lasting as lasting_mounts, mount, tree_of_host};
 pub(super) use security::{capabilities, filter, profile};
 pub use security::{capability_names, hidden_paths};
 
@@ -53,6 +53,8 @@ pub(super) struct Facts {
     pub(super) cgroup: String,
     /// Its volumes by name, and where the files of each are.
     pub(super) volumes: BTreeMap<String, (Volume, PathBuf)>,
+    /// Where volumes in memory are mounted that were made before.
+    pub(super) memory: Vec<PathBuf>,
     /// The layers of images that it mounts, by the number of the mount; the uppermost first.
     pub(super) images: BTreeMap<usize, Vec<PathBuf>>,
     /// Where changes of what is mounted go that are discarded.

@@ -43,6 +43,7 @@ impl Facts {
             executable: engine.host.executable.clone(),
             cgroup: cgroup.to_owned(),
             volumes: BTreeMap::new(),
+            memory: Vec::new(),
             images: BTreeMap::new(),
             overlays: containers.dir(&config.id).join("overlays"),
             user: engine.user_for_mounts(config)?,

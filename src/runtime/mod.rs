@@ -39,7 +39,7 @@ pub use enter::Entry;
 pub use gate::Gate;
 pub use hooks::{Bundle, OCI_VERSION};
 pub use launch::{Bond, Launch, Starting, Stdio};
-pub use rootfs::{Overlay, Rootfs};
+pub use rootfs::{Overlay, Rootfs, detached};
 pub use shown::shown;
 pub use threshold::{Owners, UserNamespace};
 pub use user::who;

@@ -295,6 +295,12 @@ pub(super) fn apply(root: BorrowedFd<'_>, entry: &Mount, made: Option<Source>) -
     place(root, destination, &source.tree, source.directory, &options).context(context)
 }
 
+/// Makes the file system of an entry of the OCI configuration, mounted nowhere.
+pub fn detached(entry: &Mount) -> Result<OwnedFd> {
+    let options = Options::parse(entry.options().as_deref().unwrap_or_default());
+    Ok(Source::of(entry, &options, None)?.tree)
+}
+
 /// Gives a mount that is there other attributes.
 fn change(root: BorrowedFd<'_>, destination: &Path, options: &Options) -> Result<()> {
     let mount = open_in(root, destination, OFlags::PATH).context(|| "cannot find it")?;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::size::Size;
 use crate::error::{Error, Kind, Result};
 
 /// The driver that needs no plugin.
@@ -51,6 +52,21 @@ pub struct VolumeSpec {
     pub options: BTreeMap<String, String>,
 }
 
+/// What is asked of the directory that a volume is, if it shows nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnDirectory {
+    /// The most bytes that it may have.
+    pub bytes: Option<u64>,
+    /// The most files and directories.
+    pub inodes: Option<u64>,
+    /// The user that it belongs to, as the store has them.
+    pub uid: Option<u32>,
+    /// Its group.
+    pub gid: Option<u32>,
+    /// Whether it never begins with what an image has.
+    pub is_empty: bool,
+}
+
 /// What a volume with options shows, in the words of mount(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeMount<'a> {
@@ -60,6 +76,13 @@ pub struct VolumeMount<'a> {
     pub device: &'a str,
     /// Options.
     pub options: Vec<&'a str>,
+}
+
+impl VolumeMount<'_> {
+    /// Tells whether it begins empty whenever it is mounted anew.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.kind, "tmpfs" | "ramfs")
+    }
 }
 
 /// Checks a volume's name, as Docker does.
@@ -99,6 +122,38 @@ impl VolumeSpec {
         if self.is_by_plugin() { None } else { mount_of(&self.options) }
     }
 
+    /// Returns what is asked of its own directory; `None` if it shows something else.
+    ///
+    /// Podman's words in `o`, and Docker's `size`.
+    pub fn own(&self) -> Result<Option<OwnDirectory>> {
+        if self.is_by_plugin() || self.mount().is_some() {
+            return Ok(None);
+        }
+        let mut own = OwnDirectory::default();
+        let get = |key: &str| self.options.get(key).map(String::as_str);
+        if let Some(size) = get("size") {
+            own.bytes = Some(size.parse::<Size>()?.0);
+        }
+        for word in get("o").unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+            let invalid = || {
+                Error::new(Kind::Invalid, format!("invalid option `{word}` in o"))
+                    .hint("without a type, it takes size=, inodes=, uid=, gid= and nocopy")
+            };
+            let id = |text: &str| text.parse::<u32>().map(Some).map_err(|_| invalid());
+            match word.split_once('=') {
+                Some(("size", size)) => own.bytes = Some(size.parse::<Size>()?.0),
+                Some(("inodes", count)) => {
+                    own.inodes = Some(count.parse().map_err(|_| invalid())?);
+                }
+                Some(("uid", text)) => own.uid = id(text)?,
+                Some(("gid", text)) => own.gid = id(text)?,
+                None if word == "nocopy" => own.is_empty = true,
+                _ => return Err(invalid()),
+            }
+        }
+        Ok(Some(own))
+    }
+
     /// Adds an option of the driver, as in `type=tmpfs`.
     pub fn add_option(&mut self, text: &str) {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -110,21 +165,25 @@ impl VolumeSpec {
         if self.is_by_plugin() {
             return Ok(());
         }
-        let is_known = |key: &&String| matches!(key.as_str(), "type" | "device" | "o");
+        let is_known = |key: &&String| matches!(key.as_str(), "type" | "device" | "o" | "size");
         if let Some(key) = self.options.keys().find(|key| !is_known(key)) {
             return Err(Error::new(
                 Kind::Invalid,
                 format!("invalid mount option `{key}` for driver `local`"),
             )
             .hint(
-                "known are type, device and o, as in -o type=tmpfs -o device=tmpfs -o o=size=64m",
+                "known are type, device, o and size, as in -o type=tmpfs -o device=tmpfs -o o=size=64m",
             ));
         }
+        self.own()?;
         let Some(mount) = self.mount() else { return Ok(()) };
         let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
         match mount.kind {
             "bind" if !mount.device.starts_with('/') => {
                 invalid("a volume of type bind needs a device: an absolute path")
+            }
+            _ if self.options.contains_key("size") => {
+                invalid("size is for volumes that are directories; write o=size=SIZE")
             }
             "" => invalid("a volume with a device needs a type, as in -o type=tmpfs"),
             "overlay" | "proc" | "sysfs" | "cgroup" | "cgroup2" => {
@@ -183,7 +242,13 @@ mod tests {
             (&["type=none", "o=bind", "device=srv"], None),
             (&["device=/dev/sda1"], None),
             (&["type=overlay", "device=x"], None),
-            (&["size=1"], None),
+            (&["size=1"], Some("None")),
+            (&["size=x"], None),
+            (&["colour=1"], None),
+            (&["size=1", "type=tmpfs", "device=tmpfs"], None),
+            (&["o=size=1m,inodes=5,uid=3,gid=4,nocopy"], Some("None")),
+            (&["o=mode=700"], None),
+            (&["o=uid=x"], None),
         ] {
             let mut spec = VolumeSpec::default();
             options.iter().for_each(|option| spec.add_option(option));

@@ -92,6 +92,7 @@ pub mod log;
 pub mod network;
 pub mod packed;
 pub mod partial;
+mod quota;
 pub mod ranges;
 pub mod registries;
 pub mod secret;

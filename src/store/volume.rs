@@ -7,6 +7,7 @@
 //! │                     container that has it
 //! ├── users/ID          empty; for each container that has it
 //! ├── fresh             nobody has used it yet: it may be filled
+//! ├── going             locked by who removes it and is not done: nobody may come to use it
 //! └── _data/            its files
 //! ```
 //!
@@ -25,12 +26,13 @@ use serde::{Deserialize, Serialize};
 use super::container::ContainerConfig;
 use super::draft::{Draft, Gone};
 use super::lock::Lock;
-use super::{Store, driver, file};
+use super::{Store, driver, file, quota};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::closest::closest;
 use crate::spec::id::ContainerId;
 use crate::spec::userns::IdMapping;
-use crate::spec::volume::{self, VolumeSpec};
+use crate::spec::volume::{self, OwnDirectory, VolumeSpec};
+use crate::sys::quota::Limits;
 
 /// A volume, as it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +66,12 @@ pub struct Held {
 pub struct LockedVolume<'a> {
     volumes: Volumes<'a>,
     name: String,
+    _lock: Lock,
+}
+
+/// A volume that nobody can come to use.
+#[derive(Debug)]
+pub struct ClosedVolume {
     _lock: Lock,
 }
 
@@ -166,6 +174,9 @@ impl<'a> Volumes<'a> {
             let path = new.join(name);
             File::create(&path).context(|| format!("cannot make {}", path.display()))?;
         }
+        if let Some(own) = volume.spec.own()? {
+            own.apply(&new.join("_data"))?;
+        }
         let record = new.join("volume.json");
         match durable {
             true => file::write_json(&record, volume)?,
@@ -194,6 +205,17 @@ impl<'a> Volumes<'a> {
     /// no such volume. Who holds several takes them in the order of their names.
     pub fn hold(&self, held: &mut Held, name: &str) -> Result<bool> {
         let lock = self.lock_with(name, Lock::shared_if_exists)?;
+        if lock.is_some() && Lock::is_held(&self.dir(name).join("going"))? {
+            return Err(going(name));
+        }
+        let is_there = lock.is_some();
+        held._locks.extend(lock);
+        Ok(is_there)
+    }
+
+    /// As [`Volumes::hold`], and keeps all others from holding it as well.
+    pub fn hold_alone(&self, held: &mut Held, name: &str) -> Result<bool> {
+        let lock = self.lock_with(name, Lock::exclusive_if_exists)?;
         let is_there = lock.is_some();
         held._locks.extend(lock);
         Ok(is_there)
@@ -263,6 +285,13 @@ impl<'a> Volumes<'a> {
     }
 }
 
+impl Held {
+    /// Lets go of them, in all processes that have inherited them.
+    pub fn release(&mut self) {
+        self._locks.drain(..).for_each(Lock::release);
+    }
+}
+
 impl ContainerConfig {
     /// Returns the names of its volumes, in order.
     pub fn volumes(&self) -> Vec<&str> {
@@ -283,8 +312,8 @@ impl LockedVolume<'_> {
         self.put(durable, |copy| driver::copy_tree(from, copy, owners)).map(drop)
     }
 
-    /// Lets `make` make the volume's files, unless it has some: elsewhere, as a directory of which it is
-    /// told the path. `None` if it has some.
+    /// Lets `make` make the volume's files, unless it has some: elsewhere, in an empty directory of which it
+    /// is told the path. `None` if it has some.
     pub fn put<T>(
         &self,
         durable: bool,
@@ -297,6 +326,8 @@ impl LockedVolume<'_> {
         }
         let draft: Draft = self.volumes.store.draft_dir()?;
         let copy = draft.path().join("_data");
+        file::create_dir(&copy, 0o755).context(context)?;
+        quota::share(&copy, &data).context(context)?;
         let made = make(&copy).context(context)?;
         if durable {
             syncfs(draft.file()).context(context)?;
@@ -318,6 +349,16 @@ impl LockedVolume<'_> {
         Ok(())
     }
 
+    /// Keeps everybody from coming to use the volume, also when it is not locked any more, until what is
+    /// returned is dropped.
+    pub fn close(self) -> Result<ClosedVolume> {
+        let path = self.volumes.dir(&self.name).join("going");
+        match Lock::try_exclusive(&path)? {
+            Some(lock) => Ok(ClosedVolume { _lock: lock }),
+            None => Err(going(&self.name)),
+        }
+    }
+
     /// Notes that the volume is in use from now on, with what it has.
     pub fn is_used(&self) -> Result<()> {
         file::remove_file(&self.volumes.dir(&self.name).join("fresh"))
@@ -330,7 +371,22 @@ impl LockedVolume<'_> {
 
     /// Takes the volume off the record: it is gone for everybody.
     pub fn retire(self) -> Result<RetiredVolume> {
+        quota::lift(&self.volumes.data(&self.name));
         self.volumes.store.take_away(&self.volumes.dir(&self.name)).map(RetiredVolume)
+    }
+}
+
+impl OwnDirectory {
+    /// Makes an empty directory what is asked of it.
+    fn apply(self, dir: &Path) -> Result<()> {
+        if self.bytes.is_some() || self.inodes.is_some() {
+            quota::limit(dir, Limits { bytes: self.bytes, inodes: self.inodes })?;
+        }
+        if self.uid.is_some() || self.gid.is_some() {
+            std::os::unix::fs::chown(dir, self.uid, self.gid)
+                .context(|| format!("cannot change the owner of {}", dir.display()))?;
+        }
+        Ok(())
     }
 }
 
@@ -339,6 +395,11 @@ impl RetiredVolume {
     pub fn erase(self) -> Result<()> {
         self.0.map_or(Ok(()), Gone::erase)
     }
+}
+
+fn going(name: &str) -> Error {
+    Error::new(Kind::Conflict, format!("volume {name} is being removed"))
+        .hint("try again when its plugin is done")
 }
 
 fn is_empty(dir: &Path) -> std::io::Result<bool> {

@@ -20,6 +20,7 @@ pub mod mountns;
 pub mod netlink;
 pub mod netns;
 pub mod process;
+pub mod quota;
 pub mod root;
 pub mod schedule;
 pub mod signal;

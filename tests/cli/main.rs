@@ -40,6 +40,7 @@ mod machine;
 mod manifest;
 mod manifests;
 mod mount;
+mod mount_attacks;
 mod mounts;
 mod names;
 mod namespaces;
@@ -82,6 +83,7 @@ mod unshare;
 mod update;
 mod users;
 mod volume;
+mod volume_memory;
 mod volume_options;
 mod wait;
 

@@ -8,7 +8,7 @@ use super::support::{Barge, Running, wait_until};
 
 /// A plugin whose volumes are directories. It writes down what it is asked.
 const PLUGIN: &str = r#"
-import json, os, socketserver, sys
+import json, os, socketserver, sys, time
 from http.server import BaseHTTPRequestHandler
 place, log = sys.argv[2], open(sys.argv[3], "a", buffering=1)
 class Handler(BaseHTTPRequestHandler):
@@ -30,8 +30,10 @@ class Handler(BaseHTTPRequestHandler):
         elif verb == "Mount":
             answer["Mountpoint"] = path
             if name == "broken": answer = {"Err": "the disk is on fire"}
-        elif verb == "Get": answer["Volume"] = {"Name": name, "Mountpoint": path}
-        elif verb == "Remove": __import__("shutil").rmtree(path)
+        elif verb == "Get": answer["Volume"] = {"Name": name, "Mountpoint": path, "Status": {"shelf": "top"}}
+        elif verb == "Remove":
+            while name == "slow" and not os.path.exists(os.path.join(place, "..", "done")): time.sleep(0.01)
+            __import__("shutil").rmtree(path)
         body = json.dumps(answer).encode()
         self.send_response(500 if answer.get("Err") else 200)
         self.send_header("Content-Length", str(len(body)))
@@ -127,6 +129,34 @@ fn a_plugin_makes_mounts_and_removes_volumes() {
     assert!(plugin.place.join("own/x").exists());
     fs::remove_dir_all(plugin.place.join("own")).unwrap();
     barge.run(["volume", "reload"]).ok().stdout("Removed:\nown\n");
+    plugin.end();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn nobody_waits_for_a_plugin_that_removes() {
+    let barge = Barge::with_busybox();
+    let mut plugin = Plugin::start(&barge);
+    barge.run(["volume", "create", "--driver=shelf", "slow"]).ok();
+    let format = "{{.Driver}} {{.Status.shelf}}";
+    barge.run(["volume", "inspect", "--format", format, "slow"]).ok().stdout("shelf top\n");
+    let id = barge.start(["-v", "slow:/d", "busybox", "sleep", "1000"]);
+    let format = "{{range .Mounts}}{{.Driver}} {{.Source}}{{end}}";
+    let want = format!("shelf {}", plugin.place.join("slow").display());
+    assert_eq!(barge.inspect(&id, format), want);
+    barge.run(["rm", "-f", "-t", "0", &id]).ok();
+    plugin.asked();
+    let removal = barge.command(["volume", "rm", "slow"]).spawn();
+    wait_until("the plugin was asked", || {
+        fs::read_to_string(&plugin.log).unwrap().contains("Remove slow")
+    });
+    // It is there until the plugin is done, and nobody gets it any more.
+    barge.run(["volume", "exists", "slow"]).exits(0);
+    barge.shell(&["-v", "slow:/d"], "true").fails(125).error_has("is being removed");
+    barge.run(["volume", "rm", "slow"]).exits(2).error_has("is being removed");
+    barge.file("done", "");
+    removal.wait().ok().stdout("slow\n");
+    barge.run(["volume", "exists", "slow"]).exits(1);
     plugin.end();
     barge.leaves_nothing();
 }

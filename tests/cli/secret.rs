@@ -141,10 +141,20 @@ fn nobody_else_sees_them() {
     barge.run(["diff", "c"]).ok().stdout_lacks("secrets");
     barge.run(["commit", "c", "made"]).ok();
     barge.run(["inspect", "made"]).ok().stdout_lacks(WORD).stdout_lacks("PW=");
-    let tar = barge.path_text("c.tar");
+    barge.run(["history", "--no-trunc", "made"]).ok().stdout_lacks(WORD).stdout_lacks("PW=");
+    barge.run(["logs", "c"]).ok().stdout("");
+    let events = barge.run(["events", "--stream=false", "--format=json"]).ok();
+    events.stdout_has("secret").stdout_lacks(WORD);
+    let [tar, saved] = ["c.tar", "made.tar"].map(|name| barge.path_text(name));
     barge.run(["export", "-o", &tar, "c"]).ok();
-    let data = fs::read(&tar).unwrap();
-    assert!(!data.windows(WORD.len()).any(|part| part == WORD.as_bytes()));
+    barge.run(["save", "-o", &saved, "made"]).ok();
+    for file in [&tar, &saved] {
+        let data = fs::read(file).unwrap();
+        assert!(!data.windows(WORD.len()).any(|part| part == WORD.as_bytes()), "{file}");
+    }
+    for file in [tar, saved] {
+        fs::remove_file(file).unwrap();
+    }
     // A clone has them as well, and a start after a stop.
     barge.run(["container", "clone", "c", "d"]).ok();
     for name in ["c", "d"] {

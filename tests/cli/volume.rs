@@ -276,6 +276,37 @@ fn owners_are_those_of_the_container() {
 }
 
 #[test]
+fn a_prune_takes_what_is_wanted_and_tells_what_is_free() {
+    let barge = Barge::with_busybox();
+    for (name, label) in [("kept", "keep=yes"), ("spare", "keep=no"), ("used", "keep=no")] {
+        barge.run(["volume", "create", "--label", label, name]).ok();
+    }
+    let fill = "head -c 2000000 /dev/zero > /d/f";
+    barge.shell(&["-v", "spare:/d"], fill).ok();
+    let line = ["run", "--name=c", "--network=none", "-v", "used:/d", "busybox", "sh", "-c", fill];
+    barge.run(line).ok();
+    let text = barge.run(["system", "df", "-v"]).ok().text();
+    let rows: Vec<Vec<&str>> = text.lines().map(|it| it.split_whitespace().collect()).collect();
+    for row in [["kept", "0", "0B"], ["spare", "0", "2MB"], ["used", "1", "2MB"]] {
+        assert!(rows.iter().any(|it| *it == row), "{row:?}: {text}");
+    }
+    let prune = |filters: &[&str]| {
+        let line = ["volume", "prune", "-f"].iter().chain(filters);
+        barge.run(line).ok().text()
+    };
+    let nothing = "Total reclaimed space: 0B";
+    assert_eq!(prune(&["--filter", "label!=keep=yes"]), nothing);
+    assert_eq!(prune(&["--all", "--filter", "label=keep=maybe"]), nothing);
+    assert_eq!(prune(&["--filter", "all=1", "--filter", "until=1h"]), nothing);
+    let pruned = prune(&["--filter", "all=true", "--filter", "label!=keep=yes"]);
+    assert_eq!(pruned, "Deleted Volumes:\nspare\nTotal reclaimed space: 2MB");
+    let events = barge.run(["events", "--stream=false", "--filter=type=volume"]).ok().text();
+    assert_eq!(events.matches("volume prune").count(), 1, "{events}");
+    barge.run(["rm", "c"]).ok();
+    assert_eq!(names(&barge), ["kept", "used"]);
+}
+
+#[test]
 fn one_in_use_is_never_lost() {
     let barge = Barge::with_busybox();
     for round in 0..12 {

@@ -25,6 +25,8 @@ pub(crate) enum Need {
     User(&'static str),
     /// A Debian root file system and what is made from it.
     Debian,
+    /// A kernel whose xfs has quotas.
+    ProjectQuota,
     /// The sources of barge.
     Sources,
     /// Another tool.
@@ -66,6 +68,7 @@ impl Need {
             Self::UdpAnswers => is_root() || pasta_date() >= 20_240_101,
             Self::User(name) => user(name).is_some(),
             Self::Debian => super::fixture::has_debian(),
+            Self::ProjectQuota => Path::new("/proc/fs/xfs/xqm").exists(),
             Self::Sources => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").is_dir(),
             Self::Tool(name) => {
                 ["/usr/bin", "/usr/sbin"].iter().any(|dir| Path::new(dir).join(name).exists())
@@ -83,6 +86,7 @@ impl Need {
             Self::UdpAnswers => "it needs a pasta of 2024 or later".to_owned(),
             Self::User(name) => format!("it needs the user {name}"),
             Self::Debian => "it needs what root makes with debootstrap".to_owned(),
+            Self::ProjectQuota => "it needs a kernel with quotas of xfs".to_owned(),
             Self::Sources => "it needs the sources".to_owned(),
             Self::Tool(name) => format!("it needs {name}"),
         }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::{host_config, network, usual};
+use crate::engine::volumes::place_for;
+use crate::spec::id::ContainerId;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::secret::{SecretShown, SecretUse};
 use crate::spec::storage::DriverName;
@@ -51,7 +53,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "ExecIDs": state.run().map_or_else(Vec::new, |_| containers.execs(&config.id)),
         "HostConfig": host_config::document(&config.settings),
         "GraphDriver": { "Name": driver.as_str(), "Data": data },
-        "Mounts": config.settings.mounts.iter().map(|it| mount(store, it)).collect::<Vec<_>>(),
+        "Mounts": config.settings.mounts.iter().map(|it| mount(store, &config.id, it)).collect::<Vec<_>>(),
         "Config": config_document(config),
         "NetworkSettings": network::document(config, state),
     });
@@ -188,8 +190,13 @@ fn volumes(config: &ContainerConfig) -> Value {
     if all.is_empty() { Value::Null } else { Value::Object(all) }
 }
 
-fn mount(store: &Store, mount: &Mount) -> Value {
+fn mount(store: &Store, id: &ContainerId, mount: &Mount) -> Value {
+    let volume = mount.volume().and_then(|name| store.volumes().get(name).ok().flatten());
+    let by_plugin = volume.as_ref().filter(|volume| volume.spec.is_by_plugin());
     let (kind, source) = match &mount.source {
+        MountSource::Volume { name: Some(name), .. } if by_plugin.is_some() => {
+            ("volume", place_for(store, id, name).unwrap_or_default())
+        }
         MountSource::Bind { path, .. } => ("bind", path.display().to_string()),
         MountSource::Volume { name, .. } => {
             let data = store.volumes().data(name.as_deref().unwrap_or_default());
@@ -207,7 +214,10 @@ fn mount(store: &Store, mount: &Mount) -> Value {
         "Type": kind,
         "Source": source,
         "Destination": mount.target.display().to_string(),
-        "Driver": if kind == "volume" { LOCAL } else { "" },
+        "Driver": match kind {
+            "volume" => by_plugin.map_or(LOCAL, |volume| volume.spec.driver()),
+            _ => "",
+        },
         "Mode": host_config::mode(mount),
         "Options": mount.options,
         "RW": !mount.read_only,

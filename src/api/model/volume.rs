@@ -8,8 +8,8 @@ use crate::store::volume::joined;
 
 /// Makes the document that `inspect` shows: Docker's fields, then Podman's.
 pub fn inspect(found: &VolumeUse) -> Value {
-    let VolumeUse { volume, users, fresh, place } = found;
-    json!({
+    let VolumeUse { volume, users, fresh, place, status } = found;
+    let mut document = json!({
         "Name": volume.name,
         "Driver": volume.spec.driver(),
         "Mountpoint": place.as_ref().map(|place| place.display().to_string()).unwrap_or_default(),
@@ -20,7 +20,11 @@ pub fn inspect(found: &VolumeUse) -> Value {
         "Anonymous": volume.anonymous,
         "MountCount": users.len(),
         "NeedsCopyUp": fresh,
-    })
+    });
+    if let Some(status) = status {
+        document["Status"] = status.clone();
+    }
+    document
 }
 
 /// Makes what a template of `ls` sees.

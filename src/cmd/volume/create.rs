@@ -14,6 +14,9 @@ use crate::spec::volume::{LOCAL, VolumeSpec};
 /// With options, the driver `local` mounts something else in place of a directory of the store, in
 /// each container: `-o type=tmpfs -o device=tmpfs -o o=size=64m`, or
 /// `-o type=none -o o=bind -o device=/srv`.
+/// Containers that run at the same time share one in memory.
+/// Without a type, `o` takes size=, inodes=, uid=, gid= and nocopy, for the directory of the store; the
+/// first two need a store on a file system with project quotas, as xfs with prjquota.
 /// Other drivers are volume plugins as Docker has them: a socket in /run/docker/plugins, or what says
 /// where it is, by the name of the driver.
 #[derive(Args, Debug)]
@@ -27,7 +30,7 @@ pub(crate) struct Create {
     /// Add a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// Option of the driver; of local type, device or o
+    /// Option of the driver; of local type, device, o or size
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
     /// Name; one is made up if there is none

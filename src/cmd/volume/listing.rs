@@ -84,7 +84,7 @@ impl Act for Inspect {
         let (mut documents, mut failures) = (Vec::new(), Vec::new());
         if self.all {
             let all = volumes::list(engine.store())?;
-            documents.extend(all.iter().map(model::volume::inspect));
+            documents.extend(all.into_iter().map(|it| model::volume::inspect(&it.asked())));
         }
         for name in &self.volumes {
             match volumes::lookup(engine.store(), name) {

@@ -298,6 +298,13 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
                     if own.kind == "bind" {
                         return bind_of_user(Path::new(own.device), all);
                     }
+                    if facts.memory.contains(&asked.target) {
+                        // It is made by now: see `Launch::given`. What another container may do with
+                        // it says nothing about this one.
+                        let open = ["rw", "exec", "suid", "dev"].map(str::to_owned);
+                        let all = open.into_iter().chain(all).collect();
+                        return self::bind_of_user(asked, Path::new("none"), all, facts);
+                    }
                     let all: Vec<&str> = all.iter().map(String::as_str).collect();
                     mount(&asked.target, own.kind, own.device, &all)
                 }
@@ -397,7 +404,7 @@ pub(super) fn bind(source: &Path, target: &Path, options: &[&str]) -> OciMount {
     mount(target, "bind", source, options)
 }
 
-pub(super) fn mount(
+pub(in crate::engine) fn mount(
     target: impl Into<PathBuf>,
     kind: &str,
     source: impl Into<PathBuf>,

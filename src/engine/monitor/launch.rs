@@ -24,7 +24,7 @@ use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
 use crate::store::container::{ContainerConfig, Run};
-use crate::store::file;
+use crate::store::{file, volume};
 use crate::sys::clone::Child;
 use crate::sys::process;
 use crate::sys::process::Passed;
@@ -40,6 +40,8 @@ pub(in crate::engine) struct Held {
     network: Option<Attached>,
     /// Hooks, and annotations that they are told of.
     hooks: Option<(Hooks, Option<HashMap<String, String>>)>,
+    /// Its volumes in memory, which nobody else mounts until it is on record that it runs.
+    volumes: volume::Held,
 }
 
 /// When hooks are run by us that are told of a program.
@@ -111,8 +113,10 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
         facts.overlays.clone_from(overlays);
     }
     facts.volumes = engine.ready_volumes(config)?;
+    let memory = engine.memory_volumes(config, &facts)?;
+    facts.memory = memory.trees.iter().map(|(target, _)| target.clone()).collect();
     facts.images = engine.image_mounts(config)?;
-    engine.ready_mounts(config, &facts)?;
+    let strange = engine.ready_mounts(config, &facts)?;
     engine.ready_secrets(config, &facts)?;
     facts.env.extend(engine.secret_variables(config)?);
     let rootfs = match &given.rootfs {
@@ -157,6 +161,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
         users: users.as_ref(),
         run_dir: &facts.run_dir,
         groups: facts.groups(config),
+        memory: memory.trees,
     };
     match start(engine, config, &parts, network, given) {
         Ok((starting, pipes, network)) => {
@@ -169,10 +174,12 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
                 paused: false,
                 cgroup: path,
             };
+            warnings.extend(strange);
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             let is_synced = rootfs.is_synced();
             let hooks = spec.hooks().clone().map(|hooks| (hooks, spec.annotations().clone()));
-            let held = Held { run, warnings, is_synced, cgroup, network, hooks };
+            let volumes = memory.held;
+            let held = Held { run, warnings, is_synced, cgroup, network, hooks, volumes };
             Ok(Waiting { held, starting, pipes })
         }
         Err(error) => {
@@ -230,6 +237,8 @@ struct Parts<'a> {
     users: Option<&'a Prepared>,
     run_dir: &'a Path,
     groups: Vec<String>,
+    /// Mounts that were made before, and where they are to be.
+    memory: Vec<(PathBuf, OwnedFd)>,
 }
 
 fn start(
@@ -278,7 +287,7 @@ fn start_process(
         join.push((namespace.try_clone().context(|| "cannot copy a descriptor")?, *kind));
     }
     let mut given = engine.given_mounts(config)?;
-    for (target, tree) in &handed.trees {
+    for (target, tree) in handed.trees.iter().chain(&parts.memory) {
         let tree = tree.try_clone().context(|| "cannot copy a mount's descriptor")?;
         given.push((target.clone(), tree));
     }
@@ -393,6 +402,11 @@ impl Held {
     /// As [`Held::resolver`], to let it answer.
     pub(in crate::engine) fn resolver_mut(&mut self) -> Option<&mut net::Resolver> {
         self.network.as_mut()?.resolver.as_mut()
+    }
+
+    /// Says that it is on record by now.
+    pub(in crate::engine) fn is_recorded(&mut self) {
+        self.volumes.release();
     }
 
     /// Finds control groups that were made since, for limits that came later, and networks.

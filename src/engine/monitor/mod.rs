@@ -275,6 +275,7 @@ impl Monitor {
             waiting.abandon(&self.engine, &self.id);
             return Err(error);
         }
+        waiting.held.is_recorded();
         let event = Event::of_named(&self.config, &locked.state().name, Action::Init);
         locked.release();
         self.engine.record_event(event);
@@ -297,7 +298,7 @@ impl Monitor {
     }
 
     fn let_run(&self, waiting: Waiting, mut locked: Locked<'_>, restarts: u32) -> Result<Running> {
-        let running = waiting.run(&self.engine, &self.id, self.given.size)?;
+        let mut running = waiting.run(&self.engine, &self.id, self.given.size)?;
         let run = &running.held.run;
         let initialized = matches!(locked.state().status, Status::Initialized(_));
         let recorded = locked.update(|state| {
@@ -312,6 +313,7 @@ impl Monitor {
             running.abandon(&self.engine, &self.id);
             return Err(error);
         }
+        running.held.is_recorded();
         let name = locked.state().name.clone();
         locked.release();
         self.record_start(&name, restarts, initialized);

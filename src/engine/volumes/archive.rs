@@ -36,11 +36,10 @@ impl Engine {
         let volume = volumes.lookup(name)?;
         let context = || format!("cannot import to volume {}", volume.name);
         let dir = self.volume_dir(&volume).context(context)?;
-        if volume.spec.options.is_empty() && volumes.is_fresh(&volume.name) {
+        if volume.spec.own()?.is_some() && volumes.is_fresh(&volume.name) {
             let locked = volumes.lock(&volume.name)?.ok_or_else(|| missing(&volume))?;
             let mut input = Some(input);
             let put = locked.put(true, |copy| {
-                file::create_dir(copy, 0o755)?;
                 like(copy, &dir)?;
                 input.take().map_or(Ok(Vec::new()), |input| unpack(input, copy))
             });

@@ -117,7 +117,7 @@ impl Engine {
         if !self.store.volumes().is_fresh(&volume.name) {
             return Ok(());
         }
-        if volume.spec.options.is_empty() && !volume.spec.is_by_plugin() {
+        if let Some(own) = volume.spec.own()? {
             let mapping = self.mapping_of(config)?;
             let owner = match (&mapping, &config.settings.users.mode) {
                 // It is the user's own, who is not root in there.
@@ -128,12 +128,14 @@ impl Engine {
             };
             // Without root, what the container has on the disk has the right owners already.
             let mapping = mapping.filter(|_| !self.host.rootless);
-            if let Some((uid, gid)) = owner {
+            // One that was given to somebody stays so.
+            if let (Some((uid, gid)), None, None) = (owner, own.uid, own.gid) {
                 locked.give_to(uid, gid)?;
             }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let target = mount.target.as_os_str().as_encoded_bytes();
             if copy
+                && !own.is_empty
                 && mount.subpath.is_none()
                 && let Some(root) = content::files_of(self, config)?
                 // What is no directory there is told when it is mounted.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::plugin::place_of;
+use serde_json::Value;
+
+use super::plugin::ask_of;
 use crate::engine::disk::size_below;
 use crate::error::Result;
 use crate::spec::id::ContainerId;
@@ -20,6 +22,8 @@ pub struct VolumeUse {
     pub fresh: bool,
     /// Where its files are; `None` if only its plugin knows.
     pub place: Option<PathBuf>,
+    /// What its plugin says of it.
+    pub status: Option<Value>,
 }
 
 /// Returns all volumes, by name.
@@ -29,16 +33,26 @@ pub fn list(store: &Store) -> Result<Vec<VolumeUse>> {
 
 /// Finds a volume by its name, or the beginning of it if that is unique.
 pub fn lookup(store: &Store, name: &str) -> Result<VolumeUse> {
-    let mut found = with_users(store, store.volumes().lookup(name)?)?;
-    found.place = found.place.or_else(|| place_of(&found.volume));
-    Ok(found)
+    with_users(store, store.volumes().lookup(name)?).map(VolumeUse::asked)
+}
+
+impl VolumeUse {
+    /// Asks its plugin for what only that knows.
+    #[must_use]
+    pub fn asked(mut self) -> Self {
+        if self.volume.spec.is_by_plugin() {
+            let known = ask_of(&self.volume);
+            (self.place, self.status) = (known.mountpoint, known.status);
+        }
+        self
+    }
 }
 
 fn with_users(store: &Store, volume: Volume) -> Result<VolumeUse> {
     let users = store.volumes().users(&volume.name)?;
     let fresh = store.volumes().is_fresh(&volume.name);
     let place = (!volume.spec.is_by_plugin()).then(|| store.volumes().data(&volume.name));
-    Ok(VolumeUse { volume, users, fresh, place })
+    Ok(VolumeUse { volume, users, fresh, place, status: None })
 }
 
 /// Returns the bytes of a volume's files.

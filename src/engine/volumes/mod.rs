@@ -6,6 +6,7 @@ mod create;
 mod from;
 mod images;
 mod list;
+mod memory;
 mod owners;
 mod plugin;
 mod prune;
@@ -13,5 +14,6 @@ mod reload;
 mod remove;
 
 pub use list::{VolumeUse, list, lookup, size};
+pub use plugin::place_for;
 pub use prune::PrunedVolumes;
 pub use reload::Reloaded;

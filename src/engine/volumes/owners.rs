@@ -32,12 +32,14 @@ impl Engine {
         Ok(Some((user.uid(), user.gid())))
     }
 
-    /// Makes the sources of a container's mounts what they are asked to be.
+    /// Makes the sources of a container's mounts what they are asked to be. Returns what the user should
+    /// know of those that the container cannot write to.
     pub(in crate::engine) fn ready_mounts(
         &self,
         config: &ContainerConfig,
         facts: &Facts,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
+        let mut strange = Vec::new();
         for (index, mount) in config.settings.mounts.iter().enumerate() {
             if let Some(layer) = facts.images.get(&index).and_then(|layers| layers.first()) {
                 make_overlay(&facts.overlays.join(index.to_string()), layer)
@@ -62,9 +64,15 @@ impl Engine {
                     Error::new(Kind::Invalid, message)
                 };
                 give(&source, ids.ok_or_else(unknown)?)?;
+            } else if facts.rootless && !mount.read_only && is_strange(&source) {
+                strange.push(format!(
+                    "{} belongs to a user or group that is not yours to map: the container has only \
+                     what everybody may do there, and cannot write",
+                    source.display()
+                ));
             }
         }
-        Ok(())
+        Ok(strange)
     }
 }
 
@@ -84,6 +92,27 @@ fn source_of(mount: &Mount, facts: &Facts) -> Option<std::path::PathBuf> {
         | MountSource::Ramfs { .. }
         | MountSource::Devpts
         | MountSource::Image { .. } => None,
+    }
+}
+
+/// The ID that the kernel shows for those that a user namespace does not map.
+const NOBODY: u32 = 65534;
+
+/// Tells whether something belongs to somebody who is not mapped here, and cannot be written to.
+fn is_strange(source: &Path) -> bool {
+    use rustix::fs::{Access, CWD, accessat};
+    let is_nobody = fs::metadata(source).is_ok_and(|it| it.uid() == NOBODY || it.gid() == NOBODY);
+    is_nobody && accessat(CWD, source, Access::WRITE_OK, AtFlags::EACCESS).is_err()
+}
+
+/// Says of a file that cannot be given away whom it belongs to.
+fn not_mapped(error: Error, owner: (u32, u32)) -> Error {
+    match owner {
+        (NOBODY, _) | (_, NOBODY) => error.hint(
+            "it belongs to a user or group that is not mapped here: see `ls -ln` outside of \
+             containers, and have root give it to you",
+        ),
+        _ => error,
     }
 }
 
@@ -116,7 +145,8 @@ fn give(tree: &Path, ids: (u32, u32)) -> Result<()> {
     let found = fs::metadata(tree).context(|| format!("cannot look at {}", tree.display()))?;
     if (found.uid(), found.gid()) != ids {
         chown(tree, Some(ids.0), Some(ids.1))
-            .context(|| format!("cannot change the owner of {}", tree.display()))?;
+            .context(|| format!("cannot change the owner of {}", tree.display()))
+            .map_err(|error| not_mapped(error, (found.uid(), found.gid())))?;
     }
     if !found.is_dir() {
         return Ok(());
@@ -153,7 +183,10 @@ fn give(tree: &Path, ids: (u32, u32)) -> Result<()> {
             if (is.st_uid, is.st_gid) != ids {
                 match chownat(&dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(()) | Err(Errno::NOENT) => {}
-                    Err(error) => return Err(error).context(context(&below)),
+                    Err(error) => {
+                        let failed = Err(error).context(context(&below));
+                        return failed.map_err(|error| not_mapped(error, (is.st_uid, is.st_gid)));
+                    }
                 }
             }
             if FileType::from_raw_mode(is.st_mode) == FileType::Directory {

@@ -5,7 +5,8 @@
 //! plugin that does not answer is given up after some time, as locks of containers may be held.
 //!
 //! What a plugin has mounted for a container is noted in `plugins/VOLUME` of its run directory, before
-//! it is asked: whoever ends the run tells the plugin, also after a monitor was killed.
+//! it is asked, and where that is once it has said so: whoever ends the run tells the plugin, also after
+//! a monitor was killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,8 +22,8 @@ use serde_json::{Value, json};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
-use crate::store::file;
 use crate::store::volume::Volume;
+use crate::store::{Store, file};
 
 /// How long a plugin may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +59,8 @@ struct Answer {
 pub(super) struct Known {
     pub(super) name: String,
     pub(super) mountpoint: Option<PathBuf>,
+    /// What else it says of it.
+    pub(super) status: Option<Value>,
 }
 
 impl Plugin {
@@ -145,10 +148,11 @@ impl Plugin {
         self.ask("Unmount", &json!({ "Name": name, "ID": id })).map(drop)
     }
 
-    /// Returns where a volume is; `None` if it is nowhere now.
-    pub(super) fn place(&self, name: &str) -> Result<Option<PathBuf>> {
-        let known = self.ask("Get", &json!({ "Name": name }))?.volume.unwrap_or_default();
-        Ok(known.mountpoint.filter(|path| path.is_absolute()))
+    /// Returns what is known of a volume.
+    pub(super) fn get(&self, name: &str) -> Result<Known> {
+        let mut known = self.ask("Get", &json!({ "Name": name }))?.volume.unwrap_or_default();
+        known.mountpoint = known.mountpoint.filter(|path| path.is_absolute());
+        Ok(known)
     }
 
     pub(super) fn list(&self) -> Result<Vec<Known>> {
@@ -265,8 +269,12 @@ impl Engine {
         let plugin = Plugin::find(&volume.spec.driver)?;
         let marks = self.marks(id);
         file::create_dirs(&marks, 0o700)?;
-        file::write_volatile(&marks.join(&volume.name), volume.spec.driver.as_bytes())?;
-        plugin.mount(&volume.name, id.as_str())
+        let mark = marks.join(&volume.name);
+        let driver = &volume.spec.driver;
+        file::write_volatile(&mark, driver.as_bytes())?;
+        let place = plugin.mount(&volume.name, id.as_str())?;
+        file::write_volatile(&mark, format!("{driver}\n{}", place.display()).as_bytes())?;
+        Ok(place)
     }
 
     /// Tells plugins that a container does not need its volumes any more.
@@ -279,23 +287,34 @@ impl Engine {
         };
         for entry in entries {
             let path = entry.context(context)?.path();
-            let driver = fs::read_to_string(&path).unwrap_or_default();
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let driver = text.lines().next().unwrap_or_default();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             // One that is gone, or has forgotten it, has nothing to be told.
-            drop(Plugin::find(&driver).and_then(|plugin| plugin.unmount(name, id.as_str())));
+            drop(Plugin::find(driver).and_then(|plugin| plugin.unmount(name, id.as_str())));
             file::remove_file(&path)?;
         }
         fs::remove_dir(&marks).context(|| format!("cannot remove {}", marks.display()))
     }
 
     fn marks(&self, id: &ContainerId) -> PathBuf {
-        self.store.containers().run_dir(id).join("plugins")
+        marks_of(&self.store, id)
     }
 }
 
-/// Tells where a volume of a plugin is; nothing if the plugin does not.
-pub(super) fn place_of(volume: &Volume) -> Option<PathBuf> {
-    Plugin::find(&volume.spec.driver).and_then(|plugin| plugin.place(&volume.name)).ok().flatten()
+/// Returns what a plugin says of a volume; nothing if it does not answer.
+pub(super) fn ask_of(volume: &Volume) -> Known {
+    Plugin::find(&volume.spec.driver).and_then(|it| it.get(&volume.name)).unwrap_or_default()
+}
+
+/// Returns where a volume of a plugin is mounted for a container, as far as it runs.
+pub fn place_for(store: &Store, id: &ContainerId, name: &str) -> Option<String> {
+    let text = fs::read_to_string(marks_of(store, id).join(name)).ok()?;
+    text.split_once('\n').map(|(_, place)| place.to_owned())
+}
+
+fn marks_of(store: &Store, id: &ContainerId) -> PathBuf {
+    store.containers().run_dir(id).join("plugins")
 }
 
 #[cfg(test)]

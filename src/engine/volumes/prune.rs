@@ -4,6 +4,7 @@ use super::remove::Retirement;
 use super::{VolumeUse, list, size};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::store::events::{Action, Event, Object};
 
 /// What a prune of volumes did.
 #[derive(Debug, Default)]
@@ -38,6 +39,11 @@ impl Engine {
                 Ok(Retirement::InUse(_) | Retirement::Missing) => {}
                 Err(error) => pruned.failures.push(error),
             }
+        }
+        if !pruned.names.is_empty() {
+            // One for all, without a name, as Docker does.
+            let event = Event::new(Object::Volume, Action::Prune, "", "");
+            self.record_event(event.with("reclaimed", pruned.bytes));
         }
         Ok(pruned)
     }

@@ -35,6 +35,7 @@ impl Engine {
     /// if it has one.
     pub(super) fn retire_volume(&self, name: &str, asks: bool) -> Result<Retirement> {
         let mut repaired = false;
+        let mut closed = None;
         loop {
             let Some(locked) = self.store.volumes().lock(name)? else {
                 return Ok(Retirement::Missing);
@@ -42,10 +43,14 @@ impl Engine {
             let users = locked.users()?;
             if users.is_empty() {
                 let known = self.store.volumes().get(name)?;
-                if let Some(volume) = known.filter(|it| asks && it.spec.is_by_plugin()) {
-                    // With the lock held: nobody may come to use it as it is removed.
+                if let (Some(volume), None) =
+                    (known.filter(|it| asks && it.spec.is_by_plugin()), &closed)
+                {
+                    // Nobody may come to use it as it is removed, nor wait for the plugin.
+                    closed = Some(locked.close()?);
                     let plugin = Plugin::find(&volume.spec.driver);
                     plugin.map_err(|error| error.kind_is(Kind::Unavailable))?.remove(name)?;
+                    continue;
                 }
                 let retired = locked.retire()?;
                 self.record_event(Event::new(Object::Volume, Action::Remove, "", name));

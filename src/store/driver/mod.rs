@@ -149,10 +149,9 @@ fn copy(
     layers.try_for_each(|layer| merge::apply(&store.layers().path(layer), tree, is_given_up))
 }
 
-/// Makes a copy of a tree, with owner and mode of its root. With `owners`, the files belong to who their
-/// owners stand for.
+/// Copies a tree into an empty directory, with owner and mode of its root. With `owners`, the files belong
+/// to who their owners stand for.
 pub(super) fn copy_tree(from: &Path, to: &Path, owners: Option<&IdMapping>) -> Result<()> {
-    file::create_dir(to, 0o755)?;
     copy_into(from, to)?;
     owners.map_or(Ok(()), |mapping| shift::shift(to, mapping))
 }
