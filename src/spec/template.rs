@@ -200,12 +200,21 @@ fn functions(template: Template, documents: &Documents) -> Template {
         })
         .func("split", |words| match words {
             [text, separator] => {
-                let text = text.to_string();
-                let separator = separator.to_string();
-                let parts = text.split(&separator);
-                Ok(Value::List(parts.map(Value::from).collect()))
+                let (text, separator) = (text.to_string(), separator.to_string());
+                let parts: Vec<Value> = match separator.as_str() {
+                    // Go has each letter then, and nothing around them.
+                    "" => text.chars().map(|letter| Value::from(letter.to_string())).collect(),
+                    separator => text.split(separator).map(Value::from).collect(),
+                };
+                Ok(Value::List(parts.into()))
             }
             _ => Err(wrong("split", "a text and a separator")),
+        })
+        .func("index", |words| match words {
+            [value, keys @ ..] => {
+                keys.iter().try_fold(value.clone(), |value, key| item(&value, key))
+            }
+            [] => Err(wrong("index", "a list or map, and what is wanted of it")),
         })
         .func("upper", |words| Ok(Value::from(one("upper", words)?.to_uppercase())))
         .func("lower", |words| Ok(Value::from(one("lower", words)?.to_lowercase())))
@@ -233,6 +242,19 @@ fn functions(template: Template, documents: &Documents) -> Template {
             }
             _ => Err(wrong("Label", "a key")),
         })
+}
+
+/// Returns what a list or map has there. A map of texts, as labels are, has an empty text where it has
+/// nothing, as in Go.
+fn item(value: &Value, key: &Value) -> Result<Value, TemplateError> {
+    match (value, value.index(key)?) {
+        (Value::Map(map), Value::Nil)
+            if map.values().all(|other| matches!(other, Value::String(_))) =>
+        {
+            Ok(Value::from(""))
+        }
+        (_, item) => Ok(item),
+    }
 }
 
 fn one(name: &str, words: &[Value]) -> Result<String, TemplateError> {
@@ -284,6 +306,9 @@ mod tests {
             ("{{index .Names 0 | upper}}", "WEB"),
             ("{{title .ID}}{{lower \"ABC\"}}", "Abcabc"),
             ("{{range split \"a:b\" \":\"}}[{{.}}]{{end}}", "[a][b]"),
+            ("{{split \"añ\" \"\"}} {{index (split .ID \"\") 2}}", "[a ñ] c"),
+            ("{{index .Labels \"none\"}}|{{index .State \"none\"}}", "|<no value>"),
+            ("{{index .Names 1}}{{index .State \"A\" | len}}", "x3"),
             ("{{truncate .ID 2}}|{{pad .ID 1 2}}|", "ab| abc  |"),
             ("{{.Label \"tier\"}}{{.Label \"none\"}}", "front"),
             ("{{index .Labels \"a.b\"}}", "c"),
