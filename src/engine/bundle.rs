@@ -240,6 +240,7 @@ pub(super) fn changed_resources(all: &Resources, changed: &Resources) -> Result<
     if changed.memory.is_some()
         || changed.memory_swap.is_some()
         || changed.memory_reservation.is_some()
+        || changed.swappiness.is_some()
     {
         resources.set_memory(memory(all));
     }
@@ -247,6 +248,8 @@ pub(super) fn changed_resources(all: &Resources, changed: &Resources) -> Result<
         cpuset_cpus: changed.cpuset_cpus.clone(),
         cpuset_mems: changed.cpuset_mems.clone(),
         cpu_shares: changed.cpu_shares,
+        cpu_rt_period: changed.cpu_rt_period,
+        cpu_rt_runtime: changed.cpu_rt_runtime,
         ..Resources::default()
     };
     let mut wanted = cpu(&time).unwrap_or_default();
@@ -273,8 +276,7 @@ fn memory(asked: &Resources) -> Option<LinuxMemory> {
     memory
         .set_limit(asked.memory.map(bytes))
         .set_reservation(asked.memory_reservation.map(bytes))
-        // As Docker: twice the memory, unless the user says otherwise.
-        .set_swap(asked.memory_swap.or(asked.memory.map(|limit| bytes(limit.saturating_mul(2)))))
+        .set_swap(asked.memory_and_swap())
         .set_swappiness(asked.swappiness)
         .set_disable_oom_killer(asked.oom_kill_disable.then_some(true));
     (memory != LinuxMemory::default()).then_some(memory)
@@ -288,6 +290,8 @@ fn cpu(asked: &Resources) -> Option<LinuxCpu> {
     cpu.set_shares(asked.cpu_shares)
         .set_period(asked.cpu_period)
         .set_quota(asked.cpu_quota)
+        .set_realtime_period(asked.cpu_rt_period)
+        .set_realtime_runtime(asked.cpu_rt_runtime.map(|it| i64::try_from(it).unwrap_or(i64::MAX)))
         .set_cpus(asked.cpuset_cpus.clone())
         .set_mems(asked.cpuset_mems.clone());
     if let Some(nano) = asked.nano_cpus {

@@ -81,9 +81,12 @@ pub(super) fn merge(old: &Resources, new: &Resources) -> Resources {
         cpu_shares: new.cpu_shares.or(old.cpu_shares),
         cpu_period: new.cpu_period.or(old.cpu_period),
         cpu_quota: new.cpu_quota.or(old.cpu_quota),
+        cpu_rt_period: new.cpu_rt_period.or(old.cpu_rt_period),
+        cpu_rt_runtime: new.cpu_rt_runtime.or(old.cpu_rt_runtime),
         cpuset_cpus: new.cpuset_cpus.clone().or_else(|| old.cpuset_cpus.clone()),
         cpuset_mems: new.cpuset_mems.clone().or_else(|| old.cpuset_mems.clone()),
         pids: new.pids.or(old.pids),
+        swappiness: new.swappiness.or(old.swappiness),
         io: old.io.changed(&new.io),
         ..old.clone()
     };

@@ -28,6 +28,10 @@ pub struct Resources {
     pub cpu_period: Option<u64>,
     /// Microseconds of processor time in a period.
     pub cpu_quota: Option<i64>,
+    /// Length of a period of real-time tasks in microseconds (cgroup v1 only).
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds that real-time tasks have in such a period (cgroup v1 only).
+    pub cpu_rt_runtime: Option<u64>,
     /// Processors it may run on, as in `0-3,5`.
     pub cpuset_cpus: Option<String>,
     /// Memory nodes it may use, as in `0,1`.
@@ -46,6 +50,15 @@ pub struct Resources {
     pub io: BlockIo,
     /// Files of its control group, and what is written to them (cgroup v2 only).
     pub unified: BTreeMap<String, String>,
+}
+
+impl Resources {
+    /// Returns the limit of memory and swap together in bytes, -1 for no limit: as with Docker twice the
+    /// memory, unless the user says otherwise.
+    pub fn memory_and_swap(&self) -> Option<i64> {
+        let twice = |limit: u64| i64::try_from(limit.saturating_mul(2)).unwrap_or(i64::MAX);
+        self.memory_swap.filter(|bytes| *bytes != 0).or(self.memory.map(twice))
+    }
 }
 
 /// One rlimit, as in `nofile=1024:2048`.

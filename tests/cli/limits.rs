@@ -68,6 +68,47 @@ fn cpus_become_a_quota() {
 }
 
 #[test]
+fn real_time_tasks_get_what_the_groups_above_are_given_for_it() {
+    let Some(mount) = super::support::leaks::cgroup_mounts()
+        .into_iter()
+        .find(|mount| mount.join("cpu.rt_runtime_us").exists())
+        .filter(|_| needs(&[Need::CpuLimit, Need::Root]))
+    else {
+        return;
+    };
+    let barge = Barge::with_busybox();
+    let limits = ["--cpu-rt-runtime", "1500", "--cpu-rt-period", "500000"];
+    let run = |limits: &[&str]| {
+        let run = ["run", "--rm", "--network=none", "--cap-add=sys_nice"];
+        let program = ["builtin/host", "chrt", "-f", "1", "echo", "here"];
+        barge.run([&run[..], limits, &program].concat())
+    };
+    // A task of this kind in a group without any time is refused.
+    run(&limits).ok().stdout("here\n");
+    run(&["--cpu-shares", "512"]).exits(1).stderr_has("Operation not permitted");
+    let id = barge.start([&limits[..], &["busybox", "sleep", "1000"]].concat());
+    let read = |group: &str, file: &str| -> u64 {
+        let path = mount.join("barge").join(group).join(file);
+        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+    };
+    assert_eq!((read(&id, "cpu.rt_runtime_us"), read(&id, "cpu.rt_period_us")), (1500, 500_000));
+    assert!(read("", "cpu.rt_runtime_us") >= 3000);
+    let shown = "{{.HostConfig.CpuRealtimeRuntime}} {{.HostConfig.CpuRealtimePeriod}}";
+    assert_eq!(barge.inspect(&id, shown), "1500 500000");
+    barge.run(["update", "--cpu-rt-runtime", "2500", &id]).ok();
+    assert_eq!(read(&id, "cpu.rt_runtime_us"), 2500);
+    barge
+        .shell(&["--cpu-rt-runtime", "990000"], "true")
+        .fails(125)
+        .error_has("cannot apply the real-time CPU time")
+        .hint_has("kernel.sched_rt_");
+    barge
+        .shell(&["--cpu-rt-runtime", "2000000"], "true")
+        .fails(125)
+        .error("cpu real-time runtime cannot be higher than cpu real-time period");
+}
+
+#[test]
 fn limits_that_make_no_sense_are_refused() {
     let barge = Barge::with_busybox();
     let table = [

@@ -123,8 +123,6 @@ fn nothing_limited() -> Value {
         "BlkioDeviceWriteBps": null,
         "BlkioDeviceReadIOps": null,
         "BlkioDeviceWriteIOps": null,
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
         "CpuCount": 0,
         "CpuPercent": 0,
         "DeviceCgroupRules": null,

@@ -9,7 +9,7 @@ struct Absent {
     flags: &'static [&'static str],
 }
 
-const ABSENT: [Absent; 12] = [
+const ABSENT: [Absent; 11] = [
     Absent {
         reason: "it concerns containers of Windows",
         flags: &["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops", "isolation"],
@@ -39,10 +39,6 @@ const ABSENT: [Absent; 12] = [
     Absent {
         reason: "the profile that an image names is not trusted; see --security-opt seccomp=FILE",
         flags: &["seccomp-policy"],
-    },
-    Absent {
-        reason: "only version 1 of control groups has real-time time slices, and only below groups that have them",
-        flags: &["cpu-rt-period", "cpu-rt-runtime"],
     },
     Absent {
         reason: "it prepares directories for programs that change their root, which need nothing here",

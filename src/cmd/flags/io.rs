@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::disks::DisksFlags;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::spec::blkio::DeviceRule;
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
@@ -22,27 +22,12 @@ pub(super) struct IoFlags {
     /// Allow devices by number, as in "c 1:3 rwm"
     #[arg(long, value_name = "RULE")]
     device_cgroup_rule: Vec<DeviceRule>,
-    /// How readily its memory is swapped out, 0 to 100, or -1
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    memory_swappiness: Option<i64>,
 }
 
 impl IoFlags {
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         let resources = &mut spec.settings.resources;
-        resources.swappiness = match self.memory_swappiness {
-            None | Some(-1) => None,
-            Some(value) => match u64::try_from(value) {
-                Ok(value) if value <= 100 => Some(value),
-                _ => {
-                    return Err(Error::new(
-                        Kind::Invalid,
-                        format!("invalid value: {value}, valid memory swappiness range is 0-100"),
-                    ));
-                }
-            },
-        };
         resources.io = self.disks.limits();
         let files = usual.cgroup_conf.all().iter().cloned().chain(self.cgroup_conf);
         resources.unified = files.collect::<BTreeMap<_, _>>();

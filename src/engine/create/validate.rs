@@ -36,6 +36,7 @@ impl Engine {
         cdi::edits(settings)?;
         check_groups(settings)?;
         check_memory(&settings.resources)?;
+        check_realtime(&settings.resources)?;
         if let Some(RootfsDir { path, .. }) = &settings.rootfs {
             let found = std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
             if !found.is_dir() {
@@ -140,6 +141,20 @@ pub(in crate::engine) fn check_memory(resources: &Resources) -> Result<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// Refuses real-time tasks more time than there is.
+fn check_realtime(resources: &Resources) -> Result<()> {
+    /// What the kernel has unless it is told otherwise, in microseconds.
+    const PERIOD: u64 = 1_000_000;
+    let period = resources.cpu_rt_period.filter(|period| *period > 0).unwrap_or(PERIOD);
+    if resources.cpu_rt_runtime.is_some_and(|runtime| runtime > period) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "cpu real-time runtime cannot be higher than cpu real-time period",
+        ));
+    }
+    Ok(())
 }
 
 /// Tells whether a kernel parameter belongs to one of a container's own namespaces, as Docker sees it.

@@ -9,6 +9,7 @@ use oci_spec::runtime::{
     LinuxWeightDevice,
 };
 
+use super::realtime;
 use crate::error::{Error, Kind, Result};
 
 /// One limit of one controller: what users call it, and what is to be written.
@@ -231,7 +232,7 @@ fn cpu_v1(cpu: &LinuxCpu, settings: &mut Settings) {
         settings.add("real-time CPU period", "cpu", "cpu.rt_period_us", period);
     }
     if let Some(runtime) = cpu.realtime_runtime().filter(|runtime| *runtime != 0) {
-        settings.add("real-time CPU time", "cpu", "cpu.rt_runtime_us", runtime);
+        settings.add("real-time CPU time", "cpu", realtime::RUNTIME, runtime);
     }
 }
 

@@ -17,6 +17,7 @@ mod devices;
 mod hierarchy;
 mod limits;
 mod processes;
+mod realtime;
 mod stats;
 pub mod systemd;
 mod update;
@@ -369,7 +370,13 @@ impl Cgroup {
         }
         for (setting, file) in again {
             let Setting { limit, value, .. } = setting;
-            write(&file, value).map_err(|error| {
+            let provided = match (setting.file.as_deref(), file.parent(), value.parse()) {
+                (Some(realtime::RUNTIME), Some(group), Ok(runtime)) => {
+                    realtime::provide(group, runtime)
+                }
+                _ => Ok(()),
+            };
+            provided.and_then(|()| write(&file, value)).map_err(|error| {
                 let kind = match error.raw_os_error() {
                     Some(libc::EINVAL | libc::ERANGE) => Kind::Invalid,
                     // As memory that is in use already.
@@ -378,7 +385,13 @@ impl Cgroup {
                 };
                 let file = file.display();
                 let text = format!("cannot apply the {limit}: cannot write `{value}` to {file}");
-                Error::new(kind, text).caused_by(error)
+                let error = Error::new(kind, text).caused_by(error);
+                match setting.file.as_deref() {
+                    Some(realtime::RUNTIME) => error.hint(
+                        "all groups together have what the sysctls kernel.sched_rt_* say, and a group no more than the one above it",
+                    ),
+                    _ => error,
+                }
             })?;
         }
         Ok(warnings)
