@@ -7,7 +7,7 @@ use super::containers::{FilterSelection, IdFiles, Selection, for_each};
 use super::exit::Status;
 use super::output;
 use super::tree::Act;
-use crate::engine::Stopped;
+use crate::engine::{StopOptions, Stopped};
 use crate::error::{Kind, Result};
 use crate::spec::process::Signal;
 
@@ -19,6 +19,9 @@ pub(crate) struct Stop {
     /// Do not complain about containers that are not there
     #[arg(short, long)]
     ignore: bool,
+    /// Signal that asks them to end, instead of their own
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<Signal>,
     /// Seconds to wait before killing
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = seconds)]
     time: Option<u32>,
@@ -38,17 +41,19 @@ fn seconds(text: &str) -> Result<u32, String> {
 impl Act for Stop {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
+        let options = StopOptions { signal: self.signal, seconds: self.time };
         let selection = self.selection.into_selection();
         let names = selection.chosen(&engine, self.files.read(self.ignore)?)?;
         for_each(world, &names, Status::of_error, |world, name| {
-            let stopped = match engine.stop(name, self.time) {
+            let stopped = match engine.stop(name, options) {
                 Err(error) if self.ignore && error.kind() == Kind::NotFound => return Ok(()),
                 other => other?,
             };
             if let Stopped::Killed { seconds } = stopped
                 && seconds > 0
             {
-                let signal = engine.lookup(name).map(|it| it.config.stop_signal.to_string());
+                let own = || engine.lookup(name).map(|it| it.config.stop_signal).ok();
+                let signal = self.signal.or_else(own).map(|signal| signal.to_string());
                 output::warning(&format!(
                     "StopSignal {} failed to stop container {name} in {seconds} seconds, resorting to SIGKILL",
                     signal.unwrap_or_default()
@@ -69,6 +74,9 @@ pub(crate) struct Restart {
     /// Only those that run
     #[arg(long)]
     running: bool,
+    /// Signal that asks them to end, instead of their own
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<Signal>,
     /// Seconds to wait before killing
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = seconds)]
     time: Option<u32>,
@@ -79,6 +87,7 @@ pub(crate) struct Restart {
 impl Act for Restart {
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
+        let options = StopOptions { signal: self.signal, seconds: self.time };
         let mut selection = self.selection.into_selection();
         if self.running {
             selection.all = selection.containers.is_empty();
@@ -88,7 +97,7 @@ impl Act for Restart {
             if self.running && engine.lookup(name)?.state.run().is_none() {
                 return Ok(());
             }
-            engine.restart(name, self.time)?;
+            engine.restart(name, options)?;
             world.out.line(name)
         })
     }

@@ -77,7 +77,7 @@ pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, KeyWatch, Session, Streams};
 pub use start::{Passing, check_passthrough, hold_signals};
 pub use stats::Sample;
-pub use stop::Stopped;
+pub use stop::{StopOptions, Stopped};
 pub use update::Update;
 pub use wait::Condition;
 

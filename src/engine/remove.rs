@@ -1,6 +1,6 @@
 //! `rm`: removes a container and everything that is its own.
 
-use super::Engine;
+use super::{Engine, StopOptions};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::store::container::{Retired, Status};
@@ -49,7 +49,7 @@ impl Engine {
                 if !dependants.is_empty() {
                     return Err(depended_on(&id, &dependants));
                 }
-                self.stop_container(&container, options.seconds)
+                self.stop_container(&container, StopOptions::from(options.seconds))
                     .context(|| format!("cannot stop container {name}"))?;
                 continue;
             }
@@ -63,6 +63,8 @@ impl Engine {
             }
             // While we waited for the lock, somebody may have started it.
             if locked.state().status.monitored().is_none() {
+                // It has ended, but may have something mounted yet.
+                self.store.containers().wait_unmonitored(&id)?;
                 break locked;
             }
         };

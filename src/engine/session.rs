@@ -181,6 +181,24 @@ impl Session {
         }
     }
 
+    /// Waits until the monitor hangs up: by then it has let go of all that it had of the container.
+    /// `false` if the time, in milliseconds, was over before that.
+    pub(super) fn wait_closed(&mut self, milliseconds: u64) -> Result<bool> {
+        let time = std::time::Duration::from_millis(milliseconds);
+        let deadline = std::time::Instant::now() + time;
+        loop {
+            // Nothing that it has to say counts any more.
+            while self.decoder.next()?.is_some() {}
+            if !wait_readable(&self.socket, Some(deadline))? {
+                return Ok(false);
+            }
+            match self.decoder.fill(&self.socket) {
+                Ok(Filled::End) | Err(_) => return Ok(true),
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Returns the socket, to wait for it.
     pub(super) fn socket(&self) -> &OwnedFd {
         &self.socket

@@ -18,6 +18,22 @@ const GRACE: u32 = 10;
 /// How long the kernel may take to end a container that was killed, in milliseconds.
 const AFTER_KILL: u64 = 30_000;
 
+/// How to stop a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StopOptions {
+    /// Signal that asks it to end, if not its own.
+    pub signal: Option<Signal>,
+    /// Seconds between that and KILL, if not its own.
+    pub seconds: Option<u32>,
+}
+
+impl From<Option<u32>> for StopOptions {
+    /// Makes options of nothing but the seconds.
+    fn from(seconds: Option<u32>) -> Self {
+        Self { seconds, ..Self::default() }
+    }
+}
+
 /// How a container was stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -34,10 +50,10 @@ pub enum Stopped {
 
 impl Engine {
     /// Stops a container. One that is not running is no error.
-    pub fn stop(&self, name: &str, seconds: Option<u32>) -> Result<Stopped> {
+    pub fn stop(&self, name: &str, options: impl Into<StopOptions>) -> Result<Stopped> {
         let container = self.lookup(name)?;
         let stopped = self
-            .stop_container(&container, seconds)
+            .stop_container(&container, options.into())
             .context(|| format!("cannot stop container {name}"))?;
         if stopped != Stopped::NotRunning {
             self.record_event(Event::of(&container, Action::Stop));
@@ -45,10 +61,11 @@ impl Engine {
         Ok(stopped)
     }
 
+    /// Nothing of its run is left when this returns: no mount, and no file that is open.
     pub(super) fn stop_container(
         &self,
         container: &Container,
-        seconds: Option<u32>,
+        options: StopOptions,
     ) -> Result<Stopped> {
         let id = container.id();
         let mut locked = self.store.containers().lock(id)?;
@@ -64,9 +81,10 @@ impl Engine {
         })?;
         drop(locked);
         let Some(mut session) = session else { return Ok(Stopped::InTime) };
-        let seconds = seconds.or(container.config.settings.stop_timeout).unwrap_or(GRACE);
+        let seconds = options.seconds.or(container.config.settings.stop_timeout).unwrap_or(GRACE);
         let context = || "cannot signal its process";
-        send(&run, container.config.stop_signal).context(context)?;
+        let signal = options.signal.unwrap_or(container.config.stop_signal);
+        send(&run, signal).context(context)?;
         if run.paused {
             // One that ended in spite of it is as good.
             self.thaw(id)?;
@@ -83,11 +101,11 @@ impl Engine {
     }
 
     /// Stops a container if it runs, and starts it.
-    pub fn restart(&self, name: &str, seconds: Option<u32>) -> Result<()> {
+    pub fn restart(&self, name: &str, options: impl Into<StopOptions>) -> Result<()> {
         let container = self.lookup(name)?;
         // Who follows its log goes on beyond the end that comes now.
         let _again = self.store.containers().announce_restart(container.id())?;
-        self.stop_container(&container, seconds)
+        self.stop_container(&container, options.into())
             .context(|| format!("cannot stop container {name}"))?;
         self.start(container.id(), None)?;
         self.record_event(Event::of(&container, Action::Restart));
@@ -116,10 +134,13 @@ impl Engine {
     }
 }
 
-/// Waits until the monitor says that the container has ended, or has ended itself.
+/// Waits until the monitor says that the container has ended, and has let go of all that it had of it,
+/// or has ended itself.
 fn wait_for_end(session: &mut Session, milliseconds: u64) -> Result<bool> {
     match session.wait(Some(milliseconds)) {
-        Ok(code) => Ok(code.is_some()),
+        // A disk that hangs keeps what is mounted; the container has ended all the same.
+        Ok(Some(_)) => session.wait_closed(AFTER_KILL).map(|_| true),
+        Ok(None) => Ok(false),
         Err(error) if error.kind() == Kind::Unavailable => Ok(true),
         Err(error) => Err(error),
     }

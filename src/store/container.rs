@@ -164,6 +164,15 @@ impl<'a> Containers<'a> {
         Ok(Locked::new(*self, container, lock))
     }
 
+    /// Waits until a container's monitor has let go of everything. The caller holds the container's lock
+    /// and has seen that it does not run: then there is no new one.
+    pub fn wait_unmonitored(&self, id: &ContainerId) -> Result<()> {
+        if !self.is_monitored(id)? {
+            return Ok(());
+        }
+        Lock::exclusive_if_exists(&self.monitor_mark(id)).map(drop)
+    }
+
     /// Tells whether a container's monitor lives.
     pub fn is_monitored(&self, id: &ContainerId) -> Result<bool> {
         Lock::is_held(&self.monitor_mark(id))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{Barge, wait_until};
+use super::support::{Barge, Need, needs, wait_until};
 
 /// A first process that ends by itself when it is asked to, with code 3.
 const POLITE: &str = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done";
@@ -103,6 +103,62 @@ fn stop_uses_the_signal_and_the_time_of_the_container() {
         .run(["create", "--stop-signal", "65", "busybox", "true"])
         .fails(125)
         .error("valid signals are 1 through 64");
+}
+
+#[test]
+fn stop_takes_another_signal_once() {
+    let barge = Barge::with_busybox();
+    let script = "trap 'exit 3' USR1; trap 'exit 4' TERM; echo ready; while :; do sleep 0.1; done";
+    barge.start(["--name", "box", "busybox", "sh", "-c", script]);
+    let await_start = |count: usize| {
+        let lines = || barge.run(["logs", "box"]).ok().lines().len();
+        wait_until("it catches signals", || lines() == count);
+    };
+    await_start(1);
+    barge.run(["restart", "--signal", "USR1", "box"]).ok().stdout("box\n");
+    let died = ["events", "--stream=false", "--since=1h", "--filter=event=died"];
+    let line = [&died[..], &["--format", "{{.ContainerExitCode}}"]].concat();
+    barge.run(&line).ok().stdout("3\n");
+    await_start(2);
+    barge.run(["stop", "-s", "10", "box"]).ok().stdout("box\n");
+    assert_eq!(barge.inspect("box", "{{.State.ExitCode}} {{.Config.StopSignal}}"), "3 SIGTERM");
+    barge.run(["start", "box"]).ok();
+    await_start(3);
+    barge.run(["stop", "box"]).ok();
+    assert_eq!(barge.inspect("box", "{{.State.ExitCode}}"), "4");
+    barge.run(["stop", "--signal", "NONE", "box"]).fails(125).error_has("NONE");
+}
+
+#[test]
+fn stop_and_rm_leave_nothing_on_the_disk_of_the_store_open() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let mut barge = Barge::new();
+    let (root, runroot) = (barge.root(), barge.runroot());
+    let [root, runroot] = [root, runroot].map(|path| path.to_string_lossy().into_owned());
+    barge.move_to(barge.place().with_mounts(&format!("mkdir {root} {runroot}")));
+    let start = |flags: &[&str]| {
+        for dir in [&root, &runroot] {
+            barge.other_command("mount", ["-t", "tmpfs", "none", dir]).run().ok();
+        }
+        barge.import_busybox();
+        barge.start([&["--name", "box"], flags, &["busybox", "sleep", "1000"]].concat());
+    };
+    let volume = ["-v", "data:/data"];
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&[], &["stop", "-t", "0", "box"]),
+        (&volume, &["stop", "-t", "0", "box"]),
+        (&["--rm"], &["stop", "-t", "0", "box"]),
+        (&volume, &["rm", "-f", "-t", "0", "box"]),
+    ];
+    for (flags, line) in cases {
+        start(flags);
+        barge.run(line).ok();
+        for dir in [&root, &runroot] {
+            barge.other_command("umount", [dir]).run().ok();
+        }
+    }
 }
 
 #[test]

@@ -171,7 +171,6 @@ impl Monitor {
         self.tell_end(exit);
         drop(retired.map(Retired::erase));
         self.root = None;
-        self.release_mark();
     }
 
     pub(super) fn release_mark(&mut self) {
@@ -179,22 +178,19 @@ impl Monitor {
             mark.release();
         }
     }
+}
 
-    /// Stays until every client has what is still on its way to it.
-    pub(super) fn say_good_bye(&mut self) {
-        loop {
-            self.clients.retain(|client| client.has_pending() && !client.is_gone());
-            if self.clients.is_empty() {
-                return;
-            }
-            let mut files: Vec<PollFd<'_>> = self
-                .clients
-                .iter()
-                .map(|client| PollFd::new(client.socket(), PollFlags::OUT))
-                .collect();
-            wait(&mut files, None);
-            drop(files);
-            self.clients.iter_mut().for_each(Client::flush);
+/// Stays until every client has what is still on its way to it.
+pub(super) fn say_good_bye(mut clients: Vec<Client>) {
+    loop {
+        clients.retain(|client| client.has_pending() && !client.is_gone());
+        if clients.is_empty() {
+            return;
         }
+        let mut files: Vec<PollFd<'_>> =
+            clients.iter().map(|client| PollFd::new(client.socket(), PollFlags::OUT)).collect();
+        wait(&mut files, None);
+        drop(files);
+        clients.iter_mut().for_each(Client::flush);
     }
 }

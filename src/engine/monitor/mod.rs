@@ -72,7 +72,7 @@ pub fn is_asked_for(name: &OsStr) -> bool {
 /// Runs as a monitor until the container has ended for good. Returns the exit status.
 pub fn main(arguments: Vec<OsString>) -> u8 {
     match begin(arguments) {
-        Ok(mut monitor) => {
+        Ok(monitor) => {
             monitor.run();
             0
         }
@@ -180,7 +180,7 @@ impl Monitor {
         })
     }
 
-    fn run(&mut self) {
+    fn run(mut self) {
         // What the first client has said already: its size and whether it wants output.
         self.read_clients(None);
         let mut wait = FIRST_WAIT;
@@ -220,7 +220,18 @@ impl Monitor {
                 break;
             }
         }
-        self.say_good_bye();
+        // Who waits until we hang up finds nothing of it open: no log, no socket that has a name.
+        let (clients, mark) = self.let_go();
+        if let Some(mark) = mark {
+            mark.release();
+        }
+        ending::say_good_bye(clients);
+    }
+
+    /// Lets go of everything that lies in the store; what is left is those who are yet to hear something,
+    /// and the mark.
+    fn let_go(self) -> (Vec<Client>, Option<Lock>) {
+        (self.clients, self.mark)
     }
 
     /// Launches the container and tells who waits for it, one way or the other.
