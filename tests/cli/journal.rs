@@ -67,6 +67,16 @@ fn lines_go_to_the_journal_and_come_back() {
     assert_eq!(priorities, ["3", "6", "6", "6", "6", "6"]);
     let parts = field(&barge, &id, "CONTAINER_PARTIAL_MESSAGE");
     assert_eq!(parts.iter().filter(|it| *it == "true").count(), 3, "{parts:?}");
+    // Which part of which line each is; whole lines are none.
+    let of_line = |name| field(&barge, &id, &format!("CONTAINER_PARTIAL_{name}"));
+    let [ids, ordinals, ends] = ["ID", "ORDINAL", "LAST"].map(of_line);
+    let parts: Vec<usize> = (0..ids.len()).filter(|part| !ids[*part].is_empty()).collect();
+    let shown = |part: &usize| format!("{} {}", ordinals[*part], ends[*part]);
+    let shown: Vec<String> = parts.iter().map(shown).collect();
+    assert_eq!(shown, ["1 false", "2 false", "3 true", "1 false"]);
+    let line = |part: usize| ids[parts[part]].as_str();
+    assert_eq!((line(0).len(), line(1), line(2)), (64, line(0), line(0)));
+    assert_ne!(line(3), line(0));
     assert_eq!(barge.inspect("box", "{{.LogPath}}"), "");
 }
 

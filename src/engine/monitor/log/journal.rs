@@ -15,8 +15,10 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketT
 use super::Stream;
 use super::encode::Head;
 use super::losses::Losses;
+use crate::engine::create::random;
 use crate::engine::log_tag;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::id::to_hex;
 use crate::store::container::ContainerConfig;
 use crate::sys::socket;
 
@@ -26,6 +28,15 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 /// How long a journal that takes nothing is waited for: it has a queue, so it must have stopped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A line that is written in parts, as Docker marks them.
+#[derive(Debug)]
+struct Begun {
+    /// The same for all parts of the line, and no other's.
+    id: String,
+    /// How many of them were written.
+    parts: u64,
+}
+
 /// The journal, as a place for lines.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -33,6 +44,8 @@ pub(super) struct Journal {
     address: SocketAddrUnix,
     /// The fields that all messages have.
     fields: Vec<u8>,
+    /// Lines of which parts were written and the end was not, of either stream.
+    begun: [Option<Begun>; 2],
     message: Vec<u8>,
     /// Whether it took nothing when it was waited for: then it is not waited for again.
     stuck: bool,
@@ -55,7 +68,15 @@ impl Journal {
             .context(context)?;
         let address = SocketAddrUnix::new(SOCKET).context(context)?;
         let fields = fields(config, name)?;
-        Ok(Self { socket, address, fields, message: Vec::new(), stuck: false, losses })
+        Ok(Self {
+            socket,
+            address,
+            fields,
+            begun: [None, None],
+            message: Vec::new(),
+            stuck: false,
+            losses,
+        })
     }
 
     /// What the journal did not take.
@@ -70,12 +91,33 @@ impl Journal {
         let priority: &[u8] = if head.stream() == Stream::Stderr { b"3" } else { b"6" };
         append(&mut self.message, "PRIORITY", priority);
         append(&mut self.message, "SYSLOG_TIMESTAMP", head.time().as_bytes());
-        if !whole {
-            append(&mut self.message, "CONTAINER_PARTIAL_MESSAGE", b"true");
-        }
+        self.mark_part(head.stream(), whole);
         self.message.extend_from_slice(&self.fields);
         if let Err(error) = self.send() {
             self.losses.add(text.len(), &error);
+        }
+    }
+
+    /// Says of which line this is a part, if it is one. `last` is the end of a line.
+    fn mark_part(&mut self, stream: Stream, last: bool) {
+        let begun = &mut self.begun[stream as usize];
+        if last && begun.is_none() {
+            return;
+        }
+        let line = begun.get_or_insert_with(|| Begun {
+            // Without random numbers it has none of its own.
+            id: random::<32>().map_or_else(|_| "0".repeat(64), |bytes| to_hex(&bytes)),
+            parts: 0,
+        });
+        line.parts += 1;
+        if !last {
+            append(&mut self.message, "CONTAINER_PARTIAL_MESSAGE", b"true");
+        }
+        append(&mut self.message, "CONTAINER_PARTIAL_ID", line.id.as_bytes());
+        append(&mut self.message, "CONTAINER_PARTIAL_ORDINAL", line.parts.to_string().as_bytes());
+        append(&mut self.message, "CONTAINER_PARTIAL_LAST", last.to_string().as_bytes());
+        if last {
+            *begun = None;
         }
     }
 
