@@ -17,7 +17,7 @@ use crate::spec::namespace::{IpcMode, NamespaceMode, Namespaces};
 use crate::spec::network::NetworkMode;
 use crate::spec::platform::Platform;
 use crate::spec::security::Security;
-use crate::spec::userns::{UsernsMode, Users};
+use crate::spec::userns::{IdMapping, IdRange, MapRequest, UsernsMode, Users};
 use crate::store::container::{Builtin, Container, ContainerConfig};
 use crate::sys::mountns;
 
@@ -69,7 +69,7 @@ impl Engine {
             working_dir: Some(
                 spec.working_dir.clone().unwrap_or_else(|| PathBuf::from(Debugged::PLACE)),
             ),
-            settings: settings(&target, spec)?,
+            settings: self.debug_settings(&target, spec)?,
             ..ContainerSpec::default()
         };
         let (image, _) = self.image_of(&wanted)?;
@@ -81,6 +81,20 @@ impl Engine {
             .hint("name an image with tools by --image"));
         }
         self.create(&wanted)
+    }
+
+    fn debug_settings(&self, target: &Container, spec: &DebugSpec) -> Result<Settings> {
+        if target.state.run().is_some() {
+            return settings_inside(target, spec);
+        }
+        let config = &target.config;
+        let mode = &config.settings.users.mode;
+        let mut settings = settings(target, spec)?;
+        // Its files have other owners on the disk than it sees: so they look the same.
+        if let Some(mapping) = self.mapping_on_disk(config.id_mapping.as_ref(), mode)? {
+            settings.users = users_of(&mapping);
+        }
+        Ok(settings)
     }
 
     /// Gets hold of the files of the container that one looks into.
@@ -102,6 +116,19 @@ impl Engine {
     }
 }
 
+/// Has a container's IDs mapped as another one's are.
+fn users_of(mapping: &IdMapping) -> Users {
+    let requests = |ranges: &[IdRange], kinds| -> Vec<MapRequest> {
+        let request = |&range| MapRequest { range, adds: false, of_host: false, kinds };
+        ranges.iter().map(request).collect()
+    };
+    Users {
+        uids: requests(&mapping.uids, (true, false)),
+        gids: requests(&mapping.gids, (false, true)),
+        ..Users::default()
+    }
+}
+
 /// Tells whether a container's processes may look at the files of others that they see.
 fn can_look_back(target: &Container) -> Result<bool> {
     let names = bundle::capability_names(&target.config.settings.security)?;
@@ -109,21 +136,25 @@ fn can_look_back(target: &Container) -> Result<bool> {
 }
 
 fn settings(target: &Container, spec: &DebugSpec) -> Result<Settings> {
-    let of_target = &target.config.settings;
-    let id = target.id().as_str().to_owned();
-    let runs = target.state.run().is_some();
-    let mut settings = Settings {
+    Ok(Settings {
         tty: spec.tty,
         interactive: spec.interactive,
         remove: true,
         network: NetworkMode::None,
         security: security(target, spec)?,
-        debugged: Some(Debugged { id: id.clone(), runs }),
+        debugged: Some(Debugged {
+            id: target.id().as_str().to_owned(),
+            runs: target.state.run().is_some(),
+        }),
         ..Settings::default()
-    };
-    if !runs {
-        return Ok(settings);
-    }
+    })
+}
+
+/// As [`settings`], in the namespaces of a container that runs.
+fn settings_inside(target: &Container, spec: &DebugSpec) -> Result<Settings> {
+    let of_target = &target.config.settings;
+    let id = target.id().as_str().to_owned();
+    let mut settings = settings(target, spec)?;
     let same = |mode: &NamespaceMode| match mode {
         NamespaceMode::Private => NamespaceMode::Container(id.clone()),
         other => other.clone(),

@@ -64,13 +64,18 @@ pub struct Changed<'a> {
 
 impl Changed<'_> {
     /// Returns what is known of a file as it is in the image.
-    pub(super) fn in_image(&self, mut stat: Stat) -> Stat {
-        if let Some(owners) = self.owners {
-            stat.st_uid = inside_of(&owners.uids, stat.st_uid);
-            stat.st_gid = inside_of(&owners.gids, stat.st_gid);
-        }
-        stat
+    pub(super) fn in_image(&self, stat: Stat) -> Stat {
+        in_image(stat, self.owners)
     }
+}
+
+/// Returns what is known of a file with the owners that it has in the image, where they are others.
+pub(crate) fn in_image(mut stat: Stat, owners: Option<&IdMapping>) -> Stat {
+    if let Some(owners) = owners {
+        stat.st_uid = inside_of(&owners.uids, stat.st_uid);
+        stat.st_gid = inside_of(&owners.gids, stat.st_gid);
+    }
+    stat
 }
 
 /// A change, with what is needed to put it into an archive.

@@ -75,6 +75,24 @@ fn diff_tells_what_a_container_changed() {
 }
 
 #[test]
+fn diff_compares_containers_with_users_of_their_own() {
+    let barge = Barge::with_busybox();
+    for (name, users, script) in [
+        ("one", "auto:size=1024", "echo 1 >/one; chown 5 /etc"),
+        ("two", "auto:size=1024", "echo 2 >/two; chown 5 /etc"),
+        ("host", "host", "true"),
+    ] {
+        let create = ["create", "--network=none", "--name", name, "--userns", users, "busybox"];
+        barge.run([&create[..], &["sh", "-c", script]].concat()).ok();
+        barge.run(["start", "-a", name]).ok();
+    }
+    // Who owns what is the same to both, whatever it is on the disk.
+    barge.run(["diff", "two", "one"]).ok().stdout("A /two\nD /one\n");
+    barge.run(["diff", "two", "host"]).ok().stdout("C /etc\nA /two\n");
+    barge.run(["diff", "one", "busybox"]).ok().stdout("C /etc\nA /one\n");
+}
+
+#[test]
 fn commit_makes_an_image_of_the_changes() {
     for barge in stores() {
         changed(&barge, "box");

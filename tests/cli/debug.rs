@@ -114,6 +114,17 @@ fn of_a_container_that_does_not_run_it_shows_the_files() {
 }
 
 #[test]
+fn of_a_container_with_users_of_its_own_it_shows_the_owners_that_it_has() {
+    let barge = Barge::with_busybox();
+    let script = "echo a >/a; mkdir /d; chown 7:8 /d";
+    let create = ["create", "--network=none", "--name=box", "--userns=auto:size=1024", "busybox"];
+    barge.run([&create[..], &["sh", "-c", script]].concat()).ok();
+    barge.run(["start", "-a", "box"]).ok();
+    let line = ["debug", "--image", "busybox", "box", "stat", "-c", "%u %g", "a", "d"];
+    barge.run(line).ok().stdout("0 0\n7 8\n");
+}
+
+#[test]
 fn a_paused_container_is_left_alone() {
     if !needs(&[Need::Root]) {
         return;

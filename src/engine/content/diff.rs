@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Files, refuse_rootfs};
 use crate::engine::Engine;
-use crate::engine::images::{self, Change, NOT_OF_IMAGES};
+use crate::engine::images::{self, Change, NOT_OF_IMAGES, Seen};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::changes::{Changed, TreeKind, Walk};
 use crate::image::merged::Node;
@@ -40,8 +40,8 @@ impl Engine {
             (None, None) => images::diff(&self.store, name, None),
             (container, Some(other)) => {
                 let before = self.container_of(subject, other)?;
-                let before = self.directories(before, other)?;
-                images::compare(&before, &self.directories(container, name)?).context(context)
+                let before = self.seen(before, other)?;
+                images::compare(&before, &self.seen(container, name)?).context(context)
             }
         }
     }
@@ -65,12 +65,16 @@ impl Engine {
     }
 
     /// The directories that a container, or else an image, sees together.
-    fn directories(&self, container: Option<Container>, name: &str) -> Result<Vec<PathBuf>> {
+    fn seen(&self, container: Option<Container>, name: &str) -> Result<Seen> {
         match container {
-            Some(container) => Ok(Files::of_usual(self, &container)?.all()),
+            Some(container) => {
+                let mut files = Files::of(self, &container)?;
+                let owners = files.owners.take();
+                Ok(Seen { dirs: files.all(), owners })
+            }
             None => {
                 let image = self.store.images().lookup(name)?;
-                images::layers(&self.store, &image.layers)
+                images::layers(&self.store, &image.layers).map(Seen::of_image)
             }
         }
     }

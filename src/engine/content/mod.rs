@@ -61,22 +61,6 @@ impl Files {
         })
     }
 
-    /// As [`of`](Self::of), for who takes the owners of files as they are on the disk.
-    fn of_usual(engine: &Engine, container: &Container) -> Result<Self> {
-        let files = Self::of(engine, container)?;
-        if files.owners.is_none() {
-            return Ok(files);
-        }
-        let id = container.id().short();
-        Err(Error::new(
-            Kind::Unsupported,
-            format!(
-                "container {id} has users of its own: its files have other owners than in an image"
-            ),
-        )
-        .hint("`barge commit` makes an image of it, with the owners that it sees"))
-    }
-
     /// Returns all directories that it sees together, the uppermost first.
     fn all(self) -> Vec<PathBuf> {
         match self.kind {

@@ -52,10 +52,10 @@ pub(super) fn open(engine: &Engine, container: &Container) -> Result<Root> {
     }
 }
 
-/// Makes what a container has that does not run: a detached mount that only reads. This process must
-/// have a single thread.
+/// Makes what a container has that does not run: a detached mount that only reads, with the owners of
+/// files as they are on the disk. This process must have a single thread.
 pub(in crate::engine) fn still(engine: &Engine, container: &Container) -> Result<OwnedFd> {
-    let all = Files::of_usual(engine, container)?.all();
+    let all = Files::of(engine, container)?.all();
     match all.as_slice() {
         [] => Err(Error::new(Kind::NotFound, "there is nothing in the container yet")),
         // The kernel wants two for an overlay.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::changes::{Change, ChangeKind, differ};
+use crate::image::changes::{Change, ChangeKind, differ, in_image};
 use crate::image::merged::Node;
 use crate::spec::digest::DiffId;
+use crate::spec::userns::IdMapping;
 use crate::store::Store;
 
 /// What every container has anew, so that no image is asked about it.
@@ -36,15 +37,31 @@ pub fn diff(store: &Store, name: &str, other: Option<&str>) -> Result<Vec<Change
         Some(other) => layers(store, &store.images().lookup(other)?.layers)?,
         None => after.get(1..).unwrap_or_default().to_vec(),
     };
-    compare(&before, &after).context(|| format!("cannot compare image {name}"))
+    compare(&Seen::of_image(before), &Seen::of_image(after))
+        .context(|| format!("cannot compare image {name}"))
 }
 
-/// Compares what some directories look like together with what others do, the uppermost first.
-pub(in crate::engine) fn compare(before: &[PathBuf], after: &[PathBuf]) -> Result<Vec<Change>> {
-    let (before, after) = (Node::root(before)?, Node::root(after)?);
+/// Directories that are seen as one.
+pub(in crate::engine) struct Seen {
+    /// The directories, the uppermost first.
+    pub(in crate::engine) dirs: Vec<PathBuf>,
+    /// For which IDs of an image the owners of their files stand, where they are others.
+    pub(in crate::engine) owners: Option<IdMapping>,
+}
+
+impl Seen {
+    /// Makes it of the layers of an image, the uppermost first.
+    pub(in crate::engine) fn of_image(dirs: Vec<PathBuf>) -> Self {
+        Self { dirs, owners: None }
+    }
+}
+
+/// Compares what some directories look like together with what others do.
+pub(in crate::engine) fn compare(before: &Seen, after: &Seen) -> Result<Vec<Change>> {
+    let owners = [before.owners.as_ref(), after.owners.as_ref()];
+    let (before, after) = (Node::root(&before.dirs)?, Node::root(&after.dirs)?);
     let mut changes = Vec::new();
-    compare_nodes(b"/", before.as_ref(), after.as_ref(), &mut changes)?;
-    changes.retain(|change| !NOT_OF_IMAGES.iter().any(|path| Path::new(path) == change.path));
+    compare_nodes(b"/", (before.as_ref(), after.as_ref()), owners, &mut changes)?;
     Ok(changes)
 }
 
@@ -58,10 +75,12 @@ pub(in crate::engine) fn layers(store: &Store, layers: &[DiffId]) -> Result<Vec<
 }
 
 /// Compares what is in two directories; one that is not there is empty.
+///
+/// `owners` are those of the files before and after.
 fn compare_nodes(
     path: &[u8],
-    before: Option<&Node>,
-    after: Option<&Node>,
+    (before, after): (Option<&Node>, Option<&Node>),
+    owners: [Option<&IdMapping>; 2],
     changes: &mut Vec<Change>,
 ) -> Result<()> {
     let children = |node: Option<&Node>| -> Result<BTreeMap<Vec<u8>, Node>> {
@@ -74,23 +93,34 @@ fn compare_nodes(
         let path = below(&name);
         let old = old.remove(&name);
         let at = changes.len();
+        // It counts only for what is below it, and is no change of what it is in.
+        let counts = is_of_images(&path);
         let kind = match &old {
             None => Some(ChangeKind::Added),
             Some(old) if old.is_same(&node) => continue,
-            Some(old) => differ(&old.stat, &node.stat).then_some(ChangeKind::Changed),
+            Some(old) => {
+                let [before, after] = owners;
+                differ(&in_image(old.stat, before), &in_image(node.stat, after))
+                    .then_some(ChangeKind::Changed)
+            }
         };
         if node.is_dir() {
             // What was a file has nothing in it.
             let old = old.filter(Node::is_dir);
             let inside = [&path[..], b"/"].concat();
-            compare_nodes(&inside, old.as_ref(), Some(&node), changes)?;
+            compare_nodes(&inside, (old.as_ref(), Some(&node)), owners, changes)?;
         }
         // A directory in which something changed counts as changed, and comes before that.
         let kind = kind.or((changes.len() > at).then_some(ChangeKind::Changed));
-        if let Some(kind) = kind {
+        if let Some(kind) = kind.filter(|_| counts) {
             changes.insert(at, change(kind, &path));
         }
     }
-    changes.extend(old.into_keys().map(|name| change(ChangeKind::Deleted, &below(&name))));
+    let gone = old.into_keys().map(|name| below(&name)).filter(|path| is_of_images(path));
+    changes.extend(gone.map(|path| change(ChangeKind::Deleted, &path)));
     Ok(())
+}
+
+fn is_of_images(path: &[u8]) -> bool {
+    !NOT_OF_IMAGES.iter().any(|other| other.as_bytes() == path)
 }

@@ -20,7 +20,7 @@ mod tag;
 mod tree;
 
 pub use diff::diff;
-pub(super) use diff::{NOT_OF_IMAGES, compare, layers};
+pub(super) use diff::{NOT_OF_IMAGES, Seen, compare, layers};
 pub use history::{HistoryEntry, history};
 pub use import::{ImportSource, import};
 pub use inspect::{Inspection, ManifestFacts, inspect};
