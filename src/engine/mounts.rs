@@ -18,9 +18,22 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
+use super::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::file;
 use crate::sys::mount;
+
+/// Refuses to mount where nobody would see it: without root, a mount vanishes with the user namespace that
+/// a command makes for itself. `command` is what the user has asked for.
+pub(super) fn check_power(engine: &Engine, command: &str) -> Result<()> {
+    if engine.host.uid == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "cannot run command \"barge {command}\" in rootless mode, must execute `barge unshare` first"
+    );
+    Err(Error::new(Kind::Unsupported, text))
+}
 
 /// A directory that belongs to one object, for its files to be seen in.
 #[derive(Debug)]

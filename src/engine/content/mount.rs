@@ -9,7 +9,7 @@
 
 use super::{refuse_builtin, still, view};
 use crate::engine::Engine;
-use crate::engine::mounts::Place;
+use crate::engine::mounts::{Place, check_power};
 use crate::engine::rootfs::rootfs;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
@@ -39,12 +39,7 @@ impl Engine {
     /// Makes the files of a container seen, and counts how often that was asked for. This process must
     /// have a single thread.
     pub fn mount_container(&self, name: &str) -> Result<MountedContainer> {
-        if self.host.uid != 0 {
-            return Err(Error::new(
-                Kind::Unsupported,
-                "cannot run command \"barge mount\" in rootless mode, must execute `barge unshare` first",
-            ));
-        }
+        check_power(self, "mount")?;
         let container = self.lookup(name)?;
         refuse_builtin(&container, "mount")?;
         let id = container.id().clone();

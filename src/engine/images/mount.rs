@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
-use crate::engine::mounts::Place;
+use crate::engine::mounts::{Place, check_power};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{Digest, ImageId};
 use crate::store::events::{Action, Event};
@@ -26,7 +26,7 @@ pub struct MountedImage {
 
 /// Makes the files of images seen, and counts how often that was asked for.
 pub fn mount(engine: &Engine, names: &[String]) -> Result<Vec<MountedImage>> {
-    check_power(engine, names)?;
+    check_power(engine, "image mount")?;
     let store = engine.store();
     // Nobody removes an image between the look-up and the mount.
     let _no_gc = store.shared()?;
@@ -98,26 +98,6 @@ pub(super) fn is_mounted(store: &Store, id: &ImageId) -> Result<bool> {
 /// Returns the directory that is an image's own for this.
 fn place(store: &Store, id: &ImageId) -> Place {
     Place::new(store.runroot().join("mounts").join(id.hex()))
-}
-
-/// Without root, a mount would vanish with the user namespace that this command makes for itself.
-fn check_power(engine: &Engine, names: &[String]) -> Result<()> {
-    let host = engine.host();
-    if host.uid == 0 {
-        return Ok(());
-    }
-    let store = engine.store();
-    let names = if names.is_empty() { "--all".to_owned() } else { names.join(" ") };
-    Err(Error::new(
-        Kind::Unsupported,
-        "without root, images can be mounted in a user and mount namespace of your own only",
-    )
-    .hint(format!(
-        "enter one, and mount the image there: unshare --user --map-root-user --map-auto --mount, then {} --root {} --runroot {} image mount {names}",
-        host.executable.display(),
-        store.root().display(),
-        store.runroot().display(),
-    )))
 }
 
 fn lock(store: &Store) -> Result<Lock> {
