@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::World;
+use super::containers::latest;
 use super::exit::Status;
 use super::listing::print_json;
 use super::output::Output;
 use super::tree::Act;
 use crate::engine::DiffSubject;
 use crate::engine::images::{Change, ChangeKind};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// Show what a container or the top layer of an image changes
 ///
@@ -21,9 +22,12 @@ pub(crate) struct Diff {
     /// Print it as json
     #[arg(long, value_name = "FORMAT", value_parser = ["json", ""])]
     format: Option<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
     /// Container or image, by name or ID
-    #[arg(value_name = "CONTAINER|IMAGE", required = true)]
-    name: String,
+    #[arg(value_name = "CONTAINER|IMAGE", required_unless_present = "latest")]
+    name: Option<String>,
     /// Container or image to compare it with
     #[arg(value_name = "OTHER")]
     other: Option<String>,
@@ -38,9 +42,12 @@ pub(crate) struct ContainerDiff {
     /// Print it as json
     #[arg(long, value_name = "FORMAT", value_parser = ["json", ""])]
     format: Option<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
     /// Container, by name or ID
-    #[arg(value_name = "CONTAINER", required = true)]
-    name: String,
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest")]
+    name: Option<String>,
     /// Container to compare it with
     #[arg(value_name = "OTHER")]
     other: Option<String>,
@@ -48,17 +55,46 @@ pub(crate) struct ContainerDiff {
 
 impl Act for Diff {
     fn act(self, world: &mut World) -> Result<Status> {
-        let engine = world.power()?;
-        let changes = engine.diff(DiffSubject::Any, &self.name, self.other.as_deref())?;
-        print(&mut world.out, &changes, self.format.as_deref())
+        let named = Named { latest: self.latest, name: self.name, other: self.other };
+        named.print(world, DiffSubject::Any, self.format.as_deref())
     }
 }
 
 impl Act for ContainerDiff {
     fn act(self, world: &mut World) -> Result<Status> {
+        let named = Named { latest: self.latest, name: self.name, other: self.other };
+        named.print(world, DiffSubject::Container, self.format.as_deref())
+    }
+}
+
+/// What is compared with what.
+struct Named {
+    latest: bool,
+    name: Option<String>,
+    other: Option<String>,
+}
+
+impl Named {
+    fn print(
+        self,
+        world: &mut World,
+        subject: DiffSubject,
+        format: Option<&str>,
+    ) -> Result<Status> {
         let engine = world.power()?;
-        let changes = engine.diff(DiffSubject::Container, &self.name, self.other.as_deref())?;
-        print(&mut world.out, &changes, self.format.as_deref())
+        // With the latest container, the first name is what it is compared with.
+        let (name, other) = match (self.latest, self.name, self.other) {
+            (true, other, None) => (latest(&engine)?, other),
+            (false, Some(name), other) => (name, other),
+            _ => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "--latest cannot be used together with two names",
+                ));
+            }
+        };
+        let changes = engine.diff(subject, &name, other.as_deref())?;
+        print(&mut world.out, &changes, format)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `barge export`
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use super::World;
 use super::exit::Status;
 use super::output;
 use super::tree::Act;
+use crate::engine::Engine;
 use crate::engine::images::whole_file;
 use crate::error::{Error, Kind, Result};
 
@@ -17,16 +19,29 @@ use crate::error::{Error, Kind, Result};
 /// not in it. The container may be running.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
-    /// Write to this file
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    target: ArchiveTarget,
     /// Container, by name or ID
     #[arg(value_name = "CONTAINER", required = true)]
     container: String,
 }
 
-impl Act for Export {
-    fn act(self, world: &mut World) -> Result<Status> {
+/// Where an archive of files goes.
+#[derive(Args, Debug)]
+pub(crate) struct ArchiveTarget {
+    /// Write to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl ArchiveTarget {
+    /// Has an archive written to the file, which is whole or not there, or to standard output; not to a
+    /// terminal.
+    pub(crate) fn write<T>(
+        &self,
+        world: &mut World,
+        write: impl FnOnce(&Engine, &mut dyn Write) -> Result<T>,
+    ) -> Result<T> {
         if self.output.is_none() && rustix::termios::isatty(rustix::stdio::stdout()) {
             return Err(Error::new(
                 Kind::Invalid,
@@ -34,10 +49,17 @@ impl Act for Export {
             ));
         }
         let engine = world.power()?;
-        let changed = match &self.output {
-            Some(path) => whole_file(path, |file| engine.export(&self.container, file))?,
-            None => engine.export(&self.container, &mut world.out.stream())?,
-        };
+        match &self.output {
+            Some(path) => whole_file(path, |file| write(&engine, file)),
+            None => write(&engine, &mut world.out.stream()),
+        }
+    }
+}
+
+impl Act for Export {
+    fn act(self, world: &mut World) -> Result<Status> {
+        let changed =
+            self.target.write(world, |engine, out| engine.export(&self.container, out))?;
         for path in changed {
             output::warning(&format!("`{path}` changed while it was read"));
         }

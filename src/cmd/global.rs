@@ -40,6 +40,15 @@ pub(crate) struct Global {
     /// The same as --log-level debug
     #[arg(short = 'D', long)]
     debug: bool,
+    /// Accepted for scripts; it is cgroupfs
+    #[arg(long, value_name = "NAME", value_parser = ["cgroupfs"])]
+    cgroup_manager: Option<String>,
+    /// Accepted for scripts; events go to a file of the store
+    #[arg(long, value_name = "NAME", value_parser = ["file"])]
+    events_backend: Option<String>,
+    /// Accepted for scripts; see --runroot
+    #[arg(long, value_name = "PATH")]
+    tmpdir: Option<PathBuf>,
     /// Drop standard output
     #[arg(long)]
     noout: bool,

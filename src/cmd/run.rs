@@ -45,8 +45,8 @@ pub(crate) struct Run {
 pub(crate) struct Create {
     #[command(flatten)]
     container: ContainerFlags,
-    /// Streams that start connects to
-    #[arg(short, long, value_name = "STREAM", value_enum, ignore_case = true, hide = true)]
+    /// Does nothing: start connects as it is told
+    #[arg(short, long, value_name = "STREAM", value_enum, ignore_case = true)]
     attach: Vec<Stream>,
     #[command(flatten)]
     dry_run: DryRunFlags,

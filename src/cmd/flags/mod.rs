@@ -37,10 +37,10 @@ pub(crate) struct ContainerFlags {
     #[command(flatten)]
     devices: devices::DevicesFlags,
     /// Does nothing; other tools have it
-    #[arg(long, action = ArgAction::SetTrue, hide = true)]
+    #[arg(long, action = ArgAction::SetTrue)]
     disable_content_trust: bool,
     /// Does nothing; other tools have had it
-    #[arg(long, value_name = "SIZE", hide = true)]
+    #[arg(long, value_name = "SIZE")]
     kernel_memory: Option<Size>,
     #[command(flatten)]
     groups: groups::GroupsFlags,

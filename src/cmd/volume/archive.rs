@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::cmd::World;
 use crate::cmd::exit::Status;
+use crate::cmd::export::ArchiveTarget;
 use crate::cmd::output;
 use crate::cmd::tree::Act;
-use crate::engine::images::whole_file;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Bytes that are read at a time.
@@ -21,9 +20,8 @@ const CHUNK: usize = 256 << 10;
 /// The tar archive goes to standard output, or to a file. Containers may use the volume meanwhile.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
-    /// Write to this file
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    target: ArchiveTarget,
     /// Volume, by name
     #[arg(value_name = "VOLUME", required = true)]
     volume: String,
@@ -31,17 +29,8 @@ pub(crate) struct Export {
 
 impl Act for Export {
     fn act(self, world: &mut World) -> Result<Status> {
-        if self.output.is_none() && rustix::termios::isatty(rustix::stdio::stdout()) {
-            return Err(Error::new(
-                Kind::Invalid,
-                "refusing to export to terminal. Use -o flag or redirect",
-            ));
-        }
-        let engine = world.power()?;
-        let warnings = match &self.output {
-            Some(path) => whole_file(path, |file| engine.export_volume(&self.volume, file))?,
-            None => engine.export_volume(&self.volume, &mut world.out.stream())?,
-        };
+        let warnings =
+            self.target.write(world, |engine, out| engine.export_volume(&self.volume, out))?;
         warnings.iter().for_each(|warning| output::warning(warning));
         Ok(Status::SUCCESS)
     }
