@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use super::support::Barge;
+use super::support::{Barge, wait_until};
 
 /// The socket of a service manager.
 struct Manager {
@@ -114,4 +114,20 @@ fn notify_nobody() {
     let line = ["run", "--rm", "--network=none", "--sdnotify=conmon", "busybox", "echo", "here"];
     let output = barge.command(line).env("NOTIFY_SOCKET", "/nosuch").run().exits(0);
     output.stdout("here\n").stderr_has("cannot tell the service manager");
+}
+
+#[test]
+fn notify_floods_hold_nothing_up() {
+    let barge = Barge::new();
+    let manager = Manager::new(&barge);
+    // It says on its output that the flood has come, and the flood goes on.
+    let script = "use Socket; my $to = pack_sockaddr_un($ENV{NOTIFY_SOCKET}); \
+        socket(my $socket, PF_UNIX, SOCK_DGRAM, 0); pipe(my $hear, my $tell); \
+        if (fork) { close $tell; <$hear>; $| = 1; print \"here\\n\"; sleep 1000 } \
+        send($socket, \"STATUS=x\", 0, $to) // die $! for 1..1000; close $tell; \
+        while (1) { send($socket, \"STATUS=x\", 0, $to) }";
+    manager.start(&barge, &[], &["builtin/host", "perl", "-e", script]);
+    wait_until("its output comes", || barge.run(["logs", "box"]).ok().text() == "here");
+    barge.run(["stop", "-t", "0", "box"]).ok();
+    assert_eq!(barge.status("box"), "exited");
 }
