@@ -367,7 +367,7 @@ fn shown_mounts(config: &ContainerConfig) -> Vec<String> {
     let name = |mount: &Mount| match &mount.source {
         MountSource::Bind { path, .. } => path.display().to_string(),
         MountSource::Volume { name, .. } => name.clone().unwrap_or_default(),
-        MountSource::Image { name, .. } => name.clone(),
+        MountSource::Image { name, .. } | MountSource::Artifact { name, .. } => name.clone(),
         MountSource::Tmpfs { .. } | MountSource::Ramfs { .. } | MountSource::Devpts => {
             mount.target.display().to_string()
         }

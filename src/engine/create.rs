@@ -96,6 +96,7 @@ impl Engine {
         let mut decided = self.decided(spec, &image, shown, &users, random_id()?)?;
         make_sources(&decided)?;
         self.settle_images(&mut decided)?;
+        self.settle_artifacts(&mut decided)?;
         let secrets = self.settle_secrets(&mut decided)?;
         let _networks = self.settle_networks(&mut decided)?;
         let volumes = self.take_volumes(&mut decided)?;

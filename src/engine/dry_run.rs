@@ -42,6 +42,7 @@ impl Engine {
         };
         let mut config = self.decided(spec, &image, shown, &users, ID.parse()?)?;
         self.settle_images(&mut config)?;
+        self.settle_artifacts(&mut config)?;
         drop(self.settle_secrets(&mut config)?);
         let mapping = self.mapping_of(&config)?;
         let owner = mapping.as_ref().map(users::first_outside);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::{DiffId, ImageId};
+use super::digest::{DiffId, Digest, ImageId};
 use super::volume::VolumeSpec;
 
 /// Something that is mounted into a container.
@@ -87,6 +87,20 @@ pub enum MountSource {
         /// Its layers, lowest first.
         #[serde(default)]
         layers: Vec<DiffId>,
+    },
+    /// The files of an artifact, which can only be read.
+    Artifact {
+        /// Its name, as it was asked for.
+        name: String,
+        /// Title of the only file that is wanted.
+        title: Option<String>,
+        /// Digest of the only file that is wanted.
+        digest: Option<String>,
+        /// What its file is called in the container; with several, a number follows.
+        file_name: Option<String>,
+        /// The file; known once the container is made, which has one mount for each.
+        #[serde(default)]
+        blob: Option<Digest>,
     },
     /// A fresh file system of terminals.
     Devpts,

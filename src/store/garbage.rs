@@ -156,10 +156,11 @@ impl Store {
         self.lists().add_roots(&mut live)?;
         self.artifacts().add_roots(&mut live)?;
         self.builds().add_roots(&mut live)?;
-        // Containers: the layers that they were made with.
+        // Containers: the layers that they were made with, and files of artifacts that they mount.
         for id in self.containers().ids()? {
             if let Some(container) = self.containers().get(&id)? {
                 live.layers.extend(container.config.all_layers().cloned());
+                live.blobs.extend(container.config.artifact_files().cloned());
             }
         }
         // Images that are being made.

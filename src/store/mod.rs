@@ -26,6 +26,7 @@
 //! │   ├── followers                held by who follows the log
 //! │   ├── secrets/N                its copies of secrets
 //! │   ├── overlays/N/              what it changes of directories that are mounted with `O`
+//! │   ├── images/N/                an image that it mounts, with owners that it knows
 //! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
 //! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine

@@ -353,3 +353,43 @@ fn what_the_policy_refuses_does_not_come() {
     // An artifact is no image.
     barge.run(["pull", "-q", &name]).fails(125).hint_has("artifact pull");
 }
+
+#[test]
+fn artifacts_are_mounted_in_containers() {
+    let barge = Barge::with_busybox();
+    let [one, two] =
+        [("one", "first"), ("two", "second")].map(|(name, text)| barge.file(name, text));
+    barge.run(["artifact", "add", "localhost/both:1", &one, &two]).ok();
+    barge.run(["artifact", "add", "localhost/single:1", &one]).ok();
+    let see = |mount: &str, script: &str| {
+        let mount = format!("type=artifact,{mount}");
+        barge.shell(&["--user", "1000", "--mount", &mount], script)
+    };
+    let script = "cat /m/one /m/two; echo >/m/one";
+    let output = see("src=both:1,dst=/m", script).exits(1).stdout("firstsecond");
+    output.stderr_has("Read-only file system");
+    see("src=both:1,dst=/m,title=two", "ls /m; cat /m/two").ok().stdout("two\nsecond");
+    see("src=both:1,dst=/m,name=f", "ls /m; cat /m/f-1").ok().stdout("f-0\nf-1\nsecond");
+    see("src=single:1,dst=/m,name=f", "cat /m/f").ok().stdout("first");
+    let second = digest(b"second");
+    let named = second.replace(':', "-");
+    see(&format!("src=both:1,dst=/m,digest={second}"), "ls /m").ok().stdout(&format!("{named}\n"));
+    // In the place of a file there can be only one.
+    see("src=single:1,dst=/etc/passwd", "cat /etc/passwd").ok().stdout("first");
+    see("src=both:1,dst=/etc/passwd", "true").fails(125).error_has("several blobs");
+    see("src=both:1,dst=/m,title=three", "true").fails(125).error_has("no blob with the title");
+    see("src=nosuch:1,dst=/m", "true").fails(125).error_has("artifact does not exist");
+    // What a container shows stays as long as the container.
+    let mount = ["--mount", "type=artifact,src=single:1,dst=/m"];
+    let line = ["create", "--network=none", "--userns=auto:size=1024", "--name=box"];
+    barge.run([&line[..], &mount, &["busybox", "cat", "/m/one"]].concat()).ok();
+    barge.run(["artifact", "rm", "both:1", "single:1"]).ok();
+    barge.run(["start", "-a", "box"]).ok().stdout("first");
+    let shown = "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}}{{end}}";
+    assert_eq!(barge.inspect("box", shown), "artifact single:1 /m/one false");
+    let blob = barge.root().join("blobs/sha256").join(hex(&digest(b"first")));
+    assert!(blob.exists());
+    barge.run(["rm", "box"]).ok();
+    barge.run(["image", "prune", "-f"]).ok();
+    assert!(!blob.exists());
+}

@@ -216,12 +216,20 @@ fn a_part_of_an_image_is_mounted() {
 
 #[test]
 fn an_image_is_mounted_with_the_owners_that_the_container_has() {
-    if !needs(&[Need::Root]) {
-        return;
-    }
     let barge = Barge::with_busybox();
     let script = "stat -c '%u %g' /img/bin/busybox; touch /img/x && stat -c %u /img/x";
-    let users = ["--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536"];
     let mount = ["--mount", "type=image,src=busybox,dst=/img,rw"];
+    let users = ["--userns", "auto:size=1024"];
     barge.shell(&[&users[..], &mount].concat(), script).ok().stdout("0 0\n0\n");
+    // Each run begins with the image as it is.
+    let create = ["create", "--network=none", "--name=box"];
+    let line = [&create[..], &users, &mount, &["busybox", "sh", "-c"]].concat();
+    barge.run([&line[..], &["ls /img/x; touch /img/x"]].concat()).ok();
+    for _ in 0..2 {
+        barge.run(["start", "-a", "box"]).ok().stdout("").stderr_has("/img/x: No such file");
+    }
+    if needs(&[Need::Root]) {
+        let users = ["--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536"];
+        barge.shell(&[&users[..], &mount].concat(), script).ok().stdout("0 0\n0\n");
+    }
 }

@@ -203,6 +203,7 @@ fn mount(store: &Store, id: &ContainerId, mount: &Mount) -> Value {
             ("volume", data.display().to_string())
         }
         MountSource::Image { name, .. } => ("image", name.clone()),
+        MountSource::Artifact { name, .. } => ("artifact", name.clone()),
         MountSource::Devpts => ("devpts", String::new()),
         MountSource::Ramfs { .. } => ("ramfs", String::new()),
         MountSource::Tmpfs { .. } => ("tmpfs", String::new()),

@@ -20,6 +20,10 @@ pub(super) struct MountsFlags {
     #[arg(long, value_name = "KIND")]
     image_volume: Option<ImageVolumes>,
     /// Add a mount, as in type=bind,src=/a,dst=/b
+    ///
+    /// Types are volume (the usual), bind, tmpfs, image, artifact, glob, ramfs and devpts. The files of an
+    /// artifact are below dst: title=NAME or digest=DIGEST choose one of them, name=NAME says what they
+    /// are called there. If dst is a file of the image, the only one takes its place.
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = asked)]
     mount: Vec<Asked>,
     /// Make its root file system read-only

@@ -310,6 +310,10 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
                 }
             }
         }
+        MountSource::Artifact { .. } => {
+            let file = facts.images.get(&index).and_then(|files| files.first());
+            bind_of_user(file.map_or(Path::new(""), PathBuf::as_path), options)
+        }
         MountSource::Image { .. } => {
             let layers = facts.images.get(&index).into_iter().flatten();
             let layers: Vec<&Path> = layers.map(PathBuf::as_path).collect();

@@ -115,7 +115,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     facts.volumes = engine.ready_volumes(config)?;
     let memory = engine.memory_volumes(config, &facts)?;
     facts.memory = memory.trees.iter().map(|(target, _)| target.clone()).collect();
-    facts.images = engine.image_mounts(config)?;
+    facts.images = engine.ready_images(config)?;
     let strange = engine.ready_mounts(config, &facts)?;
     engine.ready_secrets(config, &facts)?;
     facts.env.extend(engine.secret_variables(config)?);

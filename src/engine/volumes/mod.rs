@@ -1,6 +1,7 @@
 //! Volumes: what users do with them, one verb a file, and how containers get theirs.
 
 mod archive;
+mod artifacts;
 mod attach;
 mod create;
 mod from;

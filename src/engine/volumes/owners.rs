@@ -41,7 +41,9 @@ impl Engine {
     ) -> Result<Vec<String>> {
         let mut strange = Vec::new();
         for (index, mount) in config.settings.mounts.iter().enumerate() {
-            if let Some(layer) = facts.images.get(&index).and_then(|layers| layers.first()) {
+            if let MountSource::Image { .. } = mount.source
+                && let Some(layer) = facts.images.get(&index).and_then(|layers| layers.first())
+            {
                 make_overlay(&facts.overlays.join(index.to_string()), layer)
                     .context(|| format!("cannot make an overlay of {}", layer.display()))?;
             }
@@ -91,7 +93,8 @@ fn source_of(mount: &Mount, facts: &Facts) -> Option<std::path::PathBuf> {
         MountSource::Tmpfs { .. }
         | MountSource::Ramfs { .. }
         | MountSource::Devpts
-        | MountSource::Image { .. } => None,
+        | MountSource::Image { .. }
+        | MountSource::Artifact { .. } => None,
     }
 }
 

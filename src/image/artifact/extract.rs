@@ -33,8 +33,9 @@ pub fn extract(store: &Store, manifest: &Manifest, target: &Path, choice: &Choic
     Ok(())
 }
 
-/// Decides which files are written where: all of it, before the first is written.
-fn places<'a>(
+/// Decides which files of an artifact go where: each below the target if that is a directory, else one
+/// in its place.
+pub(crate) fn places<'a>(
     manifest: &'a Manifest,
     target: &Path,
     is_directory: bool,

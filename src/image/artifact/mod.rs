@@ -11,6 +11,7 @@ mod pull;
 mod push;
 
 pub use add::{AddOptions, add};
+pub(crate) use extract::places;
 pub use extract::{Choice, extract};
 pub use member::{MemberOptions, Prepared, prepare};
 pub use pull::pull;

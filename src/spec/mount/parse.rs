@@ -141,19 +141,37 @@ impl Mount {
                         .hint("write source=IMAGE"),
                 ));
             }
+            ("artifact", Some(name)) if !name.is_empty() => MountSource::Artifact {
+                name: name.to_owned(),
+                title: None,
+                digest: None,
+                file_name: None,
+                blob: None,
+            },
+            ("artifact", _) => {
+                return Err(within(
+                    Error::new(Kind::Invalid, "an artifact mount needs a source")
+                        .hint("write source=ARTIFACT"),
+                ));
+            }
             ("volume", None | Some("")) => MountSource::anonymous(),
             ("volume", Some(name)) => MountSource::named(name).map_err(within)?,
             (kind, _) => {
                 return Err(within(
                     Error::new(Kind::Unsupported, format!("unsupported mount type `{kind}`"))
-                        .hint("use volume, bind, image, glob, tmpfs, ramfs or devpts"),
+                        .hint("use volume, bind, image, artifact, glob, tmpfs, ramfs or devpts"),
                 ));
             }
         };
         let mut mount = Self::new(source, target).map_err(within)?;
-        mount.read_only = matches!(mount.source, MountSource::Image { .. });
+        mount.read_only =
+            matches!(mount.source, MountSource::Image { .. } | MountSource::Artifact { .. });
         for (key, value) in rest {
-            mount.field(&key, value).map_err(within)?;
+            let done = match mount.source {
+                MountSource::Artifact { .. } => mount.source.artifact_field(&key, value),
+                _ => mount.field(&key, value),
+            };
+            done.map_err(within)?;
         }
         Ok(mount)
     }
@@ -478,6 +496,28 @@ fn fields(text: &str) -> Result<Vec<String>> {
 }
 
 impl MountSource {
+    /// Applies a field of a mount of an artifact.
+    fn artifact_field(&mut self, key: &str, value: Option<&str>) -> Result<()> {
+        let invalid = || Error::new(Kind::Invalid, format!("invalid mount option `{key}`"));
+        let Self::Artifact { title, digest, file_name, .. } = self else { return Err(invalid()) };
+        let value = value.filter(|value| !value.is_empty()).ok_or_else(invalid)?;
+        let field = match key {
+            "title" => &mut *title,
+            "digest" => &mut *digest,
+            "name" if value.contains('/') || matches!(value, "." | "..") => {
+                return Err(Error::new(Kind::Invalid, format!("`{value}` is no file name")));
+            }
+            "name" => &mut *file_name,
+            _ => return Err(invalid().hint("an artifact has title, digest and name")),
+        };
+        *field = Some(value.to_owned());
+        if title.is_some() && digest.is_some() {
+            let message = "the title and the digest of an artifact's file cannot be set together";
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        Ok(())
+    }
+
     fn named(name: &str) -> Result<Self> {
         let name = Some(volume::parse_name(name)?);
         Ok(Self::Volume { name, anonymous: false, copy: true, new: VolumeSpec::default() })
@@ -513,6 +553,10 @@ mod tests {
             }
             MountSource::Devpts => "devpts".to_owned(),
             MountSource::Image { name, .. } => format!("image {name}"),
+            MountSource::Artifact { name, title, digest, file_name, .. } => {
+                let words = [title, digest, file_name].map(|it| it.as_deref().unwrap_or("-"));
+                format!("artifact {name} {}", words.join(" "))
+            }
             MountSource::Ramfs { mode } => {
                 format!("ramfs {}", mode.map_or("-".to_owned(), |mode| format!("{mode:o}")))
             }
@@ -610,6 +654,13 @@ mod tests {
             ("type=image,src=a,dst=/b", Ok("image a /b ro ")),
             ("type=image,src=a,dst=/b,rw=true,subpath=x", Ok("image a /b rw x")),
             ("type=image,dst=/b", Err(Invalid)),
+            ("type=artifact,src=a,dst=/b", Ok("artifact a - - - /b ro ")),
+            ("type=artifact,src=a,dst=/b,title=t,name=n", Ok("artifact a t - n /b ro ")),
+            ("type=artifact,src=a,dst=/b,digest=sha256:0", Ok("artifact a - sha256:0 - /b ro ")),
+            ("type=artifact,src=a,dst=/b,title=t,digest=sha256:0", Err(Invalid)),
+            ("type=artifact,src=a,dst=/b,name=x/y", Err(Invalid)),
+            ("type=artifact,src=a,dst=/b,rw=true", Err(Invalid)),
+            ("type=artifact,dst=/b", Err(Invalid)),
             ("type=ramfs,dst=/b", Ok("ramfs - /b rw ")),
             ("type=ramfs,dst=/b,mode=700", Ok("ramfs 700 /b rw ")),
             ("type=ramfs,dst=/b,tmpfs-size=1m", Err(Invalid)),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::container::Settings;
-use crate::spec::digest::{DiffId, ImageId};
+use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::health::Health;
 use crate::spec::id::ContainerId;
 use crate::spec::mount::MountSource;
@@ -85,6 +85,14 @@ impl ContainerConfig {
             _ => &[],
         });
         self.layers.iter().chain(mounted)
+    }
+
+    /// Returns the files of artifacts that it mounts.
+    pub fn artifact_files(&self) -> impl Iterator<Item = &Digest> {
+        self.settings.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Artifact { blob, .. } => blob.as_ref(),
+            _ => None,
+        })
     }
 
     /// Returns the host name of a container that does not share the host's.

@@ -24,6 +24,7 @@ use super::draft::Draft;
 use super::{Store, file};
 use crate::error::{Context, Result};
 use crate::spec::digest::DiffId;
+use crate::spec::id::ContainerId;
 use crate::spec::storage::DriverName;
 use crate::spec::userns::IdMapping;
 use crate::sys::btrfs;
@@ -56,6 +57,30 @@ impl Containers<'_> {
         }
         let layers = self.store().layers();
         Tree::Layers(config.layers.iter().rev().map(|layer| layers.path(layer)).collect())
+    }
+
+    /// Makes a container's own copy of the layers of an image that it mounts, with the owners that its
+    /// IDs stand for, and returns where it is. It is made once. The caller holds the container's lock.
+    pub fn mounted_image(
+        &self,
+        id: &ContainerId,
+        index: usize,
+        layers: &[DiffId],
+        owners: &IdMapping,
+    ) -> Result<PathBuf> {
+        let dir = self.dir(id).join("images");
+        let copied = dir.join(index.to_string());
+        if copied.exists() {
+            return Ok(copied);
+        }
+        file::create_dirs(&dir, 0o755)?;
+        let begun = dir.join(format!("{index}.new"));
+        file::remove_tree(&begun)?;
+        copy(self.store(), layers, &begun, &|| false)?;
+        shift::shift(&begun, owners)?;
+        fs::rename(&begun, &copied)
+            .context(|| format!("cannot move a file tree to {}", copied.display()))?;
+        Ok(copied)
     }
 }
 
