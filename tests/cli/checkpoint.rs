@@ -27,6 +27,7 @@ fn a_container_goes_on_where_it_was() {
     let path = format!("{}:{}", unstable::criu().display(), std::env::var("PATH").unwrap());
     let criu = |words: &[&str]| bundle.prepare_leaving(words).env("PATH", &path).run();
     fs::write(barge.path("file"), "bound\n").unwrap();
+    fs::create_dir_all(Path::new(bundle.path()).join("rootfs/tmp")).unwrap();
     let source = barge.path_text("file");
     bundle.edit(|config| {
         config["root"]["readonly"] = json!(false);

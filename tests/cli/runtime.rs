@@ -530,6 +530,17 @@ fn processes_are_added() {
         .to_string(),
     );
     bundle.run(["exec", "--process", &file, "c"]).ok().stdout("c\n/etc\n");
+    if std::thread::available_parallelism().unwrap().get() > 1 {
+        // On the first processor while it is made, on the second from then on.
+        let file = barge.file(
+            "affinity.json",
+            json!({"args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/",
+                   "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+                   "execCPUAffinity": {"initial": "0", "final": "1"}})
+            .to_string(),
+        );
+        bundle.run(["exec", "--process", &file, "c"]).ok().stdout("Cpus_allowed_list:\t1\n");
+    }
     let pid_file = barge.path_text("pid");
     bundle.leave(["exec", "--detach", "--pid-file", &pid_file, "c", "sleep", "999"]).ok();
     let pid: i64 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();

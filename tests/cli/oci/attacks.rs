@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::{Value, json};
 
-use super::super::support::Barge;
+use super::super::support::bundle::Bundle;
 use super::super::support::probe::probe;
+use super::super::support::{Barge, tool};
 use super::{Case, Runtime, Stage, can, case, merge, path_of};
 
 /// Runs the probe in a container with these flags and returns its answers.
@@ -337,6 +338,20 @@ fn can_be_refused(name: &str) -> bool {
         "quotactl",
     ];
     !super::super::support::is_root() && of_machine.contains(&name)
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn letters_cannot_be_put_into_a_terminal_outside() {
+    let barge = Barge::new();
+    let bundle = Bundle::new(&barge);
+    let inside = format!("{}/rootfs/probe", bundle.path());
+    tool("cp", [&*probe().to_string_lossy(), &*inside]);
+    // TIOCSTI of a letter at no address: who may do that fails for the address only.
+    bundle.script("/probe call:16:0,0x5412,0 | grep -q EFAULT && echo op''en || echo clo''sed");
+    let mut terminal = bundle.prepare(["run", "c"]).terminal();
+    terminal.expect("closed");
+    terminal.exits(0);
 }
 
 #[test]
