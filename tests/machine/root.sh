@@ -46,7 +46,7 @@ runtime run -b /t/c-oom -d oom </dev/null >/dev/null 2>&1
 runtime events --interval 1h oom > /run/events &
 until grep -q '"stats"' /run/events; do sleep 0.1; done
 touch /t/rootfs/tmp/now
-for i in $(seq 100); do grep -q '"oom"' /run/events && break; sleep 0.1; done
+for i in $(seq 100); do grep -q '"type":"oom"' /run/events && break; sleep 0.1; done
 say oom $(grep -o '"type":"oom"' /run/events | head -n 1) $(grep -w oom_kill $top/barge/oom/memory.events)
 runtime delete --force oom
 wait
