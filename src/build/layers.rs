@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
 use super::Builder;
-use super::stage::{Image, Layer};
+use super::cache::Kept;
+use super::stage::{Image, Layer, LayerPlace, Place};
 use crate::error::{Context, Result};
 use crate::image::upper::{Sealed, seal};
 use crate::spec::digest::{DiffId, Digest};
@@ -17,28 +19,43 @@ use crate::store::draft::Finished;
 use crate::store::garbage::{Parts, Pin};
 use crate::store::layer::LayerDraft;
 
+/// What took so long is worth a write to the disk at once.
+const WORTH_KEEPING: Duration = Duration::from_millis(500);
+
 /// What is not in its place yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     finished: Vec<Finished>,
     records: HashMap<Digest, Built>,
-    paths: HashMap<DiffId, PathBuf>,
-    pins: Vec<Pin>,
+    /// Where all layers are that were made here.
+    places: HashMap<DiffId, LayerPlace>,
+    /// Those of them that are not in their place yet.
+    fresh: Vec<DiffId>,
+    pub(super) pins: Vec<Pin>,
+    /// Steps of this build, in the order in which they were done or found.
+    pub(super) used: Vec<Kept>,
 }
 
 /// What a step depends on, in words that are kept to tell why another build does not find it.
 #[derive(Debug)]
 pub(super) struct Key {
     parts: Vec<(String, String)>,
+    /// Whether the layers below count for nothing.
+    alone: bool,
 }
 
 impl Key {
     /// Begins with the layers below.
     pub(super) fn of(image: &Image) -> Self {
         let chain: Vec<&str> = image.layers.iter().map(|layer| layer.id.hex()).collect();
-        let mut key = Self { parts: Vec::new() };
+        let mut key = Self { parts: Vec::new(), alone: false };
         key.add("layers below", digest_of(chain.join(",").as_bytes()).hex().to_owned());
         key
+    }
+
+    /// Begins without anything: what is made does not depend on what is below.
+    pub(super) fn alone() -> Self {
+        Self { parts: Vec::new(), alone: true }
     }
 
     /// Adds a part.
@@ -57,12 +74,12 @@ impl Key {
 }
 
 impl Builder<'_> {
-    /// Takes a layer from the cache, or makes it. `step` is the instruction for people.
+    /// Takes a layer from the cache, or makes it.
     pub(super) fn layer(
         &self,
         image: &mut Image,
         key: &Key,
-        step: &str,
+        place: Place<'_>,
         history: String,
         make: impl FnOnce(&Image, &LayerDraft<'_>) -> Result<()>,
     ) -> Result<()> {
@@ -71,17 +88,20 @@ impl Builder<'_> {
             && let Some(built) = self.known(&digest)?
         {
             if self.options.why {
-                self.listener.line("--> cached: nothing that it depends on has changed");
+                self.listener
+                    .line(place.name, "--> cached: nothing that it depends on has changed");
             }
             if let Some(layer) = &built.layer {
-                self.listener.line(&format!("--> Using cache {}", layer.hex()));
+                self.listener.line(place.name, &format!("--> Using cache {}", layer.hex()));
                 self.push(image, layer.clone())?;
             }
+            self.note_use(&digest, &built);
             image.remember(history, built.layer.is_none(), built.created);
+            image.was_cached = true;
             return Ok(());
         }
         if self.options.why {
-            self.say_why(image, key, step)?;
+            self.say_why(image, key, place)?;
         }
         let store = self.engine.store();
         let draft = store.layers().begin()?;
@@ -89,31 +109,49 @@ impl Builder<'_> {
         if let Some(epoch) = self.options.epoch {
             clamp(draft.diff(), epoch)?;
         }
-        let sealed = seal(draft, &image.lower())?;
-        let id = sealed.diff_id;
-        self.listener.line(&format!("--> {}", &id.hex()[..12]));
+        let lower = if key.alone { Vec::new() } else { image.lower() };
+        let sealed = seal(draft, &lower)?;
+        let id = sealed.diff_id.clone();
+        self.listener.line(place.name, &format!("--> {}", &id.hex()[..12]));
         let built = Built {
             layer: Some(id.clone()),
             created: self.now.clone(),
-            step: step.to_owned(),
+            step: place.step.text.clone(),
             parts: key.parts.clone(),
         };
+        self.note_use(&digest, &built);
+        let layer = self.add_pending(sealed);
         if let Ok(mut pending) = self.pending.lock() {
-            pending.paths.insert(id.clone(), sealed.path);
-            pending.finished.push(sealed.finished);
             pending.records.insert(digest, built);
         }
-        self.push(image, id)?;
+        image.layers.push(layer);
         image.remember(history, false, self.now.clone());
         Ok(())
     }
 
-    /// Adds a layer that belongs to no step.
-    pub(super) fn add_pending(&self, sealed: Sealed) {
+    /// Notes a step of this build.
+    fn note_use(&self, key: &Digest, built: &Built) {
         if let Ok(mut pending) = self.pending.lock() {
-            pending.paths.insert(sealed.diff_id, sealed.path);
-            pending.finished.push(sealed.finished);
+            pending.used.push(Kept { key: key.clone(), step: built.clone() });
         }
+    }
+
+    /// Adds a layer that was just made.
+    pub(super) fn add_pending(&self, sealed: Sealed) -> Layer {
+        let mut place = LayerPlace::new(sealed.path);
+        let id = sealed.diff_id;
+        if let Ok(mut pending) = self.pending.lock() {
+            // The same one may have been made by another step; the first stays.
+            match pending.places.get(&id) {
+                Some(known) => place = known.clone(),
+                None => {
+                    pending.places.insert(id.clone(), place.clone());
+                    pending.fresh.push(id.clone());
+                    pending.finished.push(sealed.finished);
+                }
+            }
+        }
+        Layer { id, place }
     }
 
     /// Finds what a step has made before, in this build or an earlier one.
@@ -127,15 +165,15 @@ impl Builder<'_> {
 
     /// Puts a layer on top of an image.
     fn push(&self, image: &mut Image, id: DiffId) -> Result<()> {
-        let made_here = self.pending.lock().ok().and_then(|it| it.paths.get(&id).cloned());
-        let path = match made_here {
-            Some(path) => path,
+        let made_here = self.pending.lock().ok().and_then(|it| it.places.get(&id).cloned());
+        let place = match made_here {
+            Some(place) => place,
             None => {
                 self.keep(std::slice::from_ref(&id))?;
-                self.engine.store().layers().path(&id)
+                LayerPlace::new(self.engine.store().layers().path(&id))
             }
         };
-        image.layers.push(Layer { id, path });
+        image.layers.push(Layer { id, place });
         Ok(())
     }
 
@@ -151,13 +189,18 @@ impl Builder<'_> {
     /// Moves what was made into its place, and records it for other builds.
     pub(super) fn settle(&self) -> Result<()> {
         let Ok(mut pending) = self.pending.lock() else { return Ok(()) };
-        let made: Vec<DiffId> = pending.paths.keys().cloned().collect();
-        if made.is_empty() {
+        let made = std::mem::take(&mut pending.fresh);
+        if made.is_empty() && pending.records.is_empty() {
             return Ok(());
         }
         let store = self.engine.store();
         let pin = store.pin(&Parts::of(&made, []))?;
         store.publish(std::mem::take(&mut pending.finished))?;
+        for id in &made {
+            if let Some(place) = pending.places.get(id) {
+                place.move_to(store.layers().path(id));
+            }
+        }
         for (key, built) in pending.records.drain() {
             store.builds().put(&key, &built)?;
         }
@@ -165,10 +208,23 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Does that after a step that took long, so that who is killed later loses little, unless others
+    /// go on.
+    pub(super) fn settle_between(&self, took: Duration) -> Result<()> {
+        if took < WORTH_KEEPING {
+            return Ok(());
+        }
+        match self.busy.try_write() {
+            Ok(_nobody_else) => self.settle(),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Says in which part this differs from the step of an earlier build that is closest to it.
-    fn say_why(&self, image: &Image, key: &Key, step: &str) -> Result<()> {
+    fn say_why(&self, image: &Image, key: &Key, place: Place<'_>) -> Result<()> {
+        let step = place.step.text.as_str();
         if image.no_cache {
-            self.listener.line("--> not cached: the cache is not asked");
+            self.listener.line(place.name, "--> not cached: the cache is not asked");
             return Ok(());
         }
         let differences = |built: &Built| -> Vec<String> {
@@ -185,7 +241,7 @@ impl Builder<'_> {
             .filter(|(_, built)| built.step.split(' ').next() == step.split(' ').next())
             .map(|(_, built)| (differences(built), built))
             .min_by_key(|(changed, built)| (changed.len(), built.step != step));
-        self.listener.line(&match closest {
+        let said = match closest {
             None => "--> not cached: no such step was built before".to_owned(),
             Some((changed, _)) if changed.is_empty() => {
                 "--> not cached: what it had made was removed".to_owned()
@@ -196,7 +252,8 @@ impl Builder<'_> {
             Some((changed, built)) => {
                 format!("--> not cached: other than `{}`: {}", built.step, changed.join(", "))
             }
-        });
+        };
+        self.listener.line(place.name, &said);
         Ok(())
     }
 }

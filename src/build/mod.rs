@@ -12,21 +12,33 @@
 //! | `config` | what instructions change of the configuration |
 //! | `layers` | steps that make a layer: the cache, and what is not in its place yet |
 //! | `run` | `RUN` |
+//! | `agent` | sockets of SSH agents, for commands |
 //! | `transfer` | `COPY`, `ADD` and `WORKDIR` |
 //! | `copy` | files, from a tree into an upper directory |
+//! | `listener` | who hears how it goes on |
+//! | `cache` | what steps have made, for builds elsewhere |
 //! | `prune` | what builds have left, and its end |
 //! | `squash` | several layers become one |
+//! | `built` | the result, recorded |
+//! | `attest` | documents that go with it |
+//! | `export` | what else becomes of it |
 //! | `context` | where a build comes from |
 //! | `remote` | files from the web and from git |
 //!
-//! Layers that were made lie among the drafts until the build ends, well or not: then all that is whole
-//! is moved into place at once, and recorded for the next build. Whoever is killed leaves drafts, which
-//! nobody holds any more. No lock is held meanwhile.
+//! Layers that were made lie among the drafts until the build ends, well or not, or until a step ends that
+//! took long: then all that is whole is moved into place at once, and recorded for the next build. Whoever
+//! is killed leaves drafts, which nobody holds any more. No lock of the store is held meanwhile.
 
+mod agent;
+mod attest;
+mod built;
+mod cache;
 mod config;
 mod context;
 mod copy;
+mod export;
 mod layers;
+mod listener;
 mod prune;
 mod remote;
 mod run;
@@ -37,35 +49,33 @@ mod transfer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, RwLock};
 
+pub use attest::{Attestations, Provenance};
+pub use built::{Built, BuiltImage};
+pub use cache::export_cache;
 pub use context::{Asked, Sources, write_id};
+pub use export::{Exported, Sink, export};
+pub use listener::{Listener, StepEnd, StepName};
 pub use prune::{CacheRecord, CacheUse, cache_use, prune_cache};
 pub use remote::{Fetched, Remote, fetch};
-
-use serde_json::json;
 
 use self::layers::Pending;
 use self::scope::Arguments;
 use self::stage::Image;
 use crate::engine::images::{Progress, PullOptions};
 use crate::engine::step::StepLauncher;
-use crate::engine::{Engine, hold_signals};
-use crate::error::{Context, Error, Kind, Result};
-use crate::image::record::{Origin, record};
-use crate::spec::compression::Compression;
+use crate::engine::{Engine, hold_signals, release_signals};
+use crate::error::{Error, Kind, Result};
+use crate::spec::build_cache::BuildCache;
+use crate::spec::build_output::BuildOutput;
 use crate::spec::container::Settings;
-use crate::spec::digest::DiffId;
 use crate::spec::dockerfile::{Dockerfile, Instruction, word};
 use crate::spec::ignore::Patterns;
-use crate::spec::image::RootFs;
 use crate::spec::manifest::ManifestFormat;
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 use crate::spec::time;
-use crate::store::blob::digest_of;
-use crate::store::garbage::Parts;
-use crate::store::image::Image as Recorded;
 
 /// What is built, and how.
 #[derive(Debug, Default)]
@@ -94,8 +104,12 @@ pub struct BuildOptions {
     pub no_cache_stages: Vec<String>,
     /// How base images are got.
     pub pull: PullOptions,
-    /// For which platform.
-    pub platform: Option<Platform>,
+    /// For which platforms; this machine's if none is named.
+    pub platforms: Vec<Platform>,
+    /// What becomes of the result; an image in the store if nothing is said.
+    pub outputs: Vec<BuildOutput>,
+    /// A manifest list that the result is added to.
+    pub manifest: Option<Reference>,
     /// Secrets, by name.
     pub secrets: BTreeMap<String, Secret>,
     /// Sockets of SSH agents, by name.
@@ -110,6 +124,26 @@ pub struct BuildOptions {
     pub squash: Squash,
     /// Annotations of the result's manifest.
     pub annotations: BTreeMap<String, String>,
+    /// The image that takes the place of the first one that is named.
+    pub from: Option<String>,
+    /// Variables of the result.
+    pub env: Vec<(String, String)>,
+    /// Variables of base images that are taken out.
+    pub unset_env: Vec<String>,
+    /// Labels of base images that are taken out.
+    pub unset_labels: Vec<String>,
+    /// Whether the result has no history.
+    pub no_history: bool,
+    /// Whether commands do not get the proxies that were given.
+    pub no_proxies: bool,
+    /// Documents that go with the result.
+    pub attestations: Attestations,
+    /// Caches that steps are taken from.
+    pub cache_from: Vec<BuildCache>,
+    /// Caches that steps are kept in.
+    pub cache_to: Vec<BuildCache>,
+    /// Annotations of the list of several manifests.
+    pub index_annotations: BTreeMap<String, String>,
     /// Whether stages wait for each other.
     pub one_by_one: bool,
     /// Whether it is said why steps are taken from the cache or not.
@@ -146,16 +180,6 @@ pub enum Secret {
     Variable(String),
 }
 
-/// Who hears how a build goes on.
-pub trait Listener: Sync {
-    /// A line about the build itself.
-    fn line(&self, text: &str);
-    /// Output of a command.
-    fn output(&self, bytes: &[u8]);
-    /// Something that the user should know.
-    fn warning(&self, text: &str);
-}
-
 /// A command has failed; its exit code is that of the build.
 #[derive(Debug)]
 pub struct Failure {
@@ -174,40 +198,74 @@ struct Builder<'a> {
     launcher: StepLauncher<'a>,
     listener: &'a dyn Listener,
     progress: &'a (dyn Progress + Sync),
-    /// When the build began, as RFC 3339.
+    /// When the build began, in nanoseconds since 1970.
+    started: i64,
+    /// The same as RFC 3339, or the time that all has.
     now: String,
+    /// The platform that was asked for.
+    asked: Option<Platform>,
+    /// The same, where there are several.
+    shown_platform: Option<String>,
+    /// That, or this machine's.
     platform: Platform,
     stages: Vec<Mutex<Option<Image>>>,
     pending: Mutex<Pending>,
+    /// Held by each step while it goes on: what it sees does not move.
+    busy: RwLock<()>,
     failure: Mutex<Option<Failure>>,
     /// Images that were got, by name and platform.
     bases: Mutex<BTreeMap<(String, String), Image>>,
 }
 
-/// Builds an image.
+/// Builds an image, or one for each platform.
 pub fn build(
     engine: &Engine,
     options: &BuildOptions,
     listener: &dyn Listener,
     progress: &(dyn Progress + Sync),
-) -> Result<Recorded, Failure> {
+) -> Result<Built, Failure> {
     let failed = |error| Failure { error, code: None };
     let file = Dockerfile::parse(&options.file_name, &options.file).map_err(failed)?;
-    let builder = Builder::new(engine, options, &file, listener, progress).map_err(failed)?;
-    let target = builder.target().map_err(failed)?;
-    builder.get_bases(target).map_err(failed)?;
+    let platforms = match options.platforms.as_slice() {
+        [] => vec![None],
+        platforms => platforms.iter().map(Some).collect(),
+    };
+    for from in &options.cache_from {
+        // A build goes without it, if need be.
+        if let Err(error) = cache::take_in(engine, from, &options.pull, progress) {
+            listener.warning(&format!("cannot take build cache from {:?}: {error}", from.place));
+        }
+    }
+    let builders: Vec<Builder<'_>> = platforms
+        .into_iter()
+        .map(|platform| Builder::new(engine, options, &file, platform, listener, progress))
+        .collect::<Result<_>>()
+        .map_err(failed)?;
+    for builder in &builders {
+        let target = builder.target().map_err(failed)?;
+        builder.get_bases(target).map_err(failed)?;
+    }
     // From here on they are asked for, so that what was made is kept and nothing else is left.
     hold_signals().map_err(failed)?;
-    let image = builder.stages(target).and_then(|image| builder.squash(image).map_err(failed));
-    // What is whole is kept, whether the rest is or not.
-    let settled = builder.settle();
-    let image = image?;
-    settled.map_err(failed)?;
-    let unused = builder.arguments.unused();
-    if !unused.is_empty() {
-        listener.warning(&format!("one or more build args were not consumed: {unused:?}"));
+    let mut images = Vec::new();
+    for builder in &builders {
+        let target = builder.target().map_err(failed)?;
+        let image = builder.stages(target).and_then(|image| builder.squash(image).map_err(failed));
+        // What is whole is kept, whether the rest is or not.
+        let settled = builder.settle();
+        images.push(image?);
+        settled.map_err(failed)?;
     }
-    builder.finish(image).map_err(failed)
+    if let Some(builder) = builders.first() {
+        let unused = builder.arguments.unused();
+        if !unused.is_empty() {
+            listener.warning(&format!("one or more build args were not consumed: {unused:?}"));
+        }
+    }
+    let built = Built::of(builders, images, listener, progress).map_err(failed)?;
+    // What is left to do may take long, and may be left.
+    release_signals().map_err(failed)?;
+    Ok(built)
 }
 
 impl<'a> Builder<'a> {
@@ -215,10 +273,11 @@ impl<'a> Builder<'a> {
         engine: &'a Engine,
         options: &'a BuildOptions,
         file: &'a Dockerfile,
+        asked: Option<&Platform>,
         listener: &'a dyn Listener,
         progress: &'a (dyn Progress + Sync),
     ) -> Result<Self> {
-        let platform = options.platform.clone().unwrap_or_else(Platform::host);
+        let platform = asked.cloned().unwrap_or_else(Platform::host);
         let mut arguments = Arguments::new(options.args.clone(), &platform);
         for step in &file.global_args {
             let Instruction::Arg(args) = &step.instruction else { continue };
@@ -254,10 +313,14 @@ impl<'a> Builder<'a> {
             launcher: engine.steps()?,
             listener,
             progress,
+            started: crate::engine::now(),
             now: time::rfc3339_short(now),
+            asked: asked.cloned(),
+            shown_platform: (options.platforms.len() > 1).then(|| platform.to_string()),
             platform,
             stages: file.stages.iter().map(|_| Mutex::new(None)).collect(),
             pending: Mutex::new(Pending::default()),
+            busy: RwLock::new(()),
             failure: Mutex::new(None),
             bases: Mutex::new(BTreeMap::new()),
         })
@@ -360,53 +423,5 @@ impl<'a> Builder<'a> {
                 Err(gave_up())
             }
         }
-    }
-
-    /// Records the result.
-    fn finish(&self, image: Image) -> Result<Recorded> {
-        let mut config = image.config;
-        for (name, value) in &self.options.labels {
-            config.config.labels.insert(name.clone(), value.clone());
-        }
-        let created = config.history.iter().filter_map(|step| step.created.clone()).next_back();
-        config.created = created.or_else(|| Some(self.now.clone()));
-        let layers: Vec<DiffId> = image.layers.into_iter().map(|layer| layer.id).collect();
-        config.rootfs = RootFs { diff_ids: layers, ..RootFs::default() };
-        let data = serde_json::to_vec(&config).context(|| "cannot write the configuration")?;
-        let store = self.engine.store();
-        let _all = store.pin(&Parts::of(&config.rootfs.diff_ids, []))?;
-        let mut origin = Origin { format: self.options.format, ..Origin::default() };
-        if !self.options.annotations.is_empty() {
-            origin.documents.push(self.annotated(&data, &config.rootfs.diff_ids)?);
-        }
-        let made = record(store, &data, origin, &self.options.names)?;
-        made.ok_or_else(crate::image::record::disturbed)
-    }
-
-    /// Makes a manifest of layers that are not compressed: whoever makes another one takes the
-    /// annotations over.
-    fn annotated(&self, config: &[u8], layers: &[DiffId]) -> Result<Vec<u8>> {
-        let format = self.options.format.unwrap_or_default();
-        let store = self.engine.store();
-        let describe = |id: &DiffId| {
-            let packed = store.layers().packed(id)?;
-            let plain = packed.iter().find(|one| one.digest == id.0);
-            let size = plain.map_or(0, |one| one.size);
-            let media_type = format.layer_type(Compression::None).unwrap_or_default();
-            Ok(json!({ "mediaType": media_type, "digest": id.0, "size": size }))
-        };
-        let layers = layers.iter().map(describe).collect::<Result<Vec<_>>>()?;
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": format.manifest_type(),
-            "config": {
-                "mediaType": format.config_type(),
-                "digest": digest_of(config),
-                "size": config.len(),
-            },
-            "layers": layers,
-            "annotations": self.options.annotations,
-        });
-        serde_json::to_vec(&manifest).context(|| "cannot write the manifest")
     }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::engine::Engine;
 use crate::error::{Context, Result};
 use crate::spec::digest::{DiffId, Digest};
-use crate::store::file;
 
 /// What a step of a build has left.
 #[derive(Clone, Debug)]
@@ -71,8 +70,8 @@ pub fn prune_cache(engine: &Engine, all: bool) -> Result<(Vec<Digest>, u64)> {
     }
     let mut freed = 0;
     if all {
-        file::remove_tree(&store.builds().caches())?;
-        freed += before.mounts;
+        store.builds().remove_caches()?;
+        freed += before.mounts.saturating_sub(size_of(&store.builds().caches())?);
     }
     store.gc_tmp()?;
     let lock = store.exclusive()?;

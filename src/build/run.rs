@@ -1,22 +1,33 @@
 //! `RUN`: a command in the box of a container, whose changes become a layer.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::agent::Agent;
 use super::config::with_shell;
 use super::copy::{Item, Job, Tree, first_missing};
 use super::layers::Key;
 use super::scope::is_proxy;
 use super::stage::{Image, Place};
 use super::{Builder, Failure, Secret};
-use crate::engine::step::{Step, StepTree};
+use crate::engine::step::{Step, StepFile, StepTree};
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::upper::collect;
 use crate::spec::container::ContainerSpec;
-use crate::spec::dockerfile::{Command, Heredoc, Run, RunMount, RunMountKind, RunNetwork, word};
+use crate::spec::dockerfile::{
+    Access, Command, Heredoc, Run, RunMount, RunMountKind, RunNetwork, word,
+};
 use crate::spec::mount::{Mount, MountSource, OverlayOf};
 use crate::spec::network::NetworkMode;
+use crate::spec::platform::Platform;
 use crate::spec::security::Security;
+use crate::spec::storage::DriverName;
+use crate::store::builds::Cache;
+use crate::store::driver::whole_tree;
 use crate::store::file;
+use crate::sys::binfmt;
 
 /// What a container has besides its image's files: what was made for that is no change.
 const BOX: [&str; 9] = [
@@ -31,13 +42,8 @@ const BOX: [&str; 9] = [
     "/run/secrets",
 ];
 
-/// A file that is made for a command.
-struct OwnFile {
-    path: PathBuf,
-    data: Vec<u8>,
-    mode: u32,
-    owner: (u32, u32),
-}
+/// Time between two looks at a cache that another command has to itself.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A command, ready to be run.
 #[derive(Default)]
@@ -48,7 +54,11 @@ struct Prepared {
     /// Where something is mounted.
     targets: Vec<String>,
     /// Files that are made for it.
-    files: Vec<OwnFile>,
+    files: Vec<StepFile>,
+    /// Caches that it uses.
+    caches: BTreeMap<usize, Cache>,
+    /// Agents that it may ask.
+    agents: Vec<Agent>,
     /// Directories that are made for it from parts of contexts.
     parts: Vec<(PathBuf, Job)>,
 }
@@ -98,10 +108,10 @@ impl Builder<'_> {
         said.extend(words.clone());
         let history = format!("RUN {} # buildkit", said.join(" "));
         let mut code = None;
-        let text = &place.step.text;
-        let made = self.layer(image, &key, text, history, |image, draft| {
+        let made = self.layer(image, &key, place, history, |image, draft| {
+            self.check_processor(image)?;
             let prepared = self.prepare(stage, image, run, words, &mounts, draft.diff())?;
-            code = self.execute(image, prepared, draft.diff())?;
+            code = self.execute(image, place, prepared, draft.diff())?;
             match code {
                 None => Ok(()),
                 Some(code) => {
@@ -184,27 +194,30 @@ impl Builder<'_> {
         let mut env: Vec<String> =
             image.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let is_set = |name: &str| image.lookup(name).is_some();
-        let proxies = self.arguments.proxies().filter(|(name, _)| !is_set(name));
+        let proxies =
+            self.arguments.proxies().filter(|(name, _)| !is_set(name) && !self.options.no_proxies);
         env.extend(proxies.map(|(name, value)| format!("{name}={value}")));
         let mut prepared = Prepared { env, ..Prepared::default() };
+        prepared.caches = self.take_caches(image, mounts)?;
         for (number, mount) in mounts.iter().enumerate() {
             let own = scratch.join(format!("mount{number}"));
-            let added = self.add_mount(stage, image, mount, &own, &mut prepared)?;
+            let added = self.add_mount(stage, image, (number, mount), &own, &mut prepared)?;
             settings.mounts.extend(added);
         }
         if let Some(document) = run.heredocs.first()
             && words.first().is_some_and(|word| *word == script(document))
         {
-            let own = scratch.join("script");
-            let text = document.text().into_bytes();
-            let file = OwnFile { path: own.clone(), data: text, mode: 0o755, owner: (0, 0) };
-            prepared.files.push(file);
             let target = script(document);
-            settings.mounts.push(bind(own, &target, true));
-            prepared.targets.push(target);
+            prepared.files.push(StepFile {
+                target: target.into(),
+                data: document.text().into_bytes(),
+                mode: 0o755,
+                owner: (0, 0),
+            });
         }
         prepared.targets.extend(settings.mounts.iter().map(|it| it.target.display().to_string()));
         prepared.targets.extend(prepared.trees.iter().map(|it| it.target.display().to_string()));
+        prepared.targets.extend(prepared.files.iter().map(|it| it.target.display().to_string()));
         prepared.spec = ContainerSpec {
             image: "build".to_owned(),
             command: words,
@@ -220,7 +233,7 @@ impl Builder<'_> {
         &self,
         stage: usize,
         image: &Image,
-        mount: &RunMount,
+        (number, mount): (usize, &RunMount),
         own: &Path,
         prepared: &mut Prepared,
     ) -> Result<Option<Mount>> {
@@ -238,7 +251,7 @@ impl Builder<'_> {
                 let target = target(String::new());
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
                 match self.tree(stage, mount.from.as_deref())? {
-                    Tree::Layers(layers) => {
+                    Tree::Layers(layers) if self.has_overlay() => {
                         let changes = (!mount.read_only).then(|| own.to_owned());
                         prepared.trees.push(StepTree {
                             target: target.into(),
@@ -262,8 +275,9 @@ impl Builder<'_> {
             }
             RunMountKind::Cache => {
                 let target = target(String::new());
-                let name = mount.id.clone().unwrap_or_else(|| target.clone());
-                let dir = self.engine.store().builds().cache(&name);
+                let Some(dir) = prepared.caches.get(&number).map(|cache| cache.path.clone()) else {
+                    return Ok(None);
+                };
                 let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 if !dir.exists() {
                     file::create_dirs(&dir, 0o755)?;
@@ -307,8 +321,8 @@ impl Builder<'_> {
                 let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 let target = target(format!("/run/secrets/{name}"));
                 let mode = mount.mode.unwrap_or(0o400);
-                prepared.files.push(OwnFile { path: own.to_owned(), data, mode, owner });
-                Some(bind(own.to_owned(), &target, true))
+                prepared.files.push(StepFile { target: target.into(), data, mode, owner });
+                None
             }
             RunMountKind::Ssh => {
                 let name = if id.is_empty() { "default".to_owned() } else { id };
@@ -319,11 +333,79 @@ impl Builder<'_> {
                     }
                     return Ok(None);
                 };
-                let target = target("/run/buildkit/ssh_agent.0".to_owned());
+                let usual = format!("/run/buildkit/ssh_agent.{}", prepared.agents.len());
+                let target = target(usual);
                 prepared.env.push(format!("SSH_AUTH_SOCK={target}"));
-                Some(bind(agent.clone(), &target, false))
+                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+                let mode = mount.mode.unwrap_or(0o600);
+                prepared.agents.push(Agent::serve(own, agent, owner, mode)?);
+                Some(bind(own.to_owned(), &target, false))
             }
         })
+    }
+
+    /// Refuses to run what this machine cannot.
+    fn check_processor(&self, image: &Image) -> Result<()> {
+        let architecture = image.config.architecture.as_str();
+        if binfmt::runs(architecture) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "cannot run commands of {}/{architecture} on {}: no interpreter is registered with the kernel",
+                image.config.os,
+                Platform::host()
+            ),
+        )
+        .hint("install qemu-user-static and binfmt-support, or leave commands to a stage `FROM --platform=$BUILDPLATFORM`"))
+    }
+
+    /// Tells whether layers are seen by an overlay.
+    fn has_overlay(&self) -> bool {
+        self.engine.store().driver() == DriverName::Overlay
+    }
+
+    /// Takes the caches that a command sees, each as it is shared. All who want several take them in the
+    /// same order.
+    fn take_caches(&self, image: &Image, mounts: &[RunMount]) -> Result<BTreeMap<usize, Cache>> {
+        let mut wanted: Vec<(String, usize, Access)> = mounts
+            .iter()
+            .enumerate()
+            .filter(|(_, mount)| mount.kind == RunMountKind::Cache)
+            .map(|(number, mount)| {
+                let target = image.absolute(mount.target.as_deref().unwrap_or_default());
+                (mount.id.clone().unwrap_or(target), number, mount.access)
+            })
+            .collect();
+        wanted.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+        let builds = self.engine.store().builds();
+        let mut caches = BTreeMap::new();
+        for (name, number, access) in wanted {
+            let cache = match access {
+                Access::Private => {
+                    let mut free = 0;
+                    loop {
+                        match builds.take_cache(&name, free, true)? {
+                            Some(cache) => break cache,
+                            None => free += 1,
+                        }
+                    }
+                }
+                Access::Shared | Access::Locked => loop {
+                    match builds.take_cache(&name, 0, access == Access::Locked)? {
+                        Some(cache) => break cache,
+                        None if self.launcher.has_given_up() => {
+                            return Err(Error::new(Kind::Unavailable, "interrupted"));
+                        }
+                        // Another command has it to itself, for as long as it takes.
+                        None => std::thread::sleep(PAUSE),
+                    }
+                },
+            };
+            caches.insert(number, cache);
+        }
+        Ok(caches)
     }
 
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -339,7 +421,13 @@ impl Builder<'_> {
     }
 
     /// Runs it; returns the exit code if it has failed.
-    fn execute(&self, image: &Image, prepared: Prepared, upper: &Path) -> Result<Option<i32>> {
+    fn execute(
+        &self,
+        image: &Image,
+        place: Place<'_>,
+        prepared: Prepared,
+        upper: &Path,
+    ) -> Result<Option<i32>> {
         let lower = image.lower();
         let scratch = upper.with_file_name("scratch");
         let mut stubs = Vec::new();
@@ -348,16 +436,19 @@ impl Builder<'_> {
                 stubs.push((target.to_owned(), first.len()));
             }
         }
-        for OwnFile { path, data, mode, owner: (uid, gid) } in &prepared.files {
-            let context = || format!("cannot write {}", path.display());
-            fs::write(path, data).context(context)?;
-            std::os::unix::fs::chown(path, Some(*uid), Some(*gid)).context(context)?;
-            file::set_mode(path, *mode)?;
-        }
         for (path, job) in &prepared.parts {
             file::create_dirs(path, 0o755)?;
             job.write(path, &[])?;
         }
+        let whole = match self.has_overlay() {
+            true => None,
+            false => {
+                let whole = scratch.join("whole");
+                let layers: Vec<PathBuf> = lower.iter().rev().cloned().collect();
+                whole_tree(&layers, &whole, &|| self.launcher.has_given_up())?;
+                Some(whole)
+            }
+        };
         let step = Step {
             spec: prepared.spec,
             env: prepared.env,
@@ -365,18 +456,23 @@ impl Builder<'_> {
             upper: upper.to_owned(),
             scratch: scratch.clone(),
             trees: prepared.trees,
+            files: prepared.files,
+            whole: whole.clone(),
         };
-        let end = self.launcher.run(step, |bytes| self.listener.output(bytes))?;
+        let end = self.launcher.run(step, |bytes| self.listener.output(place.name, bytes))?;
         end.warnings.iter().for_each(|warning| self.listener.warning(warning));
+        drop((prepared.agents, prepared.caches));
+        if end.code == 0 {
+            for (target, known) in stubs {
+                remove_stub(whole.as_deref().unwrap_or(upper), &target, known);
+            }
+            if let Some(whole) = &whole {
+                collect(whole, &lower, upper)?;
+            }
+            tidy(upper, &lower)?;
+        }
         file::remove_tree(&scratch)?;
-        if end.code != 0 {
-            return Ok(Some(end.code));
-        }
-        for (target, known) in stubs {
-            remove_stub(upper, &target, known);
-        }
-        tidy(upper, &lower)?;
-        Ok(None)
+        Ok((end.code != 0).then_some(end.code))
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, mknodat};
 
-use super::stage::{Image, Layer};
+use super::stage::Image;
 use super::{Builder, Squash};
 use crate::error::{Context, Result};
 use crate::image::merged::{Node, has_opaque_mark, is_whiteout};
@@ -30,9 +30,9 @@ impl Builder<'_> {
             return Ok(image);
         }
         let added: Vec<PathBuf> =
-            image.layers[first..].iter().rev().map(|layer| layer.path.clone()).collect();
+            image.layers[first..].iter().rev().map(|layer| layer.place.path()).collect();
         let lower: Vec<PathBuf> =
-            image.layers[..first].iter().rev().map(|layer| layer.path.clone()).collect();
+            image.layers[..first].iter().rev().map(|layer| layer.place.path()).collect();
         let draft = self.engine.store().layers().begin()?;
         let opaque = match self.engine.host().rootless {
             true => "user.overlay.opaque",
@@ -42,19 +42,18 @@ impl Builder<'_> {
         merge(&added, draft.diff(), below.as_ref(), opaque)?;
         let sealed = seal(draft, &lower)?;
         image.layers.truncate(first);
-        image.layers.push(Layer { id: sealed.diff_id.clone(), path: sealed.path.clone() });
         let steps = if self.options.squash == Squash::All { 0 } else { image.base_steps };
         for step in image.config.history.iter_mut().skip(steps) {
             step.empty_layer = Some(true);
         }
         image.remember(format!("squashed {} layers", added.len()), false, self.now.clone());
-        self.add_pending(sealed);
+        image.layers.push(self.add_pending(sealed));
         Ok(image)
     }
 }
 
 /// Merges directories, the uppermost first, into one that is made already.
-fn merge(from: &[PathBuf], to: &Path, below: Option<&Node>, opaque: &str) -> Result<()> {
+pub(super) fn merge(from: &[PathBuf], to: &Path, below: Option<&Node>, opaque: &str) -> Result<()> {
     let mut names: BTreeMap<OsString, Vec<PathBuf>> = BTreeMap::new();
     for directory in from {
         let context = || format!("cannot list {}", directory.display());

@@ -1,10 +1,12 @@
 //! One stage: what it begins with, and its instructions, one after the other.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::layers::Key;
 use super::scope::{get, set};
-use super::{Builder, Failure, NamedContext};
+use super::{Builder, Failure, NamedContext, StepEnd, StepName};
 use crate::engine::images;
 use crate::error::{Error, Kind, Result};
 use crate::spec::digest::DiffId;
@@ -22,7 +24,26 @@ const COMMENT: &str = "buildkit.dockerfile.v0";
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub(super) id: DiffId,
-    pub(super) path: PathBuf,
+    pub(super) place: LayerPlace,
+}
+
+/// Where a layer's files are: they move once, when they are kept for other builds. Nobody looks while
+/// they do, as no step goes on then.
+#[derive(Clone, Debug)]
+pub(super) struct LayerPlace(Arc<Mutex<PathBuf>>);
+
+impl LayerPlace {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(path)))
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn move_to(&self, path: PathBuf) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
 }
 
 /// An image that grows.
@@ -43,6 +64,8 @@ pub(super) struct Image {
     pub(super) has_cmd: bool,
     /// Whether the cache is not asked.
     pub(super) no_cache: bool,
+    /// Whether what the last step makes was there already.
+    pub(super) was_cached: bool,
     /// When what was made last was made.
     created: Option<String>,
 }
@@ -50,7 +73,7 @@ pub(super) struct Image {
 impl Image {
     /// Returns the directories of its layers, the uppermost first.
     pub(super) fn lower(&self) -> Vec<PathBuf> {
-        self.layers.iter().rev().map(|layer| layer.path.clone()).collect()
+        self.layers.iter().rev().map(|layer| layer.place.path()).collect()
     }
 
     /// Returns what it wants to be run with.
@@ -123,6 +146,8 @@ pub(super) struct Place<'a> {
     pub(super) file: &'a str,
     pub(super) step: &'a Step,
     pub(super) escape: char,
+    /// For who hears of it.
+    pub(super) name: &'a StepName,
 }
 
 impl Place<'_> {
@@ -162,7 +187,18 @@ impl Builder<'_> {
             .collect::<Result<_>>()
             .map_err(failed)?;
         let count = stage.steps.len() + triggers.len() + 1;
-        self.announce(index, 1, count, &stage.text);
+        let mut name = StepName {
+            platform: self.shown_platform.clone(),
+            stage: index,
+            stages: self.file.stages.len(),
+            stage_name: stage.name.clone(),
+            number: 1,
+            count,
+            text: stage.text.clone(),
+        };
+        // It is here already; who waits for another stage has waited for it.
+        self.listener.begin(&name);
+        self.listener.end(&name, StepEnd::Done);
         let escape = self.file.directives.escape;
         for (number, step) in (2..).zip(
             triggers.iter().map(|it| (it, '\\')).chain(stage.steps.iter().map(|it| (it, escape))),
@@ -171,20 +207,28 @@ impl Builder<'_> {
             if self.launcher.has_given_up() {
                 return Err(failed(Error::new(Kind::Unavailable, "interrupted")));
             }
-            self.announce(index, number, count, &step.text);
-            let place = Place { file: &self.options.file_name, step, escape };
-            self.step(index, &mut image, place)?;
+            name.number = number;
+            name.text.clone_from(&step.text);
+            self.listener.begin(&name);
+            let place = Place { file: &self.options.file_name, step, escape, name: &name };
+            image.was_cached = false;
+            let begun = Instant::now();
+            let done = {
+                let _busy = self.busy.read();
+                self.step(index, &mut image, place)
+            };
+            self.listener.end(
+                &name,
+                match &done {
+                    Ok(()) if image.was_cached => StepEnd::Cached,
+                    Ok(()) => StepEnd::Done,
+                    Err(failure) => StepEnd::Failed(&failure.error),
+                },
+            );
+            done?;
+            self.settle_between(begun.elapsed()).map_err(failed)?;
         }
         Ok(image)
-    }
-
-    fn announce(&self, stage: usize, number: usize, count: usize, text: &str) {
-        let stages = self.file.stages.len();
-        let prefix = match stages {
-            1 => String::new(),
-            _ => format!("[{}/{stages}] ", stage + 1),
-        };
-        self.listener.line(&format!("{prefix}STEP {number}/{count}: {text}"));
     }
 
     /// Gets the image that a stage begins with, if it is one.
@@ -214,7 +258,10 @@ impl Builder<'_> {
             let escape = self.file.directives.escape;
             word::expand(text, escape, &|name| self.arguments.global(name)).map_err(|why| at(&why))
         };
-        let name = expand(&stage.base)?;
+        let name = match (&self.options.from, self.first_image()) {
+            (Some(from), Some(first)) if first == index => from.clone(),
+            _ => expand(&stage.base)?,
+        };
         if name.is_empty() {
             return Err(at(&format!(
                 "base name ({}) should not be blank: expected an image, a stage or scratch",
@@ -244,6 +291,15 @@ impl Builder<'_> {
         })
     }
 
+    /// Returns the first stage that begins with an image, as it is written.
+    fn first_image(&self) -> Option<usize> {
+        let stages = self.file.stages.iter().enumerate();
+        let mut images = stages.filter(|(at, stage)| {
+            stage.base != "scratch" && self.file.stage(&stage.base, *at).is_none()
+        });
+        images.next().map(|(at, _)| at)
+    }
+
     /// What a stage begins with.
     fn base(&self, index: usize) -> Result<Image> {
         let mut image = match self.begins_with(index)? {
@@ -257,6 +313,12 @@ impl Builder<'_> {
             Begin::Nothing(platform) => self.scratch(platform.as_ref()),
             Begin::Image(name, platform) => self.base_image(index, &name, platform.as_ref())?,
         };
+        let (variables, labels) = (&self.options.unset_env, &self.options.unset_labels);
+        image.run().env.retain(|entry| {
+            let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
+            !variables.iter().any(|it| it == name)
+        });
+        image.run().labels.retain(|name, _| !labels.contains(name));
         image.variables = image
             .config
             .config
@@ -293,7 +355,7 @@ impl Builder<'_> {
     pub(super) fn pulled(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
         let store = self.engine.store();
         let mut options = self.options.pull.clone();
-        options.platform = platform.cloned().or_else(|| self.options.platform.clone());
+        options.platform = platform.cloned().or_else(|| self.asked.clone());
         let shown = options.platform.as_ref().map(ToString::to_string).unwrap_or_default();
         let key = (name.to_owned(), shown);
         if let Some(image) = self.bases.lock().ok().and_then(|it| it.get(&key).cloned()) {
@@ -305,7 +367,8 @@ impl Builder<'_> {
         if config.config.working_dir.is_empty() {
             config.config.working_dir = "/".to_owned();
         }
-        let path = |id: &DiffId| Layer { id: id.clone(), path: store.layers().path(id) };
+        let path =
+            |id: &DiffId| Layer { id: id.clone(), place: LayerPlace::new(store.layers().path(id)) };
         let layers: Vec<Layer> = found.layers.iter().map(path).collect();
         let created = config.created.clone();
         let (base, base_steps) = (layers.len(), config.history.len());
@@ -376,7 +439,7 @@ impl Builder<'_> {
         let mut key = Key::of(image);
         key.add("instruction", format!("WORKDIR {path}"));
         key.add("user", user.clone());
-        self.layer(image, &key, &place.step.text, history, |_, draft| {
+        self.layer(image, &key, place, history, |_, draft| {
             let owner = match user.as_str() {
                 "" => (0, 0),
                 user => super::copy::owner_of(&lower, user)?.0,

@@ -85,7 +85,10 @@ impl Builder<'_> {
             parents: flags.parents,
             exclude,
         };
-        let mut key = Key::of(image);
+        // What is linked lies on whatever is below, as long as nothing is looked up there.
+        let is_number = |text: &String| text.split(':').all(|id| id.parse::<u32>().is_ok());
+        let alone = flags.link && chown.as_ref().is_none_or(is_number);
+        let mut key = if alone { Key::alone() } else { Key::of(image) };
         key.add("instruction", format!("{name} to {absolute}"));
         key.add("owner", chown.unwrap_or_default());
         key.add("mode", chmod.unwrap_or_default());
@@ -93,8 +96,8 @@ impl Builder<'_> {
         let content = job.digest().map_err(|error| place.within(error))?;
         key.add("content", content.hex().to_owned());
         let history = format!("{name} {} {target} # buildkit", sources.join(" "));
-        let lower = image.lower();
-        let made = self.layer(image, &key, &place.step.text, history, |_, draft| {
+        let lower = if alone { Vec::new() } else { image.lower() };
+        let made = self.layer(image, &key, place, history, |_, draft| {
             let warnings = job.write(draft.diff(), &lower)?;
             warnings.iter().for_each(|warning| self.listener.warning(warning));
             Ok(())

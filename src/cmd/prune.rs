@@ -8,6 +8,7 @@ use super::images::image_filter;
 use super::output;
 use super::prompt::confirm;
 use super::tree::Act;
+use crate::build;
 use crate::engine::images::{self, PruneOptions, Removals};
 use crate::error::Result;
 use crate::spec::filter::Filter;
@@ -86,6 +87,9 @@ pub(crate) struct SystemPrune {
     /// Remove all images that no container uses
     #[arg(short, long)]
     all: bool,
+    /// Remove all that builds have left, cache mounts, too
+    #[arg(long)]
+    build: bool,
     /// Remove those of which this is true: label or until
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
@@ -124,8 +128,14 @@ impl Act for SystemPrune {
             return Ok(Status::SUCCESS);
         }
         let engine = world.power()?;
+        // What builds have left has neither labels nor, for a filter, an age.
+        let is_filtered = !self.filter.is_empty();
         let pruned =
             engine.prune(&PruneOptions { all: self.all, filters: self.filter }, self.volumes)?;
+        let (steps, freed) = match is_filtered && !self.build {
+            true => (Vec::new(), 0),
+            false => build::prune_cache(&engine, self.all || self.build)?,
+        };
         if !pruned.containers.is_empty() {
             world.out.line("Deleted Containers")?;
         }
@@ -148,7 +158,13 @@ impl Act for SystemPrune {
             world.out.line("Deleted Images")?;
         }
         print_deleted(world, &pruned.images)?;
-        print_reclaimed(world, pruned.bytes)?;
+        if !steps.is_empty() {
+            world.out.line("Deleted build cache objects")?;
+        }
+        for id in &steps {
+            world.out.line(&id.hex()[..12])?;
+        }
+        print_reclaimed(world, pruned.bytes + freed)?;
         let failures: Vec<_> = pruned
             .failures
             .iter()

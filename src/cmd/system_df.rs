@@ -9,6 +9,7 @@ use super::listing::{self, Columns, Row};
 use super::ps::elapsed;
 use super::tree::Act;
 use crate::api::model::container::command;
+use crate::build::{self, CacheRecord, CacheUse};
 use crate::engine::images::Usage;
 use crate::engine::volumes::VolumeUse;
 use crate::engine::{DiskUsage, Total};
@@ -73,19 +74,33 @@ const VOLUMES: Columns = Columns {
     others: &[],
 };
 
+const CACHE: Columns = Columns {
+    shown: &[
+        ("ID", "CACHE ID"),
+        ("Size", "SIZE"),
+        ("Created", "CREATED"),
+        ("Shared", "SHARED"),
+        ("Step", "STEP"),
+    ],
+    others: &[],
+};
+
 impl Act for SystemDf {
     fn act(self, world: &mut World) -> Result<Status> {
         if self.verbose && self.format.is_some() {
             return Err(Error::new(Kind::Invalid, "cannot combine --format and --verbose flags"));
         }
-        let usage = world.power()?.disk_usage()?;
+        let engine = world.power()?;
+        let usage = engine.disk_usage()?;
+        let cache = build::cache_use(&engine)?;
         if self.verbose {
-            return verbose(world, &usage);
+            return verbose(world, &usage, &cache);
         }
         let rows = vec![
             summary("Images", usage.images),
             summary("Containers", usage.containers),
             summary("Local Volumes", usage.volumes),
+            summary("Build Cache", of_cache(&cache)),
         ];
         listing::print(&mut world.out, &SUMMARY, rows, self.format.as_deref(), true)?;
         Ok(Status::SUCCESS)
@@ -110,7 +125,14 @@ fn summary(kind: &str, total: Total) -> Row {
     Row { fields: document.clone(), document }
 }
 
-fn verbose(world: &mut World, usage: &DiskUsage) -> Result<Status> {
+/// What builds have left: what an image has, too, takes no space of its own.
+fn of_cache(cache: &CacheUse) -> Total {
+    let own = cache.records.iter().filter(|record| !record.shared);
+    let bytes = own.map(|record| record.size).sum::<u64>() + cache.mounts;
+    Total { count: cache.records.len(), active: 0, bytes, reclaimable: bytes }
+}
+
+fn verbose(world: &mut World, usage: &DiskUsage, cache: &CacheUse) -> Result<Status> {
     let now = super::now();
     let mut images = Vec::new();
     for (named, usage) in &usage.each_image {
@@ -123,10 +145,12 @@ fn verbose(world: &mut World, usage: &DiskUsage) -> Result<Status> {
     let containers = containers.map(|(it, bytes)| container(it, *bytes, now)).collect();
     let volumes = usage.each_volume.iter();
     let volumes = volumes.map(|(it, bytes)| volume(it, *bytes)).collect();
+    let steps = cache.records.iter().map(step).collect();
     for (heading, columns, rows) in [
         ("Images space usage:\n", &IMAGES, images),
         ("\nContainers space usage:\n", &CONTAINERS, containers),
         ("\nLocal Volumes space usage:\n", &VOLUMES, volumes),
+        ("\nBuild cache usage:\n", &CACHE, steps),
     ] {
         world.out.line(heading)?;
         listing::print(&mut world.out, columns, rows, None, true)?;
@@ -155,6 +179,17 @@ fn volume(volume: &VolumeUse, bytes: u64) -> Row {
         "VolumeName": volume.volume.name,
         "Links": volume.users.len(),
         "Size": LongSize(bytes).to_string(),
+    });
+    Row { fields: document.clone(), document }
+}
+
+fn step(record: &CacheRecord) -> Row {
+    let document = json!({
+        "ID": &record.id.hex()[..12],
+        "Size": LongSize(record.size).to_string(),
+        "Created": record.created,
+        "Shared": record.shared,
+        "Step": record.step.lines().next().unwrap_or_default(),
     });
     Row { fields: document.clone(), document }
 }

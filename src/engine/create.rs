@@ -262,6 +262,7 @@ pub(super) fn no_image() -> Result<Image> {
         blobs: Vec::new(),
         builtin: None,
         format: None,
+        annotations: BTreeMap::new(),
     })
 }
 

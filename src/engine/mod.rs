@@ -75,7 +75,7 @@ pub use processes::{Names, Process, Processes};
 pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, KeyWatch, Session, Streams};
-pub use start::{Passing, check_passthrough, hold_signals};
+pub use start::{Passing, check_passthrough, hold_signals, release_signals};
 pub use stats::Sample;
 pub use stop::{StopOptions, Stopped};
 pub use update::Update;

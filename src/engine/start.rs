@@ -32,6 +32,11 @@ pub fn hold_signals() -> Result<()> {
     signal::hold(&ENDING).context(|| "cannot hold signals back")
 }
 
+/// Holds them back no longer; one that has come meanwhile arrives now.
+pub fn release_signals() -> Result<()> {
+    signal::release(&ENDING).context(|| "cannot let signals through")
+}
+
 /// Tells whether one of the signals has come that were held back.
 pub(super) fn is_interrupted() -> bool {
     signal::is_held(&ENDING)

@@ -53,6 +53,30 @@ pub struct Step {
     pub scratch: PathBuf,
     /// Trees of layers that it sees elsewhere.
     pub trees: Vec<StepTree>,
+    /// Files that it sees, and that are nowhere but in memory.
+    pub files: Vec<StepFile>,
+    /// A directory with all its files, where there is no overlay to make of the layers.
+    pub whole: Option<PathBuf>,
+}
+
+/// A file that is made for a step, and that it cannot change.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct StepFile {
+    /// Where it is seen.
+    pub target: PathBuf,
+    /// What is in it.
+    pub data: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
+impl std::fmt::Debug for StepFile {
+    /// It may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StepFile").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 /// Layers that are seen in a step.
@@ -75,6 +99,8 @@ struct Request {
     upper: PathBuf,
     scratch: PathBuf,
     trees: Vec<StepTree>,
+    files: Vec<StepFile>,
+    whole: Option<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -232,6 +258,8 @@ impl StepLauncher<'_> {
             upper: step.upper,
             scratch: step.scratch,
             trees: step.trees,
+            files: step.files,
+            whole: step.whole,
         })
     }
 }

@@ -40,3 +40,4 @@ mod transfer;
 pub mod tree;
 pub mod unpack;
 pub mod upper;
+pub(crate) mod whole;

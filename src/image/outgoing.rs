@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::compression::Compression;
 use crate::spec::digest::{DiffId, Digest};
 use crate::spec::manifest::ManifestFormat;
+use crate::spec::oci::Annotations;
 use crate::store::Store;
 use crate::store::blob::MAX_DOCUMENT;
 use crate::store::image::Image;
@@ -43,6 +44,8 @@ pub(crate) struct Outgoing {
     format: ManifestFormat,
     compression: Compression,
     level: i32,
+    /// What a new manifest says besides, if it takes nothing over.
+    annotations: Annotations,
 }
 
 /// A layer on its way out.
@@ -133,7 +136,8 @@ impl Outgoing {
             });
         }
         let config_blob = Blob { digest: image.id.0.clone(), size: config.len() as u64 };
-        Ok(Self { config, config_blob, parts, originals, format, compression, level })
+        let annotations = image.annotations.clone();
+        Ok(Self { config, config_blob, parts, originals, format, compression, level, annotations })
     }
 
     /// Returns the blob of the configuration.
@@ -182,6 +186,8 @@ impl Outgoing {
         manifest.insert("layers".to_owned(), descriptors.collect());
         if let Some(annotations) = known.and_then(|known| known.document.get("annotations")) {
             manifest.insert("annotations".to_owned(), annotations.clone());
+        } else if !self.annotations.is_empty() && self.format == ManifestFormat::Oci {
+            manifest.insert("annotations".to_owned(), json!(self.annotations));
         }
         let data = serde_json::to_vec(&manifest).context(|| "cannot write the manifest")?;
         Ok(Ready { data, media_type: self.format.manifest_type() })

@@ -4,6 +4,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::image::ImageConfig;
 use crate::spec::manifest::ManifestFormat;
+use crate::spec::oci::Annotations;
 use crate::spec::reference::Reference;
 use crate::spec::time;
 use crate::store::Store;
@@ -23,6 +24,8 @@ pub(crate) struct Origin {
     pub(crate) builtin: Option<Builtin>,
     /// The form that its manifest is to have, if it came with none.
     pub(crate) format: Option<ManifestFormat>,
+    /// What that manifest is to say besides.
+    pub(crate) annotations: Annotations,
 }
 
 /// Parses a configuration document.
@@ -37,9 +40,19 @@ pub(crate) fn record(
     origin: Origin,
     names: &[Reference],
 ) -> Result<Option<Image>> {
-    let document = parse_config(config)?;
     // From here on nothing is removed that is found to be here.
     let kept = store.shared()?;
+    match describe(store, config, origin)? {
+        Some(image) => store.images().put(&image, names, &kept),
+        None => Ok(None),
+    }
+}
+
+/// Describes an image that is not on record; `None` if something of it was removed meanwhile.
+///
+/// The caller keeps the collector of garbage away, and then what the image consists of.
+pub(crate) fn describe(store: &Store, config: &[u8], origin: Origin) -> Result<Option<Image>> {
+    let document = parse_config(config)?;
     let id = ImageId(store.blobs().write(config)?);
     let mut size = 0_u64;
     for layer in &document.rootfs.diff_ids {
@@ -62,7 +75,7 @@ pub(crate) fn record(
         blobs.push(store.blobs().write(document)?);
     }
     blobs.push(id.0.clone());
-    let image = Image {
+    Ok(Some(Image {
         id,
         layers: document.rootfs.diff_ids,
         config: document.config,
@@ -75,8 +88,8 @@ pub(crate) fn record(
         blobs,
         builtin: origin.builtin,
         format: origin.format,
-    };
-    store.images().put(&image, names, &kept)
+        annotations: origin.annotations,
+    }))
 }
 
 /// The error for a layer that has lost the owners of its files, where that was not asked for.

@@ -1,7 +1,7 @@
 //! An upper directory becomes a layer as it lies: read once, to be hashed, and written nowhere.
 
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
@@ -10,6 +10,7 @@ use super::merged::Node;
 use super::recipe::{Recorder, Tap};
 use super::tarball::{Entry, EntryKind, Reader};
 use super::tree::TreeStream;
+use super::unpack::{Leeway, unpack};
 use crate::error::{Context, Result};
 use crate::spec::compression::Compression;
 use crate::spec::digest::{DiffId, Digest};
@@ -83,6 +84,17 @@ pub fn seal(draft: LayerDraft<'_>, lower: &[PathBuf]) -> Result<Sealed> {
     let path = draft.diff().to_owned();
     let finished = draft.finish(&diff_id, &LayerInfo { size, ..LayerInfo::default() })?;
     Ok(Sealed { diff_id, size, path, finished })
+}
+
+/// Puts what a whole tree changes on top of some layers, the uppermost first, into an empty upper
+/// directory: for steps that ran without an overlay.
+pub fn collect(whole: &Path, lower: &[PathBuf], upper: &Path) -> Result<()> {
+    let root =
+        Root::open(whole).context(|| format!("cannot open directory {}", whole.display()))?;
+    let tree = Changed { root: &root, kind: TreeKind::Whole, owners: None };
+    let stream = TreeStream::changes(tree, Node::root(lower)?, &[])?;
+    let input = Tap::new(BufReader::with_capacity(CHUNK, stream), None);
+    unpack(input, upper, Leeway::default()).map(drop).context(|| "cannot keep what has changed")
 }
 
 /// Lets the data of an entry pass.

@@ -5,6 +5,8 @@
 
 pub mod account;
 pub mod blkio;
+pub mod build_cache;
+pub mod build_output;
 pub mod cdi;
 pub mod change;
 pub mod cidr;
@@ -12,6 +14,7 @@ pub mod closest;
 pub mod compression;
 pub mod container;
 pub mod copy;
+mod csv;
 pub mod defaults;
 pub mod digest;
 pub mod dockerfile;
@@ -37,6 +40,7 @@ pub mod network;
 pub mod network_spec;
 pub mod notify;
 pub mod oci;
+pub mod packages;
 pub mod place;
 pub mod platform;
 pub mod process;

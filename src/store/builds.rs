@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::garbage::Parts;
+use super::lock::Lock;
 use super::{Store, file};
 use crate::error::{Context, Result};
 use crate::spec::digest::{DiffId, Digest};
@@ -25,6 +26,17 @@ pub struct Built {
     /// What the key was made of, one part a line: why another build finds it or not.
     #[serde(default)]
     pub parts: Vec<(String, String)>,
+}
+
+/// How the names of locks of caches end.
+const LOCK: &str = ".lock";
+
+/// A cache that is in use as long as this is there.
+#[derive(Debug)]
+pub struct Cache {
+    /// Its directory, which may have to be made.
+    pub path: PathBuf,
+    _lock: Lock,
 }
 
 /// All that steps have made.
@@ -95,9 +107,47 @@ impl<'a> Builds<'a> {
         Ok(())
     }
 
-    /// Returns the directory of a cache that commands see by `RUN --mount=type=cache`.
-    pub fn cache(&self, name: &str) -> PathBuf {
-        self.caches().join(super::blob::digest_of(name.as_bytes()).hex())
+    /// Takes a cache that commands see by `RUN --mount=type=cache`; `None` if others use it in a way that
+    /// leaves nobody in beside them.
+    ///
+    /// There may be several of a name, numbered from 0: who wants one alone and does not wait takes the
+    /// next.
+    pub fn take_cache(&self, name: &str, number: usize, alone: bool) -> Result<Option<Cache>> {
+        let hex = super::blob::digest_of(name.as_bytes());
+        let path = match number {
+            0 => self.caches().join(hex.hex()),
+            number => self.caches().join(format!("{}.{number}", hex.hex())),
+        };
+        file::create_dirs(&self.caches(), 0o700)?;
+        let lock = path.with_file_name(format!("{}.{number}{LOCK}", hex.hex()));
+        let taken = match alone {
+            true => Lock::try_exclusive(&lock)?,
+            false => Lock::try_shared(&lock)?,
+        };
+        Ok(taken.map(|lock| Cache { path, _lock: lock }))
+    }
+
+    /// Removes all such caches that nobody uses; their locks stay for who may wait for them.
+    pub fn remove_caches(&self) -> Result<()> {
+        let dir = self.caches();
+        let context = || format!("cannot list {}", dir.display());
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).context(context),
+        };
+        for entry in entries {
+            let path = entry.context(context)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(LOCK) {
+                continue;
+            }
+            let numbered = if name.contains('.') { name } else { format!("{name}.0") };
+            if let Some(_unused) = Lock::try_exclusive(&dir.join(format!("{numbered}{LOCK}")))? {
+                file::remove_tree(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the directory of all such caches.

@@ -19,6 +19,7 @@ use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::spec::id::is_hex;
 use crate::spec::image::{ImageConfig, RunConfig};
 use crate::spec::manifest::ManifestFormat;
+use crate::spec::oci::Annotations;
 use crate::spec::reference::Reference;
 
 /// Fewer digits are no ID: `cafe` may be one, `a` is a name that was not found.
@@ -56,6 +57,9 @@ pub struct Image {
     /// The form that its manifest is to have, if it was made here and that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<ManifestFormat>,
+    /// What that manifest is to say besides.
+    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    pub annotations: Annotations,
 }
 
 impl Image {
@@ -481,6 +485,7 @@ pub(super) mod tests {
             blobs: vec![id],
             builtin: None,
             format: None,
+            annotations: Annotations::new(),
         }
     }
 

@@ -64,6 +64,18 @@ impl Member {
 }
 
 impl List {
+    /// Makes an empty list that is not on record.
+    pub fn new(created: i64) -> Result<Self> {
+        let mut random = [0; 32];
+        super::draft::fill_random(&mut random)?;
+        Ok(Self {
+            id: ImageId(Digest::from_sha256(&random)),
+            created,
+            index: Index::default(),
+            members: BTreeMap::new(),
+        })
+    }
+
     /// Returns the document that is pushed.
     ///
     /// It is Docker's where all of it can be said in Docker's words and all members are in them.
@@ -131,6 +143,7 @@ impl List {
             blobs: Vec::new(),
             builtin: None,
             format: None,
+            annotations: BTreeMap::new(),
         })
     }
 }
@@ -249,18 +262,34 @@ impl<'a> Lists<'a> {
             )
             .hint("use --amend to add to a list that is there, or choose another name"));
         }
-        let mut random = [0; 32];
-        super::draft::fill_random(&mut random)?;
-        let list = List {
-            id: ImageId(Digest::from_sha256(&random)),
-            created,
-            index: Index::default(),
-            members: BTreeMap::new(),
-        };
+        let list = List::new(created)?;
         file::create_dirs(&self.store.root.join("lists"), 0o700)?;
         file::write_json(&self.record(&list.id), &list)?;
         images.set_link(name, &list.id)?;
         Ok(list)
+    }
+
+    /// Records a whole list under names, which are taken over from what had them. A list that has lost its
+    /// last name by that is forgotten.
+    ///
+    /// The caller holds [`Store::shared`] since it looked at what the list refers to.
+    pub fn put(&self, list: &List, names: &[Reference], _collector_kept_away: &Lock) -> Result<()> {
+        let images = self.store.images();
+        let _lock = images.lock()?;
+        file::create_dirs(&self.store.root.join("lists"), 0o700)?;
+        file::write_json(&self.record(&list.id), list)?;
+        let mut before = Vec::new();
+        for name in names {
+            before.extend(images.target(name)?);
+            images.set_link(name, &list.id)?;
+        }
+        let named = images.all_names()?;
+        for id in before.iter().filter(|id| !named.contains_key(id)) {
+            if self.get(id)?.is_some() {
+                file::remove_file(&self.record(id))?;
+            }
+        }
+        Ok(())
     }
 
     /// Changes a list, and returns it as it is then.

@@ -30,6 +30,11 @@ impl Lock {
         try_take(open(path)?, path, FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// Takes the lock for any number of holders of this kind; `None` if somebody holds it alone.
+    pub fn try_shared(path: &Path) -> Result<Option<Self>> {
+        try_take(open(path)?, path, FlockOperation::NonBlockingLockShared)
+    }
+
     /// Waits for the lock of an existing file; `None` if there is no such file.
     pub fn exclusive_if_exists(path: &Path) -> Result<Option<Self>> {
         let Some(file) = open_existing(path)? else { return Ok(None) };

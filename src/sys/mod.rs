@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod arch;
+pub mod binfmt;
 pub mod bpf;
 pub mod btrfs;
 pub mod check;

@@ -44,6 +44,11 @@ pub fn hold(signals: &[i32]) -> io::Result<()> {
     mask(libc::SIG_BLOCK, &set_of(signals))
 }
 
+/// Holds signals back no longer: one that waits arrives now.
+pub fn release(signals: &[i32]) -> io::Result<()> {
+    mask(libc::SIG_UNBLOCK, &set_of(signals))
+}
+
 /// Takes one of these signals that was held back, if one has come.
 pub fn take_held(signals: &[i32]) -> Option<i32> {
     let set = set_of(signals);

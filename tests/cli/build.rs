@@ -10,7 +10,7 @@ use super::support::barge::is_full_id;
 use super::support::{Barge, wait_until};
 
 /// Writes a context, anew.
-fn context(barge: &Barge, files: &[(&str, &str)]) -> String {
+pub(super) fn context(barge: &Barge, files: &[(&str, &str)]) -> String {
     let dir = barge.path("ctx");
     drop(fs::remove_dir_all(&dir));
     fs::create_dir(&dir).unwrap();
@@ -26,7 +26,7 @@ fn context(barge: &Barge, files: &[(&str, &str)]) -> String {
 }
 
 /// What commands of a build have printed.
-fn printed(lines: &[String]) -> Vec<String> {
+pub(super) fn printed(lines: &[String]) -> Vec<String> {
     let is_own = |line: &&String| {
         let text = line.as_str();
         let is_step = text.starts_with("STEP ") || text.contains("] STEP ");

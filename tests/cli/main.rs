@@ -8,6 +8,8 @@ mod artifact;
 mod attach;
 mod bombs;
 mod build;
+mod build_output;
+mod build_run;
 mod builtin;
 mod cdi;
 mod checkpoint;

@@ -72,20 +72,8 @@ type Owner = (u32, u32);
 /// Looks a user and a group up in an image's files. Returns them, and what the user should know.
 pub(crate) fn owner_of(layers: &[PathBuf], text: &str) -> Result<(Owner, Option<String>)> {
     let read = |path: &str| -> Result<Option<String>> {
-        let Some(root) = Node::root(layers)? else { return Ok(None) };
-        let path = upper::resolve(&root, path.as_bytes(), true)?;
-        let Some(file) = upper::look(&root, &path)?.map(|node| node.open()).transpose()?.flatten()
-        else {
-            return Ok(None);
-        };
-        let mut text = Vec::new();
-        /// More than any sensible user database.
-        const LARGEST: u64 = 16 << 20;
-        std::fs::File::from(file)
-            .take(LARGEST)
-            .read_to_end(&mut text)
-            .context(|| "cannot read the image's user database")?;
-        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+        let data = read_file(layers, path).context(|| "cannot read the image's user database")?;
+        Ok(data.map(|data| String::from_utf8_lossy(&data).into_owned()))
     };
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     if let (Ok(uid), Ok(gid)) = (user.parse(), if group.is_empty() { user } else { group }.parse())
@@ -132,6 +120,34 @@ pub(crate) fn owner_of(layers: &[PathBuf], text: &str) -> Result<(Owner, Option<
         group => found(group, &groups),
     };
     Ok(((uid, gid), warning))
+}
+
+/// More than any sensible database of users or packages.
+const LARGEST: u64 = 64 << 20;
+
+/// Reads a file of an image; `None` if there is none.
+pub(crate) fn read_file(layers: &[PathBuf], path: &str) -> Result<Option<Vec<u8>>> {
+    let Some(root) = Node::root(layers)? else { return Ok(None) };
+    let names = upper::resolve(&root, path.as_bytes(), true)?;
+    let Some(file) = upper::look(&root, &names)?.map(|node| node.open()).transpose()?.flatten()
+    else {
+        return Ok(None);
+    };
+    let mut data = Vec::new();
+    std::fs::File::from(file)
+        .take(LARGEST)
+        .read_to_end(&mut data)
+        .context(|| format!("cannot read /{path} of the image"))?;
+    Ok(Some(data))
+}
+
+/// Returns the names in a directory of an image; none if there is no such directory.
+pub(crate) fn names_in(layers: &[PathBuf], path: &str) -> Result<Vec<String>> {
+    let Some(root) = Node::root(layers)? else { return Ok(Vec::new()) };
+    let names = upper::resolve(&root, path.as_bytes(), true)?;
+    let Some(directory) = upper::look(&root, &names)? else { return Ok(Vec::new()) };
+    let children = directory.children()?;
+    Ok(children.keys().filter_map(|name| String::from_utf8(name.clone()).ok()).collect())
 }
 
 /// What is copied, found.

@@ -45,7 +45,11 @@ pub fn inspect(store: &Store, name: &str) -> Result<Inspection> {
         None => None,
     };
     // It was understood when the image came.
-    let manifest = document.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let mut manifest: ManifestFacts =
+        document.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    if manifest.annotations.is_none() && !image.annotations.is_empty() {
+        manifest.annotations = Some(image.annotations.clone());
+    }
     let layers = image.layers.iter().rev().map(|layer| store.layers().path(layer)).collect();
     Ok(Inspection {
         named: store.images().with_names(image)?,

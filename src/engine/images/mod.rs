@@ -35,7 +35,7 @@ pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
 pub(super) use pull::attempt;
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
-pub use push::{push, push_all_tags};
+pub use push::{push, push_all_tags, push_made};
 pub(super) use remove::Batch;
 pub use remove::{Removals, RemoveOptions, remove, remove_all};
 pub use save::save;

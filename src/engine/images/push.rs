@@ -44,6 +44,19 @@ pub fn push(
     Ok(pushed)
 }
 
+/// Pushes an image that was just made.
+pub fn push_made(
+    store: &Store,
+    image: &Image,
+    to: &Reference,
+    options: &PushOptions,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    let pushed = crate::image::push::push(store, image, to, options, progress)?;
+    record(store, &[Event::of_image(Action::Push, image.id.hex(), &to.to_string())]);
+    Ok(pushed)
+}
+
 /// Pushes all names of a repository, each under its tag.
 pub fn push_all_tags(
     store: &Store,

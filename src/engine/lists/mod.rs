@@ -5,6 +5,7 @@ mod annotate;
 mod create;
 mod inspect;
 mod instance;
+mod make;
 mod push;
 mod remove;
 
@@ -13,7 +14,8 @@ pub use annotate::{AnnotateOptions, annotate};
 pub use create::{CreateOptions, create};
 pub use inspect::{Inspection, inspect};
 pub(super) use instance::{ensure, here};
-pub use push::push;
+pub use make::{extend, make};
+pub use push::{push, push_made};
 pub use remove::{exists, remove, remove_member};
 
 pub use crate::image::artifact::MemberOptions;

@@ -8,6 +8,7 @@ use crate::spec::digest::Digest;
 use crate::spec::reference::Reference;
 use crate::store::Store;
 use crate::store::events::{Action, Event};
+use crate::store::list::List;
 
 /// Pushes a list; without a destination, under the name that it is called by. `then_remove` takes the
 /// list away when it has been pushed.
@@ -29,12 +30,24 @@ pub fn push(
                 .hint(format!("say where to push it, as in: push {text} quay.io/USER/NAME")));
         }
     };
-    let pushed = crate::image::list::push(store, &list, &to, options, progress)?;
-    record(store, &[Event::of_image(Action::Push, list.id.hex(), &to.to_string())]);
+    let pushed = push_made(store, &list, &to, options, progress)?;
     if then_remove {
         super::remove::remove_whole(store, &list.id)?;
     }
     Ok((to, pushed))
+}
+
+/// Pushes a list that was just made.
+pub fn push_made(
+    store: &Store,
+    list: &List,
+    to: &Reference,
+    options: &ListPushOptions,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    let pushed = crate::image::list::push(store, list, to, options, progress)?;
+    record(store, &[Event::of_image(Action::Push, list.id.hex(), &to.to_string())]);
+    Ok(pushed)
 }
 
 fn destination_of(text: &str) -> Result<Reference> {

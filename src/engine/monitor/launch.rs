@@ -19,7 +19,7 @@ use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Bond, Bundle, Launch, Overlay, Rootfs, Starting};
+use crate::runtime::{Bond, Bundle, Launch, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
@@ -81,7 +81,7 @@ pub(in crate::engine) struct Given {
     /// Whether there is a socket for what it tells the service manager.
     pub(in crate::engine) notify: bool,
     /// Its file system, if it is not what its record says.
-    pub(in crate::engine) rootfs: Option<Overlay>,
+    pub(in crate::engine) rootfs: Option<Rootfs>,
     /// Mounts that were made for it, and where they are to be.
     pub(in crate::engine) trees: Vec<(PathBuf, OwnedFd)>,
     /// Where changes of what is mounted go that are discarded, if not to its own directory.
@@ -120,7 +120,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     engine.ready_secrets(config, &facts)?;
     facts.env.extend(engine.secret_variables(config)?);
     let rootfs = match &given.rootfs {
-        Some(overlay) => Rootfs::Overlay(overlay.clone()),
+        Some(rootfs) => rootfs.clone(),
         None => rootfs(engine, config, &facts.host_tree, config.settings.remove)?,
     };
     let mut spec = bundle::spec(config, &facts)?;

@@ -4,19 +4,19 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::{NAME, Report, Request, StepEnd, StepTree, mark, run_dir};
+use super::{NAME, Report, Request, StepEnd, StepFile, StepTree, mark, run_dir};
 use crate::engine::Engine;
 use crate::engine::frame::Failed;
 use crate::engine::monitor::launch::{Given, Running, prepare};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net;
-use crate::runtime::Overlay;
 use crate::runtime::cgroup::Hierarchies;
+use crate::runtime::{Overlay, Rootfs};
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::mount::{self, READ_ONLY};
@@ -80,7 +80,7 @@ fn in_run_dir(
         // The kernel wants one.
         layers.push(empty.clone());
     }
-    if !request.trees.is_empty() {
+    if !request.trees.is_empty() || !request.files.is_empty() {
         userns::own_mounts().context(|| "cannot make a mount namespace")?;
     }
     let trees = request.trees.iter().enumerate().map(|(number, tree)| {
@@ -88,11 +88,11 @@ fn in_run_dir(
         made.map(|made| (tree.target.clone(), made))
             .context(|| format!("cannot mount {}", tree.target.display()))
     });
-    let given = Given {
-        files: standard_streams()?,
-        trees: trees.collect::<Result<_>>()?,
-        overlays: Some(overlays),
-        rootfs: Some(Overlay {
+    let mut trees: Vec<(PathBuf, OwnedFd)> = trees.collect::<Result<_>>()?;
+    trees.extend(in_memory(&request.files, &request.scratch)?);
+    let rootfs = match &request.whole {
+        Some(whole) => Rootfs::Directory(whole.clone()),
+        None => Rootfs::Overlay(Overlay {
             layers,
             upper: request.upper.clone(),
             mount_point: work.clone(),
@@ -100,6 +100,12 @@ fn in_run_dir(
             volatile: true,
             user_xattr: engine.host().rootless,
         }),
+    };
+    let given = Given {
+        files: standard_streams()?,
+        trees,
+        overlays: Some(overlays),
+        rootfs: Some(rootfs),
         ..Given::default()
     };
     let mut running = prepare(engine, config, &given)?.run(engine, &config.id, None)?;
@@ -165,6 +171,42 @@ fn standard_streams() -> Result<Vec<Passed>> {
         Passed { number: 1, file: copy(rustix::stdio::stdout())? },
         Passed { number: 2, file: copy(rustix::stdio::stderr())? },
     ])
+}
+
+/// Makes mounts of files that are in memory, each with its place.
+fn in_memory(files: &[StepFile], scratch: &Path) -> Result<Vec<(PathBuf, OwnedFd)>> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let context = || "cannot make files in memory";
+    let options = [("mode".to_owned(), Some("0700".to_owned()))];
+    let memory = mount::filesystem(c"tmpfs", Some("barge"), &options, 0).context(context)?;
+    // As of trees, a part can be taken of what is mounted somewhere only.
+    let place = scratch.join("memory");
+    file::create_dirs(&place, 0o700)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let place =
+        rustix::fs::open(&place, flags | OFlags::DIRECTORY, Mode::empty()).context(context)?;
+    mount::attach(&memory, &place).context(context)?;
+    let mut made = Vec::new();
+    for (number, StepFile { target, data, mode, owner: (uid, gid) }) in files.iter().enumerate() {
+        let context = || format!("cannot make {}", target.display());
+        let name = number.to_string();
+        let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&memory, &name, create, Mode::from_raw_mode(0o600))
+            .context(context)?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(data).context(context)?;
+        std::os::unix::fs::fchown(&file, Some(*uid), Some(*gid)).context(context)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(*mode)).context(context)?;
+        drop(file);
+        let part = rustix::fs::openat(&memory, &name, flags, Mode::empty()).context(context)?;
+        let part = mount::clone_at(part.as_fd(), false).context(context)?;
+        let read_only = mount::Attributes { set: READ_ONLY, ..mount::Attributes::default() };
+        mount::set_attributes(&part, read_only, false).context(context)?;
+        made.push((target.clone(), part));
+    }
+    Ok(made)
 }
 
 /// Makes the mount of a tree of layers, or of a part of it.

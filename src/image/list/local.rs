@@ -88,7 +88,7 @@ fn make(store: &Store, image: &Image) -> Result<Vec<u8>> {
 }
 
 /// Returns the image of a member, also if it is no longer on record; `None` if it is not here.
-pub(super) fn image(store: &Store, member: &Member) -> Result<Option<Image>> {
+pub(in crate::image) fn image(store: &Store, member: &Member) -> Result<Option<Image>> {
     let Some(id) = &member.image else { return Ok(None) };
     if let Some(image) = store.images().get(id)? {
         return Ok(Some(image));
@@ -108,6 +108,7 @@ pub(super) fn image(store: &Store, member: &Member) -> Result<Option<Image>> {
         blobs: Vec::new(),
         builtin: None,
         format: None,
+        annotations: std::collections::BTreeMap::new(),
     }))
 }
 
@@ -126,6 +127,7 @@ pub fn restore(store: &Store, digest: &Digest, member: &Member) -> Result<Option
             blobs: member.blobs.clone(),
             builtin: None,
             format: None,
+            annotations: std::collections::BTreeMap::new(),
         },
     };
     record(store, &config, origin, &[])

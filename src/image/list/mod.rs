@@ -6,6 +6,7 @@ mod push;
 mod remote;
 
 pub use convert::Words;
+pub(super) use local::image;
 pub use local::{Described, local, restore};
 pub use push::{ListPushOptions, push};
 pub use remote::{Fetched, Wanted, choose, fetch, members, parse};

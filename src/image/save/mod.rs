@@ -30,6 +30,7 @@ use crate::store::Store;
 use crate::store::draft::Draft;
 use crate::store::garbage::Parts;
 use crate::store::image::Image;
+use crate::store::list::List;
 use crate::store::packed::Packed;
 
 /// What images are saved as.
@@ -121,6 +122,39 @@ pub fn save(
         SaveTarget::Stream(stream) => {
             let members = Members::archive(Output::Stream(stream));
             Saver::new(store, form, members, progress).save(images, format)
+        }
+    }
+}
+
+/// Saves a list with all its members that are here, as a layout of OCI.
+pub fn save_list(
+    store: &Store,
+    list: &List,
+    names: &[String],
+    format: SaveFormat,
+    form: &Form,
+    target: SaveTarget<'_>,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    let _pin = store.pin(&list.parts())?;
+    let write = |members: Members<'_>| {
+        let mut saver = Saver::new(store, form, members, progress);
+        let pushed = saver.oci_list(list, names)?;
+        saver.work_off()?;
+        saver.members.finish()?;
+        Ok(pushed)
+    };
+    match (format, target) {
+        (SaveFormat::OciDir, SaveTarget::Path(path)) => write(Members::directory(path, false)?),
+        (SaveFormat::OciArchive, SaveTarget::Path(path)) => {
+            members::whole(path, |output| write(Members::archive(output)))
+        }
+        (SaveFormat::OciArchive, SaveTarget::Stream(stream)) => {
+            write(Members::archive(Output::Stream(stream)))
+        }
+        _ => {
+            Err(Error::new(Kind::Unsupported, "images for several platforms need a layout of OCI")
+                .hint("save them with type=oci"))
         }
     }
 }

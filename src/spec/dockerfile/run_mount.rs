@@ -1,5 +1,6 @@
 //! `RUN --mount=type=…,…`: what is mounted for one command.
 
+use super::super::csv::fields;
 use super::super::size::Size;
 
 /// What is mounted.
@@ -193,21 +194,4 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Splits at commas, as CSV: a field may be quoted.
-fn fields(text: &str) -> Result<Vec<String>, String> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
-            letter => fields.last_mut().into_iter().for_each(|field| field.push(letter)),
-        }
-    }
-    if quoted {
-        return Err(format!("a quote is not closed in '{text}'"));
-    }
-    Ok(fields)
 }

@@ -161,6 +161,13 @@ impl NewTree {
     }
 }
 
+/// Makes a tree of the directories of layers, the lowest first, for who has no overlay.
+pub fn whole_tree(layers: &[PathBuf], tree: &Path, is_given_up: &dyn Fn() -> bool) -> Result<()> {
+    file::create_dir(tree, 0o755)?;
+    begin(tree)?;
+    layers.iter().try_for_each(|layer| merge::apply(layer, tree, is_given_up))
+}
+
 /// Makes a tree of layers, the lowest first, by copying.
 fn copy(
     store: &Store,
@@ -168,10 +175,8 @@ fn copy(
     tree: &Path,
     is_given_up: &dyn Fn() -> bool,
 ) -> Result<()> {
-    file::create_dir(tree, 0o755)?;
-    begin(tree)?;
-    let mut layers = layers.iter();
-    layers.try_for_each(|layer| merge::apply(&store.layers().path(layer), tree, is_given_up))
+    let layers: Vec<PathBuf> = layers.iter().map(|layer| store.layers().path(layer)).collect();
+    whole_tree(&layers, tree, is_given_up)
 }
 
 /// Copies a tree into an empty directory, with owner and mode of its root. With `owners`, the files belong

@@ -1,0 +1,129 @@
+//! What commands of a build get: flags as those of containers.
+
+use std::net::IpAddr;
+
+use clap::Args;
+
+use crate::cmd::flags::usage::UsageFlags;
+use crate::error::{Error, Kind, Result};
+use crate::spec::container::{Settings, parse_device};
+use crate::spec::group::GroupParent;
+use crate::spec::limits::{Resources, Ulimit};
+use crate::spec::mount::Mount;
+use crate::spec::namespace::{IpcMode, NamespaceMode, Namespaces};
+use crate::spec::network::{NameResolution, NetworkMode, parse_host, parse_server};
+use crate::spec::security::{Security, parse_capability};
+use crate::spec::size::Size;
+
+/// What commands get.
+#[derive(Args, Debug)]
+pub(super) struct CommandFlags {
+    /// Add a line to /etc/hosts of commands
+    #[arg(long, value_name = "NAME:IP", value_parser = parse_host)]
+    add_host: Vec<Vec<(String, String)>>,
+    /// Add a capability to those of commands, or ALL
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', value_parser = parse_capability)]
+    cap_add: Vec<String>,
+    /// Drop a capability of commands, or ALL
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', value_parser = parse_capability)]
+    cap_drop: Vec<String>,
+    /// Group above the control groups of commands
+    #[arg(long, value_name = "PATH|SLICE")]
+    cgroup_parent: Option<GroupParent>,
+    /// Add a device of the host for commands
+    #[arg(long, value_name = "HOST[:CONTAINER][:rwm]|NAME", value_parser = parse_device)]
+    device: Vec<String>,
+    /// Use this name server in commands
+    #[arg(long, value_name = "IP", value_parser = parse_server)]
+    dns: Vec<Option<IpAddr>>,
+    /// Add an option for the resolver of commands
+    #[arg(long, value_name = "OPTION")]
+    dns_option: Vec<String>,
+    /// Use this search domain in commands
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Add a group to those of the user of commands
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
+    /// IPC of commands: private, none or host
+    #[arg(long, value_name = "MODE")]
+    ipc: Option<IpcMode>,
+    /// How commands are kept apart: always as containers are
+    #[arg(long, value_name = "HOW", value_parser = ["default", "oci", "rootless"])]
+    isolation: Option<String>,
+    /// Network of commands: none, host or a name
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<NetworkMode>,
+    /// Keep the image's /etc/hosts in commands
+    #[arg(long)]
+    no_hosts: bool,
+    /// Processes that commands see: private or host
+    #[arg(long, value_name = "MODE")]
+    pid: Option<NamespaceMode>,
+    /// Security option of commands, as in seccomp=unconfined
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    /// Size of /dev/shm of commands
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<Size>,
+    /// Set an rlimit of commands
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<Ulimit>,
+    #[command(flatten)]
+    usage: UsageFlags,
+    /// Users of commands: those of the build, which is host
+    #[arg(long, value_name = "MODE", value_parser = ["host"])]
+    userns: Option<String>,
+    /// Host name of commands: private or host
+    #[arg(long, value_name = "MODE")]
+    uts: Option<NamespaceMode>,
+    /// Bind a directory into commands
+    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]", value_parser = Mount::parse_volume)]
+    volume: Vec<Mount>,
+}
+
+impl CommandFlags {
+    /// Returns what commands get.
+    pub(super) fn settings(self) -> Result<Settings> {
+        let mut security =
+            Security { cap_add: self.cap_add, cap_drop: self.cap_drop, ..Security::default() };
+        for option in &self.security_opt {
+            security.apply(option)?;
+        }
+        let hosts: Vec<(String, String)> = self.add_host.into_iter().flatten().collect();
+        if self.no_hosts && !hosts.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "--no-hosts and --add-host cannot be set together",
+            ));
+        }
+        Ok(Settings {
+            cgroup_parent: self.cgroup_parent,
+            devices: self.device,
+            groups: self.group_add,
+            mounts: self.volume,
+            names: NameResolution {
+                hosts,
+                no_hosts: self.no_hosts,
+                servers: self.dns.into_iter().flatten().collect(),
+                search: self.dns_search,
+                options: self.dns_option,
+                ..NameResolution::default()
+            },
+            namespaces: Namespaces {
+                ipc: self.ipc.unwrap_or_default(),
+                pid: self.pid.unwrap_or_default(),
+                uts: self.uts.unwrap_or_default(),
+                ..Namespaces::default()
+            },
+            network: self.network.unwrap_or_default(),
+            resources: Resources {
+                shm_size: self.shm_size.map(|size| size.0),
+                ..self.usage.resources()?
+            },
+            security,
+            ulimits: self.ulimit,
+            ..Settings::default()
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! `--cache-from` and `--cache-to` of a build, in BuildKit's words.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::csv::fields;
+use crate::error::{Error, Kind, Result};
+
+/// Where what steps have made is kept besides the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CachePlace {
+    /// In a registry, under a name.
+    Registry(String),
+    /// In a directory.
+    Local(PathBuf),
+    /// In the image that is built.
+    Inline,
+}
+
+/// One `--cache-from` or `--cache-to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildCache {
+    /// Where.
+    pub place: CachePlace,
+    /// Whether all steps are kept, not only those of the result.
+    pub all: bool,
+    /// Whether it is no failure when it cannot be kept.
+    pub ignore_errors: bool,
+    /// Whether the registry may be one without encryption or certificates.
+    pub insecure: bool,
+}
+
+impl BuildCache {
+    /// Tells whether it can be read.
+    pub fn check_source(self) -> Result<Self> {
+        match self.place {
+            CachePlace::Inline => Err(Error::new(
+                Kind::Invalid,
+                "a cache of type=inline is read by the name of its image",
+            )
+            .hint("write --cache-from type=registry,ref=IMAGE")),
+            CachePlace::Registry(_) | CachePlace::Local(_) => Ok(self),
+        }
+    }
+}
+
+impl FromStr for BuildCache {
+    type Err = Error;
+
+    /// Parses the flag: fields as in `type=registry,ref=NAME,mode=max`, or the name of an image.
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = |why: String| {
+            Error::new(Kind::Invalid, format!("invalid build cache `{text}`: {why}")).hint(
+                "write NAME, type=registry,ref=NAME, type=local,src=DIR (or dest=DIR) or type=inline",
+            )
+        };
+        let mut cache =
+            Self { place: CachePlace::Inline, all: false, ignore_errors: false, insecure: false };
+        if !text.contains('=') && !text.is_empty() {
+            cache.place = CachePlace::Registry(text.to_owned());
+            return Ok(cache);
+        }
+        let (mut kind, mut name, mut path) = (None, None, None);
+        for word in fields(text).map_err(invalid)? {
+            let (key, value) =
+                word.split_once('=').ok_or_else(|| invalid(format!("`{word}` is no KEY=VALUE")))?;
+            match key.trim() {
+                "type" => kind = Some(value.to_owned()),
+                "ref" => name = Some(value.to_owned()),
+                "src" | "dest" => path = Some(PathBuf::from(value)),
+                "mode" if matches!(value, "min" | "max") => cache.all = value == "max",
+                "ignore-error" => cache.ignore_errors = value == "true",
+                "registry.insecure" => cache.insecure = value == "true",
+                // What they ask for is so anyway.
+                "tag" | "digest" | "compression" | "compression-level" | "force-compression"
+                | "oci-mediatypes" | "image-manifest" => {}
+                _ => return Err(invalid(format!("unknown attribute `{word}`"))),
+            }
+        }
+        cache.place = match (kind.as_deref(), name, path) {
+            (Some("registry"), Some(name), _) => CachePlace::Registry(name),
+            (Some("registry"), None, _) => return Err(invalid("ref= is required".to_owned())),
+            (Some("local"), _, Some(path)) => CachePlace::Local(path),
+            (Some("local"), _, None) => return Err(invalid("a directory is required".to_owned())),
+            (Some("inline"), ..) => CachePlace::Inline,
+            (Some(other), ..) => {
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    format!("unsupported type `{other}` of build cache"),
+                )
+                .hint("registry, local and inline are known"));
+            }
+            (None, ..) => return Err(invalid("type is required".to_owned())),
+        };
+        Ok(cache)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_caches() {
+        let registry = |name: &str| Some(CachePlace::Registry(name.to_owned()));
+        for (text, place, all) in [
+            ("a/b:c", registry("a/b:c"), false),
+            ("type=registry,ref=r:5/x,mode=max", registry("r:5/x"), true),
+            ("type=local,src=d", Some(CachePlace::Local("d".into())), false),
+            ("type=local,dest=d,mode=min", Some(CachePlace::Local("d".into())), false),
+            ("type=inline", Some(CachePlace::Inline), false),
+            ("type=gha", None, false),
+            ("type=registry", None, false),
+            ("type=local", None, false),
+            ("ref=x", None, false),
+            ("type=local,src=d,mode=x", None, false),
+            ("", None, false),
+        ] {
+            let parsed = text.parse::<BuildCache>().ok();
+            assert_eq!(parsed.as_ref().map(|it| it.all), place.as_ref().map(|_| all), "{text}");
+            assert_eq!(parsed.map(|it| it.place), place, "{text}");
+        }
+    }
+}

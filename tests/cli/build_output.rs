@@ -1,0 +1,208 @@
+//! `build --output`: files, archives, lists and registries.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use serde_json::Value;
+
+use super::build::context;
+use super::support::layout::architecture;
+use super::support::registry::Registry;
+use super::support::{Barge, tool};
+
+const TREE: &str = "FROM busybox AS a\n\
+    RUN mkdir /d /d/s; echo hi >/d/f; ln /d/f /d/g; ln -s f /d/l; chmod 750 /d/s; chown 7:8 /d/f; chmod 4711 /d/f\n\
+    FROM scratch\nCOPY --from=a /d /d\nCOPY top /\n";
+
+fn other() -> &'static str {
+    if architecture() == "arm64" { "linux/riscv64" } else { "linux/arm64" }
+}
+
+#[test]
+fn build_gives_files_away() {
+    let barge = Barge::with_busybox();
+    let dir = context(&barge, &[("Dockerfile", TREE), ("top", "t\n")]);
+    let out = barge.path("out");
+    let build = |args: &[&str]| {
+        let line = [&["build", "--network=none"], args, &[dir.as_str()]].concat();
+        barge.run(line).ok()
+    };
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("mine"), "stays").unwrap();
+    fs::write(out.join("top"), "goes").unwrap();
+    build(&["-o", &out.display().to_string()]);
+    assert_eq!(fs::read_to_string(out.join("mine")).unwrap(), "stays");
+    assert_eq!(fs::read_to_string(out.join("top")).unwrap(), "t\n");
+    let own = fs::metadata(out.join("mine")).unwrap();
+    let file = fs::metadata(out.join("d/f")).unwrap();
+    // They belong to who asks, and have two names as in the image.
+    assert_eq!((file.uid(), file.gid(), file.nlink()), (own.uid(), own.gid(), 2));
+    assert_eq!(file.ino(), fs::metadata(out.join("d/g")).unwrap().ino());
+    assert_eq!(fs::read_link(out.join("d/l")).unwrap().to_string_lossy(), "f");
+    let mode = fs::metadata(out.join("d/s")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o750);
+
+    let tar = barge.path_text("files.tar");
+    for output in [build(&["-o", "-"]), build(&["-q", "-o", "type=tar"])] {
+        fs::write(&tar, &output.stdout).unwrap();
+        let listed = tool("tar", ["--numeric-owner", "-tvf", &tar]);
+        let has = |owner: &str, name: &str| {
+            listed.lines().any(|line| line.contains(owner) && line.contains(name))
+        };
+        assert!(has("7/8", "d/f") && has("0/0", "top") && has("d/g", "link to"), "{listed}");
+    }
+    build(&["-o", &format!("type=tar,dest={tar}")]);
+    assert!(tool("tar", ["-tf", &tar]).contains("d/f"));
+    // Nobody has asked for an image.
+    barge.run(["images", "-aq", "--filter", "reference=x"]).ok().stdout("");
+    assert_eq!(barge.run(["images", "-aq"]).ok().lines().len(), 1);
+    let line = ["build", "-o", "type=local,dest=-", &dir];
+    barge.run(line).fails(125).stderr_has("go to a directory");
+    barge.run(["build", "-o", "type=x", &dir]).fails(2).stderr_has("unknown type `x`");
+}
+
+#[test]
+fn build_gives_archives_away() {
+    let barge = Barge::with_busybox();
+    let dir = context(&barge, &[("Dockerfile", TREE), ("top", "t\n")]);
+    let (oci, docker, facts) =
+        (barge.path_text("oci.tar"), barge.path_text("docker.tar"), barge.path_text("facts"));
+    let build = |output: &str| {
+        let line =
+            ["build", "--network=none", "-t", "x", "--metadata-file", &facts, "-o", output, &dir];
+        barge.run(line).ok();
+        serde_json::from_slice::<Value>(&fs::read(&facts).unwrap()).unwrap()
+    };
+    let said = build(&format!("type=oci,dest={oci},annotation.a.b=c"));
+    let manifest = tool("skopeo", ["inspect", "--raw", &format!("oci-archive:{oci}")]);
+    let digest = said["containerimage.digest"].as_str().unwrap();
+    assert_eq!(digest, super::support::layout::digest(manifest.as_bytes()));
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["config"]["digest"], said["containerimage.config.digest"]);
+    assert_eq!(manifest["annotations"]["a.b"], "c");
+    assert_eq!(said["image.name"], "localhost/x:latest");
+    assert_eq!(said["containerimage.descriptor"]["digest"], digest);
+    let layers = manifest["layers"].as_array().unwrap();
+    assert!(layers.iter().all(|it| it["mediaType"].as_str().unwrap().ends_with("tar+gzip")));
+
+    let said = build(&format!("type=docker,dest={docker}"));
+    let loaded = Barge::new();
+    loaded.run(["load", "-q", "-i", &docker]).ok();
+    let id = loaded.inspect("localhost/x", "{{.Id}}");
+    assert!(said["containerimage.config.digest"].as_str().unwrap().ends_with(&id));
+    let layout = barge.path_text("layout");
+    build(&format!("type=oci,dest={layout},tar=false,compression=zstd,name=other:1"));
+    let index: Value =
+        serde_json::from_slice(&fs::read(barge.path("layout/index.json")).unwrap()).unwrap();
+    let name = &index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"];
+    assert_eq!(name, "localhost/other:1");
+    let manifest = tool("skopeo", ["inspect", "--raw", &format!("oci:{layout}")]);
+    assert!(manifest.contains("tar+zstd"), "{manifest}");
+}
+
+#[test]
+fn build_pushes_what_it_has_made() {
+    let barge = Barge::with_busybox();
+    let registry = Registry::empty(barge.place());
+    let dir = context(&barge, &[("Dockerfile", TREE), ("top", "t\n")]);
+    let name = registry.reference("made:1");
+    let facts = barge.path_text("facts");
+    let line = [
+        "build",
+        "--network=none",
+        "-t",
+        &name,
+        "--push",
+        "--tls-verify=false",
+        "--annotation",
+        "k=v",
+        "--metadata-file",
+        &facts,
+        &dir,
+    ];
+    barge.run(line).ok();
+    let said: Value = serde_json::from_slice(&fs::read(&facts).unwrap()).unwrap();
+    let there = barge.run(["manifest", "inspect", "--tls-verify=false", &name]).ok().json();
+    assert_eq!(there["annotations"]["k"], "v", "{there}");
+    // What is annotated is compressed all the same.
+    for layer in there["layers"].as_array().unwrap() {
+        assert!(layer["mediaType"].as_str().unwrap().ends_with("gzip"), "{there}");
+    }
+    assert_eq!(said["image.name"], name.as_str());
+    barge.run(["rmi", &name]).ok();
+    let pulled = barge.run(["pull", "-q", "--tls-verify=false", &name]).ok().text();
+    assert!(said["containerimage.config.digest"].as_str().unwrap().ends_with(&pulled));
+    barge.run(["build", "--push", &dir]).exits(125).stderr_has("no name to be pushed under");
+}
+
+#[test]
+fn build_makes_lists_for_several_platforms() {
+    let barge = Barge::new();
+    let registry = Registry::empty(barge.place());
+    let file = "FROM scratch\nARG TARGETPLATFORM\nLABEL on=$TARGETPLATFORM\nCOPY top /\n";
+    let dir = context(&barge, &[("Dockerfile", file), ("top", "t\n")]);
+    let host = format!("linux/{}", architecture());
+    let platforms = format!("{host},{}", other());
+    let name = registry.reference("all:1");
+    let id = barge.path_text("id");
+    let build = |args: &[&str]| {
+        let start = ["build", "--platform", platforms.as_str(), "--tls-verify=false"];
+        barge.run([&start[..], args, &[dir.as_str()]].concat())
+    };
+    build(&["-t", &name, "--push", "--iidfile", &id]).ok();
+    let list = barge.run(["manifest", "inspect", &name]).ok().json();
+    let members = list["manifests"].as_array().unwrap();
+    let on: Vec<String> = members
+        .iter()
+        .map(|it| format!("linux/{}", it["platform"]["architecture"].as_str().unwrap()))
+        .collect();
+    assert_eq!(on, [host.as_str(), other()]);
+    assert!(fs::read_to_string(&id).unwrap().starts_with("sha256:"));
+    let remote = Barge::at(barge.place().clone());
+    for platform in [host.as_str(), other()] {
+        let line = ["pull", "-q", "--tls-verify=false", "--platform", platform, &name];
+        let image = remote.run(line).ok().text();
+        assert_eq!(remote.inspect(&image, "{{index .Config.Labels \"on\"}}"), platform);
+    }
+    // The same again replaces the list.
+    build(&["-t", &name]).ok();
+    let lists = barge.run(["images", "-q", "--filter", &format!("reference={name}")]).ok();
+    assert_eq!(lists.lines().len(), 1, "{}", lists.story());
+    // As a layout, and as files.
+    let layout = barge.path_text("layout.tar");
+    build(&["-o", &format!("type=oci,dest={layout}")]).ok();
+    let index = tool("tar", ["-xOf", &layout, "index.json"]);
+    assert!(index.contains("image.index"), "{index}");
+    for platform in [host.as_str(), other()] {
+        let architecture = platform.strip_prefix("linux/").unwrap();
+        let source = format!("oci-archive:{layout}");
+        let config =
+            tool("skopeo", ["--override-arch", architecture, "inspect", "--config", &source]);
+        assert!(config.contains(&format!("\"on\":\"{platform}\"")), "{config}");
+    }
+    let out = barge.path_text("out");
+    build(&["-o", &out]).ok();
+    for platform in [host.as_str(), other()] {
+        let file = barge.path("out").join(platform.replace('/', "_")).join("top");
+        assert_eq!(fs::read_to_string(file).unwrap(), "t\n");
+    }
+    build(&["-o", &format!("type=docker,dest={layout}")])
+        .fails(125)
+        .stderr_has("need a layout of OCI");
+    barge.run(["build", "-q", "--manifest", "added", &dir]).ok();
+    let list = barge.run(["manifest", "inspect", "added"]).ok().json();
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn build_says_what_it_cannot_run() {
+    let barge = Barge::new();
+    let file = "FROM scratch\nCOPY Dockerfile /bin/sh\nRUN true\n";
+    let dir = context(&barge, &[("Dockerfile", file)]);
+    let output = barge.run(["build", "--network=none", "--platform", "linux/s390x", &dir]);
+    // Where an interpreter is registered it fails as there is no such program.
+    if output.exits(125).errors().contains("no interpreter") {
+        let line = ["build", "--network=none", "--platform", "linux/s390x", &dir];
+        barge.run(line).exits(125).hint_has("qemu-user-static");
+    }
+}
