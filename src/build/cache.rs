@@ -51,6 +51,11 @@ pub(super) fn take_in(
         CachePlace::Local(path) => format!("oci:{}", path.display()),
         CachePlace::Inline => return Ok(0),
     };
+    // What has the name here keeps it.
+    let holder = match &from.place {
+        CachePlace::Registry(name) => store.images().find_named(name)?,
+        CachePlace::Local(_) | CachePlace::Inline => None,
+    };
     let before: BTreeSet<_> = store.images().list()?.into_iter().map(|it| it.image.id).collect();
     let mut count = 0;
     for image in images::pull(store, &name, &options, progress)? {
@@ -60,6 +65,9 @@ pub(super) fn take_in(
             let id = [image.id.hex().to_owned()];
             images::remove(engine, &id, images::RemoveOptions { force: true, ignore: true })?;
         }
+    }
+    if let Some((image, Some(name))) = holder {
+        store.images().tag(&image.id, &name)?;
     }
     Ok(count)
 }

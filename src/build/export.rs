@@ -179,11 +179,11 @@ fn archive(
         Sink::Stream(out) => SaveTarget::Stream(out),
     };
     let (pushed, media_type) = match (&built.list, built.images.as_slice()) {
-        (Some(list), _) => {
+        (Some(list), images) if !is_docker || images.len() > 1 => {
             let saved = save_list(store, list, &names, format, &form, target, progress)?;
             (Some(saved), OCI_INDEX)
         }
-        (None, images) => {
+        (_, images) => {
             let image =
                 |it: &BuiltImage| SavedImage { image: it.image.clone(), names: names.clone() };
             let images: Vec<SavedImage> = images.iter().map(image).collect();

@@ -134,6 +134,8 @@ pub struct BuildOptions {
     pub unset_labels: Vec<String>,
     /// Whether the result has no history.
     pub no_history: bool,
+    /// Whether commands may be privileged that ask for it.
+    pub allows_insecure: bool,
     /// Whether commands do not get the proxies that were given.
     pub no_proxies: bool,
     /// Documents that go with the result.

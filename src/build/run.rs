@@ -110,6 +110,10 @@ impl Builder<'_> {
         let mut code = None;
         let made = self.layer(image, &key, place, history, |image, draft| {
             self.check_processor(image)?;
+            if run.insecure && !self.options.allows_insecure {
+                return Err(Error::new(Kind::Denied, "security.insecure is not allowed")
+                    .hint("allow it with --allow security.insecure"));
+            }
             let prepared = self.prepare(stage, image, run, words, &mounts, draft.diff())?;
             code = self.execute(image, place, prepared, draft.diff())?;
             match code {

@@ -313,6 +313,10 @@ impl Builder<'_> {
             Begin::Nothing(platform) => self.scratch(platform.as_ref()),
             Begin::Image(name, platform) => self.base_image(index, &name, platform.as_ref())?,
         };
+        // Programs are found in any case.
+        if !image.run().env.iter().any(|entry| entry.starts_with("PATH=")) {
+            image.run().env.push(PATH.to_owned());
+        }
         let (variables, labels) = (&self.options.unset_env, &self.options.unset_labels);
         image.run().env.retain(|entry| {
             let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);

@@ -262,7 +262,7 @@ pub(super) fn no_image() -> Result<Image> {
         blobs: Vec::new(),
         builtin: None,
         format: None,
-        annotations: BTreeMap::new(),
+        annotations: crate::spec::oci::Annotations::new(),
     })
 }
 

@@ -38,7 +38,7 @@ pub(super) fn printed(lines: &[String]) -> Vec<String> {
 }
 
 /// A Dockerfile, a context, and what its commands print.
-struct Case {
+pub(super) struct Case {
     file: &'static str,
     files: &'static [(&'static str, &'static str)],
     args: &'static [&'static str],
@@ -56,15 +56,19 @@ const TREE: &[(&str, &str)] = &[
     (".h", "h\n"),
 ];
 
-const fn case(file: &'static str, prints: &'static str) -> Case {
+pub(super) const fn case(file: &'static str, prints: &'static str) -> Case {
     Case { file, files: TREE, args: &[], prints }
 }
 
-const fn with(file: &'static str, args: &'static [&'static str], prints: &'static str) -> Case {
+pub(super) const fn with(
+    file: &'static str,
+    args: &'static [&'static str],
+    prints: &'static str,
+) -> Case {
     Case { file, files: TREE, args, prints }
 }
 
-fn check(cases: &[Case]) {
+pub(super) fn check(cases: &[Case]) {
     let barge = Barge::with_busybox();
     for Case { file, files, args, prints } in cases {
         let dir = context(&barge, files);

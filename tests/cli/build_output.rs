@@ -206,3 +206,122 @@ fn build_says_what_it_cannot_run() {
         barge.run(line).exits(125).hint_has("qemu-user-static");
     }
 }
+
+#[test]
+fn build_carries_its_cache_elsewhere() {
+    let barge = Barge::with_busybox();
+    let registry = Registry::empty(barge.place());
+    let file = "FROM busybox AS a\nRUN echo a >/a; head -c9 /dev/urandom >/r\nFROM busybox\nCOPY --from=a /a /a\nRUN cat /a >/b\n";
+    let dir = context(&barge, &[("Dockerfile", file)]);
+    let build = |barge: &Barge, args: &[&str]| {
+        let start = ["build", "--network=none", "--tls-verify=false", "-t", "x"];
+        let lines = barge.run([&start[..], args, &[dir.as_str()]].concat()).ok().lines();
+        lines.iter().filter(|line| line.starts_with("--> Using cache")).count()
+    };
+    let local = barge.path_text("cache");
+    let to = registry.reference("cache:1");
+    let inline = registry.reference("made:1");
+    let args = [
+        "--cache-to",
+        &format!("type=local,dest={local},mode=max"),
+        "--cache-to",
+        &format!("type=registry,ref={to}"),
+        "--cache-to",
+        "type=inline",
+        "-t",
+        &inline,
+        "--push",
+    ];
+    assert_eq!(build(&barge, &args), 0);
+    let images = barge.run(["images", "-aq"]).ok().lines().len();
+    for (from, count) in [
+        (format!("type=local,src={local}"), 3),
+        // Of what is kept by itself only the steps of the result.
+        (format!("type=registry,ref={to}"), 2),
+        (inline.clone(), 2),
+    ] {
+        let other = Barge::at(barge.place().clone());
+        other.import_busybox();
+        let found = build(&other, &["--cache-from", &from]);
+        // The first stage is made anew, and what is taken from it is the same.
+        assert_eq!(found, count, "{from}");
+        let known = other.run(["images", "-aq"]).ok().lines().len();
+        assert_eq!(known, 2, "{from}");
+    }
+    assert_eq!(images, 2);
+    let line = ["build", "--network=none", "--cache-from", "type=local,src=/no/such", &dir];
+    barge.run(line).ok().stderr_has("cannot take build cache from");
+    barge.run(["build", "--cache-to", "type=gha", &dir]).fails(2).stderr_has("registry, local");
+}
+
+#[test]
+fn build_tells_where_an_image_comes_from() {
+    let barge = Barge::with_busybox();
+    let registry = Registry::empty(barge.place());
+    let file = "FROM busybox\nARG V\nRUN mkdir -p /var/lib/dpkg; printf 'Package: p\\nStatus: install ok installed\\nVersion: 1:2\\nArchitecture: all\\n' >/var/lib/dpkg/status; printf 'ID=debian\\nVERSION_ID=12\\n' >/etc/os-release\n";
+    let dir = context(&barge, &[("Dockerfile", file)]);
+    let name = registry.reference("told:1");
+    let line = [
+        "build",
+        "--network=none",
+        "--tls-verify=false",
+        "-t",
+        &name,
+        "--push",
+        "--sbom",
+        "--provenance=mode=max",
+        "--build-arg",
+        "V=given",
+        &dir,
+    ];
+    barge.run(line).ok();
+    let raw = |reference: &str| -> Value {
+        let source = format!("docker://{reference}");
+        let text = tool("skopeo", ["inspect", "--tls-verify=false", "--raw", &source]);
+        serde_json::from_str(&text).unwrap()
+    };
+    let index = raw(&name);
+    let [image, told] = index["manifests"].as_array().unwrap().as_slice() else {
+        panic!("{index}");
+    };
+    assert_eq!(told["annotations"]["vnd.docker.reference.digest"], image["digest"]);
+    assert_eq!(told["annotations"]["vnd.docker.reference.type"], "attestation-manifest");
+    assert_eq!(told["platform"]["os"], "unknown");
+    let repository = registry.reference("told");
+    let manifest = raw(&format!("{repository}@{}", told["digest"].as_str().unwrap()));
+    let copied = barge.path_text("told");
+    let source = format!("docker://{repository}@{}", told["digest"].as_str().unwrap());
+    tool(
+        "skopeo",
+        [
+            "--insecure-policy",
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            &source,
+            &format!("dir:{copied}"),
+        ],
+    );
+    let statement = |number: usize| -> Value {
+        let layer = &manifest["layers"][number];
+        assert_eq!(layer["mediaType"], "application/vnd.in-toto+json");
+        let file = layer["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        serde_json::from_slice(&fs::read(barge.path("told").join(file)).unwrap()).unwrap()
+    };
+    let about = image["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+    let (sbom, provenance) = (statement(0), statement(1));
+    for one in [&sbom, &provenance] {
+        assert_eq!(one["subject"][0]["digest"]["sha256"], about, "{one}");
+    }
+    let package = &sbom["predicate"]["packages"][0];
+    assert_eq!(package["name"], "p");
+    let address = "pkg:deb/debian/p@1%3A2?arch=all&distro=debian-12";
+    assert_eq!(package["externalRefs"][0]["referenceLocator"], address);
+    let definition = &provenance["predicate"]["buildDefinition"];
+    let args = &definition["externalParameters"]["request"]["args"];
+    assert_eq!(args["build-arg:V"], "given");
+    let base = definition["resolvedDependencies"][0]["uri"].as_str().unwrap();
+    assert!(base.starts_with("pkg:docker/localhost/busybox@latest"), "{base}");
+    // It runs like any other.
+    barge.run(["run", "--rm", "--network=none", &name, "cat", "/etc/os-release"]).ok();
+}

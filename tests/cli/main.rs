@@ -8,6 +8,7 @@ mod artifact;
 mod attach;
 mod bombs;
 mod build;
+mod build_cases;
 mod build_output;
 mod build_run;
 mod builtin;

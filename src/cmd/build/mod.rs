@@ -3,6 +3,7 @@
 mod commands;
 mod parse;
 mod printer;
+mod raw;
 mod result;
 
 use std::path::PathBuf;
@@ -12,13 +13,14 @@ use clap::{ArgAction, Args};
 use self::commands::CommandFlags;
 use self::parse::{agents, annotations, attestations, build_args, contexts, pairs, secrets};
 use self::printer::Printer;
+use self::raw::Raw;
 use super::World;
 use super::access::AccessFlags;
 use super::exit::Status;
 use super::output;
 use super::progress::Display;
 use super::tree::Act;
-use crate::build::{self, Asked, BuildOptions, Failure, Sources, Squash};
+use crate::build::{self, Asked, BuildOptions, Failure, Listener, Sources, Squash};
 use crate::engine::images::{PullOptions, PullPolicy};
 use crate::error::{Error, Kind, Result};
 use crate::spec::build_cache::BuildCache;
@@ -35,6 +37,9 @@ use crate::spec::reference::Reference;
 pub(crate) struct Build {
     #[command(flatten)]
     access: AccessFlags,
+    /// Allow commands security.insecure or network.host
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = ["security.insecure", "network.host"])]
+    allow: Vec<String>,
     /// Add an annotation to the image's manifest
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
@@ -111,7 +116,7 @@ pub(crate) struct Build {
     /// Leave the history of the image empty
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = super::parse::truth)]
     omit_history: Option<bool>,
-    /// What becomes of the result: a directory, - or type=...
+    /// What becomes of the result: a directory, - or type=TYPE
     ///
     /// A directory gets the files of the result, and - writes them as an archive to standard output. Besides there are type=local and type=tar (files), type=oci and type=docker (archives of the image, or with tar=false a directory), type=image (an image here; with push=true, in its registry, too), type=registry and type=cacheonly. Attributes are dest, name, push, push-by-digest, compression, compression-level, force-compression, oci-mediatypes, tar, platform-split and annotation.NAME. May be given several times.
     #[arg(short, long, value_name = "DIR|-|type=TYPE[,dest=PATH]")]
@@ -121,7 +126,7 @@ pub(crate) struct Build {
     /// For several, the name is that of a manifest list of the images. Commands for a foreign processor need an interpreter that is registered with the kernel (binfmt_misc), as qemu-user-static does it.
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
     platform: Vec<Platform>,
-    /// Add a document about the image: type=sbom or type=provenance[,mode=max]
+    /// Add a document about the image: an sbom, or provenance
     #[arg(long, value_name = "type=TYPE[,mode=MODE]")]
     attest: Vec<String>,
     /// Add a document of where the image comes from (SLSA)
@@ -134,8 +139,8 @@ pub(crate) struct Build {
     /// As the databases of dpkg and apk in it name them. The name of the image is that of a list then, which has the image and the document.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sbom: Option<String>,
-    /// How progress is shown: auto, plain, tty or quiet
-    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "plain", "tty", "quiet"])]
+    /// How progress is shown: auto, plain, tty, quiet, rawjson
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "plain", "tty", "quiet", "rawjson"])]
     progress: String,
     /// When to pull: always (by itself), missing, never, newer
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
@@ -199,7 +204,8 @@ impl Act for Build {
         };
         let sources = Sources::get(engine.store(), &asked)?;
         let file = Dockerfile::parse(&sources.file_name, &sources.file)?;
-        let quiet = self.quiet || self.progress == "quiet";
+        let is_raw = self.progress == "rawjson";
+        let quiet = self.quiet || is_raw || self.progress == "quiet";
         let skipped = file.directives.check.clone().unwrap_or_default();
         let lints = file
             .lints
@@ -229,7 +235,9 @@ impl Act for Build {
         let to_stdout = options.outputs.iter().any(result::goes_to_stdout);
         let printer =
             Printer::new(quiet, to_stdout, logfile.as_deref(), std::mem::take(&mut world.out))?;
-        let built = build::build(&engine, &options, &printer, &display);
+        let raw = Raw::default();
+        let listener: &dyn Listener = if is_raw { &raw } else { &printer };
+        let built = build::build(&engine, &options, listener, &display);
         display.finish();
         world.out = printer.into_output();
         let built = match built {
@@ -320,6 +328,7 @@ impl Build {
             unset_env: self.unsetenv.clone(),
             unset_labels: self.unsetlabel.clone(),
             no_history: self.omit_history.unwrap_or(false),
+            allows_insecure: self.allow.iter().any(|word| word == "security.insecure"),
             no_proxies: self.http_proxy == Some(false),
             attestations: attestations(
                 self.provenance.as_deref(),

@@ -211,7 +211,7 @@ fn in_memory(files: &[StepFile], scratch: &Path) -> Result<Vec<(PathBuf, OwnedFd
 
 /// Makes the mount of a tree of layers, or of a part of it.
 fn open(engine: &Engine, tree: &StepTree, empty: &Path, scratch: &Path) -> Result<OwnedFd> {
-    let mut layers: Vec<&Path> = tree.layers.iter().map(std::path::PathBuf::as_path).collect();
+    let mut layers: Vec<&Path> = tree.layers.iter().map(PathBuf::as_path).collect();
     // The kernel wants two where nothing can be changed.
     while layers.len() < 2 {
         layers.push(empty);

@@ -178,6 +178,7 @@ impl Pull<'_> {
                 blobs: layers.collect(),
                 builtin: None,
                 format: None,
+                annotations: crate::spec::oci::Annotations::new(),
             };
             if let Some(image) = record(store, &described.config_bytes, origin, &names)? {
                 return Ok(image);

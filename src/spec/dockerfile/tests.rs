@@ -410,3 +410,55 @@ fn nothing_makes_it_panic() {
         }
     }
 }
+
+/// What mutations begin with, and what they put in.
+const SEEDS: [&str; 6] = [
+    "# syntax=docker/dockerfile:1\n# escape=`\nARG A=1\nFROM x AS y\nRUN a `\n b\n",
+    "FROM x\nRUN --mount=type=cache,id=a,target=/c,sharing=locked --network=none <<E\nx\nE\n",
+    "FROM x\nCOPY --from=0 --chown=a:b --exclude=*.md <<A <<-\"B\" /d/\na\nA\n\tb\nB\n",
+    "FROM x\nENV A=${B:-c} D='e' F=\"${G##*/}\" H=${I/a/b}\nLABEL a b\nONBUILD ADD [\"a\",\"b\"]\n",
+    "FROM x\nHEALTHCHECK --interval=5s CMD [\"a\"]\nEXPOSE 80-90/udp\nSHELL [\"a\"]\nUSER a\n",
+    "FROM --platform=$P x\nWORKDIR a\nVOLUME [\"/a\"]\nSTOPSIGNAL 9\nCMD a\nENTRYPOINT [\"b\", \"\\u00e9\"]\n",
+];
+const BITS: [&str; 24] = [
+    "\\", "`", "\n", "\r\n", "\"", "'", "$", "${", "}", "<<", "<<-E", "E\n", "=", ",", "[", "]",
+    "--", "#", "\u{feff}", "\0", " ", "\t", "é", ":",
+];
+
+#[test]
+fn survives_what_is_changed_at_random() {
+    // Always the same numbers: a failure can be seen again.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below.max(1) as u64).unwrap()
+    };
+    let mut parsed = 0;
+    for _ in 0..20_000 {
+        let mut text: Vec<char> = SEEDS[random(SEEDS.len())].chars().collect();
+        for _ in 0..=random(6) {
+            let at = random(text.len() + 1);
+            match random(4) {
+                0 if at < text.len() => drop(text.remove(at)),
+                1 => drop(text.splice(at..at, BITS[random(BITS.len())].chars())),
+                2 => text.truncate(at),
+                _ => {
+                    let from: Vec<char> = SEEDS[random(SEEDS.len())].chars().collect();
+                    let begin = random(from.len());
+                    let end = (begin + random(20)).min(from.len());
+                    text.splice(at..at, from[begin..end].iter().copied());
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        parsed += usize::from(parse(&text).is_ok());
+        drop(parse_trigger(&text));
+        let lookup = |name: &str| (name.len() % 2 == 1).then(|| name.to_owned());
+        drop(word::expand(&text, '\\', &lookup));
+        drop(word::expand_words(&text, '`', &lookup));
+        drop(word::expand_document(&text, &lookup));
+    }
+    assert!(parsed > 500, "{parsed} of them were Dockerfiles");
+}
