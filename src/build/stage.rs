@@ -71,9 +71,18 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Returns the directories of its layers, the uppermost first.
+    /// Returns the directories of its layers, the uppermost first. One that is there several times, as
+    /// steps that change nothing make them, is named once: what it hides is hidden by the uppermost.
     pub(super) fn lower(&self) -> Vec<PathBuf> {
-        self.layers.iter().rev().map(|layer| layer.place.path()).collect()
+        let mut lower = Vec::new();
+        for layer in self.layers.iter().rev() {
+            let path = layer.place.path();
+            // The kernel takes no directory twice.
+            if !lower.contains(&path) {
+                lower.push(path);
+            }
+        }
+        lower
     }
 
     /// Returns what it wants to be run with.
