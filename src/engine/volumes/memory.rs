@@ -139,7 +139,7 @@ fn number_of(tree: &OwnedFd) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::userns::IdRange;
+    use crate::spec::userns::IdRange;
 
     #[test]
     fn owners_are_those_of_the_machine() {

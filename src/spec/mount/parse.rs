@@ -301,7 +301,7 @@ impl Mount {
             }
             ("bind-recursive", Some(how)) if is_bind => self.recursive(how).ok_or_else(invalid)?,
             ("relabel", Some("shared" | "private")) | ("consistency", Some(_)) => {}
-            ("chown" | "U", _) => self.chown = flag.ok_or_else(invalid)?,
+            ("chown" | "U" | "u", _) => self.chown = flag.ok_or_else(invalid)?,
             ("uid" | "gid" | "mode" | "max", Some(value))
                 if self.source == MountSource::Devpts && value.parse::<u32>().is_ok() =>
             {
