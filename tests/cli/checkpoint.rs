@@ -51,7 +51,8 @@ fn a_container_goes_on_where_it_was() {
 
     let pid = bundle.state("c")["pid"].clone();
     criu(&["checkpoint", "--image-path", &images, "c"]).ok();
-    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    // Whoever reaps orphans here may take a moment.
+    wait_until("its process is gone", || !Path::new(&format!("/proc/{pid}")).exists());
     bundle.run(["state", "c"]).fails(1).error_has("container does not exist");
     assert_eq!(bundle.groups(), 0);
     let file = Path::new(bundle.path()).join("rootfs/tmp/count");

@@ -11,9 +11,10 @@ const UNPACK: &str = r#"
 debian=$1 new=$2; shift 2
 apt=$(mktemp -d); trap 'rm -rf "$apt"' EXIT
 mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$new"
+: > "$apt/state/status"
 tar -xOf "$debian" ./etc/apt/sources.list | sed -n 's/bookworm /sid /p' > "$apt/sources"
 get() {
-    apt-get -qq -o Dir::State="$apt/state" -o Dir::State::status=/dev/null -o Dir::Cache="$apt/cache" \
+    apt-get -qq -o Dir::State="$apt/state" -o Dir::State::status="$apt/state/status" -o Dir::Cache="$apt/cache" \
         -o Dir::Etc::sourcelist="$apt/sources" -o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root "$@"
 }
 get update
