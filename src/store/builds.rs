@@ -120,14 +120,21 @@ impl<'a> Builds<'a> {
         };
         file::create_dirs(&self.caches(), 0o700)?;
         let lock = path.with_file_name(format!("{}.{number}{LOCK}", hex.hex()));
-        let taken = match alone {
-            true => Lock::try_exclusive(&lock)?,
-            false => Lock::try_shared(&lock)?,
-        };
-        Ok(taken.map(|lock| Cache { path, _lock: lock }))
+        loop {
+            let taken = match alone {
+                true => Lock::try_exclusive(&lock)?,
+                false => Lock::try_shared(&lock)?,
+            };
+            match taken {
+                // It was removed with its cache as we took it.
+                Some(taken) if !taken.is_at(&lock) => {}
+                taken => return Ok(taken.map(|lock| Cache { path, _lock: lock })),
+            }
+        }
     }
 
-    /// Removes all such caches that nobody uses; their locks stay for who may wait for them.
+    /// Removes all such caches that nobody uses, with their locks: who takes one looks whether it is still
+    /// there.
     pub fn remove_caches(&self) -> Result<()> {
         let dir = self.caches();
         let context = || format!("cannot list {}", dir.display());
@@ -139,14 +146,17 @@ impl<'a> Builds<'a> {
         for entry in entries {
             let path = entry.context(context)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(LOCK) {
-                continue;
-            }
-            let numbered = if name.contains('.') { name } else { format!("{name}.0") };
-            if let Some(_unused) = Lock::try_exclusive(&dir.join(format!("{numbered}{LOCK}")))? {
-                file::remove_tree(&path)?;
+            let cache = name.strip_suffix(LOCK).unwrap_or(&name);
+            let (hex, number) = cache.split_once('.').unwrap_or((cache, "0"));
+            let lock = dir.join(format!("{hex}.{number}{LOCK}"));
+            if let Some(_unused) = Lock::try_exclusive(&lock)? {
+                let tree = if number == "0" { hex.to_owned() } else { format!("{hex}.{number}") };
+                file::remove_tree(&dir.join(tree))?;
+                file::remove_file(&lock)?;
             }
         }
+        // One that is in use stays, and so does its directory.
+        drop(fs::remove_dir(&dir));
         Ok(())
     }
 
