@@ -79,7 +79,8 @@ async fn talk(talking: Talking) -> Result<Response<Body>> {
             let service = service.clone();
             let dial = move || {
                 let found = service.engine.lookup(found.id().as_str())?;
-                service.engine.dial_for_output(&found)
+                let runs = found.state.run().is_some();
+                service.engine.dial_for_output(&found).map(|monitor| (monitor, runs))
             };
             blocking(dial).await.ok()
         }
@@ -102,8 +103,8 @@ async fn talk(talking: Talking) -> Result<Response<Body>> {
             return;
         }
         match (monitor, stream) {
-            (Some(monitor), _) => {
-                drop(converse(monitor, hearing, &mut telling, wanted, raw).await);
+            (Some((monitor, runs)), _) => {
+                drop(converse(monitor, runs, hearing, &mut telling, wanted, raw).await);
             }
             // It could not be made ready: who starts it hears of that, and leaves.
             (None, true) => until_gone(hearing, &telling).await,
@@ -159,6 +160,7 @@ async fn until_gone(mut hearing: Hearing, telling: &Telling) {
 /// Passes input and output on until the container ends, or the client leaves.
 async fn converse(
     monitor: OwnedFd,
+    runs: bool,
     hearing: Hearing,
     telling: &mut Telling,
     wanted: Wanted,
@@ -168,8 +170,10 @@ async fn converse(
     rustix::io::ioctl_fionbio(&monitor, true).context(context)?;
     let monitor = watched(monitor).context(context)?;
     let Wanted { stdin, outputs, keys } = wanted;
-    let inputs = input(&monitor, hearing, stdin, keys);
-    let outputs = output(&monitor, telling, outputs, raw);
+    // A monitor has nobody to give input to before the program runs.
+    let (running, started) = tokio::sync::watch::channel(runs);
+    let inputs = input(&monitor, started, hearing, stdin, keys);
+    let outputs = output(&monitor, &running, telling, outputs, raw);
     tokio::pin!(inputs, outputs);
     let mut said_all = false;
     loop {
@@ -192,10 +196,13 @@ enum Left {
 /// Passes on what the client says.
 async fn input(
     monitor: &AsyncFd<OwnedFd>,
+    mut started: tokio::sync::watch::Receiver<bool>,
     mut hearing: Hearing,
     wanted: bool,
     mut keys: KeyWatch,
 ) -> Result<Left> {
+    // Who tells lives as long as we do.
+    let _told = started.wait_for(|runs| *runs).await.is_ok();
     let mut frames = Vec::new();
     while let Some(data) = hearing.next().await {
         let (data, detached) = keys.strip(&data);
@@ -233,6 +240,7 @@ async fn send(monitor: &AsyncFd<OwnedFd>, mut data: &[u8]) -> Result<()> {
 /// Passes on what the container says.
 async fn output(
     monitor: &AsyncFd<OwnedFd>,
+    running: &tokio::sync::watch::Sender<bool>,
     telling: &mut Telling,
     wanted: [bool; 2],
     raw: bool,
@@ -248,6 +256,9 @@ async fn output(
                     if !wanted[usize::from(kind == FrameKind::Stderr)] => {}
                 FrameKind::Stdout | FrameKind::Stderr if raw => told.extend_from_slice(data),
                 FrameKind::Stdout | FrameKind::Stderr => frame::append(&mut told, kind, data),
+                FrameKind::Started => {
+                    running.send_replace(true);
+                }
                 FrameKind::Exited | FrameKind::Failed => ended = true,
                 _ => {}
             }
