@@ -33,7 +33,7 @@ use super::serve::Service;
 use super::stream::{Body, blocking, broken_off, response};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::process;
+use crate::sys::{process, signal};
 
 /// The program's name when it is started for a request.
 const NAME: &str = "barge: request";
@@ -104,6 +104,9 @@ fn answer(words: &[OsString], socket: UnixStream) -> Result<()> {
 }
 
 fn open(words: &[OsString]) -> Result<Engine> {
+    // The service takes these from a descriptor, and has them blocked, which we have inherited.
+    signal::release(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM])
+        .context(|| "cannot let signals through")?;
     // The service has more than what containers are to inherit.
     if let Some(limit) = words.last().and_then(|word| word.to_str()?.parse().ok()) {
         process::limit_open_files(limit).context(|| "cannot limit open files")?;
