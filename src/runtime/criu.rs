@@ -290,11 +290,6 @@ fn common(images: &Path, work: &Path, log: &str, liberties: &Liberties) -> Resul
     Ok(words)
 }
 
-/// Tells whether CRIU is there.
-pub fn is_installed() -> bool {
-    program().is_ok()
-}
-
 /// Finds CRIU.
 fn program() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

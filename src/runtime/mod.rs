@@ -10,7 +10,7 @@ pub mod capability;
 pub mod cgroup;
 mod channel;
 mod check;
-pub mod criu;
+mod criu;
 mod descriptors;
 mod device;
 mod doctor;
