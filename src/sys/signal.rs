@@ -49,11 +49,6 @@ pub fn release(signals: &[i32]) -> io::Result<()> {
     mask(libc::SIG_UNBLOCK, &set_of(signals))
 }
 
-/// Lets signals through that were held back.
-pub fn release(signals: &[i32]) -> io::Result<()> {
-    mask(libc::SIG_UNBLOCK, &set_of(signals))
-}
-
 /// Takes one of these signals that was held back, if one has come.
 pub fn take_held(signals: &[i32]) -> Option<i32> {
     let set = set_of(signals);
