@@ -85,6 +85,7 @@ use clap::Command;
 use crate::api::alone;
 use crate::engine::{Engine, EngineOptions, exec as entered, monitor, step};
 use crate::error::Result;
+use crate::net::keeper;
 use exit::Status;
 use global::Global;
 use output::Output;
@@ -394,6 +395,9 @@ pub fn main() -> ExitCode {
     }
     if monitor::is_asked_for(&name) {
         return monitor::main(words).into();
+    }
+    if keeper::is_asked_for(&name) {
+        return keeper::main(words).into();
     }
     if step::is_asked_for(&name) {
         return step::main(words).into();

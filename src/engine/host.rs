@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::store::userns::Mark;
 use crate::store::{Store, file, lock::Lock};
 use crate::sys::process;
 use crate::sys::userns::{self, IdRange};
@@ -88,13 +89,13 @@ impl Host {
         if !self.rootless {
             return Ok(Power::default());
         }
-        let dir = store.runroot().join("userns");
+        let dir = Mark::directory(store.runroot());
         file::create_dirs(&dir, 0o700)?;
         let _lock = Lock::exclusive(&store.runroot().join("userns.lock"))?;
         let warnings =
             if self.is_root || join_existing(&dir)? { Vec::new() } else { self.enter_new()? };
         self.is_root = true;
-        Ok(Power { warnings, mark: Some(register(&dir)?) })
+        Ok(Power { warnings, _mark: Some(Mark::set(store.runroot())?) })
     }
 
     fn enter_new(&self) -> Result<Vec<String>> {
@@ -136,25 +137,7 @@ impl Host {
 pub(super) struct Power {
     /// What the user should know.
     pub(super) warnings: Vec<String>,
-    mark: Option<PathBuf>,
-}
-
-impl Drop for Power {
-    fn drop(&mut self) {
-        if let Some(mark) = &self.mark {
-            // One that is left over is removed by the next command that meets it.
-            drop(file::remove_file(mark));
-        }
-    }
-}
-
-/// Records that this process is in the user's namespace, for others to join it.
-fn register(dir: &Path) -> Result<PathBuf> {
-    let pid = rustix::process::getpid().as_raw_nonzero().get();
-    let mark = dir.join(pid.to_string());
-    let started = process::start_time(pid).unwrap_or(0);
-    file::write_volatile(&mark, started.to_string().as_bytes())?;
-    Ok(mark)
+    _mark: Option<Mark>,
 }
 
 /// Tells whether a program is in a directory of `PATH`.

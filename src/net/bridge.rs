@@ -3,16 +3,16 @@
 //! One Linux bridge a network, made by the first container that needs it; each container has a port of
 //! it ([`super::veth`]). One firewall table a store serves all of them ([`super::publish`]). Concurrent
 //! makers take turns by a lock on the network namespace itself, which holds across stores: they share
-//! interfaces and routes.
+//! interfaces and routes. Which namespace that is, [`super::ground`] says.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::choose::{self, USUAL_INTERFACE, USUAL_MTU, interface_name};
+use super::choose::{self, LARGEST_MTU, USUAL_INTERFACE, USUAL_MTU, interface_name};
+use super::ground::{Ground, SetupLock};
 use super::link::{self, Link, Links};
 use super::{Endpoint, firewall, give_back, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
@@ -49,29 +49,9 @@ pub(super) struct Bridge {
     /// of that name is on.
     #[serde(default)]
     pub(super) macvlan: Option<MacvlanMode>,
-}
-
-/// Keeps others from changing the network set-up of this namespace.
-pub(super) struct SetupLock(#[expect(dead_code, reason = "unlocks when it is closed")] File);
-
-impl SetupLock {
-    /// Waits until nobody else is at it, and keeps all others out.
-    pub(super) fn exclusive() -> Result<Self> {
-        Self::take(FlockOperation::LockExclusive)
-    }
-
-    /// Waits until nobody makes or removes networks, and keeps it so.
-    pub(super) fn shared() -> Result<Self> {
-        Self::take(FlockOperation::LockShared)
-    }
-
-    fn take(operation: FlockOperation) -> Result<Self> {
-        let path = "/proc/thread-self/ns/net";
-        let file = File::open(path).context(|| format!("cannot open {path}"))?;
-        rustix::io::retry_on_intr(|| flock(&file, operation))
-            .context(|| format!("cannot lock {path}"))?;
-        Ok(Self(file))
-    }
+    /// Whether it is in the namespace that containers share without root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) shared: bool,
 }
 
 impl Bridge {
@@ -92,6 +72,7 @@ impl Bridge {
     pub(super) fn lease(
         &self,
         store: &Store,
+        ground: &Ground,
         id: &ContainerId,
         wanted: &[IpAddr],
     ) -> Result<Vec<Cidr>> {
@@ -108,8 +89,8 @@ impl Bridge {
         for (gateway, range) in self.gateways.iter().zip(&self.ranges) {
             let is_like = |it: &&IpAddr| it.is_ipv4() == gateway.address().is_ipv4();
             let address = match wanted.iter().find(is_like) {
-                Some(address) => self.lease_exactly(store, id, *gateway, *address)?,
-                None => self.lease_any(store, id, *gateway, *range)?,
+                Some(address) => self.lease_exactly(store, ground, id, *gateway, *address)?,
+                None => self.lease_any(store, ground, id, *gateway, *range)?,
             };
             leased.extend(Cidr::new(address, gateway.prefix()));
         }
@@ -119,6 +100,7 @@ impl Bridge {
     fn lease_exactly(
         &self,
         store: &Store,
+        ground: &Ground,
         id: &ContainerId,
         gateway: Cidr,
         address: IpAddr,
@@ -138,7 +120,7 @@ impl Bridge {
                 return Ok(address);
             }
             let Some(holder) = record.holder(address) else { continue };
-            if !free_if_dead(store, &holder)? {
+            if !free_if_dead(store, ground, &holder)? {
                 return Err(Error::new(
                     Kind::Conflict,
                     format!(
@@ -152,6 +134,7 @@ impl Bridge {
     fn lease_any(
         &self,
         store: &Store,
+        ground: &Ground,
         id: &ContainerId,
         gateway: Cidr,
         range: (IpAddr, IpAddr),
@@ -167,7 +150,7 @@ impl Bridge {
         if let Some(address) = record.lease(range, &besides, id)? {
             return Ok(address);
         }
-        free_dead(store, &self.network)?;
+        free_dead(store, ground, &self.network)?;
         record.lease(range, &besides, id)?.ok_or_else(|| {
             let (first, last) = range;
             Error::new(
@@ -183,15 +166,15 @@ impl Bridge {
 }
 
 /// Gives back what containers on a network hold whose monitors were killed.
-pub(super) fn free_dead(store: &Store, network: &str) -> Result<()> {
+pub(super) fn free_dead(store: &Store, ground: &Ground, network: &str) -> Result<()> {
     for (_, holder) in store.network(network).leases()? {
-        free_if_dead(store, &holder)?;
+        free_if_dead(store, ground, &holder)?;
     }
     Ok(())
 }
 
 /// Gives back what a container holds whose monitor was killed; `false` if it lives.
-fn free_if_dead(store: &Store, holder: &ContainerId) -> Result<bool> {
+fn free_if_dead(store: &Store, ground: &Ground, holder: &ContainerId) -> Result<bool> {
     let mark = store.containers().monitor_mark(holder);
     let _not_started_meanwhile = match Lock::try_exclusive(&mark) {
         Ok(Some(lock)) => Some(lock),
@@ -200,39 +183,43 @@ fn free_if_dead(store: &Store, holder: &ContainerId) -> Result<bool> {
         Err(error) if error.kind() == Kind::NotFound => None,
         Err(error) => return Err(error),
     };
-    give_back(store, holder).map(|_| true)
+    give_back(store, ground, holder).map(|_| true)
 }
 
 /// Makes sure that a network is there, and makes it if it is not.
 ///
 /// It stays for as long as the lock is held, or a lease that was taken meanwhile.
-pub(super) fn ensure(store: &Store, network: &Network) -> Result<(Bridge, SetupLock)> {
+pub(super) fn ensure(
+    store: &Store,
+    ground: &Ground,
+    network: &Network,
+) -> Result<(Bridge, SetupLock)> {
     let name = &network.name;
     let record = store.network(name);
-    let mut links = Links::open().context(|| "cannot open a netlink socket")?;
+    let mut links = ground.links()?;
     // Between our making it and our locking it, its last container may go and take it along.
     for _ in 0..100 {
-        let lock = SetupLock::shared()?;
+        let lock = ground.lock_shared()?;
         let known = record.load::<Bridge>()?;
         if let Some(bridge) = known
-            && is_up(store, &mut links, &bridge)?
+            && is_up(store, ground, &mut links, &bridge)?
         {
             return Ok((bridge, lock));
         }
         drop(lock);
-        let _lock = SetupLock::exclusive()?;
+        let _lock = ground.lock()?;
         // Somebody else may have made it while we waited.
         let bridge = match record.load::<Bridge>()? {
-            Some(bridge) if is_up(store, &mut links, &bridge)? => continue,
+            Some(bridge) if is_up(store, ground, &mut links, &bridge)? => continue,
             // Containers may have leases: made anew, it is the network that it was.
             Some(bridge) => bridge,
-            None => decide(store, &mut links, network)?,
+            None => decide(store, ground, &mut links, network)?,
         };
-        make(&mut links, &bridge)
+        make(ground, &mut links, &bridge)
             .and_then(|()| plug_all(store, &mut links, &bridge))
             .and_then(|()| match bridge.macvlan {
                 Some(_) => Ok(()),
-                None => publish::install(store, Some(&bridge)),
+                None => publish::install(store, ground, Some(&bridge)),
             })
             .context(|| format!("cannot make network `{name}`"))?;
         record.save(&bridge)?;
@@ -242,10 +229,11 @@ pub(super) fn ensure(store: &Store, network: &Network) -> Result<(Bridge, SetupL
 }
 
 /// Tells whether interface and firewall table are there: others may have removed them.
-fn is_up(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<bool> {
+fn is_up(store: &Store, ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<bool> {
     let is_there = find(links, &bridge.interface)?.is_some();
     Ok(is_there
-        && (bridge.macvlan.is_some() || firewall::is_installed(&interface_name(store.runroot()))?))
+        && (bridge.macvlan.is_some()
+            || firewall::is_installed(ground, &interface_name(store.runroot()))?))
 }
 
 /// Returns the networks of a store that are set up.
@@ -259,20 +247,26 @@ pub(super) fn all(store: &Store) -> Result<Vec<Bridge>> {
 
 /// Makes interfaces and firewall table anew, as the records want them.
 pub(super) fn reload(store: &Store) -> Result<()> {
-    let _lock = SetupLock::exclusive()?;
+    let shared = all(store)?.iter().any(|bridge| bridge.shared);
+    let ground = &Ground::of(store, shared)?;
+    if ground.is_gone() {
+        return Ok(());
+    }
+    let _lock = ground.lock()?;
     let bridges = all(store)?;
-    let mut links = Links::open().context(|| "cannot open a netlink socket")?;
+    let mut links = ground.links()?;
     for bridge in &bridges {
-        make(&mut links, bridge)
+        make(ground, &mut links, bridge)
             .and_then(|()| plug_all(store, &mut links, bridge))
             .context(|| format!("cannot reload network `{}`", bridge.network))?;
     }
-    if bridges.is_empty() { Ok(()) } else { publish::install(store, None) }
+    if bridges.is_empty() { Ok(()) } else { publish::install(store, ground, None) }
 }
 
 /// Takes a network down if no container is on it.
-pub(super) fn remove(store: &Store, name: &str) -> Result<()> {
-    let _lock = SetupLock::exclusive()?;
+pub(super) fn remove(store: &Store, ground: &Ground, name: &str) -> Result<()> {
+    // Of one that is gone nothing is left to be kept from others.
+    let _lock = (!ground.is_gone()).then(|| ground.lock()).transpose()?;
     let record = store.network(name);
     let Some(bridge) = record.load::<Bridge>()? else { return Ok(()) };
     if !record.leases()?.is_empty() {
@@ -282,18 +276,19 @@ pub(super) fn remove(store: &Store, name: &str) -> Result<()> {
         )
         .hint("stop them first"));
     }
-    if bridge.macvlan.is_some() {
+    if bridge.macvlan.is_some() || ground.is_gone() {
         return record.remove();
     }
     // Its rules go first: what is off the record is nobody's any more.
     record.remove()?;
     if all(store)?.iter().all(|other| other.macvlan.is_some()) {
-        firewall::remove(&interface_name(store.runroot()))?;
+        firewall::remove(ground, &interface_name(store.runroot()))?;
     } else {
-        publish::install(store, None)?;
+        publish::install(store, ground, None)?;
     }
-    Links::open()
-        .and_then(|mut links| links.remove(&bridge.interface))
+    ground
+        .links()?
+        .remove(&bridge.interface)
         .context(|| format!("cannot remove bridge `{}`", bridge.interface))
 }
 
@@ -301,13 +296,13 @@ pub(super) fn remove(store: &Store, name: &str) -> Result<()> {
 /// usual place, which makes the next start quicker.
 ///
 /// A store in another place is often gone a moment later, and nobody would ever remove its bridge.
-pub(super) fn remove_if_temporary(store: &Store, name: &str) -> Result<()> {
+pub(super) fn remove_if_temporary(store: &Store, ground: &Ground, name: &str) -> Result<()> {
     let record = store.network(name);
     match record.load::<Bridge>()? {
         Some(bridge) if bridge.interface != USUAL_INTERFACE && record.leases()?.is_empty() => {}
         _ => return Ok(()),
     }
-    match remove(store, name) {
+    match remove(store, ground, name) {
         // Somebody has come.
         Err(error) if error.kind() == Kind::Conflict => Ok(()),
         other => other,
@@ -320,10 +315,15 @@ fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
 
 /// Decides what the network will be: what its interface has, if it is there, or what is free; or what
 /// was decided when a user made it.
-fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge> {
+fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) -> Result<Bridge> {
     let spec = &network.spec;
+    if spec.macvlan_mode().is_some() && ground.is_shared() {
+        let text =
+            "networks of driver macvlan need root: no interface of this machine can be shared";
+        return Err(Error::new(Kind::Unsupported, text).hint("use a network of driver bridge"));
+    }
     let (interface, gateways) = match network.name.as_str() {
-        DEFAULT_NETWORK => choose_default(store, links)?,
+        DEFAULT_NETWORK => choose_default(store, ground, links)?,
         _ => {
             let gateway = |it: &crate::spec::network_spec::Subnet| {
                 Cidr::new(it.gateway.or_else(|| it.subnet.nth(1))?, it.subnet.prefix())
@@ -346,7 +346,9 @@ fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge>
             find(links, &interface)?.map_or(USUAL_MTU, |link| link.mtu)
         }
         None => {
-            let uplink = choose::uplink_mtu(links);
+            // What goes on by pasta goes on as its own connection.
+            let most = if ground.is_shared() { LARGEST_MTU } else { USUAL_MTU };
+            let uplink = choose::uplink_mtu(links, most);
             uplink.context(|| "cannot look up the default route")?.unwrap_or(USUAL_MTU)
         }
     };
@@ -358,9 +360,11 @@ fn decide(store: &Store, links: &mut Links, network: &Network) -> Result<Bridge>
         mtu,
         internal: spec.internal,
         neighbors: spec.neighbors(),
-        masquerades: spec.masquerades(),
+        // Nobody out there knows the way back to a namespace of a user's.
+        masquerades: spec.masquerades() || ground.is_shared(),
         isolation: spec.isolation(),
         macvlan: spec.macvlan_mode(),
+        shared: ground.is_shared(),
     })
 }
 
@@ -381,7 +385,11 @@ fn parent(links: &mut Links, spec: &NetworkSpec) -> Result<String> {
     })
 }
 
-fn choose_default(store: &Store, links: &mut Links) -> Result<(String, Vec<Cidr>)> {
+fn choose_default(
+    store: &Store,
+    ground: &Ground,
+    links: &mut Links,
+) -> Result<(String, Vec<Cidr>)> {
     let interface = interface_name(store.runroot());
     if let Some(link) = find(links, &interface)? {
         let addresses = links.addresses().context(|| "cannot list addresses")?;
@@ -390,6 +398,10 @@ fn choose_default(store: &Store, links: &mut Links) -> Result<(String, Vec<Cidr>
         }
     }
     let mut taken = links.networks().context(|| "cannot list routes")?;
+    if ground.is_shared() {
+        let of_machine = Links::open().and_then(|mut links| links.networks());
+        taken.extend(of_machine.context(|| "cannot list routes")?);
+    }
     // Those that are down have no routes.
     taken.extend(made_subnets(store)?);
     let gateway = choose::free_network(&taken, true).ok_or_else(choose::no_network)?;
@@ -423,7 +435,7 @@ fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
     Ok(())
 }
 
-fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
+fn make(ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
     if bridge.macvlan.is_some() {
         let found = find(links, name)?;
@@ -446,14 +458,17 @@ fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
     let link = find(links, name)?
         .ok_or_else(|| Error::new(Kind::NotFound, format!("bridge `{name}` is gone again")))?;
     let set = |path: String, value| {
-        link::set(&path, value).context(|| format!("cannot set {path} to {value}"))
+        ground.set(&path, value).context(|| format!("cannot set {path} to {value}"))
     };
     // No container may become this machine's router by announcing itself (CVE-2020-13401).
     let ipv6 = match bridge.has_ipv6() {
         false => set(format!("net/ipv6/conf/{name}/disable_ipv6"), "1"),
         true => set(format!("net/ipv6/conf/{name}/disable_ipv6"), "0")
             .and_then(|()| set(format!("net/ipv6/conf/{name}/accept_ra"), "0"))
-            .and_then(|()| forward_ipv6()),
+            .and_then(|()| match ground {
+                Ground::Own => forward_ipv6(),
+                _ => set("net/ipv6/conf/all/forwarding".to_owned(), "1"),
+            }),
     };
     match ipv6 {
         Err(error) if error.kind() == Kind::NotFound && !bridge.has_ipv6() => {}

@@ -5,8 +5,9 @@ use std::fs::File;
 
 use netlink_packet_route::link::InfoKind;
 
+use super::ground::Ground;
 use super::link::Links;
-use super::{choose, firewall, pasta};
+use super::{choose, firewall, pasta, slirp};
 use crate::error::Error;
 use crate::sys::check::Check;
 
@@ -28,6 +29,9 @@ fn pasta_program() -> Check {
         Some(program) => {
             let version = pasta::version(&program).unwrap_or_else(|| "does not start".to_owned());
             Check::good(name, format!("{} ({version})", program.display()))
+        }
+        None if slirp::find_if_needed().is_some() => {
+            Check::good(name, "not found; slirp4netns is used, which hides where packets come from")
         }
         None => Check::bad(
             name,
@@ -65,7 +69,7 @@ fn link(name: &'static str, kind: InfoKind) -> Check {
 
 fn tables() -> Check {
     let name = "nf_tables";
-    match firewall::is_installed(choose::USUAL_INTERFACE) {
+    match firewall::is_installed(&Ground::Own, choose::USUAL_INTERFACE) {
         Ok(true) => Check::good(name, format!("table {} is there", choose::USUAL_INTERFACE)),
         Ok(false) => Check::good(name, "tables can be made"),
         Err(error) => failed(name, &error),

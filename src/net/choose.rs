@@ -18,12 +18,15 @@ const USUAL_RUNROOT: &str = "/run/barge";
 pub(super) const USUAL_INTERFACE: &str = "barge0";
 /// What an interface carries if there is no other to take after.
 pub(super) const USUAL_MTU: u32 = 1500;
+/// What any interface can carry.
+pub(super) const LARGEST_MTU: u32 = 65535;
 
-/// Returns what the way out carries: a container that sends more would lose packets in tunnels.
-pub(super) fn uplink_mtu(links: &mut Links) -> io::Result<Option<u32>> {
+/// Returns what the way out carries, if that is not more than `most`: a container that sends more would
+/// lose packets in tunnels.
+pub(super) fn uplink_mtu(links: &mut Links, most: u32) -> io::Result<Option<u32>> {
     let Some(uplink) = links.uplink()? else { return Ok(None) };
     // Not more than usual: an interface with jumbo packets may lead to networks without.
-    Ok(links.by_index(uplink.index)?.map(|link| link.mtu.min(USUAL_MTU)))
+    Ok(links.by_index(uplink.index)?.map(|link| link.mtu.min(most)))
 }
 
 /// Returns the gateway of the first private network that overlaps none of those taken; the default
@@ -110,7 +113,15 @@ pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Resul
             return Err(Error::new(Kind::Invalid, text).hint("choose an address in between"));
         }
     }
-    Ok(())
+    let is_near = |address| spec.subnets.iter().any(|it| it.subnet.contains(address));
+    match spec.routes.iter().find(|route| !is_near(route.gateway)) {
+        None => Ok(()),
+        Some(route) => {
+            let text =
+                format!("gateway {} of a route is in no subnet of the network", route.gateway);
+            Err(Error::new(Kind::Invalid, text).hint("a router is one of those on the network"))
+        }
+    }
 }
 
 /// Makes an IPv6 network of nobody else's, by RFC 4193.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::PublishedPort;
 use crate::spec::cidr::Cidr;
 use crate::spec::network::NetworkMode;
+use crate::spec::network_spec::Route;
 
 /// How a container is connected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Endpoint {
     /// Whether questions for names are answered in its namespace.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resolver: bool,
+    /// Whether its bridges are in the namespace that containers share without root.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Address of the host as the container sees it.
     pub host: Option<IpAddr>,
     /// Ports that are published.
@@ -44,6 +48,9 @@ pub struct Connection {
     pub addresses: Vec<Cidr>,
     /// Where packets for the rest of the world go, one of each version of IP.
     pub gateways: Vec<IpAddr>,
+    /// Ways to elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// Name servers that the network has for all other names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<IpAddr>,
@@ -76,6 +83,19 @@ impl Endpoint {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let all = self.connections.iter().flat_map(|connection| &connection.addresses);
         all.map(|address| address.address())
+    }
+
+    /// Tells whether it is on a network that our firewall serves.
+    pub(super) fn is_behind_us(&self) -> bool {
+        self.connections.iter().any(|it| it.interface.is_some() && !it.direct)
+            && !matches!(self.network(), "pasta" | "host" | "none")
+    }
+
+    /// Returns the address to which we pass on what arrives at published ports.
+    pub(super) fn relay_address(&self) -> Option<IpAddr> {
+        let ipv4 = self.published_address().map(IpAddr::V4);
+        let all = self.connections.iter().flat_map(|connection| &connection.addresses);
+        ipv4.or_else(|| all.map(|address| address.address()).next())
     }
 
     /// Returns the address that published ports lead to.

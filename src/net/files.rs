@@ -179,24 +179,54 @@ pub fn hosts_file(
         text += &format!("{address}\t{}\n", aliases.join(" "));
     }
     if !shares_host(endpoint) {
-        let mut own = vec![hostname];
-        own.extend(hostname.split_once('.').map(|(short, _)| short));
-        own.push(name);
-        let mut known = Vec::new();
-        own.retain(|name| {
-            let new = !name.is_empty() && !known.contains(name);
-            known.push(*name);
-            new
-        });
+        let own = own_names(hostname, name);
         let addresses = endpoint.addresses();
         // A program that looks for its own host name must find something.
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let nowhere = endpoint.addresses().next().is_none();
         for address in addresses.chain(loopback.into_iter().filter(|_| nowhere)) {
-            text += &format!("{address}\t{}\n", own.join(" "));
+            text += &format!("{address}\t{own}\n");
         }
     }
     Ok(text)
+}
+
+/// Returns the names of a container in its own file, its host name first.
+fn own_names(hostname: &str, name: &str) -> String {
+    let mut own = vec![hostname];
+    own.extend(hostname.split_once('.').map(|(short, _)| short));
+    own.push(name);
+    let mut known = Vec::new();
+    own.retain(|name| {
+        let new = !name.is_empty() && !known.contains(name);
+        known.push(*name);
+        new
+    });
+    own.join(" ")
+}
+
+/// Returns what a container's `/etc/hosts` says once its addresses are others: lines of those that are
+/// gone go, those of new ones come. All else in it may be the container's own.
+pub fn changed_hosts(
+    text: &str,
+    before: &Endpoint,
+    now: &Endpoint,
+    hostname: &str,
+    name: &str,
+) -> String {
+    let only_in = |one: &Endpoint, other: &Endpoint| -> Vec<IpAddr> {
+        one.addresses().filter(|it| !other.addresses().any(|there| there == *it)).collect()
+    };
+    let (gone, new) = (only_in(before, now), only_in(now, before));
+    let is_of = |line: &str| gone.iter().any(|it| line.starts_with(&format!("{it}\t")));
+    let kept = text.split_inclusive('\n').filter(|line| !is_of(line));
+    let mut text: String = kept.collect();
+    if !new.is_empty() && !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    let own = own_names(hostname, name);
+    text.extend(new.iter().map(|address| format!("{address}\t{own}\n")));
+    text
 }
 
 /// Returns the address under which the host is known by name.
@@ -320,6 +350,29 @@ mod tests {
         let none = NameResolution::default();
         assert_eq!(write("none", &none).unwrap(), "LOCAL\n127.0.0.1\tweb.example web\n");
         assert_eq!(write("none", &names).unwrap_err().kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn follows_addresses_that_come_and_go() {
+        let on = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
+            Endpoint {
+                connections: vec![Connection { addresses, ..Connection::default() }],
+                ..Endpoint::default()
+            }
+        };
+        let text = "127.0.0.1\tlocalhost\n10.1.0.2\tbox web\n10.1.0.22\tdb";
+        for (before, now, want) in [
+            (&["10.1.0.2/24"][..], &["10.1.0.2/24"][..], text.to_owned()),
+            (
+                &["10.1.0.2/24"],
+                &["10.1.0.2/24", "10.2.0.2/24", "fd00::2/64"],
+                format!("{text}\n10.2.0.2\tbox web\nfd00::2\tbox web\n"),
+            ),
+            (&["10.1.0.2/24"], &[], "127.0.0.1\tlocalhost\n10.1.0.22\tdb".to_owned()),
+        ] {
+            assert_eq!(changed_hosts(text, &on(before), &on(now), "box", "web"), want);
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
+use super::ground::Ground;
 use super::nft::{self, Element, Field, Hook, Map, Transaction};
 use super::ports::PublishedPort;
 use super::rule::{End, Rule};
@@ -102,14 +103,16 @@ pub(super) fn redirect_names(netns: BorrowedFd<'_>, to: SocketAddr) -> Result<()
 }
 
 /// Tells whether the table is there.
-pub(super) fn is_installed(table: &str) -> Result<bool> {
-    nft::open()
+pub(super) fn is_installed(ground: &Ground, table: &str) -> Result<bool> {
+    ground
+        .firewall()
         .and_then(|mut socket| nft::has_table(&mut socket, table))
         .map_err(|error| explain(error, table))
 }
 
 /// Makes the table, in place of the one that may be there, in one step.
 pub(super) fn install(
+    ground: &Ground,
     table: &str,
     networks: &[Network<'_>],
     publications: &[Publication<'_>],
@@ -153,7 +156,7 @@ pub(super) fn install(
         transaction.add_elements(PUBLISHED_AT, &at);
         transaction.add_elements(PUBLISHED, &anywhere);
     }
-    commit(transaction).map_err(|refused| explain(refused.error, table))
+    commit(ground, transaction).map_err(|refused| explain(refused.error, table))
 }
 
 /// Adds the rules that keep everybody away from a network, whatever others allow.
@@ -217,12 +220,16 @@ pub(super) enum Published {
 }
 
 /// Opens a container's ports, all or none.
-pub(super) fn publish(table: &str, publication: &Publication<'_>) -> Result<Published> {
+pub(super) fn publish(
+    ground: &Ground,
+    table: &str,
+    publication: &Publication<'_>,
+) -> Result<Published> {
     let (at, anywhere) = elements(publication);
     let mut transaction = Transaction::on(table);
     transaction.add_elements(PUBLISHED_AT, &at);
     transaction.add_elements(PUBLISHED, &anywhere);
-    match commit(transaction) {
+    match commit(ground, transaction) {
         Ok(()) => Ok(Published::Done),
         Err(refused) => match refused.error.raw_os_error() {
             Some(libc::ENOENT) => Ok(Published::NoTable),
@@ -235,12 +242,12 @@ pub(super) fn publish(table: &str, publication: &Publication<'_>) -> Result<Publ
 }
 
 /// Closes a container's ports; those that are not open are fine.
-pub(super) fn withdraw(table: &str, publication: &Publication<'_>) -> Result<()> {
+pub(super) fn withdraw(ground: &Ground, table: &str, publication: &Publication<'_>) -> Result<()> {
     let (at, anywhere) = elements(publication);
     let mut whole = Transaction::on(table);
     whole.delete_elements(PUBLISHED_AT, &at);
     whole.delete_elements(PUBLISHED, &anywhere);
-    let mut result = commit(whole);
+    let mut result = commit(ground, whole);
     if result.as_ref().is_err_and(is_missing) {
         // One is missing, or all are, with the table. Go through them one by one.
         result = at
@@ -250,7 +257,7 @@ pub(super) fn withdraw(table: &str, publication: &Publication<'_>) -> Result<()>
             .try_for_each(|(map, one)| {
                 let mut single = Transaction::on(table);
                 single.delete_elements(map, one);
-                match commit(single) {
+                match commit(ground, single) {
                     Err(refused) if is_missing(&refused) => Ok(()),
                     other => other,
                 }
@@ -262,10 +269,10 @@ pub(super) fn withdraw(table: &str, publication: &Publication<'_>) -> Result<()>
 }
 
 /// Removes the table; one that is not there is fine.
-pub(super) fn remove(table: &str) -> Result<()> {
+pub(super) fn remove(ground: &Ground, table: &str) -> Result<()> {
     let mut transaction = Transaction::on(table);
     transaction.delete_table();
-    match commit(transaction) {
+    match commit(ground, transaction) {
         Err(refused) if is_missing(&refused) => Ok(()),
         other => other
             .map_err(|refused| refused.error)
@@ -273,11 +280,11 @@ pub(super) fn remove(table: &str) -> Result<()> {
     }
 }
 
-fn commit(transaction: Transaction<'_>) -> Result<(), Refused> {
+fn commit(ground: &Ground, transaction: Transaction<'_>) -> Result<(), Refused> {
     if transaction.is_empty() {
         return Ok(());
     }
-    transaction.commit(&mut nft::open()?)
+    transaction.commit(&mut ground.firewall()?)
 }
 
 fn is_missing(refused: &Refused) -> bool {

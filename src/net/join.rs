@@ -5,7 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use super::bridge::{self, Bridge};
 use super::endpoint::{Connection, Endpoint};
-use super::{Attached, Request, Resolver, link, publish, veth};
+use super::ground::Ground;
+use super::{Request, link, publish, veth};
 use crate::error::{Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::membership::Membership;
@@ -14,16 +15,18 @@ use crate::store::Store;
 /// Takes addresses on all networks, and puts them on record.
 pub(super) fn join_all(
     store: &Store,
+    ground: &Ground,
     members: &[Membership],
     request: &Request<'_>,
     endpoint: &mut Endpoint,
 ) -> Result<Vec<Bridge>> {
-    members.iter().map(|member| join(store, member, request, endpoint)).collect()
+    members.iter().map(|member| join(store, ground, member, request, endpoint)).collect()
 }
 
 /// Takes addresses on one network, and puts them on record.
 fn join(
     store: &Store,
+    ground: &Ground,
     member: &Membership,
     request: &Request<'_>,
     endpoint: &mut Endpoint,
@@ -41,10 +44,11 @@ fn join(
         let text = format!("two interfaces of a container cannot both be `{interface}`");
         return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
     }
-    let (bridge, lock) = bridge::ensure(store, &network)?;
+    let (bridge, lock) = bridge::ensure(store, ground, &network)?;
     let direct = bridge.macvlan.is_some();
-    // Others' gateway is not this machine.
-    let own = bridge.gateways.first().filter(|_| !direct).map(|it| it.address());
+    // Others' gateway is not this machine, and neither is that of a namespace that containers share.
+    let is_machine = !direct && !ground.is_shared();
+    let own = bridge.gateways.first().filter(|_| is_machine).map(|it| it.address());
     endpoint.host = endpoint.host.or(own);
     endpoint.connections.push(Connection {
         network: network.name.clone(),
@@ -52,6 +56,7 @@ fn join(
         interface: Some(interface),
         direct,
         gateways: bridge.ways_out().collect(),
+        routes: network.spec.routes.clone(),
         servers: network.spec.servers.clone(),
         names: if network.spec.dns { names(member, request) } else { Vec::new() },
         ..Connection::default()
@@ -61,7 +66,7 @@ fn join(
     store.save_endpoint(request.id, endpoint)?;
     let ipv4 = member.ipv4.map(IpAddr::V4);
     let wanted: Vec<IpAddr> = ipv4.into_iter().chain(member.ipv6.map(IpAddr::V6)).collect();
-    let addresses = bridge.lease(store, request.id, &wanted)?;
+    let addresses = bridge.lease(store, ground, request.id, &wanted)?;
     drop(lock);
     let own = addresses.iter().map(|address| address.address());
     let mac = member.mac.map_or_else(|| veth::usual_mac(own, request.id, number), |mac| mac.0);
@@ -118,14 +123,15 @@ pub fn connect(
     netns: BorrowedFd<'_>,
 ) -> Result<Endpoint> {
     let before = store.endpoint::<Endpoint>(request.id)?.unwrap_or_default();
+    let ground = &Ground::of(store, before.shared || request.rootless)?;
     let mut endpoint = before.clone();
-    let connected = join(store, member, request, &mut endpoint).and_then(|bridge| {
+    let connected = join(store, ground, member, request, &mut endpoint).and_then(|bridge| {
         let Some(connection) = endpoint.connections.last() else { return Ok(()) };
-        veth::connect(&bridge, request.id, connection, netns)?;
+        veth::connect(ground, &bridge, request.id, connection, netns)?;
         announce(store, request.id, connection)?;
         // Its first address is the one that its ports lead to.
         if before.published_address().is_none() {
-            publish::publish(store, request.id, &endpoint)?;
+            publish::publish(store, ground, request.id, &endpoint)?;
         }
         Ok(())
     });
@@ -135,7 +141,7 @@ pub fn connect(
         // What cannot be given back now is given back when the container ends.
         if veth::remove(netns, new).is_ok() && release(store, request.id, new).is_ok() {
             drop(store.save_endpoint(request.id, &before));
-            drop(bridge::remove_if_temporary(store, &new.network));
+            drop(bridge::remove_if_temporary(store, ground, &new.network));
         }
     }
     connected.map(|()| endpoint)
@@ -157,9 +163,10 @@ pub fn disconnect(
         return Ok(endpoint);
     };
     let gone = endpoint.connections.remove(index);
+    let ground = &Ground::of(store, before.shared)?;
     let moves = endpoint.published_address() != before.published_address();
     if moves {
-        publish::withdraw(store, id)?;
+        publish::withdraw(store, ground, id)?;
     }
     veth::remove(netns, &gone)?;
     release(store, id, &gone)?;
@@ -168,30 +175,27 @@ pub fn disconnect(
         veth::lead_out(netns, connection)?;
     }
     if moves {
-        publish::publish(store, id, &endpoint)?;
+        publish::publish(store, ground, id, &endpoint)?;
     }
-    bridge::remove_if_temporary(store, &gone.network)?;
+    bridge::remove_if_temporary(store, ground, &gone.network)?;
     Ok(endpoint)
 }
 
-impl Attached {
-    /// Takes over what was changed of a connection since; `true` if questions for names are answered
-    /// from now on.
-    pub fn look_again(
-        &mut self,
-        store: &Store,
-        id: &ContainerId,
-        servers: &[IpAddr],
-        netns: BorrowedFd<'_>,
-    ) -> Result<bool> {
-        let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(false) };
-        self.endpoint = endpoint;
-        if !self.endpoint.resolver || self.resolver.is_some() {
-            return Ok(false);
+/// Lets others find a container that runs by a new name in place of an old one, which it may still be
+/// `known` by for another reason. The caller holds the container's lock.
+pub fn rename(store: &Store, id: &ContainerId, old: &str, new: &str, known: &[&str]) -> Result<()> {
+    let Some(mut endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
+    let (old, new) = (old.to_ascii_lowercase(), new.to_ascii_lowercase());
+    let stays = known.iter().any(|name| name.eq_ignore_ascii_case(&old));
+    for connection in endpoint.connections.iter_mut().filter(|it| !it.names.is_empty()) {
+        if !stays {
+            store.network(&connection.network).withdraw(&old, id)?;
         }
-        self.resolver = Some(Resolver::start(store, id, servers, netns)?);
-        Ok(true)
+        connection.names.retain(|name| *name != new && (stays || *name != old));
+        connection.names.insert(0, new.clone());
+        announce(store, id, connection)?;
     }
+    store.save_endpoint(id, &endpoint)
 }
 
 /// Gives the containers on a network other name servers for what it does not know itself.

@@ -18,7 +18,7 @@ use netlink_packet_route::route::{
 use sha2::{Digest, Sha256};
 
 use crate::spec::cidr::Cidr;
-use crate::spec::network_spec::MacvlanMode;
+use crate::spec::network_spec::{MacvlanMode, Route};
 use crate::sys::netlink::{Protocol, Socket, flags};
 
 /// A hardware address.
@@ -264,6 +264,21 @@ impl Links {
 
     /// Sends everything that has no better route to `gateway`.
     pub(super) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
+        self.route(index, None, gateway, None)
+    }
+
+    /// Adds a way to elsewhere; one that is there already is fine.
+    pub(super) fn add_route(&mut self, index: u32, route: &Route) -> io::Result<()> {
+        self.route(index, Some(route.destination), route.gateway, route.metric)
+    }
+
+    fn route(
+        &mut self,
+        index: u32,
+        to: Option<Cidr>,
+        gateway: IpAddr,
+        metric: Option<u32>,
+    ) -> io::Result<()> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(gateway);
         message.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -272,6 +287,11 @@ impl Links {
         message.header.kind = RouteType::Unicast;
         message.attributes =
             vec![RouteAttribute::Gateway(RouteAddress::from(gateway)), RouteAttribute::Oif(index)];
+        if let Some(to) = to.filter(|to| to.prefix() > 0) {
+            message.header.destination_prefix_length = to.prefix();
+            message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.address())));
+        }
+        message.attributes.extend(metric.map(RouteAttribute::Priority));
         present(self.create(libc::RTM_NEWROUTE, &message))
     }
 

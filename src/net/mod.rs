@@ -7,6 +7,7 @@
 //!
 //! Nothing here runs `ip`, `nft` or any other program but pasta.
 
+mod attached;
 mod bridge;
 mod check;
 mod choose;
@@ -15,13 +16,17 @@ mod dns;
 mod endpoint;
 mod files;
 mod firewall;
+mod ground;
 mod join;
+pub mod keeper;
 mod link;
 mod nft;
 mod pasta;
 mod ports;
 mod publish;
+mod relay;
 mod rule;
+mod slirp;
 #[cfg(test)]
 mod tests;
 mod veth;
@@ -29,19 +34,22 @@ mod veth;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
+pub use self::attached::Attached;
 use self::bridge::Bridge;
 pub use self::check::checks;
 pub use self::choose::{complete, interface_of};
 pub use self::device::move_devices;
-pub use self::dns::Resolver;
+use self::dns::Resolver;
 pub use self::endpoint::{Connection, Endpoint};
-pub use self::files::{host_hosts, host_resolv_conf, hosts_file, resolv_conf};
-pub use self::join::{connect, disconnect, set_servers};
+pub use self::files::{changed_hosts, host_hosts, host_resolv_conf, hosts_file, resolv_conf};
+use self::ground::Ground;
+pub use self::join::{connect, disconnect, rename, set_servers};
 use self::link::Links;
 pub use self::pasta::Helper;
-use self::ports::Listener;
 pub use self::ports::PublishedPort;
+use self::ports::{Door, Listener, Reserved};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
@@ -82,8 +90,11 @@ pub struct Prepared {
     way: Way,
     endpoint: Endpoint,
     held: Vec<OwnedFd>,
+    doors: Vec<Door>,
+    ground: Ground,
     /// Name servers that the user has named.
     servers: Vec<IpAddr>,
+    warnings: Vec<String>,
 }
 
 /// How a namespace gets its network.
@@ -97,25 +108,24 @@ enum Way {
     Bridges(Vec<Bridge>),
     /// By a program.
     Pasta(pasta::Plan),
-}
-
-/// A container's connection.
-#[derive(Debug)]
-pub struct Attached {
-    /// How it is connected.
-    pub endpoint: Endpoint,
-    /// Sockets that keep the published ports from others; for as long as the container may run.
-    pub held: Vec<OwnedFd>,
-    /// A program that the connection lasts as long as. To be killed when the container is done; it
-    /// dies with this process.
-    pub helper: Option<Helper>,
-    /// What answers the container's questions for names, on networks that users have made.
-    pub resolver: Option<Resolver>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
+    /// By another program, which is there.
+    Slirp(PathBuf),
 }
 
 impl Prepared {
+    fn new(request: &Request<'_>, way: Way, endpoint: Endpoint) -> Self {
+        Self {
+            id: request.id.clone(),
+            way,
+            endpoint,
+            held: Vec::new(),
+            doors: Vec::new(),
+            ground: Ground::Own,
+            servers: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Returns how the container will be connected.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -133,53 +143,15 @@ pub fn default_mode(rootless: bool) -> NetworkMode {
 
 /// Decides how a container will be connected, and reserves its ports and its address.
 pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
-    let id = request.id.clone();
-    let mut endpoint = Endpoint::plain(request.mode);
+    let plain = Endpoint::plain(request.mode);
     match request.mode {
-        NetworkMode::Host | NetworkMode::None => {
-            let is_host = matches!(request.mode, NetworkMode::Host);
-            let way = if is_host { Way::Host } else { Way::Loopback };
-            Ok(Prepared { id, way, endpoint, held: Vec::new(), servers: Vec::new() })
-        }
-        NetworkMode::Networks(_) if request.rootless => {
-            Err(Error::new(Kind::Unsupported, "bridge networks need root")
-                .hint("leave out --network, or use --network pasta, host or none"))
-        }
-        NetworkMode::Networks(members) => {
-            // The last run may have ended without giving back what it held.
-            detach(store, &id)?;
-            let asked = with_usual_address(store, members, request.ports)?;
-            let (ports, held) = ports::reserve(&asked, Listener::Firewall)?;
-            endpoint = Endpoint { ports, ..Endpoint::default() };
-            publish::check(&endpoint, &request.mode.to_string())?;
-            match join::join_all(store, members, request, &mut endpoint) {
-                Ok(bridges) => {
-                    let servers = request.names.servers.clone();
-                    Ok(Prepared { id, way: Way::Bridges(bridges), endpoint, held, servers })
-                }
-                Err(error) => {
-                    // The first failure is what counts; `detach` can be called again.
-                    drop(detach(store, &id));
-                    Err(error)
-                }
-            }
-        }
-        NetworkMode::Pasta if request.rootless => {
-            let (ports, held) = ports::reserve(request.ports, Listener::Program)?;
-            let host = request.names.hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
-            let plan = pasta::plan(&ports, host, store.runroot())?;
-            endpoint.ports = ports;
-            endpoint.name_server = Some(pasta::NAME_SERVER);
-            endpoint.host = plan.host();
-            // pasta gives the container the host's addresses; what it did is looked up later.
-            Links::open()
-                .and_then(|mut links| describe(&mut endpoint, &mut links))
-                .context(|| "cannot look up this machine's address")?;
-            for connection in &mut endpoint.connections {
-                connection.mac = None;
-            }
-            Ok(Prepared { id, way: Way::Pasta(plan), endpoint, held, servers: Vec::new() })
-        }
+        NetworkMode::Host => Ok(Prepared::new(request, Way::Host, plain)),
+        NetworkMode::None => Ok(Prepared::new(request, Way::Loopback, plain)),
+        NetworkMode::Networks(members) => prepare_bridges(store, request, members),
+        NetworkMode::Pasta if request.rootless => match slirp::find_if_needed() {
+            Some(program) => prepare_slirp(program, request, plain),
+            None => prepare_pasta(store, request, plain),
+        },
         NetworkMode::Pasta => {
             Err(Error::new(Kind::Unsupported, "pasta is for those who are not root")
                 .hint("leave out --network, or use --network bridge, host or none"))
@@ -189,6 +161,68 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
             format!("network mode `{}` cannot be set up here", request.mode),
         )),
     }
+}
+
+fn prepare_bridges(
+    store: &Store,
+    request: &Request<'_>,
+    members: &[Membership],
+) -> Result<Prepared> {
+    // The last run may have ended without giving back what it held.
+    detach(store, request.id)?;
+    let asked = with_usual_address(store, members, request.ports)?;
+    let listener = if request.rootless { Listener::Relay } else { Listener::Firewall };
+    let Reserved { ports, held, doors } = ports::reserve(&asked, listener)?;
+    let ground = Ground::make(store, request.rootless)?;
+    let mut endpoint = Endpoint { ports, shared: ground.is_shared(), ..Endpoint::default() };
+    let mut warnings = Vec::new();
+    if let Some(way_out) = ground.way_out() {
+        endpoint.name_server = way_out.name_server;
+        endpoint.host = way_out.host;
+        warnings.extend(way_out.warning.clone());
+    }
+    match join::join_all(store, &ground, members, request, &mut endpoint) {
+        Ok(bridges) => {
+            let servers = request.names.servers.clone();
+            let prepared = Prepared::new(request, Way::Bridges(bridges), endpoint);
+            Ok(Prepared { held, doors, ground, servers, warnings, ..prepared })
+        }
+        Err(error) => {
+            // The first failure is what counts; `detach` can be called again.
+            drop(detach(store, request.id));
+            Err(error)
+        }
+    }
+}
+
+fn prepare_pasta(store: &Store, request: &Request<'_>, mut endpoint: Endpoint) -> Result<Prepared> {
+    let ports = ports::reserve(request.ports, Listener::Program)?.ports;
+    let host = request.names.hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
+    let plan = pasta::plan(&ports, host, store.runroot())?;
+    endpoint.ports = ports;
+    endpoint.name_server = Some(pasta::NAME_SERVER);
+    endpoint.host = plan.host();
+    // pasta gives the container the host's addresses; what it did is looked up later.
+    Links::open()
+        .and_then(|mut links| describe(&mut endpoint, &mut links))
+        .context(|| "cannot look up this machine's address")?;
+    for connection in &mut endpoint.connections {
+        connection.mac = None;
+    }
+    Ok(Prepared::new(request, Way::Pasta(plan), endpoint))
+}
+
+fn prepare_slirp(
+    program: PathBuf,
+    request: &Request<'_>,
+    mut endpoint: Endpoint,
+) -> Result<Prepared> {
+    pasta::check_device()?;
+    let Reserved { ports, doors, .. } = ports::reserve(request.ports, Listener::Relay)?;
+    endpoint.ports = ports;
+    endpoint.name_server = Some(slirp::NAME_SERVER);
+    let prepared = Prepared::new(request, Way::Slirp(program), endpoint);
+    Ok(Prepared { doors, ..prepared })
 }
 
 /// Gives ports that name no address of this machine the one that the first network has for them.
@@ -213,20 +247,22 @@ fn with_usual_address<'a>(
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
-    let Prepared { id, way, endpoint, held, servers } = prepared;
-    let mut attached =
-        Attached { endpoint, held, helper: None, resolver: None, warnings: Vec::new() };
+    let Prepared { id, way, endpoint, held, doors, ground, servers, warnings } = prepared;
+    let mut attached = Attached::new(store, endpoint, held, ground, warnings);
     let network = attached.endpoint.network().to_owned();
     let connected = match &way {
         Way::Host => Ok(()),
         Way::Loopback => loopback_up(netns),
-        Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &attached.endpoint, netns),
-        Way::Pasta(plan) => attach_pasta(plan, &mut attached, netns),
+        Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &attached, netns),
+        Way::Pasta(plan) => attach_program(pasta::start(plan, netns), &mut attached, netns),
+        Way::Slirp(program) => attach_program(slirp::start(program, netns), &mut attached, netns),
     }
     .and_then(|()| {
-        if attached.endpoint.resolver {
-            attached.resolver = Some(Resolver::start(store, &id, &servers, netns)?);
-        }
+        // The address that slirp4netns has given it is known in there only.
+        let from = matches!(way, Way::Slirp(_)).then_some(netns);
+        attached.listen(&id, &servers, doors, netns, from)
+    })
+    .and_then(|()| {
         attached.endpoint.connections.iter().try_for_each(|it| join::announce(store, &id, it))
     })
     .context(|| format!("cannot connect to network `{network}`"));
@@ -242,22 +278,27 @@ fn attach_bridges(
     store: &Store,
     bridges: &[Bridge],
     id: &ContainerId,
-    endpoint: &Endpoint,
+    attached: &Attached,
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
     // All others come with an interface.
     if bridges.is_empty() {
         loopback_up(netns)?;
     }
+    let Attached { ground, endpoint, .. } = attached;
     for (bridge, connection) in bridges.iter().zip(&endpoint.connections) {
-        veth::connect(bridge, id, connection, netns)?;
+        veth::connect(ground, bridge, id, connection, netns)?;
     }
-    publish::publish(store, id, endpoint)
+    publish::publish(store, ground, id, endpoint)
 }
 
-fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'_>) -> Result<()> {
+fn attach_program(
+    started: Result<Helper>,
+    attached: &mut Attached,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
     let endpoint = &mut attached.endpoint;
-    let helper = match pasta::start(plan, netns) {
+    let helper = match started {
         Ok(helper) => helper,
         // Older versions refuse to work where there is nothing to be connected to.
         Err(error) if endpoint.ports.is_empty() && is_offline() => {
@@ -271,7 +312,7 @@ fn attach_pasta(plan: &pasta::Plan, attached: &mut Attached, netns: BorrowedFd<'
     attached.helper = Some(helper);
     Links::open_in(netns)
         .and_then(|mut links| describe(endpoint, &mut links))
-        .context(|| "cannot see what pasta has set up")
+        .context(|| "cannot see how the namespace was connected")
 }
 
 /// Tells whether there is no way from this machine to anywhere.
@@ -298,20 +339,24 @@ fn describe(endpoint: &mut Endpoint, links: &mut Links) -> std::io::Result<()> {
 ///
 /// Goes on after a failure and returns the first one.
 pub fn detach(store: &Store, id: &ContainerId) -> Result<()> {
-    let endpoint = give_back(store, id)?.unwrap_or_default();
+    let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
+    let ground = Ground::of(store, endpoint.shared)?;
+    let endpoint = give_back(store, &ground, id)?.unwrap_or_default();
     let mut networks = endpoint.connections.iter();
-    networks.try_for_each(|it| bridge::remove_if_temporary(store, &it.network))
+    networks.try_for_each(|it| bridge::remove_if_temporary(store, &ground, &it.network))
 }
 
 /// As [`detach`], but leaves networks up that nobody is on any more: for those who hold the lock of the
 /// set-up, which taking a network down waits for.
-fn give_back(store: &Store, id: &ContainerId) -> Result<Option<Endpoint>> {
+fn give_back(store: &Store, ground: &Ground, id: &ContainerId) -> Result<Option<Endpoint>> {
     let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(None) };
-    let mut result = publish::withdraw(store, id);
+    let is_there = !ground.is_gone();
+    let mut result = if is_there { publish::withdraw(store, ground, id) } else { Ok(()) };
     for connection in &endpoint.connections {
-        result = result
-            .and(veth::disconnect(id, connection.number))
-            .and(join::release(store, id, connection));
+        if is_there {
+            result = result.and(veth::disconnect(ground, id, connection.number));
+        }
+        result = result.and(join::release(store, id, connection));
     }
     // Stays if something is left to be given back.
     result.and_then(|()| store.remove_endpoint(id)).map(|()| Some(endpoint))
@@ -325,8 +370,10 @@ pub fn reload(store: &Store) -> Result<()> {
 
 /// Takes down a network on which there are no containers any more.
 pub fn take_down(store: &Store, network: &str) -> Result<()> {
-    bridge::free_dead(store, network)?;
-    bridge::remove(store, network)
+    let Some(bridge) = store.network(network).load::<Bridge>()? else { return Ok(()) };
+    let ground = Ground::of(store, bridge.shared)?;
+    bridge::free_dead(store, &ground, network)?;
+    bridge::remove(store, &ground, network)
 }
 
 /// Tells whether there is an interface of this name.

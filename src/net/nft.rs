@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::sys::netlink::{Protocol, Refused, Socket, append, flags};
+use crate::sys::netlink::{Changes, Protocol, Refused, Socket, append, flags};
 
 /// The address family of our table: both versions of IP.
 const INET: u8 = 1;
@@ -20,10 +20,15 @@ const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
+const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
+const DELETE_SET: u16 = 11;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
+const DELETE_OBJECT: u16 = 20;
+const DELETE_FLOWTABLE: u16 = 24;
 
 /// The kind of set that has a value for each key.
 const SET_IS_MAP: u32 = 0x8;
@@ -239,6 +244,14 @@ pub(super) fn open() -> io::Result<Socket> {
 /// Opens the firewall of another network namespace.
 pub(super) fn open_in(netns: BorrowedFd<'_>) -> io::Result<Socket> {
     Socket::open_in(netns, Protocol::Netfilter)
+}
+
+/// Hears of what is taken out of the firewall of the caller's network namespace, or of another one.
+/// Elements that come and go are of no interest.
+pub(super) fn removals(netns: Option<BorrowedFd<'_>>) -> io::Result<Changes> {
+    let kinds =
+        [DELETE_TABLE, DELETE_CHAIN, DELETE_RULE, DELETE_SET, DELETE_OBJECT, DELETE_FLOWTABLE];
+    Changes::of_firewall(netns, &kinds.map(|kind| SUBSYSTEM << 8 | kind))
 }
 
 /// Tells whether a table is there.

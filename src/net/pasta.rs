@@ -80,11 +80,9 @@ pub(super) fn plan(ports: &[PublishedPort], host: bool, runroot: &Path) -> Resul
     }
     let program = find().ok_or_else(|| {
         Error::new(Kind::Unsupported, "cannot find the program pasta")
-            .hint("install the package passt, or use --network none or host")
+            .hint("install the package passt (or slirp4netns), or use --network none or host")
     })?;
-    File::options().read(true).write(true).open(DEVICE).map_err(|error| {
-        device_error(error).within("networks without root need a tunnel device")
-    })?;
+    check_device()?;
     if host && !gives_host(&program, runroot) {
         return Err(Error::new(
             Kind::Unsupported,
@@ -94,6 +92,14 @@ pub(super) fn plan(ports: &[PublishedPort], host: bool, runroot: &Path) -> Resul
     }
     let host = host || gives_host(&program, runroot);
     Ok(Plan { program, ports: ports.to_vec(), host })
+}
+
+/// Finds out whether there is a tunnel device for us.
+pub(super) fn check_device() -> Result<()> {
+    let opened = File::options().read(true).write(true).open(DEVICE);
+    opened
+        .map(drop)
+        .map_err(|error| device_error(error).within("networks without root need a tunnel device"))
 }
 
 /// Says why there is no tunnel device for us.
@@ -107,10 +113,15 @@ pub(super) fn device_error(error: io::Error) -> Error {
 
 /// Returns where pasta is installed.
 pub(super) fn find() -> Option<PathBuf> {
+    find_program("pasta")
+}
+
+/// Returns where a program is installed.
+pub(super) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     env::split_paths(&path)
         .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join("pasta"))
+        .map(|directory| directory.join(name))
         .find(|program| rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
@@ -150,13 +161,19 @@ fn knows(program: &Path, option: &str) -> bool {
 
 /// Starts pasta and waits until the namespace is connected.
 pub(super) fn start(plan: &Plan, netns: BorrowedFd<'_>) -> Result<Helper> {
-    let what = || format!("cannot start {}", plan.program.display());
+    let mut command = Command::new(&plan.program);
+    command.args(arguments(plan));
+    launch(command, netns)
+}
+
+/// Starts a program whose input is a namespace, and waits until it writes that it is connected.
+pub(super) fn launch(mut command: Command, netns: BorrowedFd<'_>) -> Result<Helper> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let what = || format!("cannot start {program}");
     let (ready, ready_theirs) = pipe_with(PipeFlags::CLOEXEC).context(what)?;
     // If nobody reads, it loses complaints; it must not wait for us.
     let (log, log_theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).context(what)?;
-    let mut command = Command::new(&plan.program);
     command
-        .args(arguments(plan))
         .current_dir("/")
         .stdin(netns.try_clone_to_owned().context(what)?)
         .stdout(ready_theirs)
@@ -170,15 +187,16 @@ pub(super) fn start(plan: &Plan, netns: BorrowedFd<'_>) -> Result<Helper> {
         .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
         .context(what)?;
     let helper = Helper { pid: number, pidfd, log: log.into() };
+    let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
     match is_ready(&ready) {
         Ok(true) => Ok(helper),
         Ok(false) => {
             let complaints = helper.end();
-            Err(Error::new(Kind::Unavailable, format!("pasta failed: {complaints}")))
+            Err(Error::new(Kind::Unavailable, format!("{name} failed: {complaints}")))
         }
         Err(error) => {
             let complaints = helper.end();
-            Err(error).context(|| format!("pasta did not get ready: {complaints}"))
+            Err(error).context(|| format!("{name} did not get ready: {complaints}"))
         }
     }
 }
@@ -324,8 +342,8 @@ mod tests {
 
     #[test]
     fn forwards_no_sctp() {
-        let (mut ports, _held) =
-            reserve(&["127.0.0.1::80".parse().unwrap()], Listener::Program).unwrap();
+        let mut ports =
+            reserve(&["127.0.0.1::80".parse().unwrap()], Listener::Program).unwrap().ports;
         ports[0].protocol = Protocol::Sctp;
         assert_eq!(
             plan(&ports, false, Path::new("/nonexistent")).unwrap_err().kind(),

@@ -19,6 +19,8 @@ use crate::spec::network::{PortMapping, Protocol};
 
 /// Descriptors that the rest of the process needs besides the held ports.
 const OTHER_FILES: u64 = 128;
+/// How many connections wait to be let in.
+const BACKLOG: i32 = 1024;
 
 /// One port that is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,21 +38,42 @@ pub struct PublishedPort {
 /// Who will listen on the host's side of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
-    /// Nobody: the firewall redirects. The socket is kept.
+    /// Nobody by IPv4: the firewall redirects. The socket is kept. By IPv6 we do.
     Firewall,
+    /// We do.
+    Relay,
     /// Another program, right after this: the socket only tries whether that can succeed.
     Program,
 }
 
+/// A published port at which we let in what arrives.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// Listens on the host, and never blocks.
+    pub(super) socket: OwnedFd,
+    /// Port in the container.
+    pub(super) port: u16,
+    /// Transport protocol.
+    pub(super) protocol: Protocol,
+}
+
+/// Ports that are taken from the host.
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    /// Which ones.
+    pub(super) ports: Vec<PublishedPort>,
+    /// Sockets that keep them from others and hear nothing.
+    pub(super) held: Vec<OwnedFd>,
+    /// Those that hear.
+    pub(super) doors: Vec<Door>,
+}
+
 /// Resolves mappings to single ports and binds each one on the host.
-pub(super) fn reserve(
-    mappings: &[PortMapping],
-    listener: Listener,
-) -> Result<(Vec<PublishedPort>, Vec<OwnedFd>)> {
-    let count = mappings.iter().map(|mapping| u64::from(mapping.count)).sum();
-    allow_files(count)?;
-    let mut ports = Vec::new();
-    let mut held = Vec::new();
+pub(super) fn reserve(mappings: &[PortMapping], listener: Listener) -> Result<Reserved> {
+    let count: u64 = mappings.iter().map(|mapping| u64::from(mapping.count)).sum();
+    // With the firewall, one socket for each version of IP.
+    allow_files(if listener == Listener::Firewall { count * 2 } else { count })?;
+    let Reserved { mut ports, mut held, mut doors } = Reserved::default();
     for mapping in mappings {
         for offset in 0..mapping.count {
             let at = |first: u16| {
@@ -64,19 +87,40 @@ pub(super) fn reserve(
                 container_port: at(mapping.container_port)?,
                 protocol: mapping.protocol,
             };
+            let (is_ipv6, protocol) = (port.host_ip.is_ipv6(), port.protocol);
+            let door = |socket| Door { socket, port: port.container_port, protocol };
+            if protocol == Protocol::Sctp && (is_ipv6 || listener == Listener::Relay) {
+                return Err(no_sctp(&port));
+            }
             // The sockets stay open until all are bound, even those that are only tried: two
             // mappings must not get the same port.
-            if let Some((socket, number)) = take(&port, listener)? {
-                port.host_port = number;
-                held.push(socket);
+            let taken = take(&port, listener)?;
+            let number = taken.as_ref().map_or(port.host_port, |(_, number)| *number);
+            match (listener, taken) {
+                (Listener::Relay, Some((socket, _))) => doors.push(door(socket)),
+                (Listener::Firewall, Some((socket, _))) if is_ipv6 => doors.push(door(socket)),
+                (_, taken) => held.extend(taken.map(|(socket, _)| socket)),
             }
+            let everywhere = port.host_ip.is_unspecified() && !is_ipv6;
+            if listener == Listener::Firewall && everywhere && protocol != Protocol::Sctp {
+                // Those who try `::1` first find it there, too, where there is IPv6.
+                let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), number);
+                doors.extend(listening(address, protocol, true).ok().map(door));
+            }
+            port.host_port = number;
             ports.push(port);
         }
     }
     if listener == Listener::Program {
         held.clear();
     }
-    Ok((ports, held))
+    Ok(Reserved { ports, held, doors })
+}
+
+fn no_sctp(port: &PublishedPort) -> Error {
+    let text = format!("cannot publish port `{}/sctp` on `{}`", port.host_port, port.host_ip);
+    Error::new(Kind::Unsupported, text)
+        .hint("sctp is published by the firewall: as root, on an IPv4 address")
 }
 
 /// Raises the soft limit on open files if so many ports do not fit.
@@ -112,28 +156,49 @@ fn take(port: &PublishedPort, listener: Listener) -> Result<Option<(OwnedFd, u16
 
 fn try_take(address: SocketAddr, protocol: Protocol, listener: Listener) -> Result<OwnedFd, Errno> {
     let everywhere = address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    if everywhere && listener == Listener::Firewall {
-        // One socket that holds the port for both families, so that no other program answers those
-        // who try `::1` first.
-        let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
-        if let Ok(socket) = bound(both, protocol, false) {
-            return Ok(socket);
+    match listener {
+        Listener::Firewall if !address.is_ipv4() => return listening(address, protocol, true),
+        Listener::Relay if everywhere => {
+            // One socket for both versions of IP, where there are both.
+            let both = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+            return match listening(both, protocol, false) {
+                Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => listening(address, protocol, true),
+                other => other,
+            };
         }
+        Listener::Relay => return listening(address, protocol, true),
+        Listener::Firewall | Listener::Program => {}
     }
     // What is listened on next must tolerate, as listeners do, what is left of closed connections.
     if listener == Listener::Firewall || protocol == Protocol::Udp {
-        match bound(address, protocol, false) {
+        match bound(address, protocol, false, true) {
             Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => {}
             other => return other,
         }
     }
     // Either somebody listens there or there are only such remains: listening tells.
-    let socket = bound(address, protocol, true)?;
+    let socket = bound(address, protocol, true, true)?;
     listen(&socket, 1)?;
     Ok(socket)
 }
 
-fn bound(address: SocketAddr, protocol: Protocol, reuse: bool) -> Result<OwnedFd, Errno> {
+/// Makes a socket that hears what arrives, and never blocks; with `only`, none that hears IPv4 by IPv6.
+fn listening(address: SocketAddr, protocol: Protocol, only: bool) -> Result<OwnedFd, Errno> {
+    let is_tcp = protocol == Protocol::Tcp;
+    let socket = bound(address, protocol, is_tcp, only)?;
+    if is_tcp {
+        listen(&socket, BACKLOG)?;
+    }
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+fn bound(
+    address: SocketAddr,
+    protocol: Protocol,
+    reuse: bool,
+    only: bool,
+) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
@@ -142,7 +207,7 @@ fn bound(address: SocketAddr, protocol: Protocol, reuse: bool) -> Result<OwnedFd
     };
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
     if !address.is_ipv4() {
-        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+        sockopt::set_ipv6_v6only(&socket, only)?;
     }
     if reuse {
         sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -193,20 +258,45 @@ mod tests {
 
     #[test]
     fn chooses_free_ports_and_holds_them() {
-        let (ports, held) = reserve(&[mapping("127.0.0.1::80-82")], Listener::Firewall).unwrap();
+        let Reserved { ports, held, doors } =
+            reserve(&[mapping("127.0.0.1::80-82")], Listener::Firewall).unwrap();
+        assert!(doors.is_empty());
         assert_eq!((ports.len(), held.len()), (3, 3));
         for (port, container) in ports.iter().zip(80..) {
             assert_eq!(port.container_port, container);
             assert_ne!(port.host_port, 0);
             assert!(TcpListener::bind((port.host_ip, port.host_port)).is_err());
         }
-        let (again, _held) = reserve(&[mapping("80")], Listener::Firewall).unwrap();
-        for family in ["127.0.0.1", "::1"] {
-            let address = (family.parse::<IpAddr>().unwrap(), again[0].host_port);
+        let again = reserve(&[mapping("80")], Listener::Firewall).unwrap();
+        for (family, is_heard) in [("127.0.0.1", false), ("::1", true)] {
+            let address = (family.parse::<IpAddr>().unwrap(), again.ports[0].host_port);
             assert!(TcpListener::bind(address).is_err(), "{family}");
-            // Held, not listened on: who asks is refused at once and goes on to the next address.
-            let error = TcpStream::connect(address).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{family}");
+            // Held, not listened on: only the firewall leads on from there.
+            assert_eq!(TcpStream::connect(address).is_ok(), is_heard, "{family}");
+        }
+    }
+
+    #[test]
+    fn listens_where_nobody_else_does() {
+        for (text, listener, heard) in [
+            ("80", Listener::Relay, &["127.0.0.1", "::1"][..]),
+            ("127.0.0.1::80", Listener::Relay, &["127.0.0.1"]),
+            ("[::1]::80", Listener::Relay, &["::1"]),
+            ("[::1]::80", Listener::Firewall, &["::1"]),
+            ("[::]::80", Listener::Firewall, &["::1"]),
+        ] {
+            let reserved = reserve(&[mapping(text)], listener).unwrap();
+            assert_eq!((reserved.held.len(), reserved.doors.len()), (0, 1), "{text}");
+            for family in ["127.0.0.1", "::1"] {
+                let address = (family.parse::<IpAddr>().unwrap(), reserved.ports[0].host_port);
+                let answer = TcpStream::connect(address);
+                assert_eq!(answer.is_ok(), heard.contains(&family), "{text} {family}");
+            }
+        }
+        let sctp = mapping("[::1]:5000:5000/sctp");
+        for listener in [Listener::Firewall, Listener::Relay] {
+            let error = reserve(std::slice::from_ref(&sctp), listener).unwrap_err();
+            assert_eq!(error.kind(), Kind::Unsupported);
         }
     }
 
@@ -215,7 +305,7 @@ mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (tcp, udp) = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
-        for listener in [Listener::Firewall, Listener::Program] {
+        for listener in [Listener::Firewall, Listener::Relay, Listener::Program] {
             for (text, message) in [
                 (format!("{tcp}:80"), format!("cannot publish port `{tcp}/tcp`: address already")),
                 (
@@ -238,8 +328,7 @@ mod tests {
     #[test]
     fn refuses_two_mappings_of_one_port() {
         for listener in [Listener::Firewall, Listener::Program] {
-            let (ports, held) = reserve(&[mapping("127.0.0.1::80")], listener).unwrap();
-            drop(held);
+            let ports = reserve(&[mapping("127.0.0.1::80")], listener).unwrap().ports;
             let port = ports[0].host_port;
             let twice = [mapping(&format!("{port}:80")), mapping(&format!("{port}:81"))];
             let error = reserve(&twice, listener).unwrap_err();
@@ -257,7 +346,8 @@ mod tests {
         drop(client);
         drop(server);
         for listener in [Listener::Firewall, Listener::Program] {
-            let (ports, held) = reserve(&[mapping(&format!("{port}:80"))], listener).unwrap();
+            let Reserved { ports, held, doors: _doors } =
+                reserve(&[mapping(&format!("{port}:80"))], listener).unwrap();
             assert_eq!(ports[0].host_port, port);
             assert_eq!(held.len(), usize::from(listener == Listener::Firewall));
             let second = reserve(&[mapping(&format!("{port}:80"))], Listener::Firewall);

@@ -1,19 +1,19 @@
 //! What the firewall has of containers: their networks' rules, and their published ports.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 
-use super::bridge::{self, Bridge, SetupLock};
+use super::bridge::{self, Bridge};
 use super::choose::interface_name;
 use super::endpoint::Endpoint;
 use super::firewall::{self, Network, Publication, Published};
+use super::ground::Ground;
 use crate::error::Result;
 use crate::spec::id::ContainerId;
 use crate::store::Store;
 
 /// Makes the firewall table with the rules of all networks that are set up, `and` one that is about to
 /// be, and the published ports of all containers. The caller holds the lock for one holder.
-pub(super) fn install(store: &Store, and: Option<&Bridge>) -> Result<()> {
+pub(super) fn install(store: &Store, ground: &Ground, and: Option<&Bridge>) -> Result<()> {
     let mut bridges = bridge::all(store)?;
     bridges.retain(|bridge| bridge.macvlan.is_none());
     if let Some(new) = and {
@@ -33,7 +33,22 @@ pub(super) fn install(store: &Store, and: Option<&Bridge>) -> Result<()> {
             isolation: bridge.isolation,
         })
         .collect();
-    firewall::install(&interface_name(store.runroot()), &networks, &publications)
+    firewall::install(ground, &interface_name(store.runroot()), &networks, &publications)
+}
+
+/// Makes the firewall table anew if somebody has removed it.
+pub(super) fn repair(store: &Store, ground: &Ground) -> Result<()> {
+    let table = interface_name(store.runroot());
+    if firewall::is_installed(ground, &table)? {
+        return Ok(());
+    }
+    let _lock = ground.lock()?;
+    // It may have gone with the last network, or others may have been quicker.
+    let is_needed = bridge::all(store)?.iter().any(|bridge| bridge.macvlan.is_none());
+    if !is_needed || firewall::is_installed(ground, &table)? {
+        return Ok(());
+    }
+    install(store, ground, None)
 }
 
 /// Returns the endpoints of all containers, after a port that several claim is left to one of them.
@@ -62,43 +77,34 @@ fn publication<'a>(holder: &'a ContainerId, endpoint: &'a Endpoint) -> Option<Pu
 }
 
 /// Opens a container's published ports.
-pub(super) fn publish(store: &Store, id: &ContainerId, endpoint: &Endpoint) -> Result<()> {
+pub(super) fn publish(
+    store: &Store,
+    ground: &Ground,
+    id: &ContainerId,
+    endpoint: &Endpoint,
+) -> Result<()> {
     let Some(publication) = publication(id, endpoint) else { return Ok(()) };
-    let lock = SetupLock::shared()?;
+    let lock = ground.lock_shared()?;
     let table = interface_name(store.runroot());
-    if firewall::publish(&table, &publication)? == Published::Done {
+    if firewall::publish(ground, &table, &publication)? == Published::Done {
         return Ok(());
     }
     // The table vanished since the network was there, or a dead container's ports are in it. The new
     // one will have ours from the record.
     drop(lock);
-    let _lock = SetupLock::exclusive()?;
-    install(store, None)
+    let _lock = ground.lock()?;
+    install(store, ground, None)
 }
 
 /// Closes a container's published ports.
-pub(super) fn withdraw(store: &Store, id: &ContainerId) -> Result<()> {
-    let _lock = SetupLock::shared()?;
+pub(super) fn withdraw(store: &Store, ground: &Ground, id: &ContainerId) -> Result<()> {
+    let _lock = ground.lock_shared()?;
     // Read under the lock: see `settle`.
     let Some(endpoint) = store.endpoint::<Endpoint>(id)? else { return Ok(()) };
     match publication(id, &endpoint) {
-        Some(publication) => firewall::withdraw(&interface_name(store.runroot()), &publication),
-        None => Ok(()),
-    }
-}
-
-/// Refuses ports at addresses of this machine that they cannot be published at.
-pub(super) fn check(endpoint: &Endpoint, network: &str) -> Result<()> {
-    use crate::error::{Error, Kind};
-    let is_ipv6 = |address: &IpAddr| address.is_ipv6();
-    match endpoint.ports.iter().map(|port| port.host_ip).find(is_ipv6) {
-        Some(address) => Err(Error::new(
-            Kind::Unsupported,
-            format!(
-                "cannot publish on `{address}`: ports of network `{network}` are published by IPv4"
-            ),
-        )
-        .hint("publish on an IPv4 address, or use --network host")),
+        Some(publication) => {
+            firewall::withdraw(ground, &interface_name(store.runroot()), &publication)
+        }
         None => Ok(()),
     }
 }

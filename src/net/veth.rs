@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use super::bridge::Bridge;
 use super::endpoint::Connection;
+use super::ground::Ground;
 use super::link::{Links, Mac, Macvlan, Veth, mac_of};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
@@ -19,12 +20,13 @@ pub(super) const MOST: u8 = 36;
 /// Connects a network namespace to a bridge. What has no better way goes there, unless an earlier
 /// network of the container leads out.
 pub(super) fn connect(
+    ground: &Ground,
     bridge: &Bridge,
     id: &ContainerId,
     connection: &Connection,
     target: BorrowedFd<'_>,
 ) -> Result<()> {
-    let mut links = Links::open().context(|| "cannot open a netlink socket")?;
+    let mut links = ground.links()?;
     let port = links
         .find(&bridge.interface)
         .context(|| format!("cannot look up interface `{}`", bridge.interface))?
@@ -113,7 +115,7 @@ fn configure(target: BorrowedFd<'_>, connection: &Connection) -> io::Result<()> 
     for gateway in &connection.gateways {
         links.add_default_route(link.index, *gateway)?;
     }
-    Ok(())
+    connection.routes.iter().try_for_each(|route| links.add_route(link.index, route))
 }
 
 /// Settles what IPv6 does on interfaces that come into a namespace: nothing where their network has
@@ -144,11 +146,9 @@ fn prepare_ipv6(has_ipv6: bool, target: BorrowedFd<'_>) -> Result<()> {
 ///
 /// Its interface is only unplugged. The kernel removes it with the namespace, in its own time; a
 /// namespace that others have joined lives on, and must not use an address that is free again.
-pub(super) fn disconnect(id: &ContainerId, number: u8) -> Result<()> {
+pub(super) fn disconnect(ground: &Ground, id: &ContainerId, number: u8) -> Result<()> {
     let name = host_interface(id, number);
-    Links::open()
-        .and_then(|mut links| links.unplug(&name))
-        .context(|| format!("cannot unplug interface `{name}`"))
+    ground.links()?.unplug(&name).context(|| format!("cannot unplug interface `{name}`"))
 }
 
 /// Takes an interface of a container that goes on running away; one that is not there is fine.

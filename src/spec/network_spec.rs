@@ -47,6 +47,18 @@ pub struct Subnet {
     pub range: Option<(IpAddr, IpAddr)>,
 }
 
+/// A way to elsewhere, as in `10.50.0.0/16,10.89.0.9,100`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Where it leads.
+    pub destination: Cidr,
+    /// Who knows more of it; on the network.
+    pub gateway: IpAddr,
+    /// Of several ways the one with the lowest number is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+}
+
 /// Whether containers on other networks of this machine are kept away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,6 +85,9 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// Whether its containers know each other by name.
     pub dns: bool,
+    /// Ways to elsewhere that its containers know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// Who is asked for all other names; empty is whom this machine asks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<IpAddr>,
@@ -250,6 +265,28 @@ impl NetworkSpec {
             }
         }
         Ok(())
+    }
+}
+
+impl FromStr for Route {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let invalid = || {
+            Error::new(Kind::Invalid, format!("invalid route `{text}`")).hint(
+                "write NETWORK,GATEWAY[,METRIC], as in 10.50.0.0/16,10.89.0.9 or fd50::/64,fd89::9,100",
+            )
+        };
+        let mut words = text.split(',').map(str::trim);
+        let mut next = || words.next().ok_or_else(invalid);
+        let destination = next()?.parse::<Cidr>().map_err(|_| invalid())?.network();
+        let gateway = next()?.parse::<IpAddr>().map_err(|_| invalid())?;
+        let metric = words.next().map(str::parse).transpose().map_err(|_| invalid())?;
+        let alike = destination.address().is_ipv4() == gateway.is_ipv4();
+        if !alike || words.next().is_some() {
+            return Err(invalid());
+        }
+        Ok(Self { destination, gateway, metric })
     }
 }
 

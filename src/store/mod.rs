@@ -61,6 +61,8 @@
 //! ├── endpoints/HEX.json           how a container is connected
 //! ├── mounts/HEX/                  an image whose files are seen; `engine::mounts` draws it
 //! ├── mounts.lock                  held while images are mounted or unmounted
+//! ├── netns                        without root: where to ask for the network of all; `net::keeper`
+//! ├── netns.lock                   held while that is made
 //! ├── userns/PID                   without root: a process that is in the user namespace of all
 //! ├── userns.lock                  held while it is entered
 //! └── runtime/                     containers of other tools; `store::bundle` draws it
@@ -97,6 +99,7 @@ mod quota;
 pub mod ranges;
 pub mod registries;
 pub mod secret;
+pub mod userns;
 pub mod volume;
 
 use std::path::{Path, PathBuf};

@@ -5,9 +5,10 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -99,7 +100,7 @@ impl Socket {
 
     fn with(fd: OwnedFd) -> io::Result<Self> {
         // Confirmations without a copy of the request: thousands of ports must not overflow us.
-        set_option(&fd, libc::NETLINK_CAP_ACK)?;
+        set_option(&fd, libc::NETLINK_CAP_ACK, 1)?;
         // The kernel answers at once; a kernel that does not must not hang a container for ever.
         sockopt::set_socket_timeout(&fd, Timeout::Recv, Some(Duration::from_secs(30)))?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; 32 << 10] })
@@ -188,6 +189,75 @@ impl Socket {
     }
 }
 
+/// Hears of changes of the firewall of one network namespace. Never blocks.
+#[derive(Debug)]
+pub struct Changes(OwnedFd);
+
+impl Changes {
+    /// Begins to listen for transactions of which the first message is of one of these kinds; in
+    /// the caller's namespace, or in another one.
+    ///
+    /// Others do not even wake us: the kernel looks at the kind.
+    pub fn of_firewall(netns: Option<BorrowedFd<'_>>, kinds: &[u16]) -> io::Result<Self> {
+        let socket = match netns {
+            Some(netns) => Socket::open_in(netns, Protocol::Netfilter),
+            None => Socket::open(Protocol::Netfilter),
+        }?;
+        let number = |at: usize| u8::try_from(at).map_err(io::Error::other);
+        let code = |code: u32| u16::try_from(code).map_err(io::Error::other);
+        let step = |code: u16, jt: u8, jf: u8, k: u32| libc::sock_filter { code, jt, jf, k };
+        // The kind is behind the length; the filter reads it as if the first byte were the highest.
+        let load = code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS)?;
+        let compare = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K)?;
+        let answer = code(libc::BPF_RET | libc::BPF_K)?;
+        let mut filter = vec![step(load, 0, 0, 4)];
+        for (index, kind) in kinds.iter().enumerate() {
+            let kind = u16::from_be_bytes(kind.to_ne_bytes());
+            filter.push(step(compare, number(kinds.len() - index)?, 0, kind.into()));
+        }
+        filter.extend([step(answer, 0, 0, 0), step(answer, 0, 0, u32::MAX)]);
+        let program = libc::sock_fprog {
+            len: u16::try_from(filter.len()).map_err(io::Error::other)?,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: `program` names `filter` with its length, and both live longer than the call.
+        let attached = unsafe {
+            libc::setsockopt(
+                socket.fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_FILTER,
+                (&raw const program).cast(),
+                size_of_val(&program) as libc::socklen_t,
+            )
+        };
+        if attached < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // One without an address of its own is told nothing; the kernel finds it one.
+        rustix::net::bind(&socket.fd, &SocketAddrNetlink::new(0, 0))?;
+        set_option(&socket.fd, libc::NETLINK_ADD_MEMBERSHIP, libc::NFNLGRP_NFTABLES)?;
+        Ok(Self(socket.fd))
+    }
+
+    /// Tells whether there was a change since the last time. One that was missed is a change, too.
+    pub fn take(&self) -> bool {
+        let mut some = false;
+        loop {
+            match rustix::net::recv(&self.0, &mut [0; 16], RecvFlags::DONTWAIT) {
+                Ok(_) | Err(rustix::io::Errno::NOBUFS) => some = true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return some,
+            }
+        }
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Appends a message with its header to `buffer`.
 pub fn append(buffer: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, payload: &[u8]) {
     let length = (HEADER + payload.len()) as u32;
@@ -221,15 +291,14 @@ fn outcome(payload: &[u8]) -> io::Result<()> {
     }
 }
 
-fn set_option(fd: &OwnedFd, option: c_int) -> io::Result<()> {
-    let one: c_int = 1;
-    // SAFETY: the option is a number, and `one` lives longer than the call.
+fn set_option(fd: &OwnedFd, option: c_int, value: c_int) -> io::Result<()> {
+    // SAFETY: the option is a number, and `value` lives longer than the call.
     let result = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_NETLINK,
             option,
-            (&raw const one).cast(),
+            (&raw const value).cast(),
             size_of::<c_int>() as libc::socklen_t,
         )
     };
@@ -258,6 +327,14 @@ mod tests {
             let mut bytes = length.to_ne_bytes().to_vec();
             bytes.extend_from_slice(&[0; 12]);
             assert!(split(&bytes).is_none(), "{length}");
+        }
+    }
+
+    #[test]
+    fn hears_of_the_firewall_or_says_why_not() {
+        match Changes::of_firewall(None, &[1, 2, 3]) {
+            Ok(changes) => assert!(!changes.take()),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
         }
     }
 

@@ -31,6 +31,20 @@ pub fn setting_in(netns: BorrowedFd<'_>, path: &CStr) -> io::Result<File> {
     open_in(netns, || unsafe { libc::open(path.as_ptr(), flags) }).map(File::from)
 }
 
+/// Makes a network namespace, and nobody in it.
+pub fn make() -> io::Result<OwnedFd> {
+    clone::errand(|| {
+        // SAFETY: no memory is passed; the child shares no namespaces with us that it could take away.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 {
+            return -clone::errno();
+        }
+        let path = c"/proc/self/ns/net";
+        // SAFETY: the path ends with a zero byte and outlives the call.
+        let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        if fd < 0 { -clone::errno() } else { fd }
+    })
+}
+
 fn open_in(netns: BorrowedFd<'_>, open: impl FnOnce() -> c_int) -> io::Result<OwnedFd> {
     clone::errand(|| {
         // SAFETY: no memory is passed.

@@ -57,6 +57,9 @@ pub fn inspect(found: &NetworkUse) -> Value {
         "ipam_options": { "driver": spec.ipam.as_str() },
         "containers": containers,
     });
+    if !spec.routes.is_empty() {
+        document["routes"] = json!(spec.routes);
+    }
     if !spec.servers.is_empty() {
         document["network_dns_servers"] = json!(spec.servers);
     }
@@ -78,6 +81,7 @@ pub fn inspect_row(found: &NetworkUse) -> Value {
         ("Internal", "internal"),
         ("DNSEnabled", "dns_enabled"),
         ("NetworkDNSServers", "network_dns_servers"),
+        ("Routes", "routes"),
         ("Labels", "labels"),
         ("Options", "options"),
         ("Containers", "containers"),

@@ -10,7 +10,7 @@ use crate::cmd::tree::Act;
 use crate::engine::networks::NewNetwork;
 use crate::error::{Error, Kind, Result};
 use crate::spec::cidr::Cidr;
-use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range};
+use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range, Route};
 
 /// Create a network
 ///
@@ -55,6 +55,9 @@ pub(crate) struct Create {
     /// Option of the driver, as mtu, isolate, parent or mode
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
+    /// Way to elsewhere for its containers
+    #[arg(long, value_name = "NETWORK,GATEWAY[,METRIC]")]
+    route: Vec<Route>,
     /// Its addresses; those of a free network if not given
     #[arg(long, value_name = "NETWORK")]
     subnet: Vec<Cidr>,
@@ -74,6 +77,7 @@ impl Act for Create {
             ipv6: self.ipv6,
             internal: self.internal,
             dns: !self.disable_dns,
+            routes: self.route,
             servers: self.dns,
             ipam: self.ipam_driver,
             ..NetworkSpec::default()

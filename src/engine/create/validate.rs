@@ -9,7 +9,6 @@ use crate::spec::container::{ContainerSpec, RootfsDir, Settings};
 use crate::spec::group::CgroupsMode;
 use crate::spec::limits::Resources;
 use crate::spec::mount::{Mount, MountSource};
-use crate::spec::network::NetworkMode;
 use crate::spec::sysctl::{SysctlNamespace, namespace_of};
 
 /// The smallest memory limit that Docker allows, in bytes.
@@ -72,10 +71,6 @@ impl Engine {
                 Kind::Invalid,
                 format!("{}: duplicate mount destination", twice[0].display()),
             ));
-        }
-        if self.host.rootless && matches!(settings.network, NetworkMode::Networks(_)) {
-            return Err(Error::new(Kind::Unsupported, "bridge networks need root")
-                .hint("leave --network out to use pasta, or use --network host or none"));
         }
         if self.host.rootless && !settings.device_rules.is_empty() {
             return Err(Error::new(

@@ -394,14 +394,14 @@ impl Held {
         serde_json::to_value(endpoint).ok()
     }
 
-    /// Returns what answers the container's questions for names.
-    pub(in crate::engine) fn resolver(&self) -> Option<&net::Resolver> {
-        self.network.as_ref()?.resolver.as_ref()
+    /// Returns the connection, with what is to be done for it while the container runs.
+    pub(in crate::engine) fn network(&self) -> Option<&Attached> {
+        self.network.as_ref()
     }
 
-    /// As [`Held::resolver`], to let it answer.
-    pub(in crate::engine) fn resolver_mut(&mut self) -> Option<&mut net::Resolver> {
-        self.network.as_mut()?.resolver.as_mut()
+    /// As [`Held::network`], to do it.
+    pub(in crate::engine) fn network_mut(&mut self) -> Option<&mut Attached> {
+        self.network.as_mut()
     }
 
     /// Says that it is on record by now.

@@ -38,7 +38,7 @@ use super::finish::Exit;
 use super::frame::{Failed, FrameKind, Started};
 use super::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
-use crate::net;
+use crate::net::Attached;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
 use crate::store::container::{ContainerConfig, Locked, Run, Status};
@@ -388,12 +388,12 @@ impl Monitor {
             for file in self.timers.files() {
                 files.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
             }
-            let first_of_names = files.len();
-            let resolver = running.held.resolver();
-            for (file, interest) in resolver.into_iter().flat_map(net::Resolver::files) {
+            let first_of_network = files.len();
+            let network = running.held.network();
+            for (file, interest) in network.into_iter().flat_map(Attached::files) {
                 files.push(PollFd::from_borrowed_fd(file, interest));
             }
-            let names_left = resolver.and_then(net::Resolver::left);
+            let network_left = network.and_then(Attached::left);
             let settling = settled.map(|at| at.saturating_duration_since(Instant::now()));
             if settling.is_some_and(|left| left.is_zero()) {
                 // From here on, it mostly waits.
@@ -403,17 +403,17 @@ impl Monitor {
             }
             // A terminal that has stopped is not waited for.
             let moving = held.then_some(backlog::PATIENCE);
-            let times = [self.timers.left(), self.log.patience(), settling, moving, names_left];
+            let times = [self.timers.left(), self.log.patience(), settling, moving, network_left];
             let patience = times.into_iter().flatten().min();
             let some = wait(&mut files, patience);
             self.log.write_begun();
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
             drop(files);
-            let asked = ready[first_of_names..].contains(&true);
-            if let Some(resolver) = running.held.resolver_mut()
-                && (asked || resolver.left().is_some_and(|left| left.is_zero()))
+            let asked = ready[first_of_network..].contains(&true);
+            if let Some(network) = running.held.network_mut()
+                && (asked || network.left().is_some_and(|left| left.is_zero()))
             {
-                resolver.turn(&mut self.buffer);
+                network.turn(&mut self.buffer);
             }
             let clients = self.clients.len();
             if ready[1] {

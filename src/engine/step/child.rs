@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::engine::frame::Failed;
 use crate::engine::monitor::launch::{Given, Running, prepare};
 use crate::error::{Context, Error, Kind, Result};
-use crate::net;
+use crate::net::Attached;
 use crate::runtime::cgroup::Hierarchies;
 use crate::runtime::{Overlay, Rootfs};
 use crate::store::file;
@@ -130,20 +130,20 @@ fn in_run_dir(
     Ok(StepEnd { code, warnings })
 }
 
-/// Waits for the command's end, and answers its questions for names meanwhile; `false` if who waits
+/// Waits for the command's end, and does meanwhile what its network needs; `false` if who waits
 /// for it goes first.
 fn outlives(running: &mut Running, socket: &UnixStream) -> Result<bool> {
     let mut buffer = Vec::new();
     loop {
-        let resolver = running.held.resolver();
+        let network = running.held.network();
         let mut files = vec![
             PollFd::new(&running.child.pidfd, PollFlags::IN),
             PollFd::new(socket, PollFlags::IN),
         ];
-        for (file, interest) in resolver.into_iter().flat_map(net::Resolver::files) {
+        for (file, interest) in network.into_iter().flat_map(Attached::files) {
             files.push(PollFd::from_borrowed_fd(file, interest));
         }
-        let left = resolver.and_then(net::Resolver::left).map(|left| Timespec {
+        let left = network.and_then(Attached::left).map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         });
@@ -155,8 +155,8 @@ fn outlives(running: &mut Running, socket: &UnixStream) -> Result<bool> {
             Err(error) => return Err(error).context(|| "cannot wait for the command"),
         }
         drop(files);
-        if let Some(resolver) = running.held.resolver_mut() {
-            resolver.turn(&mut buffer);
+        if let Some(network) = running.held.network_mut() {
+            network.turn(&mut buffer);
         }
     }
 }

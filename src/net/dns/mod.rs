@@ -46,12 +46,10 @@ const DATAGRAMS: usize = 64;
 const MOST_PENDING: usize = 256;
 /// How many connections there are at once.
 const MOST_STREAMS: usize = 32;
-/// The largest message by datagram.
-const LARGEST: usize = 64 << 10;
 
 /// Answers a container's questions for names.
 #[derive(Debug)]
-pub struct Resolver {
+pub(super) struct Resolver {
     store: Store,
     id: ContainerId,
     netns: OwnedFd,
@@ -123,7 +121,7 @@ impl Resolver {
     }
 
     /// Returns what is waited for.
-    pub fn files(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+    pub(super) fn files(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let own = [&self.datagrams, &self.listener].map(|file| (file.as_fd(), PollFlags::IN));
         let pending = self.pending.iter().filter_map(Pending::file);
         own.into_iter()
@@ -132,21 +130,18 @@ impl Resolver {
     }
 
     /// Returns how long it can wait.
-    pub fn left(&self) -> Option<Duration> {
+    pub(super) fn left(&self) -> Option<Duration> {
         let pending = self.pending.iter().map(Pending::until);
         let next = pending.chain(self.streams.iter().map(Stream::until)).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// Answers what can be answered, and hands on what cannot. `buffer` is for datagrams.
-    pub fn turn(&mut self, buffer: &mut Vec<u8>) {
-        // It has that size in the monitor; all datagrams fit.
-        buffer.resize(buffer.len().max(LARGEST), 0);
+    /// Answers what can be answered, and hands on what cannot. `buffer` is for datagrams, all of which fit.
+    pub(super) fn turn(&mut self, buffer: &mut [u8]) {
         self.look_again();
         self.look_for_answers(buffer);
         for _ in 0..DATAGRAMS {
-            let received =
-                rustix::net::recvfrom(&self.datagrams, &mut **buffer, RecvFlags::empty());
+            let received = rustix::net::recvfrom(&self.datagrams, &mut *buffer, RecvFlags::empty());
             let Ok((length, _, Some(client))) = received else { break };
             let Ok(client) = SocketAddr::try_from(client) else { continue };
             self.take(client, &buffer[..length]);

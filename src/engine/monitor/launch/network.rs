@@ -120,11 +120,22 @@ pub(super) fn follow_networks(
     let netns = fs::File::open(&path).context(|| format!("cannot open {path}"))?;
     let names = &config.settings.names;
     let before = network.endpoint.clone();
-    if !network.look_again(&engine.store, &config.id, &names.servers, netns.as_fd())? {
+    let answers = network.look_again(&config.id, &names.servers, netns.as_fd())?;
+    let run_dir = engine.store.containers().run_dir(&config.id);
+    let path = bundle::own_file(&run_dir, "hosts");
+    let context = || format!("cannot change {}", path.display());
+    let text = fs::read_to_string(&path).context(context)?;
+    let state = engine.store.containers().get(&config.id)?;
+    let name = state.map(|container| container.state.name).unwrap_or_default();
+    let hostname = engine.shown_hostname(config)?;
+    let changed = net::changed_hosts(&text, &before, &network.endpoint, &hostname, &name);
+    if changed != text {
+        fs::write(&path, changed).context(context)?;
+    }
+    if !answers {
         return Ok(());
     }
     // It was not on a network with names before: it learns whom to ask, unless it has been told.
-    let run_dir = engine.store.containers().run_dir(&config.id);
     let path = bundle::own_file(&run_dir, "resolv.conf");
     let host = net::host_resolv_conf(&before)?;
     let context = || format!("cannot change {}", path.display());
@@ -136,8 +147,8 @@ pub(super) fn follow_networks(
 }
 
 pub(super) fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
-    if let Some(network) = network {
-        if let Some(helper) = network.helper {
+    if let Some(mut network) = network {
+        if let Some(helper) = network.helper.take() {
             // Its complaints were of interest while the container ran.
             drop(helper.end());
         }

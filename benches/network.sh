@@ -1,0 +1,104 @@
+#!/bin/bash
+# Measures networks, as root: what a container pays for one, and what it gets.
+#
+#   benches/network.sh [ROUNDS]      20 rounds by default
+#
+# Everything is in a network namespace of its own. The executable is built for release, unless BARGE
+# names another one. Needs busybox-static, iproute2, iperf3 and python3.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [ "${BARGE_BENCH_INSIDE:-}" != 1 ]; then
+    exec env BARGE_BENCH_INSIDE=1 unshare --net "$0" "$@"
+fi
+rounds=${1:-20}
+export LC_ALL=C
+ip link set lo up
+
+work=$(mktemp -d /tmp/barge-bench.XXXXXX)
+finish() {
+    "${barge[@]}" rm -f -t 0 -a >/dev/null 2>&1 || true
+    "${barge[@]}" network rm n >/dev/null 2>&1 || true
+    for namespace in one two; do ip netns del "barge-bench-$namespace" 2>/dev/null || true; done
+    leave_group
+    rm -rf "$work"
+}
+if [ -z "${BARGE:-}" ]; then
+    echo "building" >&2
+    cargo build --release --locked --quiet
+    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+fi
+cp "$BARGE" "$work/barge"
+barge=("$work/barge" --root "$work/s" --runroot "$work/r")
+. benches/measure.sh
+trap finish EXIT
+
+mkdir -p "$work/image/bin"
+cp /bin/busybox "$work/image/bin/"
+tar -C "$work/image" -c . | "${barge[@]}" import - busybox >/dev/null 2>&1
+"${barge[@]}" network create n >/dev/null
+# Somebody is there already: the network is not made for each.
+"${barge[@]}" run -d --name here busybox /bin/busybox sleep 100000 >/dev/null
+"${barge[@]}" run -d --name there --network n busybox /bin/busybox sleep 100000 >/dev/null
+
+title "a start"
+none() { "${barge[@]}" run --rm --network none busybox /bin/busybox true; }
+bridge() { "${barge[@]}" run --rm busybox /bin/busybox true; }
+named() { "${barge[@]}" run --rm --network n busybox /bin/busybox true; }
+published() { "${barge[@]}" run --rm -p 20000-20999:20000-20999 busybox /bin/busybox true; }
+interleave none=none "default bridge=bridge" "network with names=named" "1000 ports=published"
+
+title "names"
+pid=$("${barge[@]}" inspect there --format '{{.State.Pid}}')
+# As many questions as are answered in three seconds, eight at a time.
+nsenter --net="/proc/$pid/ns/net" python3 - <<'PYTHON'
+import socket, statistics, struct, time
+name = b"".join(bytes([len(part)]) + part for part in b"there".split(b".")) + b"\0"
+question = lambda number: struct.pack(">HHHHHH", number, 0x100, 1, 0, 0, 0) + name + struct.pack(">HH", 1, 1)
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(5)
+client.connect(("127.0.0.11", 53))
+times = []
+for number in range(2000):
+    begin = time.perf_counter()
+    client.send(question(number))
+    client.recv(512)
+    times.append(time.perf_counter() - begin)
+print(f"one after the other: median {statistics.median(times) * 1000:.3f} ms")
+end, count = time.perf_counter() + 3, 0
+for number in range(8):
+    client.send(question(number))
+while time.perf_counter() < end:
+    client.recv(512)
+    count += 1
+    client.send(question(count & 0xffff))
+print(f"eight at once: {count / 3:.0f} answers a second")
+PYTHON
+
+title "throughput, in Gbit/s"
+# The same path without barge: two namespaces on a bridge.
+ip link add bench0 type bridge
+ip link set bench0 up
+for number in 1 2; do
+    namespace=barge-bench-$([ $number = 1 ] && echo one || echo two)
+    ip netns add "$namespace"
+    ip link add "bench$number" mtu 1500 type veth peer name eth0 mtu 1500 netns "$namespace"
+    ip link set "bench$number" master bench0 up
+    ip -n "$namespace" address add "10.254.0.$number/24" dev eth0
+    ip -n "$namespace" link set eth0 up
+    ip -n "$namespace" link set lo up
+done
+gbits() { python3 -c 'import json,sys; print("%.2f" % (json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e9))'; }
+# transfer SERVER CLIENT ADDRESS: between two namespaces, which are given by their files.
+transfer() {
+    nsenter --net="$1" iperf3 -s -1 -D -I "$work/iperf3.pid"
+    until nsenter --net="$1" ss -ltn | grep -q ':5201 '; do :; done
+    nsenter --net="$2" iperf3 -c "$3" -t 3 -J | gbits
+}
+"${barge[@]}" run -d --name far --network n busybox /bin/busybox sleep 100000 >/dev/null
+far=$("${barge[@]}" inspect far --format '{{.State.Pid}}')
+address=$("${barge[@]}" inspect far --format '{{(index .NetworkSettings.Networks "n").IPAddress}}')
+for _ in 1 2 3; do
+    floor=$(transfer /run/netns/barge-bench-one /run/netns/barge-bench-two 10.254.0.1)
+    ours=$(transfer "/proc/$far/ns/net" "/proc/$pid/ns/net" "$address")
+    awk -v a="$ours" -v b="$floor" 'BEGIN { printf "bridge %s, without barge %s: ratio %.2f\n", a, b, a / b }'
+done
