@@ -8,7 +8,7 @@ use clap::Args;
 use super::World;
 use super::exit::Status;
 use super::output;
-pub(crate) use crate::api::model::selection::{check, matches, name_matches};
+pub(crate) use crate::api::model::selection::{check, matches};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::filter::Filter;

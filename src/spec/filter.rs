@@ -1,7 +1,11 @@
 //! Filters of listings: `--filter status=running --filter label=tier=web`.
 
+use std::cell::RefCell;
 use std::str::FromStr;
 
+use regex::Regex;
+
+use super::mount::parse_bool;
 use crate::error::{Error, Kind, Result};
 
 /// One filter as it was written.
@@ -13,6 +17,16 @@ pub struct Filter {
     pub value: String,
     /// Whether it must not be so (`!=`).
     pub negated: bool,
+}
+
+impl Filter {
+    /// Returns the value of a filter that is true or false.
+    pub fn truth(&self) -> Result<bool> {
+        parse_bool(&self.value).ok_or_else(|| {
+            let text = format!("{} `{}` is not a truth value", self.key, self.value);
+            Error::new(Kind::Invalid, text)
+        })
+    }
 }
 
 impl FromStr for Filter {
@@ -74,6 +88,28 @@ pub fn label_matches<'a>(
     labels.into_iter().any(|(name, is)| name == key && value.is_none_or(|value| is == value))
 }
 
+/// Tells whether a name matches a regular expression. To Docker, names begin with a slash.
+pub fn name_matches(name: &str, wanted: &str) -> bool {
+    if regex::escape(wanted) == wanted {
+        return name.contains(wanted);
+    }
+    pattern(wanted, |pattern| pattern.is_match(name) || pattern.is_match(&format!("/{name}")))
+}
+
+/// Uses a regular expression; the last one is kept, as many things are compared with one. What is
+/// none matches nothing.
+pub fn pattern(text: &str, test: impl FnOnce(&Regex) -> bool) -> bool {
+    thread_local! {
+        static LAST: RefCell<Option<(String, Option<Regex>)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|(known, _)| known != text) {
+            *last = Some((text.to_owned(), Regex::new(text).ok()));
+        }
+        last.as_ref().and_then(|(_, pattern)| pattern.as_ref()).is_some_and(test)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +163,25 @@ mod tests {
             [("a", true), ("a=1", true), ("a=2", false), ("b", false), ("a=", false)]
         {
             assert_eq!(label_matches(labels(), wanted), want, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn matches_names() {
+        for (name, wanted, want) in [
+            ("web1", "web", true),
+            ("web1", "eb", true),
+            ("web1", "^web1$", true),
+            ("web1", "^/web", true),
+            ("web1", "^eb", false),
+            ("web1", "web$", false),
+            ("web1", "1$", true),
+            ("web1", "^/web1$", true),
+            ("web1", "^w.b[0-9]+$", true),
+            ("web1", "web2|db", false),
+            ("web1", "(", false),
+        ] {
+            assert_eq!(name_matches(name, wanted), want, "{name} {wanted}");
         }
     }
 }

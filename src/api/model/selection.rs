@@ -1,6 +1,5 @@
 //! Which containers a filter of `ps` and of the container list means.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use regex::Regex;
@@ -68,7 +67,7 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
     let Container { config, state, .. } = container;
     Ok(match key {
         "id" => id_matches(config.id.as_str(), value),
-        "name" => name_matches(&state.name, value),
+        "name" => filter::name_matches(&state.name, value),
         "status" => match value {
             "created" | "initialized" | "running" | "paused" | "restarting" | "exited"
             | "stopping" => state.word() == value,
@@ -154,35 +153,13 @@ fn is_in_ports(wanted: &str, port: &str) -> bool {
     }
 }
 
-/// Tells whether a name matches a regular expression. To Docker, names begin with a slash.
-pub fn name_matches(name: &str, wanted: &str) -> bool {
-    if regex::escape(wanted) == wanted {
-        return name.contains(wanted);
-    }
-    pattern(wanted, |pattern| pattern.is_match(name) || pattern.is_match(&format!("/{name}")))
-}
-
 /// Tells whether an ID begins with these digits, or matches a regular expression.
 fn id_matches(id: &str, wanted: &str) -> bool {
     let digits = wanted.to_ascii_lowercase();
     match digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         true => id.starts_with(&digits),
-        false => pattern(wanted, |pattern| pattern.is_match(id)),
+        false => filter::pattern(wanted, |pattern| pattern.is_match(id)),
     }
-}
-
-/// Uses a regular expression; the last one is kept, as many containers are compared with one. What is
-/// none matches nothing: see [`check`].
-fn pattern(text: &str, test: impl FnOnce(&Regex) -> bool) -> bool {
-    thread_local! {
-        static LAST: RefCell<Option<(String, Option<Regex>)>> = const { RefCell::new(None) };
-    }
-    LAST.with_borrow_mut(|last| {
-        if last.as_ref().is_none_or(|(known, _)| known != text) {
-            *last = Some((text.to_owned(), Regex::new(text).ok()));
-        }
-        last.as_ref().and_then(|(_, pattern)| pattern.as_ref()).is_some_and(test)
-    })
 }
 
 /// Tells whether an image is the one that is written, with or without registry and tag.
@@ -205,25 +182,6 @@ fn image_matches(image: &str, id: &str, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn matches_names() {
-        for (name, wanted, want) in [
-            ("web1", "web", true),
-            ("web1", "eb", true),
-            ("web1", "^web1$", true),
-            ("web1", "^/web", true),
-            ("web1", "^eb", false),
-            ("web1", "web$", false),
-            ("web1", "1$", true),
-            ("web1", "^/web1$", true),
-            ("web1", "^w.b[0-9]+$", true),
-            ("web1", "web2|db", false),
-            ("web1", "(", false),
-        ] {
-            assert_eq!(name_matches(name, wanted), want, "{name} {wanted}");
-        }
-    }
 
     #[test]
     fn matches_ports() {

@@ -2,13 +2,12 @@
 
 use clap::Args;
 
-use super::prune::{check, is_wanted};
 use crate::api::model;
 use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::tree::Act;
-use crate::engine::networks;
+use crate::engine::networks::{self, check_filters, is_wanted};
 use crate::error::{Error, Kind, Result};
 use crate::spec::filter::Filter;
 
@@ -37,7 +36,7 @@ const COLUMNS: Columns =
 
 impl Act for Ls {
     fn act(self, world: &mut World) -> Result<Status> {
-        check(&self.filter)?;
+        check_filters(&self.filter)?;
         let engine = world.engine()?;
         let mut rows = Vec::new();
         for found in &networks::list(&engine)? {

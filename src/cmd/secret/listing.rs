@@ -4,7 +4,6 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::cmd::World;
-use crate::cmd::containers::name_matches;
 use crate::cmd::exit::Status;
 use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::ps::elapsed;
@@ -58,7 +57,7 @@ impl Act for Ls {
                 Ok(match key {
                     "id" => secret.id.starts_with(value),
                     "label" => filter::label_matches(&secret.labels, value),
-                    _ => name_matches(&secret.name, value),
+                    _ => filter::name_matches(&secret.name, value),
                 })
             })?;
             if !wanted {

@@ -1,4 +1,4 @@
-//! `barge volume prune`, and what volumes can be filtered by
+//! `barge volume prune`
 
 use clap::Args;
 
@@ -7,12 +7,10 @@ use crate::cmd::exit::Status;
 use crate::cmd::output;
 use crate::cmd::prompt::confirm;
 use crate::cmd::tree::Act;
-use crate::engine::volumes::VolumeUse;
-use crate::error::{Error, Kind, Result};
-use crate::spec::filter::{self, Filter};
-use crate::spec::mount::parse_bool;
+use crate::engine::volumes::{check_filters, is_wanted};
+use crate::error::Result;
+use crate::spec::filter::Filter;
 use crate::spec::size::HumanSize;
-use crate::spec::time;
 
 /// Remove volumes that no container has
 ///
@@ -34,9 +32,9 @@ impl Act for Prune {
     fn act(mut self, world: &mut World) -> Result<Status> {
         // Docker has no flag for it in its API.
         if let Some(index) = self.filter.iter().position(|it| it.key == "all") {
-            self.all |= truth(&self.filter.remove(index))?;
+            self.all |= self.filter.remove(index).truth()?;
         }
-        check(&self.filter)?;
+        check_filters(&self.filter)?;
         let what = if self.all { "all volumes" } else { "anonymous local volumes" };
         let warning =
             format!("WARNING! This will remove {what} not used by at least one container.");
@@ -59,69 +57,4 @@ impl Act for Prune {
         pruned.failures.iter().for_each(output::error);
         Ok(if pruned.failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
     }
-}
-
-fn truth(filter: &Filter) -> Result<bool> {
-    parse_bool(&filter.value).ok_or_else(|| {
-        let text = format!("{} `{}` is not a truth value", filter.key, filter.value);
-        Error::new(Kind::Invalid, text)
-    })
-}
-
-/// What volumes can be filtered by.
-const KEYS: [&str; 11] = [
-    "after",
-    "anonymous",
-    "dangling",
-    "driver",
-    "label",
-    "name",
-    "opt",
-    "scope",
-    "since",
-    "until",
-    "volume",
-];
-
-/// Refuses filters that are not known, and values that make no sense.
-pub(super) fn check(filters: &[Filter]) -> Result<()> {
-    for filter in filters {
-        match &*filter.key {
-            "anonymous" | "dangling" => drop(truth(filter)?),
-            "until" => drop(time::parse(&filter.value, crate::cmd::now())?),
-            key if KEYS.contains(&key) => {}
-            key => {
-                let text = format!("\"{key}\" is an invalid volume filter");
-                let known = format!("known are {}", KEYS.join(", "));
-                return Err(Error::new(Kind::Invalid, text).hint(known));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Tells whether a volume passes the filters.
-pub(super) fn is_wanted(found: &VolumeUse, filters: &[Filter], all: &[VolumeUse]) -> Result<bool> {
-    let VolumeUse { volume, users, .. } = found;
-    filter::passes(filters, |key, value| {
-        let is = |fact: bool| parse_bool(value) == Some(fact);
-        Ok(match key {
-            "after" | "since" => {
-                let other = all.iter().find(|other| other.volume.name == value);
-                let missing = || {
-                    let text = format!("no volume with name \"{value}\" found: no such volume");
-                    Error::new(Kind::NotFound, text)
-                };
-                volume.created > other.ok_or_else(missing)?.volume.created
-            }
-            "anonymous" => is(volume.anonymous),
-            "dangling" => is(users.is_empty()),
-            "driver" => value == volume.spec.driver(),
-            "label" => filter::label_matches(&volume.spec.labels, value),
-            "opt" => filter::label_matches(&volume.spec.options, value),
-            "scope" => value == "local",
-            "until" => volume.created < time::parse(value, crate::cmd::now())?,
-            _ => crate::cmd::containers::name_matches(&volume.name, value),
-        })
-    })
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod create;
+mod filter;
 mod join;
 mod list;
 mod prune;
@@ -9,5 +10,6 @@ mod remove;
 mod update;
 
 pub use create::NewNetwork;
+pub use filter::{check_filters, is_wanted};
 pub use list::{NetworkUse, list, lookup};
 pub use prune::PrunedNetworks;

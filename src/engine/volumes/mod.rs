@@ -4,6 +4,7 @@ mod archive;
 mod artifacts;
 mod attach;
 mod create;
+mod filter;
 mod from;
 mod images;
 mod list;
@@ -14,6 +15,7 @@ mod prune;
 mod reload;
 mod remove;
 
+pub use filter::{check_filters, is_wanted};
 pub use list::{VolumeUse, list, lookup, size};
 pub use plugin::place_for;
 pub use prune::PrunedVolumes;
