@@ -1,6 +1,7 @@
 //! What users do with images: one verb a file.
 
 mod diff;
+mod distribution;
 mod filter;
 mod history;
 mod import;
@@ -21,6 +22,7 @@ mod tree;
 
 pub use diff::diff;
 pub(super) use diff::{NOT_OF_IMAGES, Seen, compare, layers};
+pub use distribution::{Distribution, distribution};
 pub use history::{HistoryEntry, history};
 pub use import::{ImportSource, import};
 pub use inspect::{Inspection, ManifestFacts, inspect};
@@ -28,8 +30,8 @@ pub(super) use list::usage;
 pub use list::{ListOptions, Listing, Usage, exists, list};
 pub use load::{LoadOptions, load, load_from_web};
 pub use login::{
-    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
-    logout_all,
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in_as, login,
+    logout, logout_all,
 };
 pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};
@@ -37,7 +39,7 @@ pub(super) use pull::attempt;
 pub use pull::{Choose, PullOptions, PullPolicy, pull, pull_all_tags, pull_named};
 pub use push::{push, push_all_tags, push_made};
 pub(super) use remove::Batch;
-pub use remove::{Removals, RemoveOptions, remove, remove_all};
+pub use remove::{Removals, RemoveOptions, is_used, remove, remove_all};
 pub use save::save;
 pub use scp::scp;
 pub use search::{Found, SearchHit, SearchOptions, search, search_tags};
@@ -51,6 +53,7 @@ pub use crate::image::import::ImportOptions;
 pub use crate::image::outgoing::Form;
 pub use crate::image::policy::SigningOptions;
 pub use crate::image::progress::{Progress, ProgressEvent, Silent};
+pub use crate::image::pull::tags;
 pub use crate::image::push::{PushOptions, Pushed};
 pub use crate::image::registry::RegistryOptions;
 pub use crate::image::save::{SaveFormat, SaveTarget, whole_file};

@@ -302,6 +302,11 @@ fn in_use(users: &[Container]) -> Error {
     .hint(format!("it is used by {}; remove that first, or pass --force", by.join(", ")))
 }
 
+/// Tells whether a container was made from an image, or mounts it.
+pub fn is_used(store: &Store, image: &ImageId) -> Result<bool> {
+    Ok(users(store)?.contains_key(image))
+}
+
 /// Returns the containers that were made from each image, or mount it.
 pub(in crate::engine) fn users(store: &Store) -> Result<HashMap<ImageId, Vec<Container>>> {
     let mut users: HashMap<ImageId, Vec<Container>> = HashMap::new();

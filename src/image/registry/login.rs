@@ -107,6 +107,20 @@ pub fn login(options: &LoginOptions, dialog: &mut dyn LoginDialog) -> Result<Log
     file.store(&key, &good).map(Login::Kept)
 }
 
+/// Tries credentials at a registry, and keeps nothing. Returns the lasting token that it gives for them,
+/// if it does.
+pub fn check_login(
+    registry: &str,
+    (user, password): (&str, &str),
+    connection: &RegistryOptions,
+) -> Result<Option<String>> {
+    let credentials = Credentials::Password(user.to_owned(), password.to_owned());
+    Ok(match verify(&key(Some(registry))?, credentials, connection)? {
+        Credentials::Identity(_, token) => Some(token),
+        Credentials::Password(..) => None,
+    })
+}
+
 /// Returns the user that is logged in to a registry.
 pub fn logged_in_as(registry: Option<&str>, files: &CredentialFiles) -> Result<String> {
     let key = key(registry)?;

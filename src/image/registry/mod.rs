@@ -36,8 +36,8 @@ use credentials::Credentials;
 pub(crate) use download::{Download, Order, deliver};
 use endpoint::Endpoint;
 pub use login::{
-    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, logged_in_as, login, logout,
-    logout_all,
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in_as, login,
+    logout, logout_all,
 };
 pub use options::RegistryOptions;
 pub(crate) use search::search;
@@ -106,7 +106,7 @@ impl Repository {
         let reference = &place.reference;
         let credentials = match &options.credentials {
             Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
-            None => credentials::find(reference, options.authfile.as_deref())?,
+            None => credentials::find(reference, options)?,
         };
         Self::with_credentials(place, credentials, options)
     }

@@ -12,6 +12,9 @@ pub struct RegistryOptions {
     pub tls_verify: Option<bool>,
     /// User name and password; those that `login` left otherwise.
     pub credentials: Option<(String, String)>,
+    /// Credentials of several registries, in the format of such a file; those of a registry that is not
+    /// in it are looked for as usual.
+    pub logins: Option<Vec<u8>>,
     /// File with credentials, instead of the usual ones.
     pub authfile: Option<PathBuf>,
     /// Directory with certificates for it, instead of the usual ones.
@@ -26,11 +29,12 @@ pub struct RegistryOptions {
 }
 
 impl fmt::Debug for RegistryOptions {
-    /// Leaves the password out.
+    /// Leaves passwords out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistryOptions")
             .field("tls_verify", &self.tls_verify)
             .field("user", &self.credentials.as_ref().map(|(user, _)| user))
+            .field("logins", &self.logins.is_some())
             .field("authfile", &self.authfile)
             .field("cert_dir", &self.cert_dir)
             .field("retry", &self.retry)

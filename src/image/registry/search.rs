@@ -60,7 +60,7 @@ pub(crate) async fn search(
     let key: Key = registry.parse()?;
     let credentials = match &options.credentials {
         Some((user, password)) => Some(Credentials::Password(user.clone(), password.clone())),
-        None => credentials::find_by_key(&key, options.authfile.as_deref())?,
+        None => credentials::find_by_key(&key, options)?,
     };
     let mut whole = Repository::of_registry(registry, credentials, options).context(context)?;
     let is_docker = registry == DEFAULT_REGISTRY;

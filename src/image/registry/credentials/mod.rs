@@ -11,6 +11,7 @@ pub(crate) use file::AuthFile;
 use helper::Helper;
 pub(crate) use key::Key;
 
+use super::RegistryOptions;
 use crate::error::{Context, Result};
 use crate::spec::reference::Reference;
 use crate::store::registries;
@@ -36,13 +37,22 @@ impl Credentials {
 /// Finds the credentials for a repository, if there are any.
 ///
 /// A file that is named explicitly must be there; others may be missing.
-pub(crate) fn find(reference: &Reference, explicit: Option<&Path>) -> Result<Option<Credentials>> {
-    find_by_key(&Key::of(reference), explicit)
+pub(crate) fn find(
+    reference: &Reference,
+    options: &RegistryOptions,
+) -> Result<Option<Credentials>> {
+    find_by_key(&Key::of(reference), options)
 }
 
 /// As [`find`], for a registry or a part of it.
-pub(crate) fn find_by_key(key: &Key, explicit: Option<&Path>) -> Result<Option<Credentials>> {
-    let named = explicit.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE"));
+pub(crate) fn find_by_key(key: &Key, options: &RegistryOptions) -> Result<Option<Credentials>> {
+    if let Some(logins) = &options.logins
+        && let Some(found) =
+            file::look_up(key, Path::new("the credentials of the request"), logins)?
+    {
+        return Ok(Some(found));
+    }
+    let named = options.authfile.clone().or_else(|| variable("REGISTRY_AUTH_FILE"));
     find_with_helpers(key, || match &named {
         Some(path) => {
             let data = std::fs::read(path).context(|| format!("cannot read {}", path.display()))?;
