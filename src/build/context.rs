@@ -4,12 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::copy::unpack_archive;
 use super::remote::{Fetched, Remote, fetch};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::ignore::Patterns;
 use crate::store::draft::Draft;
 use crate::store::{Store, file};
+use crate::sys::root::Root;
 
 /// More than any sensible Dockerfile.
 const LARGEST: u64 = 16 << 20;
@@ -150,6 +153,86 @@ impl Sources {
         };
         Ok(Self { context, file_name, file, ignored, _held: held })
     }
+}
+
+impl Sources {
+    /// Gets a context that a client sends: an archive with a Dockerfile in it, or nothing else.
+    ///
+    /// What is in it was chosen by somebody else: its paths and links lead nowhere but in it.
+    pub fn receive(store: &Store, input: &mut dyn Read, file: &str) -> Result<Self> {
+        let draft = store.draft_file()?;
+        let mut spooled = draft.file().try_clone().context(|| "cannot copy a descriptor")?;
+        io::copy(input, &mut spooled).context(|| "cannot receive the context")?;
+        let mut held = Vec::new();
+        let (context, text) = archive_or_text(store, &spooled, &mut held)?;
+        Self::within(context, text, file, held)
+    }
+
+    /// Gets a context that a client knows the address of. The rules are those of [`Sources::receive`].
+    pub fn remote(store: &Store, address: &str, file: &str) -> Result<Self> {
+        let remote = Remote::parse(address).ok_or_else(|| {
+            Error::new(Kind::Invalid, format!("`{address}` is no address of a context"))
+                .hint("write one of a repository, as in https://host/repo.git, or of an archive")
+        })?;
+        let fetched = fetch(store, &remote)?;
+        let path = fetched.directory().join(fetched.path());
+        let mut held = Vec::new();
+        let (context, text) = match remote {
+            Remote::Git { .. } => (Some(path), None),
+            Remote::Web(_) => {
+                let file =
+                    File::open(&path).context(|| format!("cannot open {}", path.display()))?;
+                archive_or_text(store, &file, &mut held)?
+            }
+        };
+        held.push(Held::Fetched { _fetched: fetched });
+        Self::within(context, text, file, held)
+    }
+
+    /// Finds the Dockerfile in a context, and what is left out of it.
+    fn within(
+        context: Option<PathBuf>,
+        text: Option<String>,
+        file: &str,
+        held: Vec<Held>,
+    ) -> Result<Self> {
+        let file_name = file.rsplit('/').next().unwrap_or(file).to_owned();
+        let Some(dir) = context else {
+            let file = text.unwrap_or_default();
+            let ignored = Patterns::default();
+            return Ok(Self { context: None, file_name, file, ignored, _held: held });
+        };
+        let root = Root::open(&dir).context(|| "cannot open the context")?;
+        let missing = || {
+            let text = format!("Cannot locate specified Dockerfile: {file}");
+            Error::new(Kind::NotFound, text).hint("its path is seen from the top of the context")
+        };
+        let text = read_in(&root, file)?.ok_or_else(missing)?;
+        let own = format!("{file}.dockerignore");
+        let mut ignored = Patterns::default();
+        for name in [own.as_str(), ".containerignore", ".dockerignore"] {
+            if let Some(text) = read_in(&root, name)? {
+                ignored = Patterns::parse(name, &text)?;
+                break;
+            }
+        }
+        Ok(Self { context: Some(dir), file_name, file: text, ignored, _held: held })
+    }
+}
+
+/// Reads a file of a context that somebody else has chosen; `None` if there is none.
+fn read_in(root: &Root, name: &str) -> Result<Option<String>> {
+    let context = || format!("cannot read {name} in the context");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = match root.file(name.as_bytes(), flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context(context),
+    };
+    if !file.metadata().context(context)?.is_file() {
+        return Err(Error::new(Kind::Invalid, format!("{name} in the context is no file")));
+    }
+    read(file, name).map(Some)
 }
 
 /// A file that is named is where we are, or in the context.
