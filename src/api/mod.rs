@@ -16,21 +16,33 @@
 #![allow(dead_code, reason = "parts of the API that use all of it are on their way")]
 
 pub mod alone;
+mod archive;
+mod build;
+mod commit;
 mod containers;
+mod credentials;
 mod documented;
 mod exec;
 mod hijack;
+mod images;
+mod lines;
 pub mod listen;
+mod membership;
 pub mod model;
+mod names;
+mod networks;
 mod process;
 mod query;
 mod reply;
 mod request;
 mod route;
+mod secrets;
 pub mod serve;
 mod status;
 mod stream;
 mod system;
 pub mod tls;
+mod usage;
 pub mod version;
+mod volumes;
 mod websocket;

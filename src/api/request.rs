@@ -86,6 +86,11 @@ impl Call {
         &mut *self.body
     }
 
+    /// Takes the body, for who reads it as the answer goes on.
+    pub(super) fn take_body(&mut self) -> Box<dyn Read + Send> {
+        std::mem::replace(&mut self.body, Box::new(io::empty()))
+    }
+
     /// Reads a body of JSON. None at all is what `T` is if nothing is said.
     pub(super) fn json<T: DeserializeOwned + Default>(&mut self) -> Result<T> {
         let mut text = Vec::new();

@@ -12,7 +12,9 @@ use super::reply::Reply;
 use super::request::{Asked, Call};
 use super::serve::Service;
 use super::stream::Body;
-use super::{containers, exec, system};
+use super::{
+    archive, build, commit, containers, exec, images, networks, secrets, system, usage, volumes,
+};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 
@@ -67,7 +69,20 @@ pub(super) const fn route(method: &'static str, path: &'static str, how: How) ->
 }
 
 /// All endpoints, by their groups.
-pub(super) const ROUTES: &[&[Route]] = &[system::ROUTES, containers::ROUTES, exec::ROUTES, SWARM];
+pub(super) const ROUTES: &[&[Route]] = &[
+    system::ROUTES,
+    containers::ROUTES,
+    exec::ROUTES,
+    archive::ROUTES,
+    images::ROUTES,
+    build::ROUTES,
+    commit::ROUTES,
+    networks::ROUTES,
+    volumes::ROUTES,
+    secrets::ROUTES,
+    usage::ROUTES,
+    SWARM,
+];
 
 const SWARM: &[Route] = &[
     route("GET", "/nodes", How::Swarm),

@@ -7,6 +7,7 @@ mod host_config;
 pub mod image;
 pub mod network;
 pub mod networks;
+pub mod rest;
 pub mod selection;
 pub mod status;
 pub mod top;
