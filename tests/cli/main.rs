@@ -80,6 +80,8 @@ mod scp;
 mod search;
 mod secret;
 mod security;
+mod service;
+mod service_docker;
 mod shared;
 mod terminal;
 mod together;

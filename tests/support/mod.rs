@@ -18,6 +18,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod terminal;
 pub(crate) mod unstable;
 mod web;
