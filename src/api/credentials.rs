@@ -105,7 +105,7 @@ mod tests {
             ("bnVsbA==", Some(None)),
             ("", Some(None)),
             ("nonsense!", None),
-            ("W10=", None),
+            ("MQ==", None),
         ] {
             assert_eq!(of(text), want, "{text}");
         }
