@@ -65,26 +65,19 @@ pub(crate) fn define(command: Command) -> Command {
     parse::with_help(Global::augment_args(command)).bin_name("barge")
 }
 
-/// What stands before the command.
-pub(crate) enum Parsed {
-    /// Flags, and the words from the command on.
-    Flags(Global, Vec<OsString>),
-    /// Help is asked for.
-    Help,
-}
-
-/// Parses the flags before the command.
-pub(crate) fn parse(words: Vec<OsString>) -> Result<Parsed> {
+/// Parses the flags before the command. Returns them and the words from the command on; `None` if help is
+/// asked for.
+pub(crate) fn parse(words: Vec<OsString>) -> Result<Option<(Global, Vec<OsString>)>> {
     // The most common case by far: no flags at all.
     if words.first().is_some_and(|word| !word.to_string_lossy().starts_with('-')) {
-        return Ok(Parsed::Flags(Global::default(), words));
+        return Ok(Some((Global::default(), words)));
     }
     let Some((mut matches, rest)) = parse::before(define(Command::new("barge")), words)? else {
-        return Ok(Parsed::Help);
+        return Ok(None);
     };
     let global = Global::from_arg_matches_mut(&mut matches)
         .map_err(|error| Error::new(Kind::Internal, "cannot read the flags").caused_by(error))?;
-    Ok(Parsed::Flags(global, rest))
+    Ok(Some((global, rest)))
 }
 
 impl Global {

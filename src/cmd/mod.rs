@@ -440,8 +440,8 @@ fn ended(result: Result<Status>, runtime: Option<&runtime::RuntimeFlags>) -> Sta
 
 fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {
     let words = match global::parse(words)? {
-        global::Parsed::Help => vec![OsString::from("--help")],
-        global::Parsed::Flags(global, words) => {
+        None => vec![OsString::from("--help")],
+        Some((global, words)) => {
             world.global = global;
             words
         }

@@ -351,7 +351,7 @@ fn failed(what: &str, log: &Path) -> Error {
     let told = |line: &str| Some(line.split_once("Error ")?.1.split_once("): ")?.1.to_owned());
     let is_news = |line: &String| !line.contains("FAILED") && !line.contains("failed with");
     let own = || text.lines().next_back().and_then(|line| line.strip_prefix("Error: "));
-    let why = text.lines().filter_map(told).filter(is_news).next_back();
+    let why = text.lines().filter_map(told).rfind(is_news);
     let why = why.or_else(|| own().map(str::to_owned)).unwrap_or_else(|| "no reason given".into());
     Error::new(Kind::Unavailable, format!("{what}: {why}"))
         .hint(format!("what it says is in {}", log.display()))

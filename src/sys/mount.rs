@@ -252,12 +252,12 @@ pub fn points() -> io::Result<Vec<PathBuf>> {
 /// Returns where a process sees a file system of this number, as in `0:42`, mounted with all of it.
 pub fn place_of(pid: i32, number: &str) -> Option<CString> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
-    let places = table.lines().filter_map(|line| {
+    let mut places = table.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(2);
         let (found, root, place) = (fields.next()?, fields.next()?, fields.next()?);
         (found == number && root == "/").then(|| unescape(place))
     });
-    CString::new(places.last()?).ok()
+    CString::new(places.next_back()?).ok()
 }
 
 /// Turns the kernel's `\040` into a space, and the like.

@@ -314,7 +314,7 @@ fn network(
     if matches!(mode, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) {
         return Ok(mode);
     }
-    let asks = endpoints.values().flatten().any(|it| it.says_something()) || !mac.is_empty();
+    let asks = endpoints.values().flatten().any(EndpointAsked::says_something) || !mac.is_empty();
     let others = endpoints.keys().any(|name| !is_usual(name) && name != word);
     if mode == NetworkMode::Default && !rootless && (asks || others) {
         mode = NetworkMode::Networks(vec![Membership::of(DEFAULT_NETWORK)]);

@@ -350,7 +350,7 @@ impl Build {
             match outputs.iter_mut().find(|it| it.kind == OutputKind::Image) {
                 Some(image) => image.push = true,
                 None => {
-                    outputs.push(BuildOutput { push: true, ..BuildOutput::new(OutputKind::Image) })
+                    outputs.push(BuildOutput { push: true, ..BuildOutput::new(OutputKind::Image) });
                 }
             }
         }
