@@ -69,7 +69,7 @@ pub fn main(words: &[OsString]) -> u8 {
 }
 
 /// Takes over the connection to the service; standard input is empty from then on.
-fn connection() -> Result<UnixStream> {
+pub(super) fn connection() -> Result<UnixStream> {
     let context = || "this is started by the service only";
     let inherited = process::inherited(0).context(context)?;
     let socket = UnixStream::from(inherited.try_clone().context(context)?);
@@ -103,7 +103,8 @@ fn answer(words: &[OsString], socket: UnixStream) -> Result<()> {
     out.flush().context(context)
 }
 
-fn open(words: &[OsString]) -> Result<Engine> {
+/// Opens the engine in a process that was started so.
+pub(super) fn open(words: &[OsString]) -> Result<Engine> {
     // The service takes these from a descriptor, and has them blocked, which we have inherited.
     signal::release(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM])
         .context(|| "cannot let signals through")?;
@@ -185,7 +186,7 @@ async fn begin(
     let context = || "cannot talk to the process of a request";
     let mut line = serde_json::to_vec(&asked).context(context)?;
     line.push(b'\n');
-    let (socket, child) = blocking(move || spawn(&service)).await?;
+    let (socket, child) = blocking(move || spawn(&service, NAME)).await?;
     socket.set_nonblocking(true).context(context)?;
     let process = Arc::new(Running::watch(child)?);
     let guard = ends_with_client.then(|| EndedWith(Arc::clone(&process)));
@@ -230,12 +231,12 @@ async fn pass_on(mut body: Incoming, mut to: OwnedWriteHalf, process: Arc<Runnin
     drop(to.shutdown().await);
 }
 
-/// Starts our executable anew.
-fn spawn(service: &Service) -> Result<(UnixStream, Child)> {
+/// Starts our executable anew under a name; returns the other end of its standard input.
+pub(super) fn spawn(service: &Service, name: &str) -> Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
     let child = Command::new("/proc/self/exe")
-        .arg0(NAME)
-        .args(service.own_words(NAME))
+        .arg0(name)
+        .args(service.own_words(name))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         // What a terminal sends its foreground is not for what was begun.
@@ -246,7 +247,14 @@ fn spawn(service: &Service) -> Result<(UnixStream, Child)> {
 }
 
 /// Ends a process when this goes.
-struct EndedWith(Arc<Running>);
+pub(super) struct EndedWith(Arc<Running>);
+
+impl EndedWith {
+    /// Has somebody wait for the end of a process.
+    pub(super) fn watch(child: Child) -> Result<Self> {
+        Ok(Self(Arc::new(Running::watch(child)?)))
+    }
+}
 
 impl Drop for EndedWith {
     fn drop(&mut self) {

@@ -18,6 +18,7 @@
 pub mod alone;
 mod archive;
 mod build;
+pub(crate) mod buildkit;
 mod commit;
 mod containers;
 mod credentials;

@@ -13,7 +13,8 @@ use super::request::{Asked, Call};
 use super::serve::Service;
 use super::stream::Body;
 use super::{
-    archive, build, commit, containers, exec, images, networks, secrets, system, usage, volumes,
+    archive, build, buildkit, commit, containers, exec, images, networks, secrets, system, usage,
+    volumes,
 };
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -76,6 +77,7 @@ pub(super) const ROUTES: &[&[Route]] = &[
     archive::ROUTES,
     images::ROUTES,
     build::ROUTES,
+    buildkit::ROUTES,
     commit::ROUTES,
     networks::ROUTES,
     volumes::ROUTES,

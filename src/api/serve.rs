@@ -16,6 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::alone;
+use super::buildkit::Hub;
 use super::listen::{Accepting, Listener, Stream};
 use super::process::Terminal;
 use super::reply::Reply;
@@ -44,6 +45,8 @@ pub struct Service {
     /// How many files a process may have open, before we took more.
     pub(super) open_files: u64,
     activity: Activity,
+    /// Builds that go through BuildKit's API.
+    pub(super) buildkit: Hub,
     /// Terminals of processes that were added to containers, by what clients call those.
     terminals: Mutex<HashMap<String, Arc<Terminal>>>,
 }
@@ -135,7 +138,13 @@ pub fn serve(
         .build()
         .context(|| "cannot start the service")?;
     let activity = Activity { busy: AtomicUsize::new(0), last: Mutex::new(Instant::now()) };
-    let service = Arc::new(Service { engine, open_files, activity, terminals: Mutex::default() });
+    let service = Arc::new(Service {
+        engine,
+        open_files,
+        activity,
+        buildkit: Hub::default(),
+        terminals: Mutex::default(),
+    });
     let served = runtime.block_on(async {
         for listener in &listeners {
             tokio::spawn(accept(listener.accepting()?, Arc::clone(&service)));

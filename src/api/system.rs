@@ -24,6 +24,8 @@ pub(super) const ROUTES: &[Route] = &[
 /// `GET /_ping`: says that somebody is there, and in the header fields what that is.
 fn ping(_: &Engine, _: &mut Call) -> Result<Reply> {
     Ok(Reply::new(StatusCode::OK, "text/plain; charset=utf-8", b"OK".to_vec())
+        // The one that clients are to use.
+        .with("builder-version", "2")
         .with("cache-control", "no-cache, no-store, must-revalidate")
         .with("pragma", "no-cache")
         .with("swarm", "inactive"))

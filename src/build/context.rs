@@ -32,7 +32,7 @@ pub struct Asked {
 }
 
 /// A build's sources; what was made for it is gone when this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sources {
     /// The directory that files are copied from.
     pub context: Option<PathBuf>,

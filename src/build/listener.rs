@@ -1,6 +1,8 @@
 //! Who hears how a build goes on: commands that print it, and services that pass it on.
 
-use crate::error::Error;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
 
 /// A step of a build, by its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +34,7 @@ pub enum StepEnd<'a> {
     Failed(&'a Error),
 }
 
-/// Who hears how a build goes on. Steps of several stages go on at once.
+/// Who hears how a build goes on, and has what it asks for. Steps of several stages go on at once.
 pub trait Listener: Sync {
     /// A step begins.
     fn begin(&self, step: &StepName);
@@ -44,4 +46,14 @@ pub trait Listener: Sync {
     fn end(&self, step: &StepName, end: StepEnd<'_>);
     /// Something that the user should know.
     fn warning(&self, text: &str);
+
+    /// Returns a secret that the build's options do not have.
+    fn secret(&self, _name: &str) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// Returns the socket of an SSH agent that the build's options do not have.
+    fn agent(&self, _name: &str) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
 }

@@ -330,7 +330,10 @@ impl Builder<'_> {
             }
             RunMountKind::Ssh => {
                 let name = if id.is_empty() { "default".to_owned() } else { id };
-                let Some(agent) = self.options.agents.get(&name) else {
+                let known = self.options.agents.get(&name).cloned();
+                let Some(agent) =
+                    known.map_or_else(|| self.listener.agent(&name), |it| Ok(Some(it)))?
+                else {
                     if mount.required {
                         return Err(Error::new(Kind::NotFound, format!("no SSH agent `{name}`"))
                             .hint("give one with --ssh"));
@@ -342,7 +345,7 @@ impl Builder<'_> {
                 prepared.env.push(format!("SSH_AUTH_SOCK={target}"));
                 let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
                 let mode = mount.mode.unwrap_or(0o600);
-                prepared.agents.push(Agent::serve(own, agent, owner, mode)?);
+                prepared.agents.push(Agent::serve(own, &agent, owner, mode)?);
                 Some(bind(own.to_owned(), &target, false))
             }
         })
@@ -414,7 +417,7 @@ impl Builder<'_> {
 
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>> {
         match self.options.secrets.get(name) {
-            None => Ok(None),
+            None => self.listener.secret(name),
             Some(Secret::File(path)) => fs::read(path)
                 .map(Some)
                 .context(|| format!("cannot read secret `{name}` from {}", path.display())),

@@ -83,6 +83,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Command;
 
 use crate::api::alone;
+use crate::api::buildkit::worker;
 use crate::engine::{Engine, EngineOptions, exec as entered, monitor, step};
 use crate::error::Result;
 use crate::net::keeper;
@@ -408,6 +409,9 @@ pub fn main() -> ExitCode {
     }
     if alone::is_asked_for(&name) {
         return alone::main(&words).into();
+    }
+    if worker::is_asked_for(&name) {
+        return worker::main(&words).into();
     }
     if entered::is_asked_for(&name) {
         return ended(entered::main(words).map(Status::of_container), None).into();

@@ -96,6 +96,36 @@ impl BuildOutput {
         }
     }
 
+    /// Reads an output in BuildKit's words: its kind, and its attributes but for that.
+    pub fn of<'a>(
+        kind: &str,
+        attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self> {
+        let (kind, push) = match kind {
+            "local" => (OutputKind::Local, false),
+            "tar" => (OutputKind::Tar, false),
+            "oci" => (OutputKind::Oci, false),
+            "docker" => (OutputKind::Docker, false),
+            "image" => (OutputKind::Image, false),
+            "registry" => (OutputKind::Image, true),
+            "cacheonly" => (OutputKind::CacheOnly, false),
+            other => {
+                let text = format!("invalid output: unknown type `{other}`");
+                return Err(Error::new(Kind::Invalid, text)
+                    .hint("write local, tar, oci, docker, image, registry or cacheonly"));
+            }
+        };
+        let mut output = Self { push, ..Self::new(kind) };
+        for (key, value) in attributes {
+            match key.to_ascii_lowercase().as_str() {
+                // Names of annotations keep their letters.
+                lower if lower.starts_with("annotation") => output.set(key, value)?,
+                lower => output.set(lower, value)?,
+            }
+        }
+        Ok(output)
+    }
+
     /// Tells whether the image is to be in the store afterwards.
     pub fn keeps(&self) -> bool {
         match self.kind {
@@ -222,28 +252,12 @@ impl FromStr for BuildOutput {
         for word in &words {
             let (key, value) =
                 word.split_once('=').ok_or_else(|| invalid(format!("`{word}` is no KEY=VALUE")))?;
-            pairs.push((key.trim().to_ascii_lowercase(), key, value));
+            pairs.push((key.trim(), value));
         }
-        let kind = pairs.iter().find(|(key, ..)| key == "type").map(|(.., value)| *value);
-        let (kind, push) = match kind.ok_or_else(|| invalid("type is required".to_owned()))? {
-            "local" => (OutputKind::Local, false),
-            "tar" => (OutputKind::Tar, false),
-            "oci" => (OutputKind::Oci, false),
-            "docker" => (OutputKind::Docker, false),
-            "image" => (OutputKind::Image, false),
-            "registry" => (OutputKind::Image, true),
-            "cacheonly" => (OutputKind::CacheOnly, false),
-            other => return Err(invalid(format!("unknown type `{other}`"))),
-        };
-        let mut output = Self { push, ..Self::new(kind) };
-        for (lower, key, value) in &pairs {
-            match lower.as_str() {
-                "type" => {}
-                // Names of annotations keep their letters.
-                lower if lower.starts_with("annotation") => output.set(key.trim(), value)?,
-                lower => output.set(lower, value)?,
-            }
-        }
+        let kind = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case("type"));
+        let (_, kind) = kind.ok_or_else(|| invalid("type is required".to_owned()))?;
+        let rest = pairs.iter().filter(|(key, _)| !key.eq_ignore_ascii_case("type")).copied();
+        let output = Self::of(kind, rest)?;
         output.check(text)
     }
 }

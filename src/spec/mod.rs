@@ -14,7 +14,7 @@ pub mod closest;
 pub mod compression;
 pub mod container;
 pub mod copy;
-mod csv;
+pub(crate) mod csv;
 pub mod defaults;
 pub mod digest;
 pub mod dockerfile;

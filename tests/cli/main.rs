@@ -11,6 +11,7 @@ mod build;
 mod build_cases;
 mod build_output;
 mod build_run;
+mod buildx;
 mod builtin;
 mod cdi;
 mod checkpoint;
