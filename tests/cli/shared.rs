@@ -69,7 +69,7 @@ fn containers_without_root_are_on_networks() {
     let [port, other] = [free_port(barge.place()), free_port(barge.place())];
     barge.run(["network", "create", "--subnet", "10.71.0.0/24", "--ipv6", "a"]).ok();
     barge.run(["network", "create", "--subnet", "10.72.0.0/24", "b"]).ok();
-    assert_eq!(keepers(&barge), []);
+    assert!(keepers(&barge).is_empty());
     serve(&barge, "one", &["--network", "a", "--ip", "10.71.0.7", "-p", &format!("{port}:80")]);
     serve(&barge, "two", &["--network", "a:alias=second"]);
     let publish = format!("127.0.0.1:{other}:80");
