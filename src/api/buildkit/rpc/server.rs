@@ -72,7 +72,7 @@ where
         let handler = Arc::clone(&handler);
         tokio::spawn(async move {
             let end = handler.handle(&mut call).await;
-            call.outgoing.finish(end.as_ref().map(|()| ()));
+            call.outgoing.finish(end.as_ref().copied());
         });
     }
     Ok(())
