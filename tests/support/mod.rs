@@ -4,6 +4,7 @@
 pub(crate) mod barge;
 pub(crate) mod bundle;
 mod database;
+pub(crate) mod docker;
 pub(crate) mod fixture;
 pub(crate) mod http;
 pub(crate) mod layout;

@@ -37,8 +37,14 @@ pub(crate) enum Need {
 #[track_caller]
 pub(crate) fn needs(needs: &[Need]) -> bool {
     let Some(lack) = needs.iter().find(|need| !need.is_met()) else { return true };
+    leave_out(&lack.describe());
+    false
+}
+
+/// Says aloud that the test leaves something out, and why.
+pub(crate) fn leave_out(why: &str) {
     let thread = std::thread::current();
-    let line = format!("left out: {}: {}\n", thread.name().unwrap_or("a test"), lack.describe());
+    let line = format!("left out: {}: {why}\n", thread.name().unwrap_or("a test"));
     // Not by the printing macros, whose output the test harness holds back.
     std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
     if let Ok(path) = std::env::var("BARGE_TEST_LEFT_OUT") {
@@ -48,7 +54,6 @@ pub(crate) fn needs(needs: &[Need]) -> bool {
             .write_all(line.as_bytes())
             .expect("the list can be written");
     }
-    false
 }
 
 /// Tells whether the tests run as root.

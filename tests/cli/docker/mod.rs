@@ -1,0 +1,10 @@
+//! Docker's own clients against `barge system service`: images, builds, networks, volumes.
+
+mod build;
+mod compose;
+mod copying;
+mod images;
+mod networks;
+mod sdk;
+mod table;
+mod volumes;
