@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::builds::Build;
 use super::message::control::{
     DiskUsageResponse, InfoResponse, ListWorkersResponse, PruneRequest, SolveRequest,
     SolveResponse, StatusRequest, UsageRecord, Version, WorkerRecord,
 };
-use super::message::{Any, Empty, Platform};
-use super::rpc::{Call, Code, Handler, Status};
+use super::message::{Any, BytesMessage, Empty, Platform};
+use super::rpc::{Call, Code, Handler, Messages, Status};
 use super::{gateway, solve};
 use crate::api::serve::Service;
 use crate::build::{self, CacheRecord};
@@ -18,6 +20,9 @@ use crate::spec::platform::Platform as HostPlatform;
 
 /// The BuildKit whose behavior clients may expect.
 const LIKE: &str = "v0.25.0";
+
+/// Bytes of a session inside a call that may be on their way.
+const TUNNEL: usize = 64 << 10;
 
 /// Who is called.
 pub(super) struct Control {
@@ -38,6 +43,7 @@ impl Handler for Control {
                 call.request::<Empty>().await?;
                 call.answer(&InfoResponse { version: Some(version()) }).await
             }
+            "/moby.buildkit.v1.Control/Session" => self.session(call).await,
             "/moby.buildkit.v1.Control/DiskUsage" => self.disk_usage(call).await,
             "/moby.buildkit.v1.Control/Prune" => self.prune(call).await,
             "/grpc.health.v1.Health/Check" => {
@@ -114,6 +120,33 @@ impl Control {
             seen += news.len();
         }
         Ok(())
+    }
+
+    /// Lets a client be called by way of a call of its own, as compose does for what several builds share:
+    /// the messages are pieces of a connection.
+    async fn session(&self, call: &mut Call) -> Result<(), Status> {
+        let (ours, theirs) = tokio::io::duplex(TUNNEL);
+        let (mut from, mut to) = tokio::io::split(theirs);
+        let Call { metadata, incoming, outgoing, .. } = call;
+        let there = async {
+            while let Some(piece) = incoming.next::<BytesMessage>().await? {
+                to.write_all(&piece.data).await.map_err(Status::broken)?;
+            }
+            to.shutdown().await.map_err(Status::broken)
+        };
+        let back = async {
+            let mut buffer = bytes::BytesMut::with_capacity(TUNNEL);
+            while from.read_buf(&mut buffer).await.map_err(Status::broken)? > 0 {
+                outgoing.send(&BytesMessage { data: buffer.split().freeze() }).await?;
+            }
+            Ok::<(), Status>(())
+        };
+        // Whichever ends first ends all.
+        tokio::select! {
+            served = self.service.buildkit.sessions.serve(ours, metadata) => served,
+            ended = there => ended,
+            ended = back => ended,
+        }
     }
 
     async fn disk_usage(&self, call: &mut Call) -> Result<(), Status> {
