@@ -50,10 +50,14 @@ impl Handler for Client {
             }
             "/moby.filesync.v1.FileSend/DiffCopy" => {
                 match said("buildkit-attachable-exporter-id").as_str() {
-                    "0" => files::receive(&mut call.outgoing, &mut call.incoming, &self.results)
-                        .await
-                        .map(drop)
-                        .map_err(broken),
+                    "0" => {
+                        files::receive(&mut call.outgoing, &mut call.incoming, &self.results)
+                            .await
+                            .map_err(broken)?;
+                        // Who sends has a last word.
+                        while call.incoming.next::<Empty>().await?.is_some() {}
+                        Ok(())
+                    }
                     _ => {
                         let mut all = Vec::new();
                         while let Some(piece) = call.incoming.next::<BytesMessage>().await? {

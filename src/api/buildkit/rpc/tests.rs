@@ -6,7 +6,11 @@ use super::*;
 use crate::api::buildkit::message::BytesMessage;
 
 /// Sends back what comes, and has an error of its own.
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    /// Callers that have given up.
+    given_up: tokio::sync::Notify,
+}
 
 impl Handler for Echo {
     async fn handle(&self, call: &mut Call) -> Result<(), Status> {
@@ -23,6 +27,7 @@ impl Handler for Echo {
             }
             "/test/Wait" => {
                 call.outgoing.given_up().await;
+                self.given_up.notify_one();
                 Ok(())
             }
             other => Err(Status::new(Code::Unimplemented, format!("no method `{other}`"))),
@@ -31,16 +36,17 @@ impl Handler for Echo {
 }
 
 /// Runs something with a client of `Echo`.
-fn with_client<F: Future<Output = ()>>(run: impl FnOnce(Channel) -> F) {
+fn with_client<F: Future<Output = ()>>(run: impl FnOnce(Channel, Arc<Echo>) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
-        let server = tokio::spawn(serve(theirs, Arc::new(Echo)));
+        let echo = Arc::new(Echo::default());
+        let server = tokio::spawn(serve(theirs, Arc::clone(&echo)));
         let (channel, connection) = Channel::open(ours).await.unwrap();
         let connection = tokio::spawn(connection);
-        run(channel).await;
-        connection.await.unwrap().unwrap();
-        server.await.unwrap().unwrap();
+        run(channel, echo).await;
+        // With calls that were given up, neither ends as it should.
+        drop((connection.await.unwrap(), server.await.unwrap()));
     });
 }
 
@@ -50,7 +56,7 @@ fn message(length: usize) -> BytesMessage {
 
 #[test]
 fn asks_and_is_answered() {
-    with_client(|channel| async move {
+    with_client(|channel, _| async move {
         for length in [0, 1, 70_000, 3 << 20] {
             let answer: BytesMessage = channel.ask("/test/Once", &message(length)).await.unwrap();
             assert_eq!(answer, message(length));
@@ -62,7 +68,7 @@ fn asks_and_is_answered() {
 
 #[test]
 fn streams_both_ways() {
-    with_client(|channel| async move {
+    with_client(|channel, _| async move {
         let (mut outgoing, mut answer) = channel.stream("/test/Stream", &[]).await.unwrap();
         for length in [1, 100_000, 0] {
             outgoing.send(&message(length)).await.unwrap();
@@ -76,16 +82,17 @@ fn streams_both_ways() {
 
 #[test]
 fn learns_that_the_caller_gives_up() {
-    // The server ends only when all its calls have.
-    with_client(|channel| async move {
+    with_client(|channel, echo| async move {
         let (outgoing, answer) = channel.stream("/test/Wait", &[]).await.unwrap();
         drop((outgoing, answer));
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, echo.given_up.notified()).await.unwrap();
     });
 }
 
 #[test]
 fn refuses_messages_that_are_too_large() {
-    with_client(|channel| async move {
+    with_client(|channel, _| async move {
         let failed = channel.ask::<BytesMessage>("/test/Once", &message(17 << 20)).await;
         let failed = failed.unwrap_err();
         assert!(
