@@ -297,6 +297,9 @@ pub(super) fn remove(store: &Store, ground: &Ground, name: &str) -> Result<()> {
 ///
 /// A store in another place is often gone a moment later, and nobody would ever remove its bridge.
 pub(super) fn remove_if_temporary(store: &Store, ground: &Ground, name: &str) -> Result<()> {
+    if ground.is_away() {
+        return Ok(());
+    }
     let record = store.network(name);
     match record.load::<Bridge>()? {
         Some(bridge) if bridge.interface != USUAL_INTERFACE && record.leases()?.is_empty() => {}

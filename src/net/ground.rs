@@ -27,6 +27,9 @@ pub(super) enum Ground {
     Shared(Shared),
     /// In one that is gone: with its last container, or because its keeper was killed with them all.
     Gone,
+    /// In one that this process has no power over: it is a command that needed none until it found
+    /// that a container's monitor was killed. What is left there is found by the next one that has.
+    Away,
 }
 
 /// Keeps others from changing the network set-up of a namespace.
@@ -37,6 +40,9 @@ impl Ground {
     pub(super) fn of(store: &Store, shared: bool) -> Result<Self> {
         if !shared {
             return Ok(Self::Own);
+        }
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self::Away);
         }
         Ok(Shared::find(store.runroot())?.map_or(Self::Gone, Self::Shared))
     }
@@ -54,16 +60,21 @@ impl Ground {
         !matches!(self, Self::Own)
     }
 
-    /// Tells whether nothing is left of it.
+    /// Tells whether nothing is left of it that could be changed.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone)
+        matches!(self, Self::Gone | Self::Away)
+    }
+
+    /// Tells whether others may be changing it, whom this process cannot keep from that.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self, Self::Away)
     }
 
     /// Returns how the shared one is connected to the outside.
     pub(super) fn way_out(&self) -> Option<&WayOut> {
         match self {
             Self::Shared(shared) => Some(shared.way_out()),
-            Self::Own | Self::Gone => None,
+            Self::Own | Self::Gone | Self::Away => None,
         }
     }
 
@@ -71,7 +82,7 @@ impl Ground {
     pub(super) fn netns(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Shared(shared) => Some(shared.netns()),
-            Self::Own | Self::Gone => None,
+            Self::Own | Self::Gone | Self::Away => None,
         }
     }
 
@@ -79,7 +90,7 @@ impl Ground {
     pub(super) fn connection(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Shared(shared) => Some(shared.connection()),
-            Self::Own | Self::Gone => None,
+            Self::Own | Self::Gone | Self::Away => None,
         }
     }
 
@@ -98,7 +109,7 @@ impl Ground {
         let opened = match self {
             Self::Own => Links::open(),
             Self::Shared(shared) => Links::open_in(shared.netns()),
-            Self::Gone => return Err(gone()),
+            Self::Gone | Self::Away => return Err(gone()),
         };
         opened.context(|| "cannot open a netlink socket")
     }
@@ -108,14 +119,14 @@ impl Ground {
         match self {
             Self::Own => nft::open(),
             Self::Shared(shared) => nft::open_in(shared.netns()),
-            Self::Gone => Err(io::ErrorKind::NotFound.into()),
+            Self::Gone | Self::Away => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
     /// Hears of what is taken out of its firewall; `None` where that cannot be had.
     pub(super) fn removals(&self) -> Option<Changes> {
         match self {
-            Self::Gone => None,
+            Self::Gone | Self::Away => None,
             // Without it a table that was removed is made anew by the next start.
             here => nft::removals(here.netns()).ok(),
         }
@@ -129,7 +140,7 @@ impl Ground {
                 let path = std::ffi::CString::new(format!("/proc/sys/{path}"))?;
                 netns::setting_in(shared.netns(), &path)?.write_all(value.as_bytes())
             }
-            Self::Gone => Err(io::ErrorKind::NotFound.into()),
+            Self::Gone | Self::Away => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -149,7 +160,7 @@ impl Ground {
             Self::Own => "/proc/thread-self/ns/net".to_owned(),
             // Opened anew: a lock belongs to an open file, and this one many have in common.
             Self::Shared(shared) => format!("/proc/self/fd/{}", shared.netns().as_raw_fd()),
-            Self::Gone => return Err(gone()),
+            Self::Gone | Self::Away => return Err(gone()),
         };
         let file = File::open(&path).context(|| format!("cannot open {path}"))?;
         rustix::io::retry_on_intr(|| flock(file.as_fd(), operation))

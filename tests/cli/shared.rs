@@ -96,7 +96,7 @@ fn containers_without_root_are_on_networks() {
     }
     let taken = format!("{port}:81");
     let line = ["run", "--rm", "--network", "a", "-p", &taken, "busybox", "true"];
-    barge.run(line).fails(125).error_has("cannot publish port");
+    barge.run(line).fails(126).error_has("cannot publish port");
     // While it runs.
     assert_eq!(page(&barge, "three", "second"), "");
     barge.run(["network", "connect", "a", "three"]).ok();
