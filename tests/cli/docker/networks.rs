@@ -65,7 +65,8 @@ fn networks_are_made_as_they_are_asked_for() {
     docker.docker(["network", "create", "--internal", "back"]).ok();
     assert_eq!(docker.get("/networks/back")["Internal"], json!(true));
     // What the driver is told is not lost.
-    docker.docker(["network", "create", "-d", "macvlan", "-o", "parent=eth0", "lan"]).exits(0);
+    let line = ["network", "create", "-d", "macvlan", "--subnet", "192.0.2.0/24"];
+    docker.docker([&line[..], &["-o", "parent=eth0", "lan"]].concat()).exits(0);
     assert_eq!(docker.get("/networks/lan")["Options"], json!({ "parent": "eth0" }));
     docker.docker(["network", "create", "-d", "nosuch", "x"]).exits(1).stderr_has("plugin");
     let listed = docker.docker(["network", "ls", "-f", "label=tier", "--format", "{{.Name}}"]);
