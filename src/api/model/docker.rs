@@ -53,6 +53,10 @@ pub fn inspect(store: &Store, found: &Container, size: Option<ContainerSize>) ->
             host[field] = Value::Null;
         }
     }
+    // Docker's log of its own kind is what clients look for before they read a log.
+    if host["LogConfig"]["Type"] == "k8s-file" {
+        host["LogConfig"]["Type"] = json!("json-file");
+    }
     host["Init"] = if config.settings.init { json!(true) } else { Value::Null };
     host["PidMode"] = private_is_empty(&host["PidMode"]);
     host["UTSMode"] = private_is_empty(&host["UTSMode"]);

@@ -49,7 +49,7 @@ fn the_classic_builder_builds() {
     let text = output.text();
     for part in [
         "Step 1/",
-        " : ARG BASE=busybox",
+        " : RUN echo said $WORD > /word",
         "Successfully built ",
         "Successfully tagged app:1",
         "Successfully tagged user/app:latest",

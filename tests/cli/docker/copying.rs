@@ -16,7 +16,7 @@ fn docker_copies_both_ways() {
     let barge = Barge::new();
     let docker = DockerHost::with_busybox(&barge);
     barge.start(["--name=on", "busybox", "sleep", "1000"]);
-    barge.run(["create", "--network=none", "--name=off", "busybox"]).ok();
+    barge.run(["create", "--network=none", "--name=off", "busybox", "true"]).ok();
     fs::create_dir(barge.path("d")).unwrap();
     fs::write(barge.path("d/file"), "content\n").unwrap();
     fs::set_permissions(barge.path("d/file"), fs::Permissions::from_mode(0o640)).unwrap();

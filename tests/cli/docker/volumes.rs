@@ -22,13 +22,15 @@ fn volumes_are_docker_s() {
     // Compose asks by whole names.
     docker.docker(["volume", "create", "data2"]).ok();
     assert_eq!(docker.ask("GET", "/volumes/dat", "").status, 404);
-    docker.docker(["volume", "inspect", "dat"]).exits(1).stderr_has("no such volume");
+    docker.docker(["volume", "inspect", "dat"]).exits(1).stderr_has("No such volume: dat");
     let named = docker.docker(["volume", "ls", "-q", "-f", "label=a"]).ok();
     named.stdout("data\n");
     let plain = docker.get("/volumes/data2");
     assert_eq!((&plain["Labels"], &plain["Options"]), (&json!(null), &json!(null)));
 
-    barge.run(["create", "--network=none", "--name=user", "-v", "data2:/d", "busybox"]).ok();
+    barge
+        .run(["create", "--network=none", "--name=user", "-v", "data2:/d", "busybox", "true"])
+        .ok();
     docker.docker(["volume", "rm", "data2"]).exits(1).stderr_has("being used");
     // To Docker, force is no threat to containers.
     docker.docker(["volume", "rm", "-f", "data2"]).exits(1);
