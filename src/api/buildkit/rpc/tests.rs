@@ -83,7 +83,9 @@ fn streams_both_ways() {
 #[test]
 fn learns_that_the_caller_gives_up() {
     with_client(|channel, echo| async move {
-        let (outgoing, answer) = channel.stream("/test/Wait", &[]).await.unwrap();
+        let (outgoing, mut answer) = channel.stream("/test/Wait", &[]).await.unwrap();
+        // One that is dropped before it was sent is never heard of.
+        answer.begun().await.unwrap();
         drop((outgoing, answer));
         let limit = std::time::Duration::from_secs(20);
         tokio::time::timeout(limit, echo.given_up.notified()).await.unwrap();
