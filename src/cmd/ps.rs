@@ -211,7 +211,7 @@ impl Ps {
         };
         let mut chosen = Vec::new();
         for container in &all {
-            let shown = every || container.state.run().is_some();
+            let shown = every || container.state.is_up();
             if shown && matches(container, &self.filter, &all)? {
                 chosen.push((container, None));
             }

@@ -36,7 +36,13 @@ impl Engine {
         self.record_event(Event::of(&container, Action::Kill).with("signal", signal.0));
         // As Docker: what is to end a paused container lets it go on, other signals wait until then.
         if run.paused && is_to_end {
-            self.thaw(container.id()).context(context)?;
+            match self.thaw(container.id()) {
+                // The signal was enough: it has ended, and nobody waits to go on.
+                Err(error) if !matches!(process::open(run.pid, run.start_time), Ok(Some(_))) => {
+                    drop(error)
+                }
+                thawed => drop(thawed.context(context)?),
+            }
         }
         Ok(())
     }

@@ -28,16 +28,16 @@ impl Engine {
         Ok(containers)
     }
 
-    /// Returns the containers that run, the newest first: of the others only the state is read.
+    /// Returns the containers that run or will again in a moment, the newest first: of the others only the state is read.
     pub fn list_running(&self) -> Result<Vec<Container>> {
         let containers = self.store.containers();
         let mut running = Vec::new();
         for id in containers.ids()? {
-            if !matches!(containers.state(&id)?, Some(state) if state.run().is_some()) {
+            if !matches!(containers.state(&id)?, Some(state) if state.is_up()) {
                 continue;
             }
             match self.repaired(&id) {
-                Ok(container) if container.state.run().is_some() => running.push(container),
+                Ok(container) if container.state.is_up() => running.push(container),
                 // It has ended meanwhile, or is gone.
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::NotFound => {}

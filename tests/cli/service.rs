@@ -181,7 +181,7 @@ fn service_sends_heads_before_bodies() {
 fn service_keeps_nothing_of_clients_that_vanish() {
     let barge = Barge::with_busybox();
     let served = Served::start(&barge);
-    let id = barge.start(["-i", "busybox", "cat"]);
+    let id = barge.start(["-i", "busybox", "sh", "-c", "cat; exec sleep 1000"]);
     assert_eq!(served.ask("GET", "/_ping", "").0, 200);
     // The threads that have looked at things go after a moment.
     let before = (served.resources().0, usize::MAX);

@@ -23,7 +23,7 @@ pub(super) fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let sizes = call.query.is_set("size");
     let mut shown: Vec<Value> = Vec::new();
     for container in &all {
-        let wanted = every || container.state.run().is_some();
+        let wanted = every || container.state.is_up();
         if !wanted || !selection::matches(container, &filters, &all)? {
             continue;
         }

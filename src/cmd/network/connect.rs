@@ -91,7 +91,8 @@ impl Act for Reload {
         let engine = world.power()?;
         if self.all {
             let running = engine.list_running()?;
-            self.containers.extend(running.iter().map(|it| it.id().to_string()));
+            let running = running.iter().filter(|it| it.state.run().is_some());
+            self.containers.extend(running.map(|it| it.id().to_string()));
         }
         for id in engine.reload_networks(&self.containers)? {
             world.out.line(id.as_str())?;

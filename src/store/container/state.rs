@@ -69,6 +69,11 @@ impl ContainerState {
         }
     }
 
+    /// Tells whether its program runs, or will again in a moment.
+    pub fn is_up(&self) -> bool {
+        matches!(self.status, Status::Running(_) | Status::Restarting(_))
+    }
+
     /// Returns the run that has a first process: its program, or what is about to become that.
     pub fn process(&self) -> Option<&Run> {
         match &self.status {

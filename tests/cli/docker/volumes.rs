@@ -37,7 +37,7 @@ fn volumes_are_docker_s() {
     assert_eq!(barge.status("user"), "created");
     assert_eq!(docker.ask("DELETE", "/volumes/data2", "").status, 409);
     docker.docker(["volume", "rm", "-f", "nosuch"]).ok();
-    docker.docker(["volume", "rm", "nosuch"]).exits(1).stderr_has("no such volume");
+    docker.docker(["volume", "rm", "nosuch"]).exits(1).stderr_has("No such volume");
     docker.docker(["volume", "create", "-d", "nosuch-driver", "x"]).exits(1);
 }
 
