@@ -1,7 +1,7 @@
 //! What steps of builds have made, so that the next build need not do it again.
 //!
 //! A record is named by the hash of all that the step depends on. As long as it is there its layer is
-//! no garbage. Whoever makes the same again replaces it; there is nothing to lock.
+//! no garbage. Whoever makes the same again replaces it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -70,6 +70,8 @@ impl<'a> Builds<'a> {
     /// Records what a step has made. Its layer is in its place.
     pub fn put(&self, key: &Digest, built: &Built) -> Result<()> {
         file::create_dirs(&self.dir(), 0o700)?;
+        // Several builds may make the same at once, and have one name for what is not whole yet.
+        let _alone = Lock::exclusive(&self.dir().join("lock"))?;
         // Lost in a crash, it is made again.
         file::write_json_volatile(&self.path(key), built)
     }

@@ -7,7 +7,7 @@ fn builds_as_buildah_does_words_and_commands() {
     check(&[
         case("FROM busybox\nENV A=b\\ c\nRUN echo \"[$A]\"", "[b c]"),
         case("FROM busybox\nENV A=\"b c\" D='e f'\nRUN echo \"$A|$D\"", "b c|e f"),
-        case("FROM busybox\nENV A b c\nRUN echo \"[$A]\"", "[b c]"),
+        case("# check=skip=all\nFROM busybox\nENV A b c\nRUN echo \"[$A]\"", "[b c]"),
         case("FROM busybox\nENV A=1\nENV A=2 B=$A\nRUN echo $A $B", "2 1"),
         case("FROM busybox\nENV A=$NOPE\nRUN echo \"[$A]\"", "[]"),
         case("FROM busybox\nENV A=\"\\$x\"\nRUN echo \"$A\"", "$x"),
@@ -35,8 +35,8 @@ fn builds_as_buildah_does_words_and_commands() {
         case("ARG A=g\nFROM busybox\nARG A=l\nRUN echo $A", "l"),
         with("ARG A=g\nFROM busybox\nARG A\nRUN echo $A", &["--build-arg", "A=cli"], "cli"),
         case("FROM busybox AS x\nARG A=1\nRUN echo $A\nFROM busybox\nARG A=2\nRUN echo $A", "2"),
-        case("FROM busybox\nWORKDIR a\nRUN pwd", "/a"),
-        case("FROM busybox\nWORKDIR /a/b\nWORKDIR ../c\nRUN pwd", "/a/c"),
+        case("# check=skip=all\nFROM busybox\nWORKDIR a\nRUN pwd", "/a"),
+        case("# check=skip=all\nFROM busybox\nWORKDIR /a/b\nWORKDIR ../c\nRUN pwd", "/a/c"),
         case("FROM busybox\nENV D=/q\nWORKDIR $D/r\nRUN pwd", "/q/r"),
         case("FROM busybox\nWORKDIR /tmp\nRUN pwd; stat -c %a .", "/tmp\n1777"),
         case("FROM busybox\nWORKDIR /w//x/\nRUN pwd", "/w/x"),
@@ -65,7 +65,7 @@ fn builds_as_buildah_does_words_and_commands() {
 fn builds_as_buildah_does_files_and_stages() {
     check(&[
         case("FROM busybox\nRUN   echo   spaced", "spaced"),
-        case("FROM busybox\nrun echo lower", "lower"),
+        case("# check=skip=all\nFROM busybox\nrun echo lower", "lower"),
         case("FROM busybox\nRUN umask", "0022"),
         case("FROM busybox\nRUN mkdir -p /d/e && touch /d/e/f\nRUN rm -r /d/e\nRUN ls -A /d", ""),
         case("FROM busybox\nRUN touch /a\nRUN mv /a /b\nRUN ls /a /b 2>/dev/null || true", "/b"),

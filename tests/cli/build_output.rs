@@ -58,7 +58,7 @@ fn build_gives_files_away() {
     assert_eq!(barge.run(["images", "-aq"]).ok().lines().len(), 1);
     let line = ["build", "-o", "type=local,dest=-", &dir];
     barge.run(line).fails(125).stderr_has("go to a directory");
-    barge.run(["build", "-o", "type=x", &dir]).fails(2).stderr_has("unknown type `x`");
+    barge.run(["build", "-o", "type=x", &dir]).fails(125).stderr_has("unknown type `x`");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn build_pushes_what_it_has_made() {
     ];
     barge.run(line).ok();
     let said: Value = serde_json::from_slice(&fs::read(&facts).unwrap()).unwrap();
-    let there = barge.run(["manifest", "inspect", "--tls-verify=false", &name]).ok().json();
+    let there = barge.run(["manifest", "inspect", "--tls-verify=false", &name]).exits(0).json();
     assert_eq!(there["annotations"]["k"], "v", "{there}");
     // What is annotated is compressed all the same.
     for layer in there["layers"].as_array().unwrap() {
@@ -178,7 +178,8 @@ fn build_makes_lists_for_several_platforms() {
         let source = format!("oci-archive:{layout}");
         let config =
             tool("skopeo", ["--override-arch", architecture, "inspect", "--config", &source]);
-        assert!(config.contains(&format!("\"on\":\"{platform}\"")), "{config}");
+        let config: Value = serde_json::from_str(&config).unwrap();
+        assert_eq!(config["config"]["Labels"]["on"], platform);
     }
     let out = barge.path_text("out");
     build(&["-o", &out]).ok();
@@ -187,7 +188,7 @@ fn build_makes_lists_for_several_platforms() {
         assert_eq!(fs::read_to_string(file).unwrap(), "t\n");
     }
     build(&["-o", &format!("type=docker,dest={layout}")])
-        .fails(125)
+        .exits(125)
         .stderr_has("need a layout of OCI");
     barge.run(["build", "-q", "--manifest", "added", &dir]).ok();
     let list = barge.run(["manifest", "inspect", "added"]).ok().json();
@@ -214,7 +215,7 @@ fn build_carries_its_cache_elsewhere() {
     let file = "FROM busybox AS a\nRUN echo a >/a; head -c9 /dev/urandom >/r\nFROM busybox\nCOPY --from=a /a /a\nRUN cat /a >/b\n";
     let dir = context(&barge, &[("Dockerfile", file)]);
     let build = |barge: &Barge, args: &[&str]| {
-        let start = ["build", "--network=none", "--tls-verify=false", "-t", "x"];
+        let start = ["build", "--network=none", "--tls-verify=false"];
         let lines = barge.run([&start[..], args, &[dir.as_str()]].concat()).ok().lines();
         lines.iter().filter(|line| line.starts_with("--> Using cache")).count()
     };
@@ -250,8 +251,8 @@ fn build_carries_its_cache_elsewhere() {
     }
     assert_eq!(images, 2);
     let line = ["build", "--network=none", "--cache-from", "type=local,src=/no/such", &dir];
-    barge.run(line).ok().stderr_has("cannot take build cache from");
-    barge.run(["build", "--cache-to", "type=gha", &dir]).fails(2).stderr_has("registry, local");
+    barge.run(line).exits(0).stderr_has("cannot take build cache from");
+    barge.run(["build", "--cache-to", "type=gha", &dir]).fails(125).stderr_has("registry, local");
 }
 
 #[test]
@@ -277,8 +278,8 @@ fn build_tells_where_an_image_comes_from() {
     barge.run(line).ok();
     let raw = |reference: &str| -> Value {
         let source = format!("docker://{reference}");
-        let text = tool("skopeo", ["inspect", "--tls-verify=false", "--raw", &source]);
-        serde_json::from_str(&text).unwrap()
+        let line = ["inspect", "--tls-verify=false", "--raw", &source];
+        barge.other_command("skopeo", line).run().ok().json()
     };
     let index = raw(&name);
     let [image, told] = index["manifests"].as_array().unwrap().as_slice() else {
@@ -291,17 +292,9 @@ fn build_tells_where_an_image_comes_from() {
     let manifest = raw(&format!("{repository}@{}", told["digest"].as_str().unwrap()));
     let copied = barge.path_text("told");
     let source = format!("docker://{repository}@{}", told["digest"].as_str().unwrap());
-    tool(
-        "skopeo",
-        [
-            "--insecure-policy",
-            "copy",
-            "-q",
-            "--src-tls-verify=false",
-            &source,
-            &format!("dir:{copied}"),
-        ],
-    );
+    let target = format!("dir:{copied}");
+    let line = ["--insecure-policy", "copy", "-q", "--src-tls-verify=false", &source, &target];
+    barge.other_command("skopeo", line).run().ok();
     let statement = |number: usize| -> Value {
         let layer = &manifest["layers"][number];
         assert_eq!(layer["mediaType"], "application/vnd.in-toto+json");
