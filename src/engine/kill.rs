@@ -39,7 +39,7 @@ impl Engine {
             match self.thaw(container.id()) {
                 // The signal was enough: it has ended, and nobody waits to go on.
                 Err(error) if !matches!(process::open(run.pid, run.start_time), Ok(Some(_))) => {
-                    drop(error)
+                    drop(error);
                 }
                 thawed => drop(thawed.context(context)?),
             }
