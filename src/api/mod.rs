@@ -13,8 +13,6 @@
 //! The first two have the same kind of handler: a function that decodes a [`request::Call`], makes one
 //! engine call and encodes a [`reply::Reply`].
 
-#![allow(dead_code, reason = "parts of the API that use all of it are on their way")]
-
 pub mod alone;
 mod archive;
 mod build;

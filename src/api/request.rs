@@ -118,15 +118,6 @@ impl Call {
         Ok(&mut *self.answer)
     }
 
-    /// As [`Call::stream`], with the body of the request beside it.
-    pub(super) fn exchange(
-        &mut self,
-        head: Head,
-    ) -> Result<(&mut (dyn Read + Send), &mut (dyn Answer + Send))> {
-        self.begin(head)?;
-        Ok((&mut *self.body, &mut *self.answer))
-    }
-
     /// As [`Call::stream`], for 200 and JSON documents, one a line.
     pub(super) fn lines(&mut self) -> Result<&mut (dyn Answer + Send)> {
         self.stream(Head::new(StatusCode::OK, super::reply::JSON))

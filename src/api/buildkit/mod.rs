@@ -2,7 +2,7 @@
 //!
 //! `docker build` and `docker compose build` talk to BuildKit inside the service. They open two connections
 //! and turn both into HTTP/2: on one, from `POST /grpc`, they call us ([`control`], [`gateway`]); on the
-//! other, from `POST /session`, we call them ([`session`]), for files, secrets, agents and credentials, and
+//! other, from `POST /session`, we call them ([`session`]), for files, secrets and agents, and
 //! to hand results over.
 //!
 //! A build is asked for in the words of the frontend `dockerfile.v0`, and carried out by our own builder in

@@ -12,9 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
 use super::files::{self, OfTask as _};
-use super::message::session::{
-    CheckAgentRequest, CredentialsRequest, CredentialsResponse, GetSecretRequest, GetSecretResponse,
-};
+use super::message::session::{CheckAgentRequest, GetSecretRequest, GetSecretResponse};
 use super::message::{BytesMessage, Empty};
 use super::rpc::{Answer, Channel, Code, Messages, Outgoing, Status};
 use crate::error::{Context, Error, Kind, Result};
@@ -33,7 +31,6 @@ const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CHECK_AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
 const AGENT: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
-const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
 
 /// All sessions, by their names.
@@ -261,18 +258,6 @@ impl Session {
         let found = self.ask::<GetSecretResponse>(SECRET, &request).await;
         let context = || format!("cannot get secret `{id}` from the client");
         found.map(|found| found.map(|secret| secret.data)).context(context)
-    }
-
-    /// Asks for the credentials for a registry.
-    pub(super) async fn credentials(&self, host: &str) -> Result<Option<CredentialsResponse>> {
-        if !self.supports(CREDENTIALS) {
-            return Ok(None);
-        }
-        let request = CredentialsRequest { host: host.to_owned() };
-        let found = self.ask::<CredentialsResponse>(CREDENTIALS, &request).await;
-        let found =
-            found.context(|| format!("cannot get credentials for {host} from the client"))?;
-        Ok(found.filter(|it| !it.secret.is_empty()))
     }
 
     /// Makes a socket that leads to an SSH agent of the client; `None` if it has no such agent. It is

@@ -8,9 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::files;
-use super::message::session::{
-    CheckAgentRequest, CredentialsRequest, CredentialsResponse, GetSecretRequest, GetSecretResponse,
-};
+use super::message::session::{CheckAgentRequest, GetSecretRequest, GetSecretResponse};
 use super::message::{BytesMessage, Empty};
 use super::rpc::{self, Call, Code, Handler, Messages, Status};
 use super::session::{Session, Sessions, Wanted};
@@ -23,13 +21,12 @@ struct Client {
     results: PathBuf,
 }
 
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 6] = [
     "/moby.filesync.v1.FileSync/DiffCopy",
     "/moby.filesync.v1.FileSend/DiffCopy",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.sshforward.v1.SSH/CheckAgent",
     "/moby.sshforward.v1.SSH/ForwardAgent",
-    "/moby.filesync.v1.Auth/Credentials",
     "/moby.upload.v1.Upload/Pull",
 ];
 
@@ -86,14 +83,6 @@ impl Handler for Client {
                     call.outgoing.send(&piece).await?;
                 }
                 Ok(())
-            }
-            "/moby.filesync.v1.Auth/Credentials" => {
-                let request: CredentialsRequest = call.request().await?;
-                let (user, secret) = match request.host.as_str() {
-                    "registry.example" => ("me".to_owned(), "word".to_owned()),
-                    _ => (String::new(), String::new()),
-                };
-                call.answer(&CredentialsResponse { user, secret }).await
             }
             "/moby.upload.v1.Upload/Pull" => {
                 for piece in ["path ", &said("urlpath")] {
@@ -193,9 +182,6 @@ fn asks_for_what_only_the_client_has() {
     with_session(|session, _, _| async move {
         assert_eq!(session.secret("known").await.unwrap().unwrap(), b"s3cret");
         assert_eq!(session.secret("other").await.unwrap(), None);
-        let found = session.credentials("registry.example").await.unwrap().unwrap();
-        assert_eq!((found.user.as_str(), found.secret.as_str()), ("me", "word"));
-        assert!(session.credentials("elsewhere.example").await.unwrap().is_none());
         let file = tempfile::NamedTempFile::new().unwrap();
         let length = session.upload("/xyz", file.reopen().unwrap()).await.unwrap();
         assert_eq!(std::fs::read(file.path()).unwrap(), b"path /xyz");

@@ -1,4 +1,4 @@
-//! What a client offers over its session: secrets, agents, credentials.
+//! What a client offers over its session: secrets, agents.
 
 /// Asks for a secret.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -19,20 +19,4 @@ pub(crate) struct GetSecretResponse {
 pub(crate) struct CheckAgentRequest {
     #[prost(string, tag = "1")]
     pub(crate) id: String,
-}
-
-/// Asks for the credentials for a registry.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(crate) struct CredentialsRequest {
-    #[prost(string, tag = "1")]
-    pub(crate) host: String,
-}
-
-/// Credentials; with no user, the secret is a token for lasting use.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(crate) struct CredentialsResponse {
-    #[prost(string, tag = "1")]
-    pub(crate) user: String,
-    #[prost(string, tag = "2")]
-    pub(crate) secret: String,
 }
