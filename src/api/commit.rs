@@ -30,7 +30,8 @@ fn commit(engine: &Engine, call: &mut Call) -> Result<Reply> {
         changes,
         author: query.get("author").map(str::to_owned),
         message: query.get("comment").map(str::to_owned),
-        pause: Some(query.truth("pause", true)),
+        // Docker's client asks for it every time: it is done where it can be.
+        pause: (!query.truth("pause", true)).then_some(false),
         ..CommitOptions::default()
     };
     let (image, _) = engine.commit(container, &options)?;
