@@ -8,7 +8,7 @@
 //! | floor | modules | job |
 //! |---|---|---|
 //! | 7 | [`cmd`] | the command line: parse flags, make one engine call, print |
-//! | 6 | [`api`] | Docker's JSON |
+//! | 6 | [`api`] | Docker's REST API: decode, make one engine call, encode; Docker's JSON |
 //! | 5 | [`build`] | Dockerfiles become images: many engine calls in an order |
 //! | 4 | [`engine`] | use cases, one verb a file; the monitor |
 //! | 3 | [`image`] [`runtime`] [`net`] | the three trades |
@@ -44,6 +44,10 @@
 //!
 //! Other tools have barge make containers of OCI bundles ([`engine::runtime`]). Those have no monitor:
 //! what their tools do with them is theirs, and what is so is looked at, not written down.
+//!
+//! Two more processes may be there while they are needed, and nothing is lost with them: the service of
+//! Docker's REST API ([`api`]), which starts our executable anew for each request that changes anything,
+//! and without root one that keeps the network namespace of a user's networks (`net::keeper`).
 //!
 //! Without root, a command enters a user namespace before anything else: the one that the user's
 //! live monitors are in, or a new one. Nothing waits in the background to keep it.
