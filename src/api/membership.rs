@@ -37,9 +37,11 @@ pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<M
     let addresses = settings.ipam_config.clone().unwrap_or_default();
     let mac = settings.mac_address.as_deref().filter(|mac| !mac.is_empty());
     let aliases = settings.aliases.iter().flatten();
+    let links = settings.links.iter().flatten();
     Ok(Membership {
         // Clients send back what they were shown, which Docker does not find at fault.
         aliases: aliases.map(|alias| parse_alias(alias)).collect::<Result<_>>()?,
+        links: links.map(|link| link.parse()).collect::<Result<_>>()?,
         ipv4: address(addresses.ipv4.as_deref())?,
         ipv6: address(addresses.ipv6.as_deref())?,
         mac: mac.map(str::parse).transpose()?,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ports::PublishedPort;
 use crate::spec::cidr::Cidr;
+use crate::spec::membership::Link;
 use crate::spec::network::NetworkMode;
 use crate::spec::network_spec::Route;
 
@@ -57,6 +58,12 @@ pub struct Connection {
     /// Names by which the network's containers know this one; none where the network has no names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// Names of its own for others, where the network has names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Others that it has names for, where the network has none: lines of its `/etc/hosts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<(IpAddr, String)>,
 }
 
 impl Endpoint {
@@ -68,10 +75,9 @@ impl Endpoint {
         Self { connections: vec![connection], ..Self::default() }
     }
 
-    /// Returns the networks whose names the container knows.
-    pub(super) fn networks_with_names(&self) -> Vec<String> {
-        let with_names = self.connections.iter().filter(|it| !it.names.is_empty());
-        with_names.map(|it| it.network.clone()).collect()
+    /// Returns the connections to networks whose names the container knows.
+    pub(super) fn connections_with_names(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().filter(|it| !it.names.is_empty())
     }
 
     /// Returns the name of the first network.
@@ -83,6 +89,11 @@ impl Endpoint {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let all = self.connections.iter().flat_map(|connection| &connection.addresses);
         all.map(|address| address.address())
+    }
+
+    /// Returns others that it has names for: their addresses, and what they are called.
+    pub(super) fn linked(&self) -> impl Iterator<Item = &(IpAddr, String)> {
+        self.connections.iter().flat_map(|connection| &connection.linked)
     }
 
     /// Tells whether it is on a network that our firewall serves.

@@ -187,6 +187,9 @@ pub fn hosts_file(
         for address in addresses.chain(loopback.into_iter().filter(|_| nowhere)) {
             text += &format!("{address}\t{own}\n");
         }
+        for (address, names) in endpoint.linked() {
+            text += &format!("{address}\t{names}\n");
+        }
     }
     Ok(text)
 }
@@ -214,18 +217,22 @@ pub fn changed_hosts(
     hostname: &str,
     name: &str,
 ) -> String {
-    let only_in = |one: &Endpoint, other: &Endpoint| -> Vec<IpAddr> {
-        one.addresses().filter(|it| !other.addresses().any(|there| there == *it)).collect()
+    let own = own_names(hostname, name);
+    let lines = |of: &Endpoint| -> Vec<(IpAddr, String)> {
+        let addresses = of.addresses().map(|address| (address, own.clone()));
+        addresses.chain(of.linked().cloned()).collect()
     };
-    let (gone, new) = (only_in(before, now), only_in(now, before));
-    let is_of = |line: &str| gone.iter().any(|it| line.starts_with(&format!("{it}\t")));
+    let (before, now) = (lines(before), lines(now));
+    let gone = before.iter().filter(|line| !now.contains(line));
+    let new: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+    let gone: Vec<String> = gone.map(|(address, _)| format!("{address}\t")).collect();
+    let is_of = |line: &str| gone.iter().any(|it| line.starts_with(it));
     let kept = text.split_inclusive('\n').filter(|line| !is_of(line));
     let mut text: String = kept.collect();
     if !new.is_empty() && !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    let own = own_names(hostname, name);
-    text.extend(new.iter().map(|address| format!("{address}\t{own}\n")));
+    text.extend(new.iter().map(|(address, names)| format!("{address}\t{names}\n")));
     text
 }
 

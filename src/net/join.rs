@@ -7,9 +7,9 @@ use super::bridge::{self, Bridge};
 use super::endpoint::{Connection, Endpoint};
 use super::ground::Ground;
 use super::{Request, link, publish, veth};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
-use crate::spec::membership::Membership;
+use crate::spec::membership::{Link, Membership};
 use crate::store::Store;
 
 /// Takes addresses on all networks, and puts them on record.
@@ -50,6 +50,7 @@ fn join(
     let is_machine = !direct && !ground.is_shared();
     let own = bridge.gateways.first().filter(|_| is_machine).map(|it| it.address());
     endpoint.host = endpoint.host.or(own);
+    let has_names = network.spec.dns;
     endpoint.connections.push(Connection {
         network: network.name.clone(),
         number,
@@ -58,10 +59,12 @@ fn join(
         gateways: bridge.ways_out().collect(),
         routes: network.spec.routes.clone(),
         servers: network.spec.servers.clone(),
-        names: if network.spec.dns { names(member, request) } else { Vec::new() },
+        names: if has_names { names(member, request) } else { Vec::new() },
+        links: if has_names { member.links.clone() } else { Vec::new() },
+        linked: if has_names { Vec::new() } else { linked(store, member)? },
         ..Connection::default()
     });
-    endpoint.resolver |= network.spec.dns;
+    endpoint.resolver |= has_names;
     // On record before the lease is taken: if we are killed in between, it can be found.
     store.save_endpoint(request.id, endpoint)?;
     let ipv4 = member.ipv4.map(IpAddr::V4);
@@ -89,6 +92,36 @@ fn names(member: &Membership, request: &Request<'_>) -> Vec<String> {
         }
     }
     names
+}
+
+/// Finds the containers that one has names for, on a network without names: their addresses, and all that
+/// they are called, as Docker has it.
+fn linked(store: &Store, member: &Membership) -> Result<Vec<(IpAddr, String)>> {
+    let mut lines = Vec::new();
+    for Link { container, alias } in &member.links {
+        let context = || format!("cannot link to container `{container}`");
+        let containers = store.containers();
+        let id = containers.lookup(container).context(context)?;
+        let found = containers.get(&id)?.filter(|_| containers.is_monitored(&id).unwrap_or(false));
+        let endpoint = store.endpoint::<Endpoint>(&id)?.unwrap_or_default();
+        let connection = endpoint.connections.iter().find(|it| it.network == member.network);
+        let (Some(found), Some(connection)) = (found, connection) else {
+            let text = format!("it does not run on network `{}`", member.network);
+            let error = Error::new(Kind::Conflict, text).within(context());
+            return Err(error.hint(
+                "start it first, or use a network that was made by `barge network create`, which has names",
+            ));
+        };
+        let mut names = vec![alias.as_str()];
+        for name in [found.config.hostname(), &found.state.name] {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let names = names.join(" ");
+        lines.extend(connection.addresses.iter().map(|it| (it.address(), names.clone())));
+    }
+    Ok(lines)
 }
 
 /// Lets others on a network find a container by its names.

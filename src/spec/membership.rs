@@ -28,6 +28,9 @@ pub struct Membership {
     /// Names by which others on the network know the container, beside its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Others on the network by names that only the container knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// The IPv4 address that it must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv4: Option<Ipv4Addr>,
@@ -40,6 +43,15 @@ pub struct Membership {
     /// The name of its interface; one is made up if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+}
+
+/// Another container, and what one calls it: `CONTAINER[:ALIAS]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other container, by name or ID.
+    pub container: String,
+    /// The name that it has for one.
+    pub alias: String,
 }
 
 impl Membership {
@@ -108,6 +120,28 @@ impl FromStr for Membership {
             ));
         }
         Ok(membership)
+    }
+}
+
+impl FromStr for Link {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // As Docker writes them: `/db:/web/database`.
+        let (container, alias) = text.split_once(':').unwrap_or((text, text));
+        let container = container.strip_prefix('/').unwrap_or(container);
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        let invalid = |error: Error| error.within(format!("invalid link `{text}`"));
+        Ok(Self {
+            container: name::parse(container).map_err(invalid)?,
+            alias: parse_alias(alias).map_err(invalid)?,
+        })
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.container, self.alias)
     }
 }
 
@@ -187,6 +221,23 @@ impl From<Mac> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parses_links() {
+        for (text, want) in [
+            ("db", Some("db:db")),
+            ("db:data.base", Some("db:data.base")),
+            ("/db:/web/database", Some("db:database")),
+            ("db:", None),
+            (":db", None),
+            ("db:a b", None),
+            ("a/b:c", None),
+            ("", None),
+        ] {
+            let got = text.parse::<Link>().ok().map(|link| link.to_string());
+            assert_eq!(got.as_deref(), want, "{text}");
+        }
+    }
 
     #[test]
     fn parses_memberships() {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Mac, Membership};
+use super::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Link, Mac, Membership};
 use crate::error::{Context, Error, Kind, Result};
 
 /// The network that a container is on.
@@ -68,7 +68,7 @@ impl NetworkMode {
             Self::Default => vec![Membership::of(DEFAULT_NETWORK)],
             other => {
                 let text = format!(
-                    "an address or alias cannot be set for network mode {other}: invalid argument"
+                    "an address, alias or link cannot be set for network mode {other}: invalid argument"
                 );
                 return Err(Error::new(Kind::Invalid, text)
                     .hint("name a network that was made by `barge network create`"));
@@ -85,6 +85,7 @@ impl NetworkMode {
             member.ipv6 = asked.ipv6.or(member.ipv6);
             member.mac = asked.mac.or(member.mac);
             member.aliases.extend(asked.aliases.iter().cloned());
+            member.links.extend(asked.links.iter().cloned());
         }
         Ok(Self::Networks(members))
     }
@@ -109,6 +110,8 @@ pub struct Asked {
     pub mac: Option<Mac>,
     /// Names by which others know the container.
     pub aliases: Vec<String>,
+    /// Others by names that only the container knows.
+    pub links: Vec<Link>,
 }
 
 /// Transport protocol of a published port.

@@ -37,6 +37,7 @@ mod init;
 mod journal;
 mod lifecycle;
 mod limits;
+mod links;
 mod listing;
 mod log_drivers;
 mod login;

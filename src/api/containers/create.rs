@@ -26,15 +26,11 @@ pub(super) fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
     if asked.image.is_empty() {
         return Err(Error::new(Kind::Invalid, "no image specified"));
     }
-    let links = asked.host_config.links.clone();
     let mut spec = spec::container(asked, engine.host().rootless)?;
     if let Some(text) = call.query.get("name") {
         spec.name = Some(name::parse(text.strip_prefix('/').unwrap_or(text))?);
     }
     spec.platform = call.query.get("platform").map(str::parse).transpose()?;
-    for link in &links {
-        spec.settings.names.hosts.extend(linked(engine, link)?);
-    }
     // A client that is told that something is not there pulls the image, so nothing else may say that.
     let image = engine.store().images().find_named(&spec.image)?;
     if image.is_none() && !engine::lists::exists(engine.store(), &spec.image)? {
@@ -64,27 +60,4 @@ fn no_image(name: &str) -> Error {
     let last = name.rfind('/').map_or(0, |slash| slash + 1);
     let tag = if name[last..].contains([':', '@']) { "" } else { ":latest" };
     Error::new(Kind::NotFound, format!("No such image: {name}{tag}"))
-}
-
-/// Finds the addresses of a container that another one is linked to, as `NAME[:ALIAS]` says.
-fn linked(engine: &Engine, link: &str) -> Result<Vec<(String, String)>> {
-    let (name, alias) = link.split_once(':').unwrap_or((link, link));
-    let name = name.strip_prefix('/').unwrap_or(name);
-    let alias = alias.rsplit('/').next().unwrap_or(alias);
-    let container = super::find(engine, name).map_err(|error| error.kind_is(Kind::Invalid))?;
-    let document = crate::api::model::container::inspect(engine.store(), &container);
-    let networks = document["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
-    let address = networks
-        .values()
-        .filter_map(|network| network["IPAddress"].as_str())
-        .find(|address| !address.is_empty());
-    let Some(address) = address else {
-        return Err(Error::new(
-            Kind::Invalid,
-            format!("Cannot link to a non running container: /{name}"),
-        ));
-    };
-    let mut names = vec![alias, name, container.id().short()];
-    names.dedup();
-    Ok(names.into_iter().map(|it| (it.to_owned(), address.to_owned())).collect())
 }

@@ -15,7 +15,7 @@ use crate::spec::container::{ContainerSpec, parse_device};
 use crate::spec::health::{HealthSpec, Interval};
 use crate::spec::limits::{Resources, RestartPolicy, Ulimit};
 use crate::spec::log::LogSettings;
-use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Membership};
+use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Link, Membership};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::namespace::Namespaces;
 use crate::spec::network::{
@@ -316,7 +316,9 @@ fn network(
     }
     let asks = endpoints.values().flatten().any(EndpointAsked::says_something) || !mac.is_empty();
     let others = endpoints.keys().any(|name| !is_usual(name) && name != word);
-    if mode == NetworkMode::Default && !rootless && (asks || others) {
+    let links: Vec<Link> = host.links.iter().map(|link| link.parse()).collect::<Result<_>>()?;
+    // Without root, nobody is seen by others on the usual network.
+    if mode == NetworkMode::Default && (!rootless && (asks || others) || !links.is_empty()) {
         mode = NetworkMode::Networks(vec![Membership::of(DEFAULT_NETWORK)]);
     }
     let NetworkMode::Networks(members) = &mut mode else { return Ok(mode) };
@@ -332,6 +334,9 @@ fn network(
         let member = &mut members[at];
         *member = Membership { network: member.network.clone(), ..wanted };
     }
+    for member in &mut *members {
+        member.links.extend(links.iter().cloned());
+    }
     if let (Some(first), false) = (members.first_mut(), mac.is_empty()) {
         first.mac = Some(mac.parse()?);
     }
@@ -340,7 +345,10 @@ fn network(
 
 impl EndpointAsked {
     fn says_something(&self) -> bool {
-        self.ipam_config.is_some() || !self.aliases.is_empty() || !self.mac_address.is_empty()
+        self.ipam_config.is_some()
+            || !self.aliases.is_empty()
+            || !self.links.is_empty()
+            || !self.mac_address.is_empty()
     }
 
     /// Makes what we know of Docker's endpoint.
@@ -348,6 +356,7 @@ impl EndpointAsked {
         let network = if network == DEFAULT_ALIAS { DEFAULT_NETWORK } else { network };
         let mut member = Membership::of(network);
         member.aliases = self.aliases;
+        member.links = self.links.iter().map(|link| link.parse()).collect::<Result<_>>()?;
         let addresses = self.ipam_config.unwrap_or_default();
         for text in [addresses.ipv4, addresses.ipv6] {
             if !text.is_empty() {

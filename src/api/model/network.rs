@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::net::{Connection, Endpoint, PublishedPort};
 use crate::spec::cidr::Cidr;
+use crate::spec::membership::Link;
 use crate::spec::network::NetworkMode;
 use crate::store::container::{Container, ContainerConfig, ContainerState};
 
@@ -18,6 +19,7 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
         let mut network = connection_document(connection);
         network["NetworkID"] = connection.network.clone().into();
         network["Aliases"] = aliases(config, connection);
+        network["Links"] = links(config, connection);
         networks.insert(connection.network.clone(), network);
     }
     // Of one that does not run, what it asked for.
@@ -78,6 +80,14 @@ fn aliases(config: &ContainerConfig, connection: &Connection) -> Value {
     let mut aliases = own.map(|member| member.aliases.clone()).unwrap_or_default();
     aliases.push(config.id.short().to_owned());
     aliases.into()
+}
+
+/// Returns what the container calls others on a network, where it has names of its own for them.
+fn links(config: &ContainerConfig, connection: &Connection) -> Value {
+    let members = config.settings.network.memberships();
+    let own = members.iter().find(|member| member.network == connection.network);
+    let links = own.map(|member| &member.links).filter(|links| !links.is_empty());
+    links.map_or(Value::Null, |links| links.iter().map(Link::to_string).collect())
 }
 
 /// Reads the endpoint of a container that has a process.

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::engine;
+use crate::spec::membership::DEFAULT_NETWORK;
 use crate::store::Store;
 use crate::store::container::Container;
 
@@ -104,7 +105,7 @@ fn host_config(container: &Container) -> Value {
         "HostsFile": "",
         "CgroupManager": "cgroupfs",
         "CgroupParent": "",
-        "Links": null,
+        "Links": links(container),
         "PublishAllPorts": false,
         "Isolation": "",
         "MaskedPaths": masked,
@@ -112,6 +113,15 @@ fn host_config(container: &Container) -> Value {
     });
     add(&mut document, nothing_limited());
     document
+}
+
+/// Returns the names that a container has for others on the network that has none, as Docker writes them.
+fn links(container: &Container) -> Value {
+    let name = &container.state.name;
+    let members = container.config.settings.network.memberships().iter();
+    let links = members.filter(|it| it.network == DEFAULT_NETWORK).flat_map(|it| &it.links);
+    let links: Vec<_> = links.map(|it| format!("/{}:/{name}/{}", it.container, it.alias)).collect();
+    if links.is_empty() { Value::Null } else { links.into() }
 }
 
 /// Limits that nobody has asked for.

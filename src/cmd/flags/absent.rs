@@ -27,8 +27,8 @@ const ABSENT: [Absent; 11] = [
         flags: &["use-api-socket"],
     },
     Absent {
-        reason: "containers on one network know each other by name; --add-host gives further names",
-        flags: &["link", "link-local-ip"],
+        reason: "a container has one address of each version of IP on a network; see --ip and --ip6",
+        flags: &["link-local-ip"],
     },
     Absent { reason: "there are no pods yet", flags: &["pod", "pod-id-file"] },
     Absent { reason: "images with encrypted layers cannot be used", flags: &["decryption-key"] },

@@ -8,7 +8,7 @@ use crate::cmd::output;
 use crate::error::Result;
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
-use crate::spec::membership::{Mac, parse_alias};
+use crate::spec::membership::{Link, Mac, parse_alias};
 use crate::spec::network::{Asked, NetworkMode, PortMapping, parse_exposed};
 
 /// Its network and the ports that are published.
@@ -23,6 +23,9 @@ pub(super) struct NetworkFlags {
     /// Its IPv6 address on the network
     #[arg(long, value_name = "IP")]
     ip6: Option<Ipv6Addr>,
+    /// Another container, by a name that only this one knows
+    #[arg(long, value_name = "CONTAINER[:ALIAS]")]
+    link: Vec<Link>,
     /// Its hardware address on the network
     #[arg(long, value_name = "MAC")]
     mac_address: Option<Mac>,
@@ -52,6 +55,7 @@ impl NetworkFlags {
             ipv6: self.ip6,
             mac: self.mac_address,
             aliases: self.network_alias,
+            links: self.link,
         })?;
         let mut ports = self.publish;
         if let (false, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) =

@@ -8,7 +8,7 @@ use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
 use crate::error::{Error, Kind, Result};
-use crate::spec::membership::{Mac, Membership, parse_alias};
+use crate::spec::membership::{Link, Mac, Membership, parse_alias};
 
 /// Connect a container to one more network
 ///
@@ -24,6 +24,9 @@ pub(crate) struct Connect {
     /// Its IPv6 address on the network
     #[arg(long, value_name = "IP")]
     ip6: Option<Ipv6Addr>,
+    /// Another container, by a name that only this one knows
+    #[arg(long, value_name = "CONTAINER[:ALIAS]")]
+    link: Vec<Link>,
     /// Its hardware address on the network
     #[arg(long, value_name = "MAC")]
     mac_address: Option<Mac>,
@@ -39,6 +42,7 @@ impl Act for Connect {
     fn act(self, world: &mut World) -> Result<Status> {
         let member = Membership {
             aliases: self.alias,
+            links: self.link,
             ipv4: self.ip,
             ipv6: self.ip6,
             mac: self.mac_address,

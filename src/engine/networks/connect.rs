@@ -31,6 +31,7 @@ impl Engine {
             );
             return Err(Error::new(Kind::Conflict, text));
         }
+        self.settle_links(&mut member, &network)?;
         member.network.clone_from(&network.name);
         let endpoint = match locked.state().process().cloned() {
             Some(run) => {

@@ -25,6 +25,7 @@ impl Engine {
         for member in &mut *members {
             let network = self.store.networks().lookup(&member.network)?;
             check_member(member, &network)?;
+            self.settle_links(member, &network)?;
             member.network = network.name;
         }
         for (index, member) in members.iter().enumerate() {
@@ -34,6 +35,19 @@ impl Engine {
             }
         }
         Ok(Some(held))
+    }
+
+    /// Gives the containers that another one has names for their own. Where the network has names, they may
+    /// still be to come.
+    pub(super) fn settle_links(&self, member: &mut Membership, network: &Network) -> Result<()> {
+        for link in &mut member.links {
+            match self.lookup(&link.container) {
+                Ok(found) => link.container = found.state.name,
+                Err(error) if error.kind() == Kind::NotFound && network.spec.dns => {}
+                Err(error) => return Err(error.within("cannot link to a container")),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -27,7 +27,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use self::forward::{Pending, Progress};
 use self::message::{Outcome, Query};
-use self::names::Found;
+use self::names::{Found, Known};
 use self::stream::Stream;
 use self::upstream::Upstream;
 use super::{Endpoint, firewall};
@@ -57,7 +57,7 @@ pub(super) struct Resolver {
     asked: Vec<IpAddr>,
     /// Which record of its connections was read last.
     seen: Option<Mark>,
-    networks: Vec<String>,
+    networks: Vec<Known>,
     upstream: Upstream,
     datagrams: OwnedFd,
     listener: OwnedFd,
@@ -107,7 +107,7 @@ impl Resolver {
         // One that is gone is on its way down: it knows what it knew.
         let Ok(Some(endpoint)) = self.store.endpoint::<Endpoint>(&self.id) else { return };
         self.seen = now;
-        self.networks = endpoint.networks_with_names();
+        self.networks = endpoint.connections_with_names().map(Known::by).collect();
         let mut servers = self.asked.clone();
         if servers.is_empty() {
             servers = endpoint.connections.iter().flat_map(|it| it.servers.clone()).collect();
@@ -206,7 +206,7 @@ impl Resolver {
 /// Returns the answer to a query if it is known here.
 fn known(
     store: &Store,
-    networks: &[String],
+    networks: &[Known],
     leads_out: bool,
     query: &Query,
     limit: Option<usize>,

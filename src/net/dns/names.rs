@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::message::{Query, Record, Wanted};
-use crate::net::Endpoint;
+use crate::net::{Connection, Endpoint};
 use crate::spec::id::ContainerId;
 use crate::store::Store;
 
@@ -21,16 +21,44 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// A network, as a container on it knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Its name.
+    network: String,
+    /// Names that the container has for others, and their own, all in lower case.
+    links: Vec<(String, String)>,
+}
+
+impl Known {
+    /// Returns what is known by a connection.
+    pub(super) fn by(connection: &Connection) -> Self {
+        let links = connection.links.iter();
+        let links = links.map(|it| [&it.alias, &it.container].map(|it| it.to_ascii_lowercase()));
+        Self {
+            network: connection.network.clone(),
+            links: links.map(|[alias, container]| (alias, container)).collect(),
+        }
+    }
+
+    /// Returns the name that a container itself has which is known by this one.
+    fn own_name<'a>(&'a self, name: &'a str) -> &'a str {
+        let link = self.links.iter().find(|(alias, _)| alias == name);
+        link.map_or(name, |(_, container)| container)
+    }
+}
+
 /// Looks a query up in the records of some networks.
-pub(super) fn look_up(store: &Store, networks: &[String], query: &Query) -> Found {
+pub(super) fn look_up(store: &Store, networks: &[Known], query: &Query) -> Found {
     if query.wanted == Wanted::Names {
         let names = query.reversed().and_then(|address| names_of(store, networks, address));
         return names.map_or(Found::Nothing, Found::Records);
     }
     let mut addresses = Vec::new();
-    for network in networks {
+    for known in networks {
+        let network = &known.network;
         for name in within(&query.name, network) {
-            let known = store.network(network).known(name);
+            let known = store.network(network).known(known.own_name(name));
             let living = known.into_iter().filter(|(holder, _)| lives(store, holder));
             addresses.extend(living.flat_map(|(_, addresses)| addresses));
         }
@@ -65,8 +93,8 @@ fn within<'a>(name: &'a str, network: &str) -> impl Iterator<Item = &'a str> {
 }
 
 /// Returns the names of the container that has an address; its own one first.
-fn names_of(store: &Store, networks: &[String], address: IpAddr) -> Option<Vec<Record>> {
-    networks.iter().find_map(|network| {
+fn names_of(store: &Store, networks: &[Known], address: IpAddr) -> Option<Vec<Record>> {
+    networks.iter().find_map(|Known { network, .. }| {
         let holder = store.network(network).holder(address).filter(|it| lives(store, it))?;
         let endpoint = store.endpoint::<Endpoint>(&holder).ok()??;
         let connection = endpoint.connections.into_iter().find(|it| it.network == *network)?;
