@@ -30,7 +30,7 @@ fn pasta_program() -> Check {
             let version = pasta::version(&program).unwrap_or_else(|| "does not start".to_owned());
             Check::good(name, format!("{} ({version})", program.display()))
         }
-        None if slirp::find_if_needed().is_some() => {
+        None if slirp::plan_if_needed().is_some() => {
             Check::good(name, "not found; slirp4netns is used, which hides where packets come from")
         }
         None => Check::bad(

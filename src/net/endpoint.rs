@@ -92,14 +92,14 @@ impl Endpoint {
     }
 
     /// Returns others that it has names for: their addresses, and what they are called.
-    pub(super) fn linked(&self) -> impl Iterator<Item = &(IpAddr, String)> {
+    pub fn linked(&self) -> impl Iterator<Item = &(IpAddr, String)> {
         self.connections.iter().flat_map(|connection| &connection.linked)
     }
 
     /// Tells whether it is on a network that our firewall serves.
     pub(super) fn is_behind_us(&self) -> bool {
         self.connections.iter().any(|it| it.interface.is_some() && !it.direct)
-            && !matches!(self.network(), "pasta" | "host" | "none")
+            && !matches!(self.network(), "pasta" | "slirp4netns" | "host" | "none")
     }
 
     /// Returns the address to which we pass on what arrives at published ports.

@@ -180,11 +180,7 @@ pub fn hosts_file(
     }
     if !shares_host(endpoint) {
         let own = own_names(hostname, name);
-        let addresses = endpoint.addresses();
-        // A program that looks for its own host name must find something.
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let nowhere = endpoint.addresses().next().is_none();
-        for address in addresses.chain(loopback.into_iter().filter(|_| nowhere)) {
+        for address in own_addresses(endpoint) {
             text += &format!("{address}\t{own}\n");
         }
         for (address, names) in endpoint.linked() {
@@ -192,6 +188,14 @@ pub fn hosts_file(
         }
     }
     Ok(text)
+}
+
+/// Returns the addresses that a container knows itself by. A program that looks for its own host name must
+/// find something.
+fn own_addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+    let nowhere = endpoint.addresses().next().is_none();
+    let loopback = nowhere.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    endpoint.addresses().chain(loopback)
 }
 
 /// Returns the names of a container in its own file, its host name first.
@@ -219,13 +223,19 @@ pub fn changed_hosts(
 ) -> String {
     let own = own_names(hostname, name);
     let lines = |of: &Endpoint| -> Vec<(IpAddr, String)> {
-        let addresses = of.addresses().map(|address| (address, own.clone()));
+        let addresses = own_addresses(of).map(|address| (address, own.clone()));
         addresses.chain(of.linked().cloned()).collect()
     };
     let (before, now) = (lines(before), lines(now));
     let gone = before.iter().filter(|line| !now.contains(line));
     let new: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
-    let gone: Vec<String> = gone.map(|(address, _)| format!("{address}\t")).collect();
+    // Whatever names it had then; but others have the loopback address, too.
+    let gone: Vec<String> = gone
+        .map(|(address, names)| match address.is_loopback() {
+            true => format!("{address}\t{names}\n"),
+            false => format!("{address}\t"),
+        })
+        .collect();
     let is_of = |line: &str| gone.iter().any(|it| line.starts_with(it));
     let kept = text.split_inclusive('\n').filter(|line| !is_of(line));
     let mut text: String = kept.collect();

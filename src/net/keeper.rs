@@ -28,6 +28,7 @@ use super::link::Links;
 use super::pasta::{self, Helper};
 use super::slirp;
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::user_mode::PastaOptions;
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::store::userns::Mark;
@@ -181,8 +182,8 @@ fn start(
     given: Option<BorrowedFd<'_>>,
 ) -> Result<Option<Result<Shared>>> {
     // What is missing is best said by who was asked for it.
-    if slirp::find_if_needed().is_none() {
-        pasta::plan(&[], false, runroot)?;
+    if slirp::plan_if_needed().is_none() {
+        pasta::plan(&[], &PastaOptions::default(), false, runroot)?;
     }
     file::remove_file(path)?;
     let context = || format!("cannot listen at {}", path.display());
@@ -274,14 +275,14 @@ impl Keeper {
         Links::open_in(netns.as_fd())
             .and_then(|mut links| links.set_loopback_up())
             .context(|| "cannot take the loopback interface up")?;
-        let (started, way_out) = match slirp::find_if_needed() {
-            Some(program) => {
-                let name_server = Some(slirp::NAME_SERVER);
-                (slirp::start(&program, netns.as_fd()), WayOut { name_server, ..WayOut::default() })
+        let (started, way_out) = match slirp::plan_if_needed() {
+            Some(plan) => {
+                let name_server = plan.name_server();
+                (slirp::start(&plan, netns.as_fd()), WayOut { name_server, ..WayOut::default() })
             }
             None => {
-                let plan = pasta::plan(&[], false, runroot)?;
-                let name_server = Some(pasta::NAME_SERVER);
+                let plan = pasta::plan(&[], &PastaOptions::default(), false, runroot)?;
+                let name_server = plan.name_server();
                 let way_out = WayOut { name_server, host: plan.host(), warning: None };
                 (pasta::start(&plan, netns.as_fd()), way_out)
             }

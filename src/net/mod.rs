@@ -34,7 +34,6 @@ mod veth;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 pub use self::attached::Attached;
 use self::bridge::Bridge;
@@ -56,6 +55,7 @@ use crate::spec::id::ContainerId;
 use crate::spec::membership::{DEFAULT_NETWORK, Membership};
 use crate::spec::network::{NameResolution, NetworkMode, PortMapping};
 use crate::spec::network_spec::Subnet;
+use crate::spec::user_mode::PastaOptions;
 use crate::store::Store;
 use crate::store::network::Network;
 
@@ -108,8 +108,8 @@ enum Way {
     Bridges(Vec<Bridge>),
     /// By a program.
     Pasta(pasta::Plan),
-    /// By another program, which is there.
-    Slirp(PathBuf),
+    /// By another program.
+    Slirp(slirp::Plan),
 }
 
 impl Prepared {
@@ -135,7 +135,7 @@ impl Prepared {
 /// Returns what a container that asks for nothing gets.
 pub fn default_mode(rootless: bool) -> NetworkMode {
     if rootless {
-        NetworkMode::Pasta
+        NetworkMode::Pasta(PastaOptions::default())
     } else {
         NetworkMode::Networks(vec![Membership::of(DEFAULT_NETWORK)])
     }
@@ -148,13 +148,24 @@ pub fn prepare(store: &Store, request: &Request<'_>) -> Result<Prepared> {
         NetworkMode::Host => Ok(Prepared::new(request, Way::Host, plain)),
         NetworkMode::None => Ok(Prepared::new(request, Way::Loopback, plain)),
         NetworkMode::Networks(members) => prepare_bridges(store, request, members),
-        NetworkMode::Pasta if request.rootless => match slirp::find_if_needed() {
-            Some(program) => prepare_slirp(program, request, plain),
-            None => prepare_pasta(store, request, plain),
+        NetworkMode::Pasta(options) if request.rootless => match slirp::plan_if_needed() {
+            Some(plan) if options.0.is_empty() => prepare_slirp(plan, request, plain),
+            _ => prepare_pasta(store, request, options, plain),
         },
-        NetworkMode::Pasta => {
+        NetworkMode::Pasta(_) => {
             Err(Error::new(Kind::Unsupported, "pasta is for those who are not root")
                 .hint("leave out --network, or use --network bridge, host or none"))
+        }
+        NetworkMode::Slirp4netns(options) => {
+            let mut plan = slirp::plan(options)?;
+            if options.own_ports {
+                let ports = ports::reserve(request.ports, Listener::Program)?.ports;
+                let socket = format!("slirp-{}", request.id.short());
+                plan.let_in(&ports, store.runroot().join(socket))?;
+                let endpoint = Endpoint { ports, ..plain };
+                return prepared_slirp(request, plan, endpoint);
+            }
+            prepare_slirp(plan, request, plain)
         }
         NetworkMode::Default | NetworkMode::Container(_) | NetworkMode::Ns(_) => Err(Error::new(
             Kind::Unsupported,
@@ -195,12 +206,17 @@ fn prepare_bridges(
     }
 }
 
-fn prepare_pasta(store: &Store, request: &Request<'_>, mut endpoint: Endpoint) -> Result<Prepared> {
+fn prepare_pasta(
+    store: &Store,
+    request: &Request<'_>,
+    options: &PastaOptions,
+    mut endpoint: Endpoint,
+) -> Result<Prepared> {
     let ports = ports::reserve(request.ports, Listener::Program)?.ports;
     let host = request.names.hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
-    let plan = pasta::plan(&ports, host, store.runroot())?;
+    let plan = pasta::plan(&ports, options, host, store.runroot())?;
     endpoint.ports = ports;
-    endpoint.name_server = Some(pasta::NAME_SERVER);
+    endpoint.name_server = plan.name_server();
     endpoint.host = plan.host();
     // pasta gives the container the host's addresses; what it did is looked up later.
     Links::open()
@@ -212,17 +228,20 @@ fn prepare_pasta(store: &Store, request: &Request<'_>, mut endpoint: Endpoint) -
     Ok(Prepared::new(request, Way::Pasta(plan), endpoint))
 }
 
-fn prepare_slirp(
-    program: PathBuf,
+fn prepare_slirp(plan: slirp::Plan, request: &Request<'_>, plain: Endpoint) -> Result<Prepared> {
+    let Reserved { ports, doors, .. } = ports::reserve(request.ports, Listener::Relay)?;
+    let prepared = prepared_slirp(request, plan, Endpoint { ports, ..plain })?;
+    Ok(Prepared { doors, ..prepared })
+}
+
+fn prepared_slirp(
     request: &Request<'_>,
-    mut endpoint: Endpoint,
+    plan: slirp::Plan,
+    endpoint: Endpoint,
 ) -> Result<Prepared> {
     pasta::check_device()?;
-    let Reserved { ports, doors, .. } = ports::reserve(request.ports, Listener::Relay)?;
-    endpoint.ports = ports;
-    endpoint.name_server = Some(slirp::NAME_SERVER);
-    let prepared = Prepared::new(request, Way::Slirp(program), endpoint);
-    Ok(Prepared { doors, ..prepared })
+    let (name_server, host) = (plan.name_server(), plan.host());
+    Ok(Prepared::new(request, Way::Slirp(plan), Endpoint { name_server, host, ..endpoint }))
 }
 
 /// Gives ports that name no address of this machine the one that the first network has for them.
@@ -255,7 +274,7 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
         Way::Loopback => loopback_up(netns),
         Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &attached, netns),
         Way::Pasta(plan) => attach_program(pasta::start(plan, netns), &mut attached, netns),
-        Way::Slirp(program) => attach_program(slirp::start(program, netns), &mut attached, netns),
+        Way::Slirp(plan) => attach_program(slirp::start(plan, netns), &mut attached, netns),
     }
     .and_then(|()| {
         // The address that slirp4netns has given it is known in there only.
@@ -302,7 +321,9 @@ fn attach_program(
         Ok(helper) => helper,
         // Older versions refuse to work where there is nothing to be connected to.
         Err(error) if endpoint.ports.is_empty() && is_offline() => {
-            *endpoint = Endpoint::plain(&NetworkMode::Pasta);
+            let name = endpoint.network().to_owned();
+            *endpoint = Endpoint::default();
+            endpoint.connections.push(Connection { network: name, ..Connection::default() });
             let text = format!("the machine is offline, the container has no network: {error}");
             attached.warnings.push(text);
             return loopback_up(netns);

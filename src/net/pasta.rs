@@ -26,15 +26,24 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::ports::PublishedPort;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::network::Protocol;
+use crate::spec::user_mode::PastaOptions;
 use crate::sys::command::die_with_us;
 
 /// Where the container finds a name server: pasta hands queries on to the host's first one, which may
 /// be one that only the host can reach.
-pub(super) const NAME_SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 1));
+const NAME_SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 1));
 /// Where the container finds the host, if it asks for an address of it.
-pub(super) const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 2));
+const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 1, 2));
 /// Without this device there are no user-mode networks.
 pub(super) const DEVICE: &str = "/dev/net/tun";
+
+/// The option for an address of the host.
+const MAP_GUEST: &str = "--map-guest-addr";
+/// The option for an address where there is a name server.
+const DNS_FORWARD: &str = "--dns-forward";
+/// The word by which Podman says that the router's address stands for this machine: pasta's own way, for
+/// which it has no option.
+const MAP_GATEWAY: &str = "--map-gw";
 
 /// How long pasta may take to be ready; it needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +64,8 @@ pub struct Helper {
 pub(super) struct Plan {
     program: PathBuf,
     ports: Vec<PublishedPort>,
+    /// What the user tells it beside that.
+    options: PastaOptions,
     /// Whether the container gets an address of the host.
     host: bool,
 }
@@ -62,7 +73,18 @@ pub(super) struct Plan {
 impl Plan {
     /// Returns where the container will find the host, if it will.
     pub(super) fn host(&self) -> Option<IpAddr> {
-        self.host.then_some(HOST)
+        match self.options.value(MAP_GUEST) {
+            Some(asked) => asked.parse().ok(),
+            None => self.host.then_some(HOST),
+        }
+    }
+
+    /// Returns where the container will find a name server.
+    pub(super) fn name_server(&self) -> Option<IpAddr> {
+        match self.options.value(DNS_FORWARD) {
+            Some(asked) => asked.parse().ok(),
+            None => Some(NAME_SERVER),
+        }
     }
 }
 
@@ -70,7 +92,12 @@ impl Plan {
 ///
 /// `host` says that an address of the host is asked for; where it is not, there is one if pasta can
 /// give it. What it can is remembered in `runroot`, a directory that a reboot voids.
-pub(super) fn plan(ports: &[PublishedPort], host: bool, runroot: &Path) -> Result<Plan> {
+pub(super) fn plan(
+    ports: &[PublishedPort],
+    options: &PastaOptions,
+    host: bool,
+    runroot: &Path,
+) -> Result<Plan> {
     if let Some(port) = ports.iter().find(|port| port.protocol == Protocol::Sctp) {
         return Err(Error::new(
             Kind::Unsupported,
@@ -83,15 +110,16 @@ pub(super) fn plan(ports: &[PublishedPort], host: bool, runroot: &Path) -> Resul
             .hint("install the package passt (or slirp4netns), or use --network none or host")
     })?;
     check_device()?;
-    if host && !gives_host(&program, runroot) {
+    let asks = options.has(MAP_GUEST, MAP_GUEST);
+    if host && !asks && !gives_host(&program, runroot) {
         return Err(Error::new(
             Kind::Unsupported,
             format!("{} cannot give the container an address of the host", program.display()),
         )
         .hint("leave out `host-gateway`, or install passt from 2024 or later"));
     }
-    let host = host || gives_host(&program, runroot);
-    Ok(Plan { program, ports: ports.to_vec(), host })
+    let host = !asks && (host || gives_host(&program, runroot));
+    Ok(Plan { program, ports: ports.to_vec(), options: options.clone(), host })
 }
 
 /// Finds out whether there is a tunnel device for us.
@@ -142,7 +170,7 @@ fn gives_host(program: &Path, runroot: &Path) -> bool {
     if let Some(answer) = noted.strip_prefix(&is) {
         return answer == "yes";
     }
-    let answer = knows(program, "--map-guest-addr");
+    let answer = knows(program, MAP_GUEST);
     let text = is + if answer { "yes" } else { "no" };
     // What cannot be noted is asked again.
     drop(crate::store::file::write_volatile(&note, text.as_bytes()));
@@ -237,38 +265,47 @@ fn complaints(text: &str) -> String {
 }
 
 fn arguments(plan: &Plan) -> Vec<String> {
+    let Plan { options, .. } = plan;
     let mut arguments: Vec<String> = [
         "--config-net",
         "--foreground",
         "--quiet",
-        // Services that listen on the host's loopback only are none of the container's business.
-        "--no-map-gw",
-        "--tcp-ns",
-        "none",
-        "--udp-ns",
-        "none",
         // Nobody removes our namespace while we hold it; some versions would look for its path.
         "--no-netns-quit",
         "--pid",
         "/proc/self/fd/1",
         "--netns",
         "/proc/self/fd/0",
-        "--dns-forward",
     ]
     .map(str::to_owned)
     .into();
-    arguments.push(NAME_SERVER.to_string());
-    if plan.host {
-        arguments.extend(["--map-guest-addr".to_owned(), HOST.to_string()]);
+    // Services that listen on the host's loopback only are none of the container's business.
+    if !options.has(MAP_GATEWAY, MAP_GATEWAY) && !options.has("--no-map-gw", "--no-map-gw") {
+        arguments.push("--no-map-gw".to_owned());
     }
-    for (flag, protocol) in [("--tcp-ports", Protocol::Tcp), ("--udp-ports", Protocol::Udp)] {
+    let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+    for (short, long) in [("-T", "--tcp-ns"), ("-U", "--udp-ns")] {
+        if !options.has(short, long) {
+            add(long, "none".to_owned());
+        }
+    }
+    if !options.has(DNS_FORWARD, DNS_FORWARD) {
+        add(DNS_FORWARD, NAME_SERVER.to_string());
+    }
+    if plan.host {
+        add(MAP_GUEST, HOST.to_string());
+    }
+    for (short, long, protocol) in
+        [("-t", "--tcp-ports", Protocol::Tcp), ("-u", "--udp-ports", Protocol::Udp)]
+    {
         let mut specs = specs(&plan.ports, protocol);
-        if specs.is_empty() {
+        if specs.is_empty() && !options.has(short, long) {
             // Or else it forwards whatever the container listens on.
             specs.push("none".to_owned());
         }
-        arguments.extend(specs.into_iter().flat_map(|spec| [flag.to_owned(), spec]));
+        specs.into_iter().for_each(|spec| add(long, spec));
     }
+    arguments.extend(options.0.iter().filter(|word| *word != MAP_GATEWAY).cloned());
     arguments
 }
 
@@ -346,7 +383,9 @@ mod tests {
             reserve(&["127.0.0.1::80".parse().unwrap()], Listener::Program).unwrap().ports;
         ports[0].protocol = Protocol::Sctp;
         assert_eq!(
-            plan(&ports, false, Path::new("/nonexistent")).unwrap_err().kind(),
+            plan(&ports, &PastaOptions::default(), false, Path::new("/nonexistent"))
+                .unwrap_err()
+                .kind(),
             Kind::Unsupported
         );
     }

@@ -54,5 +54,6 @@ pub mod sysctl;
 pub mod systemd;
 pub mod template;
 pub mod time;
+pub mod user_mode;
 pub mod userns;
 pub mod volume;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Link, Mac, Membership};
+use super::user_mode::{PastaOptions, SlirpOptions};
 use crate::error::{Context, Error, Kind, Result};
 
 /// The network that a container is on.
@@ -24,7 +25,9 @@ pub enum NetworkMode {
     /// Networks that have names, at least one: the default one, or such as users have made.
     Networks(Vec<Membership>),
     /// The user-mode network stack pasta (rootless only).
-    Pasta,
+    Pasta(PastaOptions),
+    /// The user-mode network stack slirp4netns.
+    Slirp4netns(SlirpOptions),
     /// The network namespace of another container, by name or ID.
     Container(String),
     /// An existing network namespace.
@@ -244,15 +247,14 @@ impl FromStr for NetworkMode {
             ("default" | "private", None) => Ok(Self::Default),
             ("none", None) => Ok(Self::None),
             ("host", None) => Ok(Self::Host),
-            ("pasta", None) => Ok(Self::Pasta),
+            ("pasta", None) => Ok(Self::Pasta(PastaOptions::default())),
+            ("pasta", Some(options)) => options.parse().map(Self::Pasta),
+            ("slirp4netns", None) => Ok(Self::Slirp4netns(SlirpOptions::default())),
+            ("slirp4netns", Some(options)) => options.parse().map(Self::Slirp4netns),
             ("container", Some(other)) if !other.is_empty() => {
                 Ok(Self::Container(other.to_owned()))
             }
             ("ns", Some(path)) if path.starts_with('/') => Ok(Self::Ns(PathBuf::from(path))),
-            ("pasta" | "slirp4netns", _) => {
-                Err(Error::new(Kind::Unsupported, format!("unsupported network mode `{text}`"))
-                    .hint("use bridge, pasta, host, none, container:NAME or ns:PATH"))
-            }
             ("container" | "ns" | "host" | "none" | "default" | "private", Some(_)) => {
                 Err(Error::new(Kind::Invalid, format!("invalid network mode `{text}`"))
                     .hint("use bridge, pasta, host, none, container:NAME or ns:PATH"))
@@ -277,7 +279,8 @@ impl fmt::Display for NetworkMode {
                 Some(member) => f.write_str(&member.network),
                 None => f.write_str("none"),
             },
-            Self::Pasta => f.write_str("pasta"),
+            Self::Pasta(_) => f.write_str("pasta"),
+            Self::Slirp4netns(_) => f.write_str("slirp4netns"),
             Self::Container(name) => write!(f, "container:{name}"),
             Self::Ns(path) => write!(f, "ns:{}", path.display()),
         }
@@ -510,8 +513,11 @@ mod tests {
             ("ns:/run/netns/x", Some("ns:/run/netns/x")),
             ("container:", None),
             ("ns:relative", None),
-            ("pasta:-T,5201", None),
-            ("slirp4netns", None),
+            ("pasta:-T,5201", Some("pasta")),
+            ("pasta:", None),
+            ("slirp4netns", Some("slirp4netns")),
+            ("slirp4netns:mtu=1400", Some("slirp4netns")),
+            ("slirp4netns:x", None),
             ("", None),
             ("host:x", None),
             ("a/b", None),

@@ -91,6 +91,7 @@ mod together;
 mod transport;
 mod unshare;
 mod update;
+mod user_mode;
 mod users;
 mod volume;
 mod volume_memory;

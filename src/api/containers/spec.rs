@@ -66,7 +66,10 @@ pub(super) fn container(asked: Asked, rootless: bool) -> Result<ContainerSpec> {
     apply_host(asked.host_config, &mut spec)?;
     let is_own = matches!(
         spec.settings.network,
-        NetworkMode::Default | NetworkMode::Networks(_) | NetworkMode::Pasta
+        NetworkMode::Default
+            | NetworkMode::Networks(_)
+            | NetworkMode::Pasta(_)
+            | NetworkMode::Slirp4netns(_)
     );
     if !is_own {
         // As Docker: there they are taken and mean nothing.

@@ -92,7 +92,7 @@ fn rename_default(settings: &mut Value) {
 /// The network mode as Docker has it.
 fn network_mode(config: &ContainerConfig) -> String {
     match &config.settings.network {
-        NetworkMode::Default | NetworkMode::Pasta => DEFAULT_ALIAS.to_owned(),
+        NetworkMode::Default | NetworkMode::Pasta(_) => DEFAULT_ALIAS.to_owned(),
         NetworkMode::Networks(members) => match members.first().map(|it| it.network.as_str()) {
             None | Some(DEFAULT_NETWORK) => DEFAULT_ALIAS.to_owned(),
             Some(name) => name.to_owned(),

@@ -31,8 +31,10 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
             network
         });
     }
-    if let mode @ (NetworkMode::Host | NetworkMode::None | NetworkMode::Pasta) =
-        &config.settings.network
+    if let mode @ (NetworkMode::Host
+    | NetworkMode::None
+    | NetworkMode::Pasta(_)
+    | NetworkMode::Slirp4netns(_)) = &config.settings.network
     {
         networks.entry(mode.to_string()).or_insert_with(|| {
             let mut network = connection_document(&Connection::default());

@@ -30,6 +30,13 @@ pub(super) struct NetworkFlags {
     #[arg(long, value_name = "MAC")]
     mac_address: Option<Mac>,
     /// Network: a name, none, host or container:NAME
+    ///
+    /// Options of a network that has a name follow it, as in net1:ip=10.89.0.5,alias=db. pasta, the
+    /// usual one without root, takes its own arguments, as in pasta:--mtu,1400,-T,5432; with --map-gw
+    /// the router's address leads to what listens on loopback here. slirp4netns takes
+    /// allow_host_loopback=, cidr=, enable_ipv6=, mtu=, outbound_addr=, outbound_addr6= and
+    /// port_handler=slirp4netns, with which the container sees where connections come from.
+    /// ns:PATH is a namespace that is there already.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Vec<NetworkMode>,
     /// Name by which others on its networks know it

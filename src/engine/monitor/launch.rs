@@ -256,7 +256,7 @@ fn start(
             return Err(error);
         }
     };
-    let attached = match network.attach(engine, &starting) {
+    let attached = match network.attach(engine, config, &starting) {
         Ok(attached) => attached,
         Err(error) => {
             let error = starting.fail(error);

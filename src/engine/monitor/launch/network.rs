@@ -43,7 +43,8 @@ impl Network {
             NetworkMode::Default
             | NetworkMode::None
             | NetworkMode::Networks(_)
-            | NetworkMode::Pasta => {
+            | NetworkMode::Pasta(_)
+            | NetworkMode::Slirp4netns(_) => {
                 let mode = match &settings.network {
                     NetworkMode::Default => net::default_mode(engine.host.rootless),
                     other => other.clone(),
@@ -85,12 +86,24 @@ impl Network {
         }
     }
 
-    pub(super) fn attach(self, engine: &Engine, starting: &Starting) -> Result<Option<Attached>> {
+    pub(super) fn attach(
+        self,
+        engine: &Engine,
+        config: &ContainerConfig,
+        starting: &Starting,
+    ) -> Result<Option<Attached>> {
         match self {
             Self::Existing(_) => Ok(None),
             Self::Own(prepared) => {
                 let namespace = starting.network_namespace()?;
-                net::attach(&engine.store, *prepared, namespace.as_fd()).map(Some)
+                let before = prepared.endpoint().clone();
+                let attached = net::attach(&engine.store, *prepared, namespace.as_fd())?;
+                // Some networks have others give the addresses.
+                if let Err(error) = change_hosts(engine, config, &before, &attached.endpoint) {
+                    end_network(engine, &config.id, Some(attached));
+                    return Err(error);
+                }
+                Ok(Some(attached))
             }
         }
     }
@@ -121,21 +134,12 @@ pub(super) fn follow_networks(
     let names = &config.settings.names;
     let before = network.endpoint.clone();
     let answers = network.look_again(&config.id, &names.servers, netns.as_fd())?;
-    let run_dir = engine.store.containers().run_dir(&config.id);
-    let path = bundle::own_file(&run_dir, "hosts");
-    let context = || format!("cannot change {}", path.display());
-    let text = fs::read_to_string(&path).context(context)?;
-    let state = engine.store.containers().get(&config.id)?;
-    let name = state.map(|container| container.state.name).unwrap_or_default();
-    let hostname = engine.shown_hostname(config)?;
-    let changed = net::changed_hosts(&text, &before, &network.endpoint, &hostname, &name);
-    if changed != text {
-        fs::write(&path, changed).context(context)?;
-    }
+    change_hosts(engine, config, &before, &network.endpoint)?;
     if !answers {
         return Ok(());
     }
     // It was not on a network with names before: it learns whom to ask, unless it has been told.
+    let run_dir = engine.store.containers().run_dir(&config.id);
     let path = bundle::own_file(&run_dir, "resolv.conf");
     let host = net::host_resolv_conf(&before)?;
     let context = || format!("cannot change {}", path.display());
@@ -144,6 +148,26 @@ pub(super) fn follow_networks(
         fs::write(&path, net::resolv_conf(&host, names, &network.endpoint)).context(context)?;
     }
     Ok(())
+}
+
+/// Tells a container its addresses, which are others than they were.
+fn change_hosts(
+    engine: &Engine,
+    config: &ContainerConfig,
+    before: &net::Endpoint,
+    now: &net::Endpoint,
+) -> Result<()> {
+    if before.addresses().eq(now.addresses()) && before.linked().eq(now.linked()) {
+        return Ok(());
+    }
+    let path = bundle::own_file(&engine.store.containers().run_dir(&config.id), "hosts");
+    let context = || format!("cannot change {}", path.display());
+    let text = fs::read_to_string(&path).context(context)?;
+    let state = engine.store.containers().get(&config.id)?;
+    let name = state.map(|container| container.state.name).unwrap_or_default();
+    let hostname = engine.shown_hostname(config)?;
+    let changed = net::changed_hosts(&text, before, now, &hostname, &name);
+    if changed == text { Ok(()) } else { fs::write(&path, changed).context(context) }
 }
 
 pub(super) fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
