@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::choose::{self, LARGEST_MTU, USUAL_INTERFACE, USUAL_MTU, interface_name};
+use super::direct::{self, Vlan};
 use super::ground::{Ground, SetupLock};
 use super::link::{self, Link, Links};
 use super::{Endpoint, firewall, give_back, publish, veth};
@@ -19,7 +20,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::spec::membership::DEFAULT_NETWORK;
-use crate::spec::network_spec::{Isolation, MacvlanMode, NetworkSpec};
+use crate::spec::network_spec::{Isolation, Sharing};
 use crate::store::Store;
 use crate::store::lock::Lock;
 use crate::store::network::Network;
@@ -45,10 +46,15 @@ pub(super) struct Bridge {
     pub(super) masquerades: bool,
     /// Whether containers on other networks are let in.
     pub(super) isolation: Isolation,
-    /// How containers see each other on a network that is no bridge but what this machine's interface
-    /// of that name is on.
+    /// How containers share the interface of that name, on a network that is no bridge but what it is on.
     #[serde(default)]
-    pub(super) macvlan: Option<MacvlanMode>,
+    pub(super) sharing: Option<Sharing>,
+    /// The VLAN that the interface is, where we have made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) vlan_of: Option<Vlan>,
+    /// The tag of the VLAN of the bridge that its ports are in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) vlan: Option<u16>,
     /// Whether it is in the namespace that containers share without root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) shared: bool,
@@ -141,7 +147,7 @@ impl Bridge {
     ) -> Result<IpAddr> {
         let record = store.network(&self.network);
         let mut besides = vec![gateway.address()];
-        if self.macvlan.is_some() {
+        if self.sharing.is_some() {
             // This machine is one of those on the network.
             let own = Links::open().and_then(|mut links| links.addresses());
             let own = own.context(|| "cannot list addresses")?;
@@ -217,7 +223,7 @@ pub(super) fn ensure(
         };
         make(ground, &mut links, &bridge)
             .and_then(|()| plug_all(store, &mut links, &bridge))
-            .and_then(|()| match bridge.macvlan {
+            .and_then(|()| match bridge.sharing {
                 Some(_) => Ok(()),
                 None => publish::install(store, ground, Some(&bridge)),
             })
@@ -232,7 +238,7 @@ pub(super) fn ensure(
 fn is_up(store: &Store, ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<bool> {
     let is_there = find(links, &bridge.interface)?.is_some();
     Ok(is_there
-        && (bridge.macvlan.is_some()
+        && (bridge.sharing.is_some()
             || firewall::is_installed(ground, &interface_name(store.runroot()))?))
 }
 
@@ -276,12 +282,16 @@ pub(super) fn remove(store: &Store, ground: &Ground, name: &str) -> Result<()> {
         )
         .hint("stop them first"));
     }
-    if bridge.macvlan.is_some() || ground.is_gone() {
+    if ground.is_gone() {
         return record.remove();
+    }
+    if bridge.sharing.is_some() {
+        record.remove()?;
+        return direct::remove(&mut ground.links()?, &bridge, &all(store)?);
     }
     // Its rules go first: what is off the record is nobody's any more.
     record.remove()?;
-    if all(store)?.iter().all(|other| other.macvlan.is_some()) {
+    if all(store)?.iter().all(|other| other.sharing.is_some()) {
         firewall::remove(ground, &interface_name(store.runroot()))?;
     } else {
         publish::install(store, ground, None)?;
@@ -312,7 +322,7 @@ pub(super) fn remove_if_temporary(store: &Store, ground: &Ground, name: &str) ->
     }
 }
 
-fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
+pub(super) fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
     links.find(name).context(|| format!("cannot look up interface `{name}`"))
 }
 
@@ -320,19 +330,27 @@ fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
 /// was decided when a user made it.
 fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) -> Result<Bridge> {
     let spec = &network.spec;
-    if spec.macvlan_mode().is_some() && ground.is_shared() {
-        let text =
-            "networks of driver macvlan need root: no interface of this machine can be shared";
+    let sharing = spec.sharing();
+    if sharing.is_some() && ground.is_shared() {
+        let driver = spec.driver.as_str();
+        let text = format!(
+            "networks of driver {driver} need root: no interface of this machine can be shared"
+        );
         return Err(Error::new(Kind::Unsupported, text).hint("use a network of driver bridge"));
     }
+    let mut vlan_of = None;
     let (interface, gateways) = match network.name.as_str() {
         DEFAULT_NETWORK => choose_default(store, ground, links)?,
         _ => {
             let gateway = |it: &crate::spec::network_spec::Subnet| {
                 Cidr::new(it.gateway.or_else(|| it.subnet.nth(1))?, it.subnet.prefix())
             };
-            let interface = match spec.macvlan_mode() {
-                Some(_) => parent(links, spec)?,
+            let interface = match sharing {
+                Some(_) => {
+                    let (parent, vlan) = direct::parent(links, spec)?;
+                    vlan_of = vlan.or_else(|| vlan_of_other(store, &parent));
+                    parent
+                }
                 None => network.interface.clone(),
             };
             (interface, spec.subnets.iter().filter_map(gateway).collect())
@@ -345,8 +363,9 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
     let mtu = match spec.mtu() {
         Some(mtu) => mtu,
         // As large as what they go out by.
-        None if spec.macvlan_mode().is_some() => {
-            find(links, &interface)?.map_or(USUAL_MTU, |link| link.mtu)
+        None if sharing.is_some() => {
+            let lower = vlan_of.as_ref().map_or(&interface, |vlan| &vlan.parent);
+            find(links, lower)?.map_or(USUAL_MTU, |link| link.mtu)
         }
         None => {
             // What goes on by pasta goes on as its own connection.
@@ -366,26 +385,17 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
         // Nobody out there knows the way back to a namespace of a user's.
         masquerades: spec.masquerades() || ground.is_shared(),
         isolation: spec.isolation(),
-        macvlan: spec.macvlan_mode(),
+        sharing,
+        vlan_of,
+        vlan: spec.vlan(),
         shared: ground.is_shared(),
     })
 }
 
-/// Returns the interface of this machine whose network containers are on: that which was asked for, or
-/// the way out.
-fn parent(links: &mut Links, spec: &NetworkSpec) -> Result<String> {
-    if let Some(parent) = spec.parent() {
-        return Ok(parent.to_owned());
-    }
-    let uplink = links.uplink().and_then(|uplink| match uplink {
-        Some(uplink) => links.by_index(uplink.index),
-        None => Ok(None),
-    });
-    let link = uplink.context(|| "cannot look up the default route")?;
-    link.map(|link| link.name).ok_or_else(|| {
-        Error::new(Kind::Unavailable, "this machine has no way out that containers could share")
-            .hint("name an interface when the network is made: -o parent=NAME")
-    })
+/// Returns the VLAN that an interface is by which another network is, and which we have made.
+fn vlan_of_other(store: &Store, interface: &str) -> Option<Vlan> {
+    let others = all(store).unwrap_or_default();
+    others.into_iter().find(|other| other.interface == interface)?.vlan_of
 }
 
 fn choose_default(
@@ -420,7 +430,7 @@ fn made_subnets(store: &Store) -> Result<Vec<Cidr>> {
 /// Makes the interfaces of all containers on a network ports of its bridge: somebody may have removed
 /// that, and they were left behind.
 fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
-    let Some(link) = find(links, &bridge.interface)?.filter(|_| bridge.macvlan.is_none()) else {
+    let Some(link) = find(links, &bridge.interface)?.filter(|_| bridge.sharing.is_none()) else {
         return Ok(());
     };
     for (id, endpoint) in store.endpoints::<Endpoint>()? {
@@ -440,17 +450,18 @@ fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
 
 fn make(ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
-    if bridge.macvlan.is_some() {
-        let found = find(links, name)?;
-        return found.map(drop).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("this machine has no interface `{name}`"))
-                .hint("containers were to share it; see `ip link`")
-        });
+    if bridge.sharing.is_some() {
+        return direct::make(links, bridge);
     }
     let addresses = bridge.gateways.iter().map(|gateway| gateway.address());
     let mac = link::mac_of_bridge(addresses, name);
-    match links.add_bridge(name, mac) {
+    match links.add_bridge(name, mac, bridge.vlan) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) && bridge.vlan.is_some() => {
+            return Err(Error::new(Kind::Unsupported, "this kernel's bridges have no VLANs")
+                .hint("it needs CONFIG_BRIDGE_VLAN_FILTERING; leave out -o vlan=")
+                .caused_by(error));
+        }
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             return Err(Error::new(Kind::Unsupported, "this kernel has no bridges")
                 .hint("load the module `bridge`, or use --network host or none")

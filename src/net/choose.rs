@@ -69,12 +69,12 @@ pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Resul
             _ => Err(Error::new(Kind::Invalid, "none ipam driver is set but subnets are given")),
         };
     }
-    if spec.driver == Driver::Macvlan && spec.subnets.is_empty() {
+    if spec.driver != Driver::Bridge && spec.subnets.is_empty() {
         // It is somebody else's: nothing could be chosen that is right.
-        return Err(Error::new(Kind::Invalid, "a network of driver macvlan needs its subnet")
-            .hint(
-                "name it by --subnet, or leave addresses to the containers: --ipam-driver none",
-            ));
+        let text = format!("a network of driver {} needs its subnet", spec.driver.as_str());
+        return Err(Error::new(Kind::Invalid, text).hint(
+            "name it by --subnet, or leave addresses to the containers: --ipam-driver none",
+        ));
     }
     for Subnet { subnet, .. } in &spec.subnets {
         if others.iter().any(|other| other.overlaps(*subnet)) {

@@ -10,6 +10,7 @@ use super::{Request, link, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::membership::{Link, Membership};
+use crate::spec::network_spec::Sharing;
 use crate::store::Store;
 
 /// Takes addresses on all networks, and puts them on record.
@@ -45,7 +46,7 @@ fn join(
         return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
     }
     let (bridge, lock) = bridge::ensure(store, ground, &network)?;
-    let direct = bridge.macvlan.is_some();
+    let direct = bridge.sharing.is_some();
     // Others' gateway is not this machine, and neither is that of a namespace that containers share.
     let is_machine = !direct && !ground.is_shared();
     let own = bridge.gateways.first().filter(|_| is_machine).map(|it| it.address());
@@ -72,9 +73,25 @@ fn join(
     let addresses = bridge.lease(store, ground, request.id, &wanted)?;
     drop(lock);
     let own = addresses.iter().map(|address| address.address());
-    let mac = member.mac.map_or_else(|| veth::usual_mac(own, request.id, number), |mac| mac.0);
+    let mac = match (bridge.sharing, member.mac) {
+        // All have that of the interface.
+        (Some(Sharing::Ipvlan(_)), None) => {
+            bridge::find(&mut ground.links()?, &bridge.interface)?.and_then(|link| link.mac)
+        }
+        (Some(Sharing::Ipvlan(_)), Some(_)) => {
+            let name = &network.name;
+            let text = format!(
+                "a container on network {name} has the hardware address of `{}`",
+                bridge.interface
+            );
+            return Err(Error::new(Kind::Invalid, text)
+                .hint("networks of driver macvlan give each container one of its own"));
+        }
+        (_, Some(mac)) => Some(mac.0),
+        (_, None) => Some(veth::usual_mac(own, request.id, number)),
+    };
     if let Some(connection) = endpoint.connections.last_mut() {
-        connection.mac = Some(link::mac_text(mac));
+        connection.mac = mac.map(link::mac_text);
         connection.addresses = addresses;
     }
     store.save_endpoint(request.id, endpoint)?;

@@ -9,8 +9,9 @@ use netlink_packet_core::{Emitable, NlasIterator, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth,
-    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
+    InfoBridge, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData,
+    InfoPortKind, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkHeader, LinkInfo,
+    LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -18,7 +19,7 @@ use netlink_packet_route::route::{
 use sha2::{Digest, Sha256};
 
 use crate::spec::cidr::Cidr;
-use crate::spec::network_spec::{MacvlanMode, Route};
+use crate::spec::network_spec::{IpvlanMode, MacvlanMode, Route, Sharing};
 use crate::sys::netlink::{Protocol, Socket, flags};
 
 /// A hardware address.
@@ -62,17 +63,17 @@ pub(super) struct Veth<'a> {
 }
 
 /// An interface in another namespace that is to be made.
-pub(super) struct Macvlan<'a> {
+pub(super) struct Shared<'a> {
     /// Its name there.
     pub(super) name: &'a str,
     /// Index of the interface that it shares.
     pub(super) parent: u32,
-    /// How it sees others that share it.
-    pub(super) mode: MacvlanMode,
+    /// How it shares that with others.
+    pub(super) sharing: Sharing,
     /// Largest packet.
     pub(super) mtu: u32,
-    /// Its hardware address.
-    pub(super) mac: Mac,
+    /// Its hardware address; `None` is that of the interface that it shares.
+    pub(super) mac: Option<Mac>,
     /// The other namespace.
     pub(super) netns: BorrowedFd<'a>,
 }
@@ -116,13 +117,19 @@ impl Links {
     /// Makes a bridge that is up.
     ///
     /// Its hardware address is set, or it would change with the ports and upset its neighbors.
-    pub(super) fn add_bridge(&mut self, name: &str, mac: Mac) -> io::Result<()> {
+    /// With the tag of a VLAN, all its ports and itself are in that.
+    pub(super) fn add_bridge(&mut self, name: &str, mac: Mac, vlan: Option<u16>) -> io::Result<()> {
+        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+        info.extend(vlan.map(|id| {
+            let settings = [InfoBridge::VlanFiltering(true), InfoBridge::VlanDefaultPvid(id)];
+            LinkInfo::Data(InfoData::Bridge(settings.into()))
+        }));
         let mut message = LinkMessage::default();
         set_up(&mut message.header);
         message.attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Address(mac.to_vec()),
-            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+            LinkAttribute::LinkInfo(info),
         ];
         self.create(libc::RTM_NEWLINK, &message)
     }
@@ -153,23 +160,50 @@ impl Links {
     }
 
     /// Makes an interface in another namespace that shares one of ours; it is not up.
-    pub(super) fn add_macvlan(&mut self, macvlan: &Macvlan<'_>) -> io::Result<()> {
-        let mode = match macvlan.mode {
-            MacvlanMode::Bridge => MacVlanMode::Bridge,
-            MacvlanMode::Private => MacVlanMode::Private,
-            MacvlanMode::Vepa => MacVlanMode::Vepa,
-            MacvlanMode::Passthru => MacVlanMode::Passthrough,
+    pub(super) fn add_shared(&mut self, shared: &Shared<'_>) -> io::Result<()> {
+        let info = match shared.sharing {
+            Sharing::Macvlan(mode) => {
+                let mode = match mode {
+                    MacvlanMode::Bridge => MacVlanMode::Bridge,
+                    MacvlanMode::Private => MacVlanMode::Private,
+                    MacvlanMode::Vepa => MacVlanMode::Vepa,
+                    MacvlanMode::Passthru => MacVlanMode::Passthrough,
+                };
+                let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
+                vec![LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(data)]
+            }
+            Sharing::Ipvlan(mode) => {
+                let mode = match mode {
+                    IpvlanMode::L2 => IpVlanMode::L2,
+                    IpvlanMode::L3 => IpVlanMode::L3,
+                    IpvlanMode::L3s => IpVlanMode::L3S,
+                };
+                let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)]);
+                vec![LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(data)]
+            }
         };
         let mut message = LinkMessage::default();
         message.attributes = vec![
-            LinkAttribute::IfName(macvlan.name.to_owned()),
-            LinkAttribute::Link(macvlan.parent),
-            LinkAttribute::Mtu(macvlan.mtu),
-            LinkAttribute::Address(macvlan.mac.to_vec()),
-            LinkAttribute::NetNsFd(macvlan.netns.as_raw_fd()),
+            LinkAttribute::IfName(shared.name.to_owned()),
+            LinkAttribute::Link(shared.parent),
+            LinkAttribute::Mtu(shared.mtu),
+            LinkAttribute::NetNsFd(shared.netns.as_raw_fd()),
+        ];
+        message.attributes.extend(shared.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
+        message.attributes.push(LinkAttribute::LinkInfo(info));
+        self.create(libc::RTM_NEWLINK, &message)
+    }
+
+    /// Makes an interface for a VLAN of another one, and takes it up.
+    pub(super) fn add_vlan(&mut self, name: &str, parent: u32, id: u16) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        set_up(&mut message.header);
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Link(parent),
             LinkAttribute::LinkInfo(vec![
-                LinkInfo::Kind(InfoKind::MacVlan),
-                LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])),
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)])),
             ]),
         ];
         self.create(libc::RTM_NEWLINK, &message)

@@ -12,6 +12,7 @@ mod bridge;
 mod check;
 mod choose;
 mod device;
+mod direct;
 mod dns;
 mod endpoint;
 mod files;

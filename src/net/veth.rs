@@ -9,9 +9,10 @@ use std::os::fd::BorrowedFd;
 use super::bridge::Bridge;
 use super::endpoint::Connection;
 use super::ground::Ground;
-use super::link::{Links, Mac, Macvlan, Veth, mac_of};
+use super::link::{Links, Mac, Shared, Veth, mac_of};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
+use crate::spec::network_spec::Sharing;
 use crate::sys::netns;
 
 /// The most networks that a container can be on.
@@ -37,19 +38,20 @@ pub(super) fn connect(
     prepare_ipv6(bridge.has_ipv6(), target)?;
     let name = host_interface(id, connection.number);
     let interface = connection.interface.as_deref().unwrap_or_default();
-    if let Some(mode) = bridge.macvlan {
-        let macvlan = Macvlan {
-            name: interface,
-            parent: port.index,
-            mode,
-            mtu: bridge.mtu,
-            mac: mac(connection)?,
-            netns: target,
+    if let Some(sharing) = bridge.sharing {
+        let (parent, mtu, netns) = (port.index, bridge.mtu, target);
+        let mac = match sharing {
+            Sharing::Macvlan(_) => Some(mac(connection)?),
+            Sharing::Ipvlan(_) => None,
         };
-        return links
-            .add_macvlan(&macvlan)
-            .and_then(|()| configure(target, connection))
-            .context(|| format!("cannot make interface `{interface}` on `{}`", bridge.interface));
+        let shared = Shared { name: interface, parent, sharing, mtu, mac, netns };
+        let added = links.add_shared(&shared).map_err(|error| refused(error, sharing));
+        return added
+            .and_then(|()| configure(target, connection).context(|| "cannot set it up"))
+            .map_err(|error| {
+                let parent = &bridge.interface;
+                error.within(format!("cannot make interface `{interface}` on `{parent}`"))
+            });
     }
     let veth = Veth {
         name: &name,
@@ -70,6 +72,27 @@ pub(super) fn connect(
         .context(|| format!("cannot make interface `{name}`"))?;
     configure(target, connection)
         .context(|| format!("cannot set up `{interface}` in the container"))
+}
+
+/// Says why an interface of this machine cannot be shared.
+fn refused(error: io::Error, sharing: Sharing) -> Error {
+    let driver = match sharing {
+        Sharing::Macvlan(_) => "macvlan",
+        Sharing::Ipvlan(_) => "ipvlan",
+    };
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => {
+            Error::new(Kind::Unsupported, format!("this kernel has no {driver}"))
+                .hint(format!("load the module {driver}, or use a network of another driver"))
+                .caused_by(error)
+        }
+        Some(libc::EBUSY | libc::EINVAL) => {
+            Error::new(Kind::Conflict, "the interface is used in another way")
+                .hint("it cannot be shared by macvlan and ipvlan, or in two modes, at once")
+                .caused_by(error)
+        }
+        _ => Error::new(Kind::Internal, "the kernel refuses").caused_by(error),
+    }
 }
 
 fn mac(connection: &Connection) -> Result<Mac> {

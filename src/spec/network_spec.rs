@@ -21,6 +21,8 @@ pub enum Driver {
     Bridge,
     /// An interface of each container's own on the network that one of this machine's is on.
     Macvlan,
+    /// Addresses of each container's own, by the interface of this machine itself.
+    Ipvlan,
 }
 
 /// Where containers get their addresses from.
@@ -113,10 +115,34 @@ pub enum MacvlanMode {
     Passthru,
 }
 
+/// How far this machine takes part in what containers on one of its interfaces send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanMode {
+    /// As a switch does.
+    L2,
+    /// As a router does: nothing is sent to all.
+    L3,
+    /// As a router with a firewall does.
+    L3s,
+}
+
+/// How containers share an interface of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Each has a hardware address.
+    Macvlan(MacvlanMode),
+    /// All have that of the interface.
+    Ipvlan(IpvlanMode),
+}
+
 /// The options that are known, by Podman's name and by Docker's.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("parent", "parent"),
     ("mode", "macvlan_mode"),
+    ("mode", "ipvlan_mode"),
+    ("vlan", "vlan"),
     ("mtu", "com.docker.network.driver.mtu"),
     ("isolate", "isolate"),
     ("icc", "com.docker.network.bridge.enable_icc"),
@@ -141,13 +167,19 @@ impl NetworkSpec {
         else {
             return Err(self.unsupported(key));
         };
-        let is_of_macvlan = matches!(*word, "parent" | "mode");
-        if *word != "mtu" && is_of_macvlan != (self.driver == Driver::Macvlan) {
+        let is_of_driver = match *word {
+            "mtu" => true,
+            "mode" if key != "mode" => key.starts_with(self.driver.as_str()),
+            "parent" | "mode" => self.driver != Driver::Bridge,
+            _ => self.driver == Driver::Bridge,
+        };
+        if !is_of_driver {
             return Err(self.unsupported(key));
         }
         let good = match *word {
             "mtu" => value.parse::<u32>().is_ok_and(|mtu| (68..=65535).contains(&mtu) || mtu == 0),
-            "mode" => macvlan_mode(value).is_some(),
+            "mode" => self.sharing_by(value).is_some(),
+            "vlan" => vlan(value).is_some(),
             "isolate" => value == "strict" || parse_bool(value).is_some(),
             "icc" | "masquerade" => parse_bool(value).is_some(),
             "publish" => value.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4()),
@@ -164,8 +196,8 @@ impl NetworkSpec {
         let driver = self.driver.as_str();
         let text = format!("unsupported {driver} network option {key}");
         Error::new(Kind::Invalid, text).hint(match self.driver {
-            Driver::Bridge => "known are mtu, isolate, and Docker's com.docker.network.*",
-            Driver::Macvlan => "known are parent, mode and mtu",
+            Driver::Bridge => "known are mtu, isolate, vlan, and Docker's com.docker.network.*",
+            Driver::Macvlan | Driver::Ipvlan => "known are parent, mode and mtu",
         })
     }
 
@@ -174,15 +206,40 @@ impl NetworkSpec {
         self.option("parent")
     }
 
-    /// Returns how containers on that interface see each other; `None` with another driver.
-    pub fn macvlan_mode(&self) -> Option<MacvlanMode> {
-        let asked = self.option("mode").and_then(macvlan_mode);
-        (self.driver == Driver::Macvlan).then(|| asked.unwrap_or(MacvlanMode::Bridge))
+    /// Returns how containers share that interface; `None` with another driver.
+    pub fn sharing(&self) -> Option<Sharing> {
+        self.sharing_by(self.option("mode").unwrap_or_default())
+    }
+
+    /// Returns how they do by the name of a mode, of which the empty one is the usual.
+    fn sharing_by(&self, mode: &str) -> Option<Sharing> {
+        Some(match self.driver {
+            Driver::Bridge => return None,
+            Driver::Macvlan => Sharing::Macvlan(match mode {
+                "bridge" | "" => MacvlanMode::Bridge,
+                "private" => MacvlanMode::Private,
+                "vepa" => MacvlanMode::Vepa,
+                "passthru" => MacvlanMode::Passthru,
+                _ => return None,
+            }),
+            Driver::Ipvlan => Sharing::Ipvlan(match mode {
+                "l2" | "" => IpvlanMode::L2,
+                "l3" => IpvlanMode::L3,
+                "l3s" => IpvlanMode::L3s,
+                _ => return None,
+            }),
+        })
+    }
+
+    /// Returns the tag of the VLAN that the containers' ports of a bridge are in.
+    pub fn vlan(&self) -> Option<u16> {
+        self.option("vlan").and_then(vlan)
     }
 
     fn option(&self, word: &str) -> Option<&str> {
-        let (own, docker) = OPTIONS.iter().find(|(own, _)| *own == word)?;
-        self.options.get(*own).or_else(|| self.options.get(*docker)).map(String::as_str)
+        let names = OPTIONS.iter().filter(|(own, _)| *own == word);
+        let mut names = names.flat_map(|(own, docker)| [own, docker]);
+        names.find_map(|name| self.options.get(*name)).map(String::as_str)
     }
 
     /// Returns the largest packet that was asked for.
@@ -290,14 +347,15 @@ impl FromStr for Route {
     }
 }
 
-fn macvlan_mode(text: &str) -> Option<MacvlanMode> {
-    Some(match text {
-        "bridge" => MacvlanMode::Bridge,
-        "private" => MacvlanMode::Private,
-        "vepa" => MacvlanMode::Vepa,
-        "passthru" => MacvlanMode::Passthru,
-        _ => return None,
-    })
+/// Reads the tag of a VLAN.
+fn vlan(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|id| (1..=4094).contains(id))
+}
+
+/// Takes the name of a VLAN's interface apart, as in `eth0.100`: the interface, and the tag.
+pub fn split_vlan(name: &str) -> Option<(&str, u16)> {
+    let (parent, id) = name.rsplit_once('.')?;
+    vlan(id).filter(|_| !parent.is_empty()).map(|id| (parent, id))
 }
 
 /// First and last address of `--ip-range`: a network, or two addresses as in `10.89.0.5-10.89.0.9`.
@@ -339,8 +397,9 @@ impl FromStr for Driver {
         match text {
             "bridge" | "" => Ok(Self::Bridge),
             "macvlan" => Ok(Self::Macvlan),
+            "ipvlan" => Ok(Self::Ipvlan),
             _ => Err(Error::new(Kind::Unsupported, format!("unsupported driver {text}"))
-                .hint("there are bridge and macvlan")),
+                .hint("there are bridge, macvlan and ipvlan")),
         }
     }
 }
@@ -364,6 +423,7 @@ impl Driver {
         match self {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
         }
     }
 }
@@ -396,6 +456,9 @@ mod tests {
             ("com.docker.network.bridge.name=br-x", true),
             ("com.docker.network.bridge.name=a/b", false),
             ("com.docker.network.container_iface_prefix=x", true),
+            ("vlan=100", true),
+            ("vlan=4095", false),
+            ("parent=eth0", false),
             ("nosuch=1", false),
             ("mtu", false),
         ] {
@@ -405,6 +468,37 @@ mod tests {
         spec.add_option("com.docker.network.driver.mtu=1400").unwrap();
         spec.add_option("isolate=false").unwrap();
         assert_eq!((spec.mtu(), spec.isolation()), (Some(1400), Isolation::Open));
+    }
+
+    #[test]
+    fn knows_how_interfaces_are_shared() {
+        let of = |driver| NetworkSpec { driver, ..NetworkSpec::default() };
+        for (driver, option, want) in [
+            (Driver::Macvlan, "mtu=1400", Some(Sharing::Macvlan(MacvlanMode::Bridge))),
+            (Driver::Macvlan, "mode=vepa", Some(Sharing::Macvlan(MacvlanMode::Vepa))),
+            (Driver::Macvlan, "macvlan_mode=private", Some(Sharing::Macvlan(MacvlanMode::Private))),
+            (Driver::Macvlan, "mode=l3", None),
+            (Driver::Macvlan, "ipvlan_mode=l3", None),
+            (Driver::Ipvlan, "parent=eth0.7", Some(Sharing::Ipvlan(IpvlanMode::L2))),
+            (Driver::Ipvlan, "mode=l3s", Some(Sharing::Ipvlan(IpvlanMode::L3s))),
+            (Driver::Ipvlan, "ipvlan_mode=l3", Some(Sharing::Ipvlan(IpvlanMode::L3))),
+            (Driver::Ipvlan, "mode=bridge", None),
+            (Driver::Ipvlan, "vlan=7", None),
+        ] {
+            let mut spec = of(driver);
+            let got = spec.add_option(option).ok().and_then(|()| spec.sharing());
+            assert_eq!(got, want, "{option}");
+        }
+        for (name, want) in [
+            ("eth0.100", Some(("eth0", 100))),
+            ("a.b.7", Some(("a.b", 7))),
+            ("eth0", None),
+            ("eth0.0", None),
+            ("eth0.4095", None),
+            (".5", None),
+        ] {
+            assert_eq!(split_vlan(name), want, "{name}");
+        }
     }
 
     #[test]

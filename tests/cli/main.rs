@@ -22,6 +22,7 @@ mod crash;
 mod debian;
 mod debug;
 mod defaults;
+mod direct;
 mod docker;
 mod drivers;
 mod dry_run;

@@ -25,6 +25,6 @@ pub(crate) mod unstable;
 mod web;
 
 pub(crate) use barge::Barge;
-pub(crate) use needs::{Need, is_root, needs};
+pub(crate) use needs::{Need, is_root, leave_out, needs};
 pub(crate) use output::Output;
 pub(crate) use process::{Running, eventually, tool, wait_until};

@@ -25,7 +25,7 @@ pub(crate) struct Create {
     /// Name server for all other names
     #[arg(long, value_name = "IP")]
     dns: Vec<IpAddr>,
-    /// Driver: bridge or macvlan
+    /// Driver: bridge, macvlan or ipvlan
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     driver: Driver,
     /// Address that leads out
@@ -53,6 +53,11 @@ pub(crate) struct Create {
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
     /// Option of the driver, as mtu, isolate, parent or mode
+    ///
+    /// Of bridges: mtu, isolate, vlan (the tag of the VLAN that all its ports are in) and Docker's
+    /// com.docker.network.*. Of macvlan and ipvlan: mtu, parent (the interface of this machine; one like
+    /// eth0.100 is made for VLAN 100 of eth0 while containers are on it) and mode: bridge, private, vepa or passthru, and l2, l3 or
+    /// l3s.
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
     /// Way to elsewhere for its containers
