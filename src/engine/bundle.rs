@@ -35,6 +35,8 @@ const DEFAULT_PIDS: i64 = 2048;
 /// What the bundle depends on besides the configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
+    /// Its name; none where nobody looks at it.
+    pub(super) name: String,
     /// Whether we have no power over the machine.
     pub(super) rootless: bool,
     /// Whether there is a group 0 in it.

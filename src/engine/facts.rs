@@ -34,6 +34,7 @@ impl Facts {
         let mapping = engine.mapping_of(config)?;
         let has_group = |id| mapping.as_ref().is_none_or(|it| outside_of(&it.gids, id).is_some());
         Ok(Self {
+            name: String::new(),
             rootless: engine.host.rootless,
             own_users: owner.is_some(),
             owner,

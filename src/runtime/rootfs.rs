@@ -211,40 +211,57 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Resu
     }
     let mut waiting: Vec<OsString> = parts(path);
     let mut real = PathBuf::new();
+    // What `real` leads to, once it is open.
+    let mut here = None;
     let mut links = 0;
     while let Some(name) = waiting.pop() {
         if name == ".." {
             real.pop();
+            here = None;
             continue;
         }
-        let parent = open_real(root, &real, OFlags::DIRECTORY).context(context)?;
-        let is_last = waiting.is_empty();
-        let made = if is_last && !directory {
-            let mode = Mode::from_raw_mode(0o644);
-            rustix::fs::mknodat(&parent, &name, FileType::RegularFile, mode, 0)
-        } else {
-            rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
+        let parent = match here.take() {
+            Some(parent) => parent,
+            None => open_real(root, &real, OFlags::DIRECTORY).context(context)?,
         };
-        match made {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error).context(context),
+        let open = || open_real(parent.as_fd(), Path::new(&name), OFlags::empty());
+        let mut found = open();
+        if matches!(found, Err(Errno::NOENT)) {
+            let made = if waiting.is_empty() && !directory {
+                let mode = Mode::from_raw_mode(0o644);
+                rustix::fs::mknodat(&parent, &name, FileType::RegularFile, mode, 0)
+            } else {
+                rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
+            };
+            match made {
+                Ok(()) | Err(Errno::EXIST) => found = open(),
+                Err(error) => return Err(error).context(context),
+            }
         }
-        match rustix::fs::readlinkat(&parent, &name, Vec::new()) {
-            Ok(link) => {
+        match found {
+            Ok(found) => {
+                real.push(name);
+                here = Some(found);
+            }
+            // A symbolic link.
+            Err(Errno::LOOP) => {
                 links += 1;
                 if links > MOST_LINKS {
                     return Err(Errno::LOOP).context(context);
                 }
+                let link = rustix::fs::readlinkat(&parent, &name, Vec::new()).context(context)?;
                 let link = PathBuf::from(OsString::from_vec(link.into_bytes()));
                 if link.is_absolute() {
                     real.clear();
+                } else {
+                    here = Some(parent);
                 }
                 waiting.extend(parts(&link));
             }
-            // It is no link.
-            Err(_) => real.push(name),
+            Err(error) => return Err(error).context(context),
         }
     }
+    // From the root once more: what is open may have been moved elsewhere meanwhile.
     open_real(root, &real, OFlags::empty()).context(context)
 }
 

@@ -154,14 +154,13 @@ impl<'a> Containers<'a> {
     pub fn lock(&self, id: &ContainerId) -> Result<Locked<'a>> {
         let gone = || Error::new(Kind::NotFound, format!("no such container {id}"));
         let lock = Lock::exclusive_if_exists(&self.dir(id).join("lock"))?.ok_or_else(gone)?;
-        self.locked(id, lock)
+        let container = self.get(id)?.ok_or_else(gone)?;
+        Ok(self.locked(container, lock))
     }
 
-    /// Reads a container whose lock another process of ours took and passed on.
-    pub fn locked(&self, id: &ContainerId, lock: Lock) -> Result<Locked<'a>> {
-        let gone = || Error::new(Kind::NotFound, format!("no such container {id}"));
-        let container = self.get(id)?.ok_or_else(gone)?;
-        Ok(Locked::new(*self, container, lock))
+    /// Takes over a container whose lock another process of ours took and passed on; it was read since.
+    pub fn locked(&self, container: Container, lock: Lock) -> Locked<'a> {
+        Locked::new(*self, container, lock)
     }
 
     /// Waits until a container's monitor has let go of everything. The caller holds the container's lock

@@ -72,6 +72,8 @@ pub(in crate::engine) struct Running {
 /// What who started a container gives it, beside what is on record.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Given {
+    /// The name that it has now.
+    pub(in crate::engine) name: String,
     /// Rows and columns of its terminal.
     pub(in crate::engine) size: Option<(u16, u16)>,
     /// Descriptors beside the standard ones.
@@ -107,6 +109,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     let path = engine.group_of(config, &hierarchies)?;
     let users = engine.user_namespace(config)?;
     let mut facts = Facts::find(engine, config, &path, users.as_ref().map(|it| it.first_outside))?;
+    facts.name.clone_from(&given.name);
     facts.env.clone_from(&given.env);
     facts.notify = given.notify;
     if let Some(overlays) = &given.overlays {

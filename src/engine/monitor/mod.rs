@@ -41,7 +41,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::net::Attached;
 use crate::spec::id::ContainerId;
 use crate::spec::limits::RestartPolicy;
-use crate::store::container::{ContainerConfig, Locked, Run, Status};
+use crate::store::container::{Container, ContainerConfig, Locked, Run, Status};
 use crate::store::events::{Action, Event};
 use crate::store::file;
 use crate::store::lock::Lock;
@@ -127,8 +127,9 @@ struct Monitor {
     spill_dir: Option<PathBuf>,
     listener: OwnedFd,
     mark: Option<Lock>,
-    /// The record lock of who started us, until the container runs.
-    lock: Option<Lock>,
+    /// The record lock of who started us, until the container runs, and the record, which nobody else has
+    /// changed since.
+    locked: Option<(Lock, Container)>,
     /// Whether somebody has asked for the program to run.
     wanted: bool,
     stop: bool,
@@ -160,14 +161,14 @@ impl Monitor {
         let client = Client::starter(control).context(|| "cannot use the control socket")?;
         let spill_dir = log.keeps().then(|| containers.dir(&id));
         Ok(Self {
-            config: container.config,
+            config: container.config.clone(),
             engine,
             log,
             clients: vec![client],
             spill_dir,
             listener,
             mark: Some(mark),
-            lock: Some(lock),
+            locked: Some((lock, container)),
             wanted: false,
             stop: false,
             timers: Timers::default(),
@@ -266,10 +267,11 @@ impl Monitor {
     /// Makes the container, and lets its program run if somebody wants that by now.
     fn launch(&mut self, restarts: u32) -> Result<Launched> {
         let containers = self.engine.store.containers();
-        let mut locked = match self.lock.take() {
-            Some(lock) => containers.locked(&self.id, lock),
-            None => containers.lock(&self.id),
-        }?;
+        let mut locked = match self.locked.take() {
+            Some((lock, container)) => containers.locked(container, lock),
+            None => containers.lock(&self.id)?,
+        };
+        self.given.name.clone_from(&locked.state().name);
         let mut waiting = launch::prepare(&self.engine, &self.config, &self.given)?;
         if self.wanted {
             return self.let_run(waiting, locked, restarts).map(Launched::Runs);

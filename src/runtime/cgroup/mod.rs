@@ -23,7 +23,8 @@ pub mod systemd;
 mod update;
 mod view;
 
-use std::fs::{self, OpenOptions};
+use std::cell::LazyCell;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -301,10 +302,15 @@ impl Cgroup {
         let v1 = self.v1.iter().find(|directory| has(directory, "devices"));
         match (v1, self.v2_fd()) {
             (Some(directory), _) => {
-                for (file, line) in devices.lines() {
-                    let file = directory.path.join(file);
-                    write(&file, &line)
-                        .context(|| format!("cannot write `{line}` to {}", file.display()))?;
+                let mut open: Option<(&str, File)> = None;
+                for (name, line) in devices.lines() {
+                    let path = directory.path.join(name);
+                    let context = || format!("cannot write `{line}` to {}", path.display());
+                    let (_, file) = match open.take().filter(|(open, _)| *open == name) {
+                        Some(same) => open.insert(same),
+                        None => open.insert((name, writable(&path).context(context)?)),
+                    };
+                    file.write_all(line.as_bytes()).context(context)?;
                 }
                 Ok(())
             }
@@ -319,10 +325,10 @@ impl Cgroup {
     /// Writes settings. Returns warnings about those that cannot be applied here.
     fn apply(&self, settings: &[Setting]) -> Result<Vec<String>> {
         let mut warnings = Vec::new();
-        let available = match &self.v2 {
-            Some(v2) if !settings.is_empty() => words(&v2.path.join("cgroup.controllers")),
-            _ => Vec::new(),
-        };
+        let available = LazyCell::new(|| match &self.v2 {
+            Some(v2) => words(&v2.path.join("cgroup.controllers")),
+            None => Vec::new(),
+        });
         let directory = |setting: &Setting| {
             let controller = setting.controller.as_ref();
             self.v1.iter().find(|directory| has(directory, controller)).or_else(|| {
@@ -435,7 +441,12 @@ fn open_dir(path: &Path) -> io::Result<OwnedFd> {
 /// Writes to a control file.
 fn write(path: &Path, value: &str) -> io::Result<()> {
     // One write: the kernel takes each for a command of its own.
-    OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+    writable(path)?.write_all(value.as_bytes())
+}
+
+/// Opens a file of a group; nothing is made here that the kernel does not make.
+fn writable(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
 }
 
 /// Makes a group's directory. Returns whether it is there: not where we may not make groups.
@@ -508,6 +519,11 @@ fn fill_cpuset(mount: &Path, dir: &Path) -> io::Result<()> {
 /// What is not is found out when a limit is applied. No process is moved for it.
 fn enable<'a>(mount: &Path, dir: &Path, wanted: impl Iterator<Item = &'a str>) {
     let has = |list: &[String], name: &str| list.iter().any(|own| own == name);
+    let all = words(&mount.join("cgroup.controllers"));
+    let mut wanted = wanted.filter(|name| has(&all, name)).peekable();
+    if wanted.peek().is_none() {
+        return;
+    }
     let present = words(&dir.join("cgroup.controllers"));
     let mut missing: Vec<&str> = wanted.filter(|name| !has(&present, name)).collect();
     missing.sort_unstable();

@@ -1,5 +1,6 @@
 //! One `containers.conf`, as it is written, and what may be wrong with it.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -118,9 +119,21 @@ impl Reader<'_> {
     }
 }
 
+/// Empties lines that are comments, which is nearly all of the files that distributions ship: every command
+/// reads them. Lines keep their numbers.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    // Within a text of several lines, what looks like a comment is none.
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return Cow::Borrowed(text);
+    }
+    let said = |line| if str::trim_start(line).starts_with('#') { "\n" } else { line };
+    Cow::Owned(text.split_inclusive('\n').map(said).collect())
+}
+
 impl Defaults {
     /// Parses a file; `origin` is its path, for messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let text = &without_comments(text);
         let file: File = toml::from_str(text).map_err(|error| {
             let place = match error.span() {
                 Some(span) => {

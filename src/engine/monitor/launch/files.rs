@@ -26,14 +26,12 @@ pub(super) fn write_names(
 ) -> Result<()> {
     let names = &config.settings.names;
     let hostname = engine.shown_hostname(config)?;
-    let state = engine.store.containers().get(&config.id)?;
-    let name = state.map(|container| container.state.name).unwrap_or_default();
     let host_hosts = net::host_hosts(endpoint)?;
     let base = hosts_base(engine, config)?;
     let base = base.as_deref().unwrap_or(&host_hosts);
-    let hosts = net::hosts_file(base, names, endpoint, &hostname, &name)?;
+    let hosts = net::hosts_file(base, names, endpoint, &hostname, &facts.name)?;
     let resolv_conf = net::resolv_conf(&net::host_resolv_conf(endpoint)?, names, endpoint);
-    write_own_files(engine, config, facts, &name)?;
+    write_own_files(engine, config, facts)?;
     write_name_file(facts, "hostname", &format!("{hostname}\n"))?;
     write_name_file(facts, "hosts", &hosts)?;
     write_name_file(facts, "resolv.conf", &resolv_conf)
@@ -46,9 +44,7 @@ pub(super) fn copy_names(
     other: &Path,
     facts: &Facts,
 ) -> Result<()> {
-    let state = engine.store.containers().get(&config.id)?;
-    let name = state.map(|container| container.state.name).unwrap_or_default();
-    write_own_files(engine, config, facts, &name)?;
+    write_own_files(engine, config, facts)?;
     for name in bundle::name_files() {
         let path = bundle::own_file(other, name);
         let text =
@@ -59,12 +55,8 @@ pub(super) fn copy_names(
 }
 
 /// Writes what does not depend on the network: .containerenv and the time zone.
-fn write_own_files(
-    engine: &Engine,
-    config: &ContainerConfig,
-    facts: &Facts,
-    name: &str,
-) -> Result<()> {
+fn write_own_files(engine: &Engine, config: &ContainerConfig, facts: &Facts) -> Result<()> {
+    let name = &facts.name;
     let settings = &config.settings;
     let mut about = String::new();
     if settings.security.privileged {

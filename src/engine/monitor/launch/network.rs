@@ -49,13 +49,11 @@ impl Network {
                     NetworkMode::Default => net::default_mode(engine.host.rootless),
                     other => other.clone(),
                 };
-                let state = containers.get(&config.id)?;
-                let name = state.map(|container| container.state.name).unwrap_or_default();
                 let prepared = net::prepare(
                     &engine.store,
                     &net::Request {
                         id: &config.id,
-                        name: &name,
+                        name: &facts.name,
                         hostname: config.hostname(),
                         mode: &mode,
                         ports: &settings.ports,
