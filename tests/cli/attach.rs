@@ -132,7 +132,7 @@ fn a_client_that_stands_still_keeps_nobody_from_writing() {
     let events = || barge.run(["events", "--stream=false", "--filter", "event=attach"]).ok().text();
     wait_until("it is attached", || !events().is_empty());
     attached.signal(Signal::STOP);
-    barge.run(["exec", "box", "touch", "/go"]).ok();
+    barge.touch("box", "/go");
     barge.run(["wait", "box"]).ok();
     let want = much();
     let logged = barge.run(["logs", "box"]).ok();

@@ -108,7 +108,7 @@ fn logs_follow_the_journal_to_the_end_of_the_container() {
     barge.start(["--name", "box", "--log-driver=journald", "busybox", "sh", "-c", script]);
     let mut following = barge.command(["logs", "-f", "box"]).spawn();
     following.expect("first");
-    barge.run(["exec", "box", "touch", "/go"]).ok();
+    barge.touch("box", "/go");
     let want: String = (1..=3000).map(|number| format!("{number}\n")).collect();
     following.wait().ok().stdout(&format!("first\n{want}"));
     barge.run(["logs", "-f", "--tail", "1", "box"]).ok().stdout("3000\n");
@@ -135,7 +135,7 @@ fn a_container_goes_on_if_the_journal_does_not() {
     let script = "echo before; while [ ! -e /go ]; do sleep 0.05; done; seq 1 100000; echo after";
     barge.start(["--name", "box", "--log-driver=journald", "busybox", "sh", "-c", script]);
     journal.signal(rustix::process::Signal::STOP);
-    barge.run(["exec", "box", "touch", "/go"]).ok();
+    barge.touch("box", "/go");
     barge.run(["wait", "box"]).ok();
     journal.signal(rustix::process::Signal::CONT);
     let output = barge.run(["logs", "box"]).exits(0);

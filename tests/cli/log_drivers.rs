@@ -200,7 +200,7 @@ fn log_followers_lose_nothing_to_rotation() {
         locks.lines().filter(|line| line.contains(&inode)).count() == 2
     };
     wait_until("both follow", held);
-    barge.run(["exec", "box", "touch", "/go"]).ok();
+    barge.touch("box", "/go");
     let want: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
     for follower in followers {
         let output = follower.wait().ok();
@@ -233,7 +233,7 @@ fn log_takes_the_beginning_of_a_line_after_a_moment() {
     barge.start(["--name", "box", "busybox", "sh", "-c", script]);
     let mut following = barge.command(["logs", "-f", "box"]).spawn();
     following.expect("Password: ");
-    barge.run(["exec", "box", "touch", "/go"]).ok();
+    barge.touch("box", "/go");
     following.wait().ok().stdout("Password: read\n");
     // What is written in parts, but soon, is a line.
     run(&barge, "parts", &[], "printf a; printf b; printf c; echo d");

@@ -58,7 +58,7 @@ fn logs_follow_until_the_end() {
     let mut following = barge.command(["logs", "-f", &id]).spawn();
     following.expect("first\n");
     assert!(!following.has_ended());
-    barge.run(["exec", &id, "touch", "/go"]).ok();
+    barge.touch(&id, "/go");
     following.expect("last\n");
     following.wait().ok().stdout("first\nlast\n");
     // Of one that has ended it ends at once.
@@ -123,7 +123,7 @@ fn attach_shows_what_comes_and_passes_the_code_on() {
     let id = barge.start(["busybox", "sh", "-c", script]);
     let attached = barge.command(["attach", &id]).spawn();
     wait_until("it is attached", || barge.processes().len() >= 3);
-    barge.run(["exec", &id, "touch", "/go"]).ok();
+    barge.touch(&id, "/go");
     attached.wait().exits(8).stdout("out\n").stderr("err\n");
 }
 
@@ -142,7 +142,7 @@ fn attach_serves_several_at_once() {
     let attached: Vec<_> =
         (0..3).map(|_| barge.command(["attach", "--no-stdin", &id]).spawn()).collect();
     wait_until("they are attached", || barge.processes().len() >= 5);
-    barge.run(["exec", &id, "touch", "/go"]).ok();
+    barge.touch(&id, "/go");
     let want: String = (1..=5000).map(|n| format!("{n}\n")).collect();
     for one in attached {
         one.wait().ok().stdout(&want);
@@ -194,7 +194,7 @@ fn logs_of_several_are_merged_by_time() {
     let mut following = barge.command(["logs", "-f", "--names", "first", "second"]).spawn();
     for round in ["1", "2", "3"] {
         for (name, word) in [("first", "one"), ("second", "two")] {
-            barge.run(["exec", name, "touch", &format!("/go{round}")]).ok();
+            barge.touch(name, &format!("/go{round}"));
             barge.await_log(name, &format!("{word}{round}"));
         }
     }

@@ -169,7 +169,7 @@ fn exec_follows_the_window_size_and_detaches() {
     assert_eq!(format!("{:?}", terminal.settings()), before);
     // It goes on, and its end is an event all the same.
     assert_eq!(barge.inspect(&id, "{{len .ExecIDs}}"), "1");
-    barge.run(["exec", &id, "touch", "/end"]).ok();
+    barge.touch(&id, "/end");
     let line = ["events", "--stream=false", "--format", "{{.Status}}", "--filter"];
     let line: Vec<&str> = line.into_iter().chain(["event=exec_died"]).collect();
     wait_until("both have ended", || barge.run(&line).ok().lines().len() == 2);

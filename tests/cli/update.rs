@@ -102,11 +102,11 @@ fn the_restart_policy_changes_while_it_runs() {
     barge.start(["--name", "box", "busybox", "sh", "-c", script]);
     barge.await_log("box", "run");
     barge.run(["update", "--restart", "on-failure:5", "box"]).ok();
-    barge.run(["exec", "box", "touch", "/stop"]).ok();
+    barge.touch("box", "/stop");
     wait_until("it was started again", || barge.inspect("box", "{{.RestartCount}}") == "1");
     barge.await_status("box", "running");
     barge.run(["update", "--restart", "no", "box"]).ok();
-    barge.run(["exec", "box", "touch", "/stop"]).ok();
+    barge.touch("box", "/stop");
     barge.await_status("box", "exited");
     let shown = "{{.RestartCount}} {{.State.ExitCode}} {{.HostConfig.RestartPolicy.Name}}";
     assert_eq!(barge.inspect("box", shown), "1 4 no");

@@ -239,6 +239,16 @@ impl Barge {
         id
     }
 
+    /// Makes a file in a running container. One that ends when it sees the file may take the process with
+    /// it that has made it.
+    #[track_caller]
+    pub(crate) fn touch(&self, name: &str, path: &str) {
+        let output = self.run(["exec", name, "touch", path]);
+        if output.status != 137 || self.status(name) == "running" {
+            output.ok();
+        }
+    }
+
     /// Evaluates a template on a container.
     #[track_caller]
     pub(crate) fn inspect(&self, name: &str, template: &str) -> String {

@@ -143,14 +143,14 @@ impl Engine {
 
 /// Passes on all lines that are there.
 fn drain(feeds: &mut [Feed], bounds: &Bounds, reader: &mut dyn LogReader) -> Result<()> {
-    // Twice: what one wrote after we looked at it may be older than what another has by now.
-    for _ in 0..2 {
-        for feed in feeds.iter_mut() {
-            feed.has_line = feed.has_line || feed.source.advance()?;
-        }
-    }
+    let mut looked = None;
     let mut begun = None;
-    while let Some(index) = begun.take().or_else(|| earliest(feeds)) {
+    loop {
+        let next = match begun.take() {
+            None => next(feeds, &mut looked)?,
+            begun => begun,
+        };
+        let Some(index) = next else { return Ok(()) };
         let feed = &mut feeds[index];
         let line = feed.source.line();
         let whole = line.whole;
@@ -161,7 +161,34 @@ fn drain(feeds: &mut [Feed], bounds: &Bounds, reader: &mut dyn LogReader) -> Res
         // A line is not torn apart by those of others.
         begun = (!whole && feed.has_line).then_some(index);
     }
-    Ok(())
+}
+
+/// Finds the feed whose line is to be shown next.
+///
+/// While they are read, they are written to: an older line may come from a feed that had none when it was
+/// last looked at. So a line that may be younger than that look, at the time in `looked`, has to wait for
+/// another one.
+fn next(feeds: &mut [Feed], looked: &mut Option<Bound>) -> Result<Option<usize>> {
+    loop {
+        let found = earliest(feeds);
+        if let Some(index) = found {
+            let all_have_one = feeds.iter().all(|feed| feed.has_line);
+            let time = feeds[index].source.line().time;
+            if all_have_one || looked.as_ref().is_some_and(|at| at.compare(time).is_le()) {
+                return Ok(found);
+            }
+        }
+        *looked = Some(Bound::new(now()));
+        let mut has_more = false;
+        for feed in feeds.iter_mut().filter(|feed| !feed.has_line) {
+            feed.has_line = feed.source.advance()?;
+            has_more |= feed.has_line;
+        }
+        // Whatever the clock says, nothing older has come.
+        if !has_more {
+            return Ok(found);
+        }
+    }
 }
 
 /// Finds the feed with the earliest line.
@@ -188,8 +215,7 @@ struct Bound {
 
 impl Bounds {
     fn new(options: &LogOptions) -> Self {
-        let bound = |time: i64| Bound { time, text: time::rfc3339(time) };
-        Self { since: options.since.map(bound), until: options.until.map(bound) }
+        Self { since: options.since.map(Bound::new), until: options.until.map(Bound::new) }
     }
 
     fn contain(&self, time: &str) -> bool {
@@ -199,6 +225,10 @@ impl Bounds {
 }
 
 impl Bound {
+    fn new(time: i64) -> Self {
+        Self { time, text: time::rfc3339(time) }
+    }
+
     /// Tells how a time of a line lies to this one.
     fn compare(&self, time: &str) -> std::cmp::Ordering {
         // As we write times, they are in order as texts.
@@ -211,6 +241,9 @@ impl Bound {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use super::*;
 
     struct Lines(Vec<(&'static str, &'static str, bool)>, usize);
@@ -252,6 +285,54 @@ mod tests {
         drain(&mut feeds, &bounds, &mut taken).unwrap();
         let want = [(0, "a"), (1, "d"), (0, "b"), (0, "c"), (1, "e")];
         assert_eq!(taken.0, want.map(|(index, text)| (index, text.to_owned())));
+    }
+
+    /// Lines that are written while they are read: each is there from a number of looks at any feed on,
+    /// which is its time, too.
+    struct Growing {
+        looks: Rc<Cell<i64>>,
+        lines: Vec<i64>,
+        shown: usize,
+        time: String,
+    }
+
+    impl Source for Growing {
+        fn advance(&mut self) -> Result<bool> {
+            self.looks.set(self.looks.get() + 1);
+            let Some(at) = self.lines.get(self.shown).filter(|at| **at <= self.looks.get()) else {
+                return Ok(false);
+            };
+            self.shown += 1;
+            // Younger than any look that the clock knows of.
+            self.time = format!("2999-01-01T00:00:00.000000{at:03}Z");
+            Ok(true)
+        }
+
+        fn line(&self) -> LogLine<'_> {
+            let text = &self.time.as_bytes()[self.time.len() - 4..];
+            LogLine { time: &self.time, stream: LogStream::Stdout, whole: true, text }
+        }
+    }
+
+    #[test]
+    fn lines_that_come_as_others_are_read_are_in_order() {
+        for step in 1..60 {
+            let looks = Rc::new(Cell::new(0));
+            let mut all: [Vec<i64>; 3] = Default::default();
+            // Three feeds take turns that differ from step to step.
+            (1..60).for_each(|at| all[(at * step / 7 % 3) as usize].push(at));
+            let mut feeds = all.map(|lines| {
+                let looks = Rc::clone(&looks);
+                let source = Growing { looks, lines, shown: 0, time: String::new() };
+                Feed { source: Box::new(source), has_line: false }
+            });
+            let mut taken = Taken(Vec::new());
+            while taken.0.len() < 59 {
+                drain(&mut feeds, &Bounds { since: None, until: None }, &mut taken).unwrap();
+            }
+            let texts: Vec<&str> = taken.0.iter().map(|(_, text)| text.as_str()).collect();
+            assert!(texts.is_sorted(), "{step}: {texts:?}");
+        }
     }
 
     #[test]
