@@ -28,7 +28,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use super::process::Running;
 use super::reply::{Head, Reply};
 use super::request::{Answer, Asked, Call};
-use super::route::{self, How};
+use super::route::{self, How, Later};
 use super::serve::Service;
 use super::stream::{Body, blocking, broken_off, response};
 use crate::engine::Engine;
@@ -194,7 +194,7 @@ async fn begin(
     let (mut from, mut to) = socket.into_split();
     to.write_all(&line).await.context(context)?;
     match body.filter(|body| !hyper::body::Body::is_end_stream(body)) {
-        Some(body) => drop(tokio::spawn(pass_on(body, to, process))),
+        Some(body) => drop(tokio::spawn(pass_on(body, to, Arc::clone(&process)))),
         None => to.shutdown().await.context(context)?,
     }
     let mut buffer = BytesMut::with_capacity(1024);
@@ -208,7 +208,8 @@ async fn begin(
     };
     let head = buffer.split_to(end + 1);
     let head: Head = serde_json::from_slice(&head).context(context)?;
-    Ok((head, FromSocket { rest: buffer.freeze(), from, _guard: guard }))
+    let end = Box::pin(async move { process.ended().await });
+    Ok((head, FromSocket { rest: buffer.freeze(), from, end, _guard: guard }))
 }
 
 /// Passes the body of a request on.
@@ -263,9 +264,14 @@ impl Drop for EndedWith {
 }
 
 /// A body that comes from a process.
+///
+/// Its end is the end of the answer only if the process ends well: the client of one that was killed, or
+/// that failed after it had begun, must not take what it has for all of it.
 struct FromSocket {
     rest: Bytes,
     from: OwnedReadHalf,
+    /// How the process ends.
+    end: Later<Result<i32>>,
     _guard: Option<EndedWith>,
 }
 
@@ -287,9 +293,14 @@ impl hyper::body::Body for FromSocket {
             Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
             Poll::Ready(Ok(())) => {
                 let length = buffer.filled().len();
-                space.truncate(length);
-                let part = Some(space.freeze()).filter(|part| !part.is_empty());
-                Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+                if length > 0 {
+                    space.truncate(length);
+                    return Poll::Ready(Some(Ok(Frame::data(space.freeze()))));
+                }
+                self.end.as_mut().poll(poller).map(|code| match code {
+                    Ok(0) => None,
+                    _ => Some(Err(io::Error::other("the process of the request has failed"))),
+                })
             }
         }
     }

@@ -280,3 +280,63 @@ fn service_survives_what_is_no_request() {
         assert_eq!(served.ask("GET", "/_ping", "").0, 200);
     }
 }
+
+/// Returns the process that answers a request of this store, once there is one.
+fn answering(barge: &Barge) -> rustix::process::Pid {
+    let mut found = None;
+    wait_until("a process answers", || {
+        let is_it = |pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.starts_with(b"barge: request\0"))
+        };
+        found = barge.processes().into_iter().find(is_it);
+        found.is_some()
+    });
+    let pid = found.and_then(|pid| i32::try_from(pid).ok());
+    pid.and_then(rustix::process::Pid::from_raw).unwrap()
+}
+
+#[test]
+fn an_answer_that_is_cut_off_does_not_look_whole() {
+    let barge = Barge::with_busybox();
+    // More than fits into everything between the process and a client that does not read.
+    let script = "head -c 40000000 /dev/urandom > /big";
+    barge.run(["run", "--network=none", "--name", "box", "busybox", "sh", "-c", script]).ok();
+    barge.run(["commit", "box", "big"]).ok();
+    barge.kills();
+    let served = Served::start(&barge);
+    let script = |program: &str| {
+        format!(
+            "rm -f go rest; ({program}; echo $? > status) |
+             {{ head -c 1000 > first; while [ ! -e go ]; do sleep 0.05; done; cat > rest; }}"
+        )
+    };
+    let cut_off = |client: super::support::process::Invocation| {
+        let client = client.spawn();
+        let first = barge.path("t/first");
+        wait_until("the client hears something", || {
+            std::fs::metadata(&first).is_ok_and(|file| file.len() > 0)
+        });
+        rustix::process::kill_process(answering(&barge), Signal::KILL).unwrap();
+        std::fs::write(barge.path("t/go"), "").unwrap();
+        client.wait().exits(0);
+        std::fs::remove_file(first).unwrap();
+        std::fs::read_to_string(barge.path("t/status")).unwrap()
+    };
+    for path in ["containers/box/export", "containers/box/archive?path=/big", "images/big/get"] {
+        let program = format!("curl -sSN --unix-socket {} http://d/{path}", served.socket());
+        let status = cut_off(barge.other_command("sh", ["-c", &script(&program)]));
+        assert_eq!(status.trim(), "18", "{path}: curl calls a transfer that is not whole 18");
+    }
+    if needs(&[Need::Tool("docker")]) {
+        for words in ["export box", "save big"] {
+            let program = format!("docker -H unix://{} {words}", served.socket());
+            let status = cut_off(barge.other_command("sh", ["-c", &script(&program)]));
+            assert_ne!(status.trim(), "0", "docker {words}");
+        }
+    }
+    // What nobody cuts off is whole.
+    let line = ["-sS", "--fail", "--unix-socket", served.socket(), "http://d/images/big/get"];
+    let whole = barge.other_command("curl", line).run().ok();
+    barge.other_command("tar", ["-tf", "-"]).input(whole.stdout).run().ok();
+}
