@@ -83,6 +83,8 @@ fn real_time_tasks_get_what_the_groups_above_are_given_for_it() {
         let program = ["builtin/host", "chrt", "-f", "1", "echo", "here"];
         barge.run([&run[..], limits, &program].concat())
     };
+    let above = mount.join("barge/cpu.rt_runtime_us");
+    let before = std::fs::read_to_string(&above).unwrap_or_else(|_| "0\n".to_owned());
     // A task of this kind in a group without any time is refused.
     run(&limits).ok().stdout("here\n");
     run(&["--cpu-shares", "512"]).exits(1).stderr_has("Operation not permitted");
@@ -106,6 +108,9 @@ fn real_time_tasks_get_what_the_groups_above_are_given_for_it() {
         .shell(&["--cpu-rt-runtime", "2000000"], "true")
         .fails(125)
         .error("cpu real-time runtime cannot be higher than cpu real-time period");
+    // The last one of these gives back what the groups above were given.
+    barge.run(["rm", "-f", "-t", "0", &id]).ok();
+    assert_eq!(std::fs::read_to_string(above).unwrap(), before);
 }
 
 #[test]

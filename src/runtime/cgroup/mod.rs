@@ -240,6 +240,10 @@ impl Cgroup {
     fn remove_directories(&self) -> io::Result<()> {
         let mut result = Ok(());
         for directory in self.v1.iter().chain(&self.v2) {
+            if has(directory, "cpu") {
+                // What is not given back now is there for the next.
+                drop(realtime::give_back(&directory.path));
+            }
             if let Err(error) = remove_tree(&directory.path) {
                 result = Err(error);
             }
@@ -376,13 +380,13 @@ impl Cgroup {
         }
         for (setting, file) in again {
             let Setting { limit, value, .. } = setting;
-            let provided = match (setting.file.as_deref(), file.parent(), value.parse()) {
+            let written = match (setting.file.as_deref(), file.parent(), value.parse()) {
                 (Some(realtime::RUNTIME), Some(group), Ok(runtime)) => {
-                    realtime::provide(group, runtime)
+                    realtime::set(group, runtime)
                 }
-                _ => Ok(()),
+                _ => write(&file, value),
             };
-            provided.and_then(|()| write(&file, value)).map_err(|error| {
+            written.map_err(|error| {
                 let kind = match error.raw_os_error() {
                     Some(libc::EINVAL | libc::ERANGE) => Kind::Invalid,
                     // As memory that is in use already.
