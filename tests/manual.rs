@@ -84,8 +84,11 @@ fn every_flag_of_the_peers_is_there_or_has_a_reason() {
     let definition = barge::cmd::definition();
     for name in ["run", "create"] {
         let command = definition.find_subcommand(name).unwrap();
-        let absent: Vec<_> =
-            barge::cmd::absent_flags(command).into_iter().flat_map(|(flags, _)| flags).collect();
+        let absent: Vec<_> = barge::cmd::absent_flags(command)
+            .into_iter()
+            .flat_map(|(flags, _)| flags)
+            .copied()
+            .collect();
         let lacks: Vec<_> = PEERS
             .split_whitespace()
             .filter(|flag| {
@@ -206,9 +209,12 @@ fn render(page: &str, command: Command) -> String {
     if matches!(page, "barge-run" | "barge-create") {
         text.push_str(".SH \"CONTAINERS.CONF\"\n");
         text.push_str(&CONTAINERS_CONF.replace('-', "\\-"));
+    }
+    let absent = barge::cmd::absent_flags(&command);
+    if !absent.is_empty() {
         text.push_str(".SH \"FLAGS OF OTHER TOOLS\"\n");
         text.push_str("Of the flags of docker and podman, these are not there:\n");
-        for (flags, reason) in barge::cmd::absent_flags(&command) {
+        for (flags, reason) in absent {
             let flags: Vec<_> =
                 flags.iter().map(|flag| format!("\\-\\-{}", flag.replace('-', "\\-"))).collect();
             text.push_str(&format!(".TP\n{}\n{reason}\n", flags.join(", ")));

@@ -4,11 +4,13 @@ use clap::Args;
 
 use super::World;
 use super::exit::Status;
+use super::flags::disks::DisksFlags;
 use super::flags::usage::UsageFlags;
 use super::output;
 use super::tree::Act;
 use crate::engine::CloneOptions;
 use crate::error::{Error, Kind, Result};
+use crate::spec::limits::Resources;
 use crate::spec::name;
 
 /// Make another container of the same making
@@ -17,6 +19,8 @@ use crate::spec::name;
 /// changed is not copied. Its name is that of the first with -clone behind it.
 #[derive(Args, Debug)]
 pub(crate) struct Clone {
+    #[command(flatten)]
+    disks: DisksFlags,
     /// Remove the first container
     #[arg(long)]
     destroy: bool,
@@ -53,7 +57,7 @@ impl Act for Clone {
         let options = CloneOptions {
             name: self.name.or(self.new_name),
             image: self.image,
-            resources: self.usage.resources()?,
+            resources: Resources { io: self.disks.limits(), ..self.usage.resources()? },
             destroy: self.destroy,
             force: self.force,
         };

@@ -4,9 +4,10 @@ use std::os::fd::BorrowedFd;
 
 use clap::Args;
 
+use super::World;
 use super::exit::Status;
 use super::output;
-use crate::engine::{self, Attach, Ended, Session, Streams};
+use crate::engine::{Attach, Ended, Session, Streams};
 use crate::error::Result;
 use crate::spec::keys::DetachKeys;
 use crate::sys::terminal;
@@ -56,6 +57,7 @@ impl ConnectFlags {
     /// Only what is typed at a container's terminal can be keys; other input is passed on as it is.
     pub(crate) fn follow(
         self,
+        world: &World,
         session: Session,
         tty: bool,
         wanted: Wanted,
@@ -64,7 +66,7 @@ impl ConnectFlags {
             output::warning(warning);
         }
         // Only what is typed at a terminal can be keys.
-        let keys = detach_keys(self.detach_keys, tty && wanted.stdin)?;
+        let keys = detach_keys(world, self.detach_keys, tty && wanted.stdin)?;
         let only = |wanted: bool, stream: BorrowedFd<'static>| wanted.then_some(stream);
         let streams = Streams {
             stdin: only(wanted.stdin, rustix::stdio::stdin()),
@@ -81,11 +83,15 @@ impl ConnectFlags {
 
 /// Returns the keys that leave a container, those of `containers.conf` if none are given; none if nobody
 /// can type any.
-pub(crate) fn detach_keys(given: Option<DetachKeys>, typed: bool) -> Result<Vec<u8>> {
+pub(crate) fn detach_keys(
+    world: &World,
+    given: Option<DetachKeys>,
+    typed: bool,
+) -> Result<Vec<u8>> {
     let keys = match given {
         _ if !typed => return Ok(Vec::new()),
         Some(keys) => keys,
-        None => engine::defaults()?.detach_keys.unwrap_or_default(),
+        None => world.defaults()?.detach_keys.unwrap_or_default(),
     };
     Ok(keys.0)
 }

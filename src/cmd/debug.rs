@@ -120,7 +120,7 @@ impl Act for Debug {
             output::note(&format!("The files of {name} are in {}.", Debugged::PLACE));
         }
         let wanted = Wanted { stdin: interactive, stdout: true, stderr: true };
-        Ok(self.connect.follow(session, tty, wanted)?.unwrap_or(Status::SUCCESS))
+        Ok(self.connect.follow(world, session, tty, wanted)?.unwrap_or(Status::SUCCESS))
     }
 }
 

@@ -91,7 +91,7 @@ impl Act for Exec {
             interactive: self.interactive,
             detach: self.detach,
             privileged: self.privileged,
-            detach_keys: detach_keys(self.detach_keys, typed)?,
+            detach_keys: detach_keys(world, self.detach_keys, typed)?,
             files: Vec::new(),
             session: None,
             probe: None,

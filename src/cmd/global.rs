@@ -35,11 +35,29 @@ pub(crate) struct Global {
     #[arg(long, value_name = "NAME=VALUE")]
     storage_opt: Vec<String>,
     /// Accepted for scripts; nothing is logged yet
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(short, long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// The same as --log-level debug
     #[arg(short = 'D', long)]
     debug: bool,
+    /// Directory of Docker's config.json, for credentials
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Further file for what containers.conf says
+    ///
+    /// It is looked for in the directories containers.conf.modules beside the usual files, unless a
+    /// path is given. What later ones say counts.
+    #[arg(long, value_name = "FILE")]
+    module: Vec<PathBuf>,
+    /// Accepted for scripts if it is barge
+    ///
+    /// Containers are run by barge itself. Other programs that run OCI bundles can be used with bundles
+    /// of their own only, and barge as theirs: see barge-runtime(1).
+    #[arg(long, value_name = "NAME", value_parser = runtime)]
+    runtime: Option<String>,
+    /// Accepted for scripts; no other program is run
+    #[arg(long, value_name = "FLAG")]
+    runtime_flag: Vec<String>,
     /// Accepted for scripts; it is cgroupfs
     #[arg(long, value_name = "NAME", value_parser = ["cgroupfs"])]
     cgroup_manager: Option<String>,
@@ -49,6 +67,9 @@ pub(crate) struct Global {
     /// Accepted for scripts; see --runroot
     #[arg(long, value_name = "PATH")]
     tmpdir: Option<PathBuf>,
+    /// Accepted for scripts; nothing is logged yet
+    #[arg(long)]
+    syslog: bool,
     /// Drop standard output
     #[arg(long)]
     noout: bool,
@@ -80,7 +101,28 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Option<(Global, Vec<OsString
     Ok(Some((global, rest)))
 }
 
+/// Accepts our own name only.
+fn runtime(text: &str) -> Result<String> {
+    if Path::new(text).file_name().is_some_and(|name| name == "barge") {
+        return Ok(text.to_owned());
+    }
+    let message = format!("cannot run containers by `{text}`: barge runs them itself");
+    Err(Error::new(Kind::Unsupported, message).hint("leave out --runtime"))
+}
+
 impl Global {
+    /// Returns the modules of `containers.conf` that are wanted.
+    pub(crate) fn modules(&self) -> &[PathBuf] {
+        &self.module
+    }
+
+    /// Has credentials be looked for where `--config` says, as its variable does.
+    pub(crate) fn name_config(&self) -> Result<()> {
+        let Some(dir) = &self.config else { return Ok(()) };
+        let dir = std::path::absolute(dir).context(|| "cannot use --config")?;
+        process::set_variable("DOCKER_CONFIG", &dir).context(|| "cannot use --config")
+    }
+
     /// Sends standard output elsewhere, if that is wanted: that of containers, too.
     pub(crate) fn redirect(&self) -> Result<()> {
         let file = match &self.out {

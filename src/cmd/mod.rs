@@ -84,9 +84,10 @@ use clap::Command;
 
 use crate::api::alone;
 use crate::api::buildkit::worker;
-use crate::engine::{Engine, EngineOptions, exec as entered, monitor, step};
+use crate::engine::{self, Engine, EngineOptions, exec as entered, monitor, step};
 use crate::error::Result;
 use crate::net::keeper;
+use crate::spec::defaults::Defaults;
 use exit::Status;
 use global::Global;
 use output::Output;
@@ -364,6 +365,11 @@ impl World {
         Ok(engine)
     }
 
+    /// Returns what is usual for new containers here.
+    pub(crate) fn defaults(&self) -> Result<Defaults> {
+        engine::defaults(self.global.modules())
+    }
+
     /// Returns which store the flags name.
     pub(crate) fn options(&self) -> Result<EngineOptions> {
         Ok(EngineOptions {
@@ -455,6 +461,7 @@ fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {
         return Ok(Status::NO);
     }
     world.global.redirect()?;
+    world.global.name_config()?;
     if world.global.version {
         world.out.line(&format!("barge version {}", env!("CARGO_PKG_VERSION")))?;
         return Ok(Status::SUCCESS);
@@ -462,10 +469,9 @@ fn run(words: Vec<OsString>, world: &mut World) -> Result<Status> {
     COMMANDS.dispatch("barge", words, world)
 }
 
-/// Lists the flags of `docker run` and `podman run` that the given command has not, with the reasons.
-pub fn absent_flags(command: &Command) -> Vec<(Vec<&'static str>, &'static str)> {
-    let there = |flag: &str| command.get_arguments().any(|arg| arg.get_long() == Some(flag));
-    flags::absent::list(there)
+/// Lists the flags of Docker's and Podman's command of this name that ours has not, with the reasons.
+pub fn absent_flags(command: &Command) -> Vec<(&'static [&'static str], &'static str)> {
+    flags::absent::list(command.get_bin_name().unwrap_or_default())
 }
 
 /// Builds the definition of the whole command line, for man pages and completions.

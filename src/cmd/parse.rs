@@ -128,8 +128,7 @@ pub(crate) fn explain(command: &Command, words: &[OsString], error: clap::Error)
     let message = match error.kind() {
         ErrorKind::UnknownArgument if flag.len() > 1 && flag.starts_with('-') => {
             let error = unknown_flag(flag, path);
-            let makes = path.ends_with(" run") || path.ends_with(" create");
-            return match absent::reason(flag.trim_start_matches('-')).filter(|_| makes) {
+            return match absent::reason(path, flag.trim_start_matches('-')) {
                 Some(reason) => error.hint(reason),
                 None => error,
             };

@@ -242,13 +242,16 @@ impl Ps {
         let now = super::now();
         let format = self.format.as_deref();
         let as_json = format.map(str::trim) == Some("json");
+        let with_namespaces = self.ns
+            || format
+                .is_some_and(|text| NAMESPACE_FIELDS.iter().any(|(field, _)| text.contains(field)));
         let row = |(container, size): (&Container, Option<ContainerSize>)| {
             let mut row = Row { fields: Value::Null, document: Value::Null };
             if as_json {
                 row.document = document(container, now, size);
             } else {
                 row.fields = fields(container, now, self.no_trunc, size);
-                if self.ns {
+                if with_namespaces {
                     add_namespaces(&mut row.fields, container);
                 }
             }
@@ -274,17 +277,21 @@ fn sort(containers: &mut [(&Container, Option<ContainerSize>)], by: Sort) {
     }
 }
 
+/// Fields that show namespaces, with the kernel's names of these.
+const NAMESPACE_FIELDS: [(&str, &str); 8] = [
+    ("Cgroup", "cgroup"),
+    ("CGROUPNS", "cgroup"),
+    ("IPC", "ipc"),
+    ("MNT", "mnt"),
+    ("NET", "net"),
+    ("PIDNS", "pid"),
+    ("USERNS", "user"),
+    ("UTS", "uts"),
+];
+
 /// Shows the namespaces of a container that has a process, by the kernel's numbers.
 fn add_namespaces(fields: &mut Value, container: &Container) {
-    for (field, kind) in [
-        ("Cgroup", "cgroup"),
-        ("IPC", "ipc"),
-        ("MNT", "mnt"),
-        ("NET", "net"),
-        ("PIDNS", "pid"),
-        ("USERNS", "user"),
-        ("UTS", "uts"),
-    ] {
+    for (field, kind) in NAMESPACE_FIELDS {
         let link = container
             .state
             .process()
@@ -305,6 +312,8 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
         |size| format!("{} (virtual {})", HumanSize(size.own), HumanSize(size.all)),
     );
     json!({
+        "AutoRemove": config.settings.remove,
+        "IsInfra": false,
         "ID": if whole { config.id.as_str() } else { config.id.short() },
         "Image": config.image,
         "ImageID": config.image_hex().get(..if whole { 64 } else { 12 }).unwrap_or_default(),
@@ -314,6 +323,7 @@ fn fields(container: &Container, now: i64, whole: bool, size: Option<ContainerSi
         "Created": created,
         "RunningFor": created,
         "StartedAt": state.started / 1_000_000_000,
+        "ExitedAt": state.finished / 1_000_000_000,
         "Status": status_of(container, now),
         "State": state.word(),
         "ExitCode": state.exit_code,

@@ -125,6 +125,9 @@ impl Act for ImageExists {
 /// The exit status is 0 if it is, and 1 if it is not.
 #[derive(Args, Debug)]
 pub(crate) struct ContainerExists {
+    /// Does nothing: all containers are ours
+    #[arg(long)]
+    external: bool,
     /// Container, by name or ID
     #[arg(value_name = "CONTAINER")]
     container: String,

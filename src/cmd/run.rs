@@ -9,7 +9,6 @@ use super::flags::preserve::PreserveFlags;
 use super::flags::{ContainerFlags, together};
 use super::output;
 use super::tree::Act;
-use crate::engine;
 use crate::engine::images;
 use crate::engine::{Engine, RemoveOptions, check_passthrough, hold_signals};
 use crate::error::{Context, Error, Kind, Result};
@@ -77,7 +76,7 @@ impl Act for Create {
         if self.dry_run.dry_run {
             return show(world, &engine, self.container);
         }
-        let (id, _) = create(&engine, self.container, &engine::defaults()?)?;
+        let (id, _) = create(&engine, self.container, &world.defaults()?)?;
         world.out.line(id.as_str())?;
         Ok(Status::SUCCESS)
     }
@@ -101,7 +100,7 @@ impl Act for Run {
             self.container.process.tty && !self.detach,
             self.container.process.interactive,
         );
-        let usual = engine::defaults()?;
+        let usual = world.defaults()?;
         check_passthrough(self.container.log_driver(&usual))?;
         let (id, spec) = create(&engine, self.container, &usual)?;
         let settings = &spec.settings;
@@ -127,7 +126,7 @@ impl Act for Run {
         }
         match session {
             Some(session) if !self.detach => {
-                let ended = self.connect.follow(session, settings.tty, wanted)?;
+                let ended = self.connect.follow(world, session, settings.tty, wanted)?;
                 if rmi && ended.is_some() {
                     remove_image(&engine, &spec.image);
                 }
@@ -178,7 +177,7 @@ fn create(
 
 /// Prints what the runtime would be asked for.
 fn show(world: &mut World, engine: &Engine, flags: ContainerFlags) -> Result<Status> {
-    let spec = request(engine, flags, &engine::defaults()?)?;
+    let spec = request(engine, flags, &world.defaults()?)?;
     let config = engine.dry_run(&spec)?;
     let text = serde_json::to_string_pretty(&config).context(|| "cannot show the configuration")?;
     world.out.line(&text)?;

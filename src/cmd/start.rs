@@ -88,7 +88,8 @@ impl Act for Start {
         };
         // Who waits for the end of one must wait for the container only.
         drop(passing);
-        let ended = self.connect.follow(session, tty, wanted(&container, self.interactive))?;
+        let ended =
+            self.connect.follow(world, session, tty, wanted(&container, self.interactive))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }
@@ -145,7 +146,7 @@ impl Act for Attach {
         }
         let tty = container.config.settings.tty;
         let session = engine.attach(container.id(), &self.connect.attach(tty))?;
-        let ended = self.connect.follow(session, tty, wanted(&container, !self.no_stdin))?;
+        let ended = self.connect.follow(world, session, tty, wanted(&container, !self.no_stdin))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
     }
 }

@@ -136,6 +136,14 @@ impl Stats {
             });
             row(sample, earlier, self.no_trunc)
         });
+        // As Docker does, what was typed where something was.
+        let typed = self.containers.iter().map(|name| Some(json!(name)));
+        let rows = rows.zip(typed.chain(std::iter::repeat(None))).map(|(mut row, typed)| {
+            if let Some(typed) = typed {
+                row.fields["Container"] = typed;
+            }
+            row
+        });
         let rows = rows.collect();
         let format = self.format.as_deref();
         listing::print_fitting(&mut world.out, &COLUMNS, rows, format, true, &SPARE)

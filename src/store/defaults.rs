@@ -5,14 +5,17 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::spec::defaults::Defaults;
 
 const VENDOR: &str = "/usr/share/containers/containers.conf";
 const SYSTEM: &str = "/etc/containers/containers.conf";
 
-/// Reads all that this user's new containers are told by.
-pub fn read() -> Result<Defaults> {
+/// The directory beside a `containers.conf` where modules are: files of which a user names some.
+const MODULES: &str = "containers.conf.modules";
+
+/// Reads all that this user's new containers are told by, with these modules.
+pub fn read(modules: &[PathBuf]) -> Result<Defaults> {
     let mut defaults = Defaults::default();
     match variable("CONTAINERS_CONF") {
         Some(named) => defaults.overlay(parse(&named)?),
@@ -20,11 +23,7 @@ pub fn read() -> Result<Defaults> {
             if let Some(vendor) = optional(Path::new(VENDOR))? {
                 defaults.overlay(vendor.of_vendor());
             }
-            let system = PathBuf::from(SYSTEM);
-            let base = variable("XDG_CONFIG_HOME")
-                .or_else(|| variable("HOME").map(|home| home.join(".config")));
-            let user = base.map(|base| base.join("containers/containers.conf"));
-            for path in std::iter::once(system).chain(user) {
+            for path in std::iter::once(PathBuf::from(SYSTEM)).chain(of_user()) {
                 for file in with_drop_ins(path)? {
                     if let Some(found) = optional(&file)? {
                         defaults.overlay(found);
@@ -33,10 +32,36 @@ pub fn read() -> Result<Defaults> {
             }
         }
     }
+    for module in modules {
+        let places = of_user().into_iter().chain([SYSTEM, VENDOR].map(PathBuf::from));
+        defaults.overlay(parse(&find_module(module, places)?)?);
+    }
     if let Some(path) = variable("CONTAINERS_CONF_OVERRIDE") {
         defaults.overlay(parse(&path)?);
     }
     Ok(defaults)
+}
+
+/// Returns the user's own file, whether it is there or not.
+fn of_user() -> Option<PathBuf> {
+    let base =
+        variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
+    base.map(|base| base.join("containers/containers.conf"))
+}
+
+/// Finds a module: at its path, or in the first directory that has it.
+fn find_module(name: &Path, places: impl Iterator<Item = PathBuf>) -> Result<PathBuf> {
+    let dirs: Vec<PathBuf> = places.map(|file| file.with_file_name(MODULES)).collect();
+    let found = match name.is_absolute() {
+        true => Some(name.to_owned()).filter(|path| path.exists()),
+        false => dirs.iter().map(|dir| dir.join(name)).find(|path| path.exists()),
+    };
+    found.ok_or_else(|| {
+        let text = format!("could not resolve module \"{}\": no such file", name.display());
+        let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        Error::new(Kind::NotFound, text)
+            .hint(format!("give its path, or put it into {}", dirs.join(" or ")))
+    })
 }
 
 /// Returns a file, and those of the directory beside it by the order of their names.

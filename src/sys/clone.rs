@@ -167,13 +167,12 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn assert_single_threaded() -> io::Result<()> {
+/// Fails if there are several threads.
+pub(super) fn assert_single_threaded() -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     // A directory's link count is 2 and one for each directory in it: here, for each thread.
     match std::fs::metadata("/proc/self/task") {
-        Ok(tasks) if tasks.nlink() > 3 => {
-            Err(io::Error::other("cannot fork: this process has several threads"))
-        }
+        Ok(tasks) if tasks.nlink() > 3 => Err(io::Error::other("this process has several threads")),
         // Without /proc there is no telling; the callers know what they do.
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! Facts about processes, and replacing our own by another program.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,6 +17,14 @@ pub fn start_time(pid: i32) -> Option<u64> {
     // The name, in parentheses, may contain anything.
     let fields = &stat[stat.rfind(')')? + 2..];
     fields.split(' ').nth(19)?.parse().ok()
+}
+
+/// Sets a variable of our environment, for us and for what we start. Only while there is one thread.
+pub fn set_variable(name: &str, value: impl AsRef<OsStr>) -> io::Result<()> {
+    super::clone::assert_single_threaded()?;
+    // SAFETY: no other thread reads the environment meanwhile, as there is none.
+    unsafe { std::env::set_var(name, value) };
+    Ok(())
 }
 
 /// Tells whether a process is the one that started then, and has not ended.

@@ -115,6 +115,37 @@ fn files_come_one_over_the_other() {
 }
 
 #[test]
+fn modules_say_more() {
+    let barge = Barge::with_busybox();
+    let modules = barge.path("h/.config/containers/containers.conf.modules");
+    fs::create_dir_all(&modules).unwrap();
+    fs::write(modules.join("dark"), "[containers]\numask = \"0077\"\nenv = [\"A=dark\"]\n")
+        .unwrap();
+    let usual = barge.file("usual", "[containers]\numask = \"0007\"\nenv = [\"A=usual\"]\n");
+    let last = barge.file("last", "[containers]\nenv = [\"A=last\"]\n");
+    let run = |flags: &[&str], variables: &[(&str, &str)]| {
+        let line = ["run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo $A; umask"];
+        let mut command = barge.command([flags, &line].concat()).env("CONTAINERS_CONF", &usual);
+        for (name, value) in variables {
+            command = command.env(name, value);
+        }
+        command.run()
+    };
+    run(&[], &[]).ok().stdout("usual\n0007\n");
+    run(&["--module", "dark"], &[]).ok().stdout("dark\n0077\n");
+    run(&["--module", "dark", "--module", &last], &[]).ok().stdout("last\n0077\n");
+    // Above all of them.
+    let over = ("CONTAINERS_CONF_OVERRIDE", last.as_str());
+    run(&["--module=dark"], &[over]).ok().stdout("last\n0077\n");
+    for module in ["nosuch", "/nosuch"] {
+        run(&["--module", module], &[])
+            .fails(125)
+            .error_has(&format!("could not resolve module \"{module}\""))
+            .hint_has("containers.conf.modules");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let barge = Barge::with_busybox();
     let line = ["run", "--rm", "--network", "none", "busybox", "true"];

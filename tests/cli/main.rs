@@ -17,6 +17,7 @@ mod cdi;
 mod checkpoint;
 mod container_mount;
 mod content;
+mod conventions;
 mod cp;
 mod crash;
 mod debian;

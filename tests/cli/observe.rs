@@ -94,6 +94,13 @@ fn stats_show_what_is_used() {
         .run(["stats", "--no-stream", "--no-trunc", "--format", "{{.ID}}", "busy"])
         .ok()
         .stdout(&format!("{id}\n"));
+    // What was typed, as Docker has it.
+    let shown = |line: &[&str]| {
+        let template = ["stats", "--no-stream", "--format", "{{.Container}} {{.Name}}"];
+        barge.run([&template, line].concat()).ok().text()
+    };
+    assert_eq!(shown(&["idle", &id[..5]]), format!("idle idle\n{} busy", &id[..5]));
+    assert!(shown(&[]).starts_with(&format!("{} busy\n", &id[..12])));
     barge.run(["stats", "--no-stream", "nosuch"]).fails(125).error_has("no such container");
     barge.run(["stats", "--interval", "0"]).fails(125).error_has("interval");
 }

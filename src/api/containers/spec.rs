@@ -196,6 +196,7 @@ pub(super) fn resources(asked: &LimitsAsked) -> Result<Resources> {
             }
         },
     };
+    check_cpus(asked.nano_cpus)?;
     Ok(Resources {
         memory: positive(asked.memory),
         memory_swap: signed(asked.memory_swap),
@@ -219,6 +220,18 @@ pub(super) fn resources(asked: &LimitsAsked) -> Result<Resources> {
         },
         ..Resources::default()
     })
+}
+
+/// Refuses more processors than there are, as Docker does. On the command line they are no limit, as for
+/// Podman.
+fn check_cpus(nano: i64) -> Result<()> {
+    let all = rustix::thread::sched_getaffinity(None).map_or(u32::MAX, |set| set.count());
+    if (0..=i64::from(all) * 1_000_000_000).contains(&nano) {
+        return Ok(());
+    }
+    let text =
+        format!("range of CPUs is from 0.01 to {all}.00, as there are only {all} CPUs available");
+    Err(Error::new(Kind::Invalid, text))
 }
 
 fn log(asked: &LogAsked) -> Result<LogSettings> {
