@@ -1,6 +1,7 @@
 //! What the launcher and the container's first process tell each other before the user's program runs.
 //!
-//! One socket pair of messages. Launcher to child: `go`, and before it `ready?` if it wants to know.
+//! One socket pair of messages. Launcher to child: `go`, perhaps with what was not yet known when the child
+//! was made, and before it `ready?` if it wants to know.
 //! Child to launcher: its terminal, that its file tree is made (if somebody wants to know), that it is
 //! ready, or why it failed. Who makes the child on behalf of the launcher (see `threshold`) has another
 //! pair, and hands the child's descriptor over. The child's end is closed at exec: end of file without
@@ -64,7 +65,12 @@ impl Channel {
 
     /// Lets the child go on. It may have failed already: then its report says why.
     pub(super) fn go(&self) {
-        let _reported_by_the_child = socket::send(self.0.as_fd(), &[GO], None);
+        self.go_with(&[]);
+    }
+
+    /// As [`go`](Self::go), with something for it.
+    pub(super) fn go_with(&self, given: &[u8]) {
+        let _reported_by_the_child = socket::send(self.0.as_fd(), &[&[GO], given].concat(), None);
     }
 
     /// Asks the child to say when nothing is left to be done but to go on.
@@ -77,16 +83,22 @@ impl Channel {
     /// It may have died before this process was tied to it, with its word already on the way. From
     /// here on, the kernel sees to it.
     pub(super) fn wait(&self) -> io::Result<bool> {
-        let mut data = [0; 1];
+        self.wait_for(0).map(|given| given.is_some())
+    }
+
+    /// As [`wait`](Self::wait); returns what the launcher has for us, up to so many bytes.
+    pub(super) fn wait_for(&self, most: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut data = vec![0; most + 1];
         let (mut length, _) = socket::receive(self.0.as_fd(), &mut data)?;
-        if length == 1 && data[0] == IS_READY {
+        if data[..length] == [IS_READY] {
             socket::send(self.0.as_fd(), &[READY], None)?;
             (length, _) = socket::receive(self.0.as_fd(), &mut data)?;
         }
         let mut end = [PollFd::new(&self.0, PollFlags::empty())];
         poll(&mut end, Some(&Timespec::default()))?;
         let is_alive = !end[0].revents().contains(PollFlags::HUP);
-        Ok(length == 1 && data[0] == GO && is_alive)
+        let given = data[..length].strip_prefix(&[GO]).filter(|_| is_alive);
+        Ok(given.map(<[u8]>::to_vec))
     }
 
     /// Hands the terminal to the launcher.

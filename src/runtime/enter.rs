@@ -3,6 +3,7 @@
 //! The caller's executable is protected (see `sys::exe`): the new process shows it in the container
 //! until it becomes the user's program.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -120,7 +121,7 @@ impl Entry<'_> {
                 process: self.process,
                 identity,
                 env,
-                filter: self.filter,
+                filter: self.filter.map(Cow::Borrowed),
                 own_stdio: self.stdio.is_none(),
                 files: self.files,
                 settled: true,

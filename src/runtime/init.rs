@@ -49,6 +49,7 @@
 //! there, this one begins as the root of that namespace, with the file systems that it could not make
 //! itself.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -60,7 +61,7 @@ use rustix::fs::OFlags;
 use super::channel::Channel;
 use super::descriptors::keep_channel;
 use super::gate::Gate;
-use super::launch::{Bond, Launch};
+use super::launch::{Bond, FilterOf, Launch};
 use super::program::{Program, find_program, identify};
 use super::rootfs::{Source, Trees};
 use super::seccomp::{Agent, Filter};
@@ -115,7 +116,7 @@ fn prepare<'a>(
     let spec = launch.spec;
     let process = process_of(spec)?;
     process::hide().context(|| "cannot hide the container's first process")?;
-    let agent = agent(launch.filter, |pid| launch.bundle.state("creating", pid))?;
+    let agent = agent(launch.filter.known(), |pid| launch.bundle.state("creating", pid))?;
     if let (None, Some(cgroup)) = (&ahead, launch.cgroup) {
         cgroup.join().context(|| "cannot enter the container's cgroups")?;
     }
@@ -348,10 +349,17 @@ fn finish(
         if launch.make_cwd {
             make_dirs(process.cwd(), &identity)?;
         }
-        if !channel.wait().context(|| "cannot wait for the launcher")? {
+        let most = if matches!(launch.filter, FilterOf::Follows) { Filter::MOST_BYTES } else { 0 };
+        let Some(given) = channel.wait_for(most).context(|| "cannot wait for the launcher")? else {
             // It has given up, and knows why.
             exit_now(125);
-        }
+        };
+        let filter = match launch.filter {
+            FilterOf::Known(filter) => filter.map(Cow::Borrowed),
+            FilterOf::Follows => Some(Cow::Owned(Filter::from_bytes(&given).ok_or_else(|| {
+                Error::new(Kind::Internal, "the container was not given its system call filter")
+            })?)),
+        };
         if !matches!(launch.bond, Bond::Tied) {
             process::outlive_parent().context(|| "cannot let the container go")?;
         }
@@ -369,7 +377,7 @@ fn finish(
             process,
             identity,
             env,
-            filter: launch.filter,
+            filter,
             own_stdio: true,
             files: launch.files,
             settled,

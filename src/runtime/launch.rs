@@ -38,7 +38,7 @@ pub struct Launch<'a> {
     /// Its control group.
     pub cgroup: Option<&'a Cgroup>,
     /// Its system call filter.
-    pub filter: Option<&'a Filter>,
+    pub filter: FilterOf<'a>,
     /// Descriptors 0, 1 and 2; `None` makes a terminal.
     pub stdio: Option<Stdio<'a>>,
     /// Further descriptors that it gets, under their numbers.
@@ -61,6 +61,24 @@ pub struct Launch<'a> {
     pub user_namespace: Option<UserNamespace<'a>>,
     /// What becomes of it when this process ends.
     pub bond: Bond<'a>,
+}
+
+/// The system call filter of a container.
+#[derive(Clone, Copy, Debug)]
+pub enum FilterOf<'a> {
+    /// It has this one, or none.
+    Known(Option<&'a Filter>),
+    /// It is given to [`Starting::give_filter`] while the process prepares its box.
+    Follows,
+}
+
+impl<'a> FilterOf<'a> {
+    pub(super) fn known(self) -> Option<&'a Filter> {
+        match self {
+            Self::Known(filter) => filter,
+            Self::Follows => None,
+        }
+    }
 }
 
 /// How a container's first process is bound to the one that makes it.
@@ -93,6 +111,8 @@ pub struct Starting {
     /// Whether its terminal is yet to come.
     has_terminal: bool,
     terminal: Option<OwnedFd>,
+    /// What it gets when it goes on.
+    given: Vec<u8>,
 }
 
 impl Launch<'_> {
@@ -157,7 +177,7 @@ impl Launch<'_> {
 
 impl Starting {
     pub(super) fn new(child: Child, channel: Channel, has_terminal: bool) -> Self {
-        Self { child, channel, has_terminal, terminal: None }
+        Self { child, channel, has_terminal, terminal: None, given: Vec::new() }
     }
 
     /// Waits until nothing is left to be done but to run the user's program, or something has failed.
@@ -187,6 +207,11 @@ impl Starting {
         bundle.run("createRuntime", hooks, "created", self.child.pid)?;
         self.channel.go();
         Ok(())
+    }
+
+    /// Gives it the filter that was to follow.
+    pub fn give_filter(&mut self, filter: &Filter) {
+        self.given = filter.to_bytes();
     }
 
     /// Returns the process ID.
@@ -224,7 +249,7 @@ impl Starting {
             crate::sys::terminal::set_size(master.as_fd(), rows, columns)
                 .context(|| "cannot set the size of the terminal")?;
         }
-        self.channel.go();
+        self.channel.go_with(&self.given);
         match self.channel.receive()? {
             Message::Running | Message::Waiting => Ok(()),
             _ => Err(lost()),

@@ -38,7 +38,7 @@ pub use doctor::doctor;
 pub use enter::Entry;
 pub use gate::Gate;
 pub use hooks::{Bundle, OCI_VERSION};
-pub use launch::{Bond, Launch, Starting, Stdio};
+pub use launch::{Bond, FilterOf, Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs, detached};
 pub use shown::shown;
 pub use threshold::{Owners, UserNamespace};

@@ -1,6 +1,7 @@
 //! The user's program: who it is, what it gives up before it runs, in an order that is security (see
 //! the head of `init`), and where it is found.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -27,7 +28,7 @@ pub(super) struct Program<'a> {
     /// Its whole environment.
     pub(super) env: Vec<String>,
     /// Its system call filter.
-    pub(super) filter: Option<&'a Filter>,
+    pub(super) filter: Option<Cow<'a, Filter>>,
     /// Whether its standard descriptors were made for it.
     pub(super) own_stdio: bool,
     /// What it gets besides these; open under their numbers.
@@ -138,7 +139,7 @@ impl Program<'_> {
     }
 
     fn install_filter(&self) -> Result<()> {
-        let Some(filter) = self.filter else { return Ok(()) };
+        let Some(filter) = &self.filter else { return Ok(()) };
         let listener = filter.install().context(|| "cannot install the seccomp filter")?;
         match (listener, &self.agent) {
             (Some(listener), Some(agent)) => agent

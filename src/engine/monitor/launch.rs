@@ -19,10 +19,11 @@ use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
-use crate::runtime::{Bond, Bundle, Launch, Rootfs, Starting};
+use crate::runtime::{Bond, Bundle, FilterOf, Launch, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
+use crate::spec::security::Seccomp;
 use crate::store::container::{ContainerConfig, Run};
 use crate::store::{file, volume};
 use crate::sys::clone::Child;
@@ -284,7 +285,10 @@ fn start_process(
     network: &Network,
     handed: &Given,
 ) -> Result<(Starting, Option<Streams>)> {
-    let filter = bundle::filter(&config.settings.security)?;
+    let security = &config.settings.security;
+    // The usual one is made while the process is busy.
+    let follows = !security.privileged && security.seccomp == Seccomp::Default;
+    let filter = if follows { None } else { bundle::filter(security)? };
     let mut join = engine.existing_namespaces(config)?;
     for (namespace, kind) in network.joined() {
         join.push((namespace.try_clone().context(|| "cannot copy a descriptor")?, *kind));
@@ -321,7 +325,7 @@ fn start_process(
         make_cwd: config.make_working_dir,
         reaper: config.settings.init,
         cgroup: Some(parts.cgroup),
-        filter: filter.as_ref(),
+        filter: if follows { FilterOf::Follows } else { FilterOf::Known(filter.as_ref()) },
         stdio: ends.as_ref().map(super::stdio::Ends::stdio),
         files,
         device_nodes: !engine.host.rootless && parts.users.is_none(),
@@ -333,7 +337,15 @@ fn start_process(
         user_namespace: parts.users.map(Prepared::for_runtime),
         bond: Bond::Tied,
     };
-    Ok((launch.start()?, streams))
+    let mut starting = launch.start()?;
+    if follows {
+        match bundle::filter(security) {
+            Ok(Some(filter)) => starting.give_filter(&filter),
+            Ok(None) => {}
+            Err(error) => return Err(starting.fail(error)),
+        }
+    }
+    Ok((starting, streams))
 }
 
 impl Waiting {

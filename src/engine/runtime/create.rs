@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::net;
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::seccomp::{self, Filter};
-use crate::runtime::{Bond, Gate, Launch, Rootfs, Starting, Stdio};
+use crate::runtime::{Bond, FilterOf, Gate, Launch, Rootfs, Starting, Stdio};
 use crate::store::bundle::Record;
 use crate::store::file;
 use crate::sys::clone::Child;
@@ -138,7 +138,7 @@ impl Runtime {
                 make_cwd: true,
                 reaper: false,
                 cgroup: Some(&cgroup),
-                filter: filter.as_ref(),
+                filter: FilterOf::Known(filter.as_ref()),
                 stdio: (!terminal).then_some(stdio),
                 files: &creation.passing.files,
                 device_nodes: users.is_none() && userns::is_initial(),

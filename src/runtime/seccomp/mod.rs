@@ -41,6 +41,9 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// How long [`to_bytes`](Self::to_bytes) may be.
+    pub(super) const MOST_BYTES: usize = 1 + FILTER_MAX * size_of::<FilterInstruction>();
+
     /// Installs the filter for the calling thread and all that it will make, for good.
     ///
     /// Needs either `no_new_privs` or CAP_SYS_ADMIN in the thread's user namespace. Allocates nothing.
@@ -59,6 +62,37 @@ impl Filter {
     /// The process has this number in `state`, the container's in the OCI's words.
     pub(super) fn agent(&self, pid: i32, state: &Value) -> Result<Option<Agent>> {
         self.listener.as_ref().map(|listener| listener.connect(pid, state)).transpose()
+    }
+
+    /// Writes it for another process of ours. Its agent stays behind: there must be none.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        debug_assert!(self.listener.is_none(), "an agent cannot be passed on");
+        let flags = u8::from(self.flags.log) | u8::from(self.flags.speculation) << 1;
+        let mut bytes = vec![flags];
+        for step in &self.program {
+            bytes.extend(step.code.to_ne_bytes());
+            bytes.extend([step.jt, step.jf]);
+            bytes.extend(step.k.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) has written.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (flags, steps) = bytes.split_first()?;
+        let (steps, []) = steps.as_chunks() else { return None };
+        let program = steps.iter().map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| FilterInstruction {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        });
+        let flags = FilterFlags {
+            log: flags & 1 != 0,
+            speculation: flags & 2 != 0,
+            ..FilterFlags::default()
+        };
+        Some(Self { program: program.collect(), flags, listener: None })
     }
 
     /// Returns the program's length in instructions.

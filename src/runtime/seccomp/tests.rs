@@ -461,3 +461,17 @@ fn the_kernel_obeys() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn filters_are_passed_on_whole() {
+    let profile = default_profile(&conditions(CapabilitySet::DEFAULT)).unwrap();
+    let logs = "{'defaultAction': 'SCMP_ACT_ALLOW', 'flags': ['SECCOMP_FILTER_FLAG_LOG']}";
+    for filter in [compile(&profile).unwrap(), filter(logs)] {
+        let bytes = filter.to_bytes();
+        assert!(bytes.len() <= Filter::MOST_BYTES);
+        let again = Filter::from_bytes(&bytes).unwrap();
+        assert_eq!((again.program, again.flags), (filter.program, filter.flags));
+        assert!(Filter::from_bytes(&bytes[..bytes.len() - 1]).is_none());
+    }
+    assert!(Filter::from_bytes(&[]).is_none());
+}
