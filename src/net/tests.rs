@@ -245,7 +245,7 @@ fn many_first_starts_at_once_share_one_bridge() {
 fn outside() -> File {
     let netns = namespace();
     let mut links = Links::open().unwrap();
-    links.add_bridge("uplink", [0x06, 0, 0, 0, 0, 2]).unwrap();
+    links.add_bridge("uplink", [0x06, 0, 0, 0, 0, 2], None).unwrap();
     let uplink = links.find("uplink").unwrap().unwrap();
     links.add_address(uplink.index, "192.0.2.2/24".parse().unwrap()).unwrap();
     let veth = link::Veth {
