@@ -27,7 +27,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use self::forward::{Pending, Progress};
 use self::message::{Outcome, Query};
-use self::names::{Found, Known};
+use self::names::{Found, Known, Recent};
 use self::stream::Stream;
 use self::upstream::Upstream;
 use super::{Endpoint, firewall};
@@ -140,11 +140,12 @@ impl Resolver {
     pub(super) fn turn(&mut self, buffer: &mut [u8]) {
         self.look_again();
         self.look_for_answers(buffer);
+        let mut recent = Recent::default();
         for _ in 0..DATAGRAMS {
             let received = rustix::net::recvfrom(&self.datagrams, &mut *buffer, RecvFlags::empty());
             let Ok((length, _, Some(client))) = received else { break };
             let Ok(client) = SocketAddr::try_from(client) else { continue };
-            self.take(client, &buffer[..length]);
+            self.take(client, &buffer[..length], &mut recent);
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while self.streams.len() < MOST_STREAMS
@@ -156,12 +157,12 @@ impl Resolver {
         let leads_out = !matches!(upstream, Upstream::Nobody);
         streams.retain_mut(|stream| {
             stream.step(upstream, netns.as_fd(), |query| {
-                known(store, networks, leads_out, query, None)
+                known(store, networks, leads_out, query, None, &mut Recent::default())
             })
         });
     }
 
-    fn take(&mut self, client: SocketAddr, message: &[u8]) {
+    fn take(&mut self, client: SocketAddr, message: &[u8], recent: &mut Recent) {
         let query = match message::parse(message) {
             Ok(query) => query,
             Err(None) => return,
@@ -169,7 +170,7 @@ impl Resolver {
         };
         let leads_out = !matches!(self.upstream, Upstream::Nobody);
         let limit = Some(query.size);
-        match known(&self.store, &self.networks, leads_out, &query, limit) {
+        match known(&self.store, &self.networks, leads_out, &query, limit, recent) {
             Some(answer) => self.send(client, &answer),
             None if self.pending.len() < MOST_PENDING => {
                 let netns = self.netns.as_fd();
@@ -210,8 +211,9 @@ fn known(
     leads_out: bool,
     query: &Query,
     limit: Option<usize>,
+    recent: &mut Recent,
 ) -> Option<Vec<u8>> {
-    match names::look_up(store, networks, query) {
+    match names::look_up(store, networks, query, recent) {
         Found::Records(records) => Some(query.answer(Outcome::Fine, &records, limit)),
         Found::Nothing if leads_out => None,
         Found::NoName | Found::Nothing => Some(query.answer(Outcome::NoName, &[], limit)),

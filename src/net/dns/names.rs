@@ -48,21 +48,35 @@ impl Known {
     }
 }
 
+/// What was found a moment ago: many who ask at once mostly ask the same.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Vec<(String, Vec<IpAddr>)>);
+
+impl Recent {
+    /// Returns the addresses of a name, by `find` if nobody has asked for it yet.
+    fn addresses(&mut self, name: &str, find: impl FnOnce() -> Vec<IpAddr>) -> Vec<IpAddr> {
+        if let Some((_, addresses)) = self.0.iter().find(|(known, _)| known == name) {
+            return addresses.clone();
+        }
+        let addresses = find();
+        self.0.push((name.to_owned(), addresses.clone()));
+        addresses
+    }
+}
+
 /// Looks a query up in the records of some networks.
-pub(super) fn look_up(store: &Store, networks: &[Known], query: &Query) -> Found {
+pub(super) fn look_up(
+    store: &Store,
+    networks: &[Known],
+    query: &Query,
+    recent: &mut Recent,
+) -> Found {
     if query.wanted == Wanted::Names {
         let names = query.reversed().and_then(|address| names_of(store, networks, address));
         return names.map_or(Found::Nothing, Found::Records);
     }
-    let mut addresses = Vec::new();
-    for known in networks {
-        let network = &known.network;
-        for name in within(&query.name, network) {
-            let known = store.network(network).known(known.own_name(name));
-            let living = known.into_iter().filter(|(holder, _)| lives(store, holder));
-            addresses.extend(living.flat_map(|(_, addresses)| addresses));
-        }
-    }
+    let mut addresses =
+        recent.addresses(&query.name, || addresses_of(store, networks, &query.name));
     if addresses.is_empty() {
         let is_ours = query.name.strip_suffix(DOMAIN).is_some_and(|it| it.ends_with('.'));
         return if is_ours { Found::NoName } else { Found::Nothing };
@@ -74,14 +88,28 @@ pub(super) fn look_up(store: &Store, networks: &[Known], query: &Query) -> Found
         Wanted::Names | Wanted::Other => false,
     };
     addresses.retain(wants);
-    addresses.sort();
-    addresses.dedup();
     // Those who take the first one come to each of them.
     if let Some(turn) = addresses.len().checked_sub(1).filter(|last| *last > 0) {
         let seed = query.id();
         addresses.rotate_left(usize::from(seed[0] ^ seed[1]) % (turn + 1));
     }
     Found::Records(addresses.into_iter().map(Record::Address).collect())
+}
+
+/// Returns the addresses of all who have a name, each once.
+fn addresses_of(store: &Store, networks: &[Known], name: &str) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for known in networks {
+        let network = &known.network;
+        for name in within(name, network) {
+            let known = store.network(network).known(known.own_name(name));
+            let living = known.into_iter().filter(|(holder, _)| lives(store, holder));
+            addresses.extend(living.flat_map(|(_, addresses)| addresses));
+        }
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses
 }
 
 /// Returns what a name may be within a network: as it is, without the domain, without the network's
