@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
+use super::dhcp::{Client, Event};
 use super::ground::Ground;
 use super::ports::Door;
 use super::relay::Relay;
-use super::{Endpoint, Helper, Resolver, publish};
+use super::{Connection, Endpoint, Helper, Resolver, join, publish, veth};
 use crate::error::Result;
 use crate::spec::id::ContainerId;
 use crate::store::Store;
@@ -38,6 +39,8 @@ pub struct Attached {
     resolver: Option<Resolver>,
     /// What passes on what arrives at published ports.
     relay: Option<Relay>,
+    /// What sees to addresses that others give.
+    pub(super) clients: Vec<Client>,
     /// What tells that the firewall may have lost our table.
     removals: Option<Changes>,
     /// Where its bridges are, which last as long as this.
@@ -54,7 +57,8 @@ impl Attached {
     ) -> Self {
         let store = store.clone();
         let (helper, resolver, relay, removals) = (None, None, None, None);
-        Self { endpoint, helper, warnings, store, held, resolver, relay, removals, ground }
+        let clients = Vec::new();
+        Self { endpoint, helper, warnings, store, held, resolver, relay, clients, removals, ground }
     }
 
     /// Begins to answer for names, to pass on what arrives, and to look after the firewall. What arrives is
@@ -85,17 +89,20 @@ impl Attached {
         let names = self.resolver.iter().flat_map(Resolver::files);
         let own = self.relay.iter().map(Relay::file).chain(self.ground.connection());
         let own = own.chain(self.removals.iter().map(AsFd::as_fd));
+        let own = own.chain(self.clients.iter().filter_map(Client::file));
         names.chain(own.map(|file| (file, PollFlags::IN)))
     }
 
     /// Returns how long it can wait.
     pub fn left(&self) -> Option<Duration> {
         let names = self.resolver.as_ref().and_then(Resolver::left);
-        names.into_iter().chain(self.relay.as_ref().and_then(Relay::left)).min()
+        let others = self.relay.as_ref().and_then(Relay::left);
+        names.into_iter().chain(others).chain(self.clients.iter().map(Client::left)).min()
     }
 
-    /// Does what is to be done now. `buffer` is for datagrams.
-    pub fn turn(&mut self, buffer: &mut Vec<u8>) {
+    /// Does what is to be done now. `buffer` is for datagrams. Returns how it was connected before, if the
+    /// container has other addresses now.
+    pub fn turn(&mut self, id: &ContainerId, buffer: &mut Vec<u8>) -> Option<Endpoint> {
         // It has that size in the monitor; all datagrams fit.
         buffer.resize(buffer.len().max(LARGEST), 0);
         if let Some(resolver) = &mut self.resolver {
@@ -109,6 +116,60 @@ impl Attached {
             // What fails now is tried again by the next removal or start.
             drop(publish::repair(&self.store, &self.ground));
         }
+        let before = (!self.clients.is_empty()).then(|| self.endpoint.clone())?;
+        for index in 0..self.clients.len() {
+            if let Some(event) = self.clients[index].turn(buffer) {
+                // The container has what it has until the server is asked again.
+                drop(self.take(id, index, event));
+            }
+        }
+        let has_changed = !before.addresses().eq(self.endpoint.addresses());
+        has_changed.then_some(before)
+    }
+
+    /// Does what has become of an address that others give.
+    fn take(&mut self, id: &ContainerId, index: usize, event: Event) -> Result<()> {
+        let client = &self.clients[index];
+        // A command may have changed it meanwhile.
+        let recorded = self.store.endpoint::<Endpoint>(id)?;
+        let mut endpoint = recorded.unwrap_or_else(|| self.endpoint.clone());
+        let is_its = |it: &&mut Connection| it.network == client.network;
+        let Some(connection) = endpoint.connections.iter_mut().find(is_its) else { return Ok(()) };
+        let before = connection.clone();
+        match &event {
+            Event::Granted(terms) => {
+                client.record(terms, connection);
+                if before.gateways.is_empty() {
+                    // There is no way out of its network.
+                    connection.gateways.clear();
+                }
+                if !before.servers.is_empty() {
+                    connection.servers.clone_from(&before.servers);
+                }
+            }
+            Event::Lost => connection.addresses.clear(),
+        }
+        if connection.addresses == before.addresses {
+            return Ok(());
+        }
+        let connection = connection.clone();
+        veth::strip(client.netns(), &before)?;
+        before
+            .names
+            .iter()
+            .try_for_each(|it| self.store.network(&before.network).withdraw(it, id))?;
+        if let Event::Granted(_) = event {
+            veth::set_up(client.netns(), &connection)?;
+            join::announce(&self.store, id, &connection)?;
+        }
+        self.store.save_endpoint(id, &endpoint)?;
+        self.endpoint = endpoint;
+        Ok(())
+    }
+
+    /// Gives back what others on a network have given. For the end.
+    pub fn give_up(&mut self) {
+        self.clients.drain(..).for_each(Client::release);
     }
 
     /// Takes over what was changed of a connection since; `true` if questions for names are answered
@@ -121,6 +182,13 @@ impl Attached {
     ) -> Result<bool> {
         let Some(endpoint) = self.store.endpoint::<Endpoint>(id)? else { return Ok(false) };
         self.endpoint = endpoint;
+        let connections = &self.endpoint.connections;
+        self.clients.retain(|client| connections.iter().any(|it| it.network == client.network));
+        for connection in connections {
+            if !self.clients.iter().any(|client| client.network == connection.network) {
+                self.clients.extend(Client::resume(connection, netns));
+            }
+        }
         if let Some(relay) = &mut self.relay {
             relay.lead_to(self.endpoint.relay_address());
         }

@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::spec::membership::DEFAULT_NETWORK;
-use crate::spec::network_spec::{Isolation, Sharing};
+use crate::spec::network_spec::{Ipam, Isolation, Sharing};
 use crate::store::Store;
 use crate::store::lock::Lock;
 use crate::store::network::Network;
@@ -52,6 +52,9 @@ pub(super) struct Bridge {
     /// The VLAN that the interface is, where we have made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vlan_of: Option<Vlan>,
+    /// Whether somebody on the network gives containers their addresses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) dhcp: bool,
     /// The tag of the VLAN of the bridge that its ports are in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vlan: Option<u16>,
@@ -388,6 +391,7 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
         sharing,
         vlan_of,
         vlan: spec.vlan(),
+        dhcp: spec.ipam == Ipam::Dhcp,
         shared: ground.is_shared(),
     })
 }

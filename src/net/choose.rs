@@ -63,11 +63,17 @@ pub(super) fn no_network() -> Error {
 /// Addresses that were asked for must not be those of another network; that this machine has a route
 /// to them may be what the user wants.
 pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Result<()> {
-    if spec.ipam == Ipam::None {
-        return match spec.subnets.as_slice() {
-            [] => Ok(()),
-            _ => Err(Error::new(Kind::Invalid, "none ipam driver is set but subnets are given")),
-        };
+    if spec.ipam != Ipam::HostLocal {
+        let ipam = spec.ipam.as_str();
+        if !spec.subnets.is_empty() {
+            let text = format!("{ipam} ipam driver is set but subnets are given");
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        if spec.ipam == Ipam::Dhcp && spec.driver == Driver::Bridge {
+            let text = "nobody but this machine is on a network of driver bridge, and it gives no addresses by dhcp";
+            return Err(Error::new(Kind::Invalid, text).hint("use driver macvlan or ipvlan"));
+        }
+        return Ok(());
     }
     if spec.driver != Driver::Bridge && spec.subnets.is_empty() {
         // It is somebody else's: nothing could be chosen that is right.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::dhcp::Lease;
 use super::ports::PublishedPort;
 use crate::spec::cidr::Cidr;
 use crate::spec::membership::Link;
@@ -64,6 +65,9 @@ pub struct Connection {
     /// Others that it has names for, where the network has none: lines of its `/etc/hosts`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub linked: Vec<(IpAddr, String)>,
+    /// What somebody else on the network has granted, where addresses are given by DHCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
 }
 
 impl Endpoint {

@@ -386,7 +386,11 @@ mod tests {
                 &["10.1.0.2/24", "10.2.0.2/24", "fd00::2/64"],
                 format!("{text}\n10.2.0.2\tbox web\nfd00::2\tbox web\n"),
             ),
-            (&["10.1.0.2/24"], &[], "127.0.0.1\tlocalhost\n10.1.0.22\tdb".to_owned()),
+            (
+                &["10.1.0.2/24"],
+                &[],
+                "127.0.0.1\tlocalhost\n10.1.0.22\tdb\n127.0.0.1\tbox web\n".to_owned(),
+            ),
         ] {
             assert_eq!(changed_hosts(text, &on(before), &on(now), "box", "web"), want);
         }

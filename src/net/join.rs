@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use super::bridge::{self, Bridge};
+use super::dhcp::{self, Client};
 use super::endpoint::{Connection, Endpoint};
 use super::ground::Ground;
 use super::{Request, link, publish, veth};
@@ -98,6 +99,30 @@ fn join(
     Ok(bridge)
 }
 
+/// Waits until somebody else on a network gives a container, whose interface there is up, an address, and
+/// sets that up.
+pub(super) fn ask(
+    bridge: &Bridge,
+    id: &ContainerId,
+    hostname: &str,
+    connection: &mut Connection,
+    netns: BorrowedFd<'_>,
+) -> Result<Client> {
+    let servers = connection.servers.clone();
+    // Where all have one hardware address, something else must tell them apart.
+    let shares = matches!(bridge.sharing, Some(Sharing::Ipvlan(_)));
+    let identity = shares.then(|| dhcp::identity(id, connection));
+    let client = dhcp::acquire(connection, netns, identity, hostname)?;
+    if !servers.is_empty() {
+        connection.servers = servers;
+    }
+    if bridge.internal {
+        connection.gateways.clear();
+    }
+    veth::set_up(netns, connection)?;
+    Ok(client)
+}
+
 /// Returns the names by which others on a network know a container.
 fn names(member: &Membership, request: &Request<'_>) -> Vec<String> {
     let mut names = Vec::new();
@@ -176,8 +201,14 @@ pub fn connect(
     let ground = &Ground::of(store, before.shared || request.rootless)?;
     let mut endpoint = before.clone();
     let connected = join(store, ground, member, request, &mut endpoint).and_then(|bridge| {
-        let Some(connection) = endpoint.connections.last() else { return Ok(()) };
+        let Some(connection) = endpoint.connections.last_mut() else { return Ok(()) };
         veth::connect(ground, &bridge, request.id, connection, netns)?;
+        if bridge.dhcp {
+            // The monitor goes on with it.
+            ask(&bridge, request.id, request.hostname, connection, netns)?;
+            store.save_endpoint(request.id, &endpoint)?;
+        }
+        let Some(connection) = endpoint.connections.last() else { return Ok(()) };
         announce(store, request.id, connection)?;
         // Its first address is the one that its ports lead to.
         if before.published_address().is_none() {
@@ -217,6 +248,9 @@ pub fn disconnect(
     let moves = endpoint.published_address() != before.published_address();
     if moves {
         publish::withdraw(store, ground, id)?;
+    }
+    if let Some(client) = Client::resume(&gone, netns) {
+        client.release();
     }
     veth::remove(netns, &gone)?;
     release(store, id, &gone)?;

@@ -296,6 +296,19 @@ impl Links {
         present(self.create(libc::RTM_NEWADDR, &message))
     }
 
+    /// Takes an address of an interface away; one that it has not is fine.
+    pub(super) fn remove_address(&mut self, index: u32, address: Cidr) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address.address());
+        message.header.prefix_len = address.prefix();
+        message.header.index = index;
+        message.attributes = vec![AddressAttribute::Local(address.address())];
+        match self.0.request(libc::RTM_DELADDR, 0, &bytes(&message), |_, _| ()) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Sends everything that has no better route to `gateway`.
     pub(super) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
         self.route(index, None, gateway, None)

@@ -12,6 +12,7 @@ mod bridge;
 mod check;
 mod choose;
 mod device;
+mod dhcp;
 mod direct;
 mod dns;
 mod endpoint;
@@ -93,6 +94,7 @@ pub struct Prepared {
     held: Vec<OwnedFd>,
     doors: Vec<Door>,
     ground: Ground,
+    hostname: String,
     /// Name servers that the user has named.
     servers: Vec<IpAddr>,
     warnings: Vec<String>,
@@ -122,6 +124,7 @@ impl Prepared {
             held: Vec::new(),
             doors: Vec::new(),
             ground: Ground::Own,
+            hostname: request.hostname.to_owned(),
             servers: Vec::new(),
             warnings: Vec::new(),
         }
@@ -267,13 +270,15 @@ fn with_usual_address<'a>(
 
 /// Connects a network namespace as it was prepared. On failure nothing is left of it.
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
-    let Prepared { id, way, endpoint, held, doors, ground, servers, warnings } = prepared;
+    let Prepared { id, way, endpoint, held, doors, ground, hostname, servers, warnings } = prepared;
     let mut attached = Attached::new(store, endpoint, held, ground, warnings);
     let network = attached.endpoint.network().to_owned();
     let connected = match &way {
         Way::Host => Ok(()),
         Way::Loopback => loopback_up(netns),
-        Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &attached, netns),
+        Way::Bridges(bridges) => {
+            attach_bridges(store, bridges, (&id, &hostname), &mut attached, netns)
+        }
         Way::Pasta(plan) => attach_program(pasta::start(plan, netns), &mut attached, netns),
         Way::Slirp(plan) => attach_program(slirp::start(plan, netns), &mut attached, netns),
     }
@@ -287,6 +292,7 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
     })
     .context(|| format!("cannot connect to network `{network}`"));
     if let Err(error) = connected {
+        attached.give_up();
         // The first failure is what counts; `detach` can be called again.
         drop(detach(store, &id));
         return Err(error);
@@ -297,17 +303,23 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
 fn attach_bridges(
     store: &Store,
     bridges: &[Bridge],
-    id: &ContainerId,
-    attached: &Attached,
+    (id, hostname): (&ContainerId, &str),
+    attached: &mut Attached,
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
     // All others come with an interface.
     if bridges.is_empty() {
         loopback_up(netns)?;
     }
-    let Attached { ground, endpoint, .. } = attached;
-    for (bridge, connection) in bridges.iter().zip(&endpoint.connections) {
+    let Attached { ground, endpoint, clients, .. } = attached;
+    for (bridge, connection) in bridges.iter().zip(&mut endpoint.connections) {
         veth::connect(ground, bridge, id, connection, netns)?;
+        if bridge.dhcp {
+            clients.push(join::ask(bridge, id, hostname, connection, netns)?);
+        }
+    }
+    if !clients.is_empty() {
+        store.save_endpoint(id, endpoint)?;
     }
     publish::publish(store, ground, id, endpoint)
 }

@@ -126,6 +126,24 @@ pub(super) fn usual_mac(
     }
 }
 
+/// Gives an interface in the container the addresses and the routes that it is to have by now.
+pub(super) fn set_up(target: BorrowedFd<'_>, connection: &Connection) -> Result<()> {
+    let interface = connection.interface.as_deref().unwrap_or_default();
+    configure(target, connection)
+        .context(|| format!("cannot set up `{interface}` in the container"))
+}
+
+/// Takes the addresses of an interface in the container away, and with them its routes.
+pub(super) fn strip(target: BorrowedFd<'_>, connection: &Connection) -> Result<()> {
+    let interface = connection.interface.as_deref().unwrap_or_default();
+    let stripped = Links::open_in(target).and_then(|mut links| {
+        let link = links.find(interface)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut addresses = connection.addresses.iter();
+        addresses.try_for_each(|address| links.remove_address(link.index, *address))
+    });
+    stripped.context(|| format!("cannot take the addresses of `{interface}` away"))
+}
+
 fn configure(target: BorrowedFd<'_>, connection: &Connection) -> io::Result<()> {
     let mut links = Links::open_in(target)?;
     links.set_loopback_up()?;

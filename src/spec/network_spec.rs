@@ -32,6 +32,8 @@ pub enum Ipam {
     /// They are leased here.
     #[default]
     HostLocal,
+    /// Somebody on the network gives them.
+    Dhcp,
     /// They get none.
     None,
 }
@@ -410,9 +412,10 @@ impl FromStr for Ipam {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "host-local" | "default" | "" => Ok(Self::HostLocal),
+            "dhcp" => Ok(Self::Dhcp),
             "none" => Ok(Self::None),
             _ => Err(Error::new(Kind::Unsupported, format!("unsupported ipam driver \"{text}\""))
-                .hint("use host-local or none")),
+                .hint("use host-local, dhcp or none")),
         }
     }
 }
@@ -433,6 +436,7 @@ impl Ipam {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HostLocal => "host-local",
+            Self::Dhcp => "dhcp",
             Self::None => "none",
         }
     }

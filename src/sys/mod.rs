@@ -20,6 +20,7 @@ pub mod mount;
 pub mod mountns;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod process;
 pub mod quota;
 pub mod root;

@@ -43,7 +43,7 @@ pub(crate) struct Create {
     /// Addresses for containers, part of the subnet
     #[arg(long, value_name = "RANGE")]
     ip_range: Vec<Range>,
-    /// Where addresses come from: host-local or none
+    /// Where addresses come from: host-local, dhcp or none
     #[arg(long, value_name = "DRIVER", default_value = "host-local")]
     ipam_driver: Ipam,
     /// Give it IPv6 as well

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Hooks;
 
-use self::network::{Network, end_network, follow_networks};
+use self::network::{Network, change_hosts, end_network, follow_networks};
 use super::stdio::Streams;
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
@@ -414,9 +414,19 @@ impl Held {
         self.network.as_ref()
     }
 
-    /// As [`Held::network`], to do it.
-    pub(in crate::engine) fn network_mut(&mut self) -> Option<&mut Attached> {
-        self.network.as_mut()
+    /// Does what is to be done for the connection now. `buffer` is for datagrams. Returns the connection if
+    /// the container's addresses are others since.
+    pub(in crate::engine) fn turn_network(
+        &mut self,
+        engine: &Engine,
+        config: &ContainerConfig,
+        buffer: &mut Vec<u8>,
+    ) -> Option<&net::Endpoint> {
+        let network = self.network.as_mut()?;
+        let before = network.turn(&config.id, buffer)?;
+        // A container without names goes on as it was.
+        drop(change_hosts(engine, config, &before, &network.endpoint));
+        Some(&network.endpoint)
     }
 
     /// Says that it is on record by now.

@@ -412,10 +412,9 @@ impl Monitor {
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
             drop(files);
             let asked = ready[first_of_network..].contains(&true);
-            if let Some(network) = running.held.network_mut()
-                && (asked || network.left().is_some_and(|left| left.is_zero()))
-            {
-                network.turn(&mut self.buffer);
+            let left = running.held.network().and_then(Attached::left);
+            if asked || left.is_some_and(|left| left.is_zero()) {
+                self.turn_network(running);
             }
             let clients = self.clients.len();
             if ready[1] {
@@ -508,6 +507,16 @@ impl Monitor {
         if updated {
             self.look_again(running);
         }
+    }
+
+    /// Does what the network needs, and records what has become of it.
+    fn turn_network(&mut self, running: &mut Running) {
+        let Self { engine, config, buffer, .. } = self;
+        let Some(endpoint) = running.held.turn_network(engine, config, buffer) else { return };
+        let Ok(endpoint) = serde_json::to_value(endpoint) else { return };
+        let locked = self.engine.store.containers().lock(&self.id);
+        // On a full disk others see the addresses that it had.
+        drop(locked.and_then(|mut locked| locked.update(|state| state.network = Some(endpoint))));
     }
 
     /// Records that nobody waits for the container's end any more: who did was killed.

@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::net::Attached;
 use crate::runtime::cgroup::Hierarchies;
 use crate::runtime::{Overlay, Rootfs};
+use crate::store::container::ContainerConfig;
 use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::mount::{self, READ_ONLY};
@@ -114,7 +115,7 @@ fn in_run_dir(
     for number in [1, 2] {
         process::close_number(number).context(|| "cannot close a descriptor")?;
     }
-    let was_left = !outlives(&mut running, socket)?;
+    let was_left = !outlives(engine, config, &mut running, socket)?;
     if was_left {
         // It may have just ended by itself.
         drop(process::send_signal(&running.child.pidfd, libc::SIGKILL));
@@ -132,7 +133,12 @@ fn in_run_dir(
 
 /// Waits for the command's end, and does meanwhile what its network needs; `false` if who waits
 /// for it goes first.
-fn outlives(running: &mut Running, socket: &UnixStream) -> Result<bool> {
+fn outlives(
+    engine: &Engine,
+    config: &ContainerConfig,
+    running: &mut Running,
+    socket: &UnixStream,
+) -> Result<bool> {
     let mut buffer = Vec::new();
     loop {
         let network = running.held.network();
@@ -155,9 +161,7 @@ fn outlives(running: &mut Running, socket: &UnixStream) -> Result<bool> {
             Err(error) => return Err(error).context(|| "cannot wait for the command"),
         }
         drop(files);
-        if let Some(network) = running.held.network_mut() {
-            network.turn(&mut buffer);
-        }
+        running.held.turn_network(engine, config, &mut buffer);
     }
 }
 

@@ -149,7 +149,7 @@ pub(super) fn follow_networks(
 }
 
 /// Tells a container its addresses, which are others than they were.
-fn change_hosts(
+pub(super) fn change_hosts(
     engine: &Engine,
     config: &ContainerConfig,
     before: &net::Endpoint,
@@ -174,6 +174,7 @@ pub(super) fn end_network(engine: &Engine, id: &ContainerId, network: Option<Att
             // Its complaints were of interest while the container ran.
             drop(helper.end());
         }
+        network.give_up();
         // The next repair frees what is left.
         drop(net::detach(&engine.store, id));
     }
