@@ -41,6 +41,8 @@ pub struct Attached {
     relay: Option<Relay>,
     /// What sees to addresses that others give.
     pub(super) clients: Vec<Client>,
+    /// Its namespace, where a plugin is to disconnect it.
+    pub(super) kept: Option<OwnedFd>,
     /// What tells that the firewall may have lost our table.
     removals: Option<Changes>,
     /// Where its bridges are, which last as long as this.
@@ -57,8 +59,20 @@ impl Attached {
     ) -> Self {
         let store = store.clone();
         let (helper, resolver, relay, removals) = (None, None, None, None);
-        let clients = Vec::new();
-        Self { endpoint, helper, warnings, store, held, resolver, relay, clients, removals, ground }
+        let (clients, kept) = (Vec::new(), None);
+        Self {
+            endpoint,
+            helper,
+            warnings,
+            store,
+            held,
+            resolver,
+            relay,
+            clients,
+            kept,
+            removals,
+            ground,
+        }
     }
 
     /// Begins to answer for names, to pass on what arrives, and to look after the firewall. What arrives is
@@ -168,8 +182,19 @@ impl Attached {
     }
 
     /// Gives back what others on a network have given. For the end.
-    pub fn give_up(&mut self) {
+    pub fn give_up(&mut self, id: &ContainerId) {
         self.clients.drain(..).for_each(Client::release);
+        let Some(netns) = self.kept.take() else { return };
+        let Ok(Some(mut endpoint)) = self.store.endpoint::<Endpoint>(id) else { return };
+        for connection in &mut endpoint.connections {
+            let Some(attachment) = connection.attachment.take() else { continue };
+            if attachment.remove(id, connection, Some(netns.as_fd())).is_err() {
+                // It is tried again without the namespace.
+                connection.attachment = Some(attachment);
+            }
+        }
+        // Otherwise plugins are told a second time, which is fine.
+        drop(self.store.save_endpoint(id, &endpoint));
     }
 
     /// Takes over what was changed of a connection since; `true` if questions for names are answered
@@ -183,6 +208,9 @@ impl Attached {
         let Some(endpoint) = self.store.endpoint::<Endpoint>(id)? else { return Ok(false) };
         self.endpoint = endpoint;
         let connections = &self.endpoint.connections;
+        if self.kept.is_none() && connections.iter().any(|it| it.attachment.is_some()) {
+            self.kept = netns.try_clone_to_owned().ok();
+        }
         self.clients.retain(|client| connections.iter().any(|it| it.network == client.network));
         for connection in connections {
             if !self.clients.iter().any(|client| client.network == connection.network) {

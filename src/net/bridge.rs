@@ -15,7 +15,8 @@ use super::choose::{self, LARGEST_MTU, USUAL_INTERFACE, USUAL_MTU, interface_nam
 use super::direct::{self, Vlan};
 use super::ground::{Ground, SetupLock};
 use super::link::{self, Link, Links};
-use super::{Endpoint, firewall, give_back, publish, veth};
+use super::plugin::Plugin;
+use super::{Connection, Endpoint, firewall, give_back, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
@@ -55,6 +56,9 @@ pub(super) struct Bridge {
     /// Whether somebody on the network gives containers their addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) dhcp: bool,
+    /// What makes the network, if we do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) plugin: Option<Plugin>,
     /// The tag of the VLAN of the bridge that its ports are in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vlan: Option<u16>,
@@ -67,6 +71,11 @@ impl Bridge {
     /// Returns the addresses that the containers send to what is not on the network.
     pub(super) fn ways_out(&self) -> impl Iterator<Item = IpAddr> {
         self.gateways.iter().filter(|_| !self.internal).map(|gateway| gateway.address())
+    }
+
+    /// Tells whether it is a network of others, with which bridges and the firewall have nothing to do.
+    pub(super) fn is_direct(&self) -> bool {
+        self.sharing.is_some() || self.plugin.is_some()
     }
 
     /// Tells whether the network has IPv6.
@@ -150,7 +159,7 @@ impl Bridge {
     ) -> Result<IpAddr> {
         let record = store.network(&self.network);
         let mut besides = vec![gateway.address()];
-        if self.sharing.is_some() {
+        if self.is_direct() {
             // This machine is one of those on the network.
             let own = Links::open().and_then(|mut links| links.addresses());
             let own = own.context(|| "cannot list addresses")?;
@@ -226,9 +235,9 @@ pub(super) fn ensure(
         };
         make(ground, &mut links, &bridge)
             .and_then(|()| plug_all(store, &mut links, &bridge))
-            .and_then(|()| match bridge.sharing {
-                Some(_) => Ok(()),
-                None => publish::install(store, ground, Some(&bridge)),
+            .and_then(|()| match bridge.is_direct() {
+                true => Ok(()),
+                false => publish::install(store, ground, Some(&bridge)),
             })
             .context(|| format!("cannot make network `{name}`"))?;
         record.save(&bridge)?;
@@ -239,9 +248,9 @@ pub(super) fn ensure(
 
 /// Tells whether interface and firewall table are there: others may have removed them.
 fn is_up(store: &Store, ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<bool> {
-    let is_there = find(links, &bridge.interface)?.is_some();
+    let is_there = bridge.plugin.is_some() || find(links, &bridge.interface)?.is_some();
     Ok(is_there
-        && (bridge.sharing.is_some()
+        && (bridge.is_direct()
             || firewall::is_installed(ground, &interface_name(store.runroot()))?))
 }
 
@@ -279,22 +288,26 @@ pub(super) fn remove(store: &Store, ground: &Ground, name: &str) -> Result<()> {
     let record = store.network(name);
     let Some(bridge) = record.load::<Bridge>()? else { return Ok(()) };
     if !record.leases()?.is_empty() {
-        return Err(Error::new(
-            Kind::Conflict,
-            format!("network `{name}` is in use by containers"),
-        )
-        .hint("stop them first"));
+        return Err(in_use(name));
     }
     if ground.is_gone() {
         return record.remove();
     }
-    if bridge.sharing.is_some() {
+    if bridge.vlan_of.is_some() {
+        // Not all who are on it have leases of ours.
+        let is_on_it = |it: &Connection| it.network == name;
+        let mut all = store.endpoints::<Endpoint>()?.into_iter();
+        if all.any(|(_, endpoint)| endpoint.connections.iter().any(is_on_it)) {
+            return Err(in_use(name));
+        }
+    }
+    if bridge.is_direct() {
         record.remove()?;
         return direct::remove(&mut ground.links()?, &bridge, &all(store)?);
     }
     // Its rules go first: what is off the record is nobody's any more.
     record.remove()?;
-    if all(store)?.iter().all(|other| other.sharing.is_some()) {
+    if all(store)?.iter().all(|other| other.is_direct()) {
         firewall::remove(ground, &interface_name(store.runroot()))?;
     } else {
         publish::install(store, ground, None)?;
@@ -303,6 +316,11 @@ pub(super) fn remove(store: &Store, ground: &Ground, name: &str) -> Result<()> {
         .links()?
         .remove(&bridge.interface)
         .context(|| format!("cannot remove bridge `{}`", bridge.interface))
+}
+
+fn in_use(name: &str) -> Error {
+    Error::new(Kind::Conflict, format!("network `{name}` is in use by containers"))
+        .hint("stop them first")
 }
 
 /// Takes a network down behind its last container, unless it is the default one of a store in the
@@ -334,16 +352,17 @@ pub(super) fn find(links: &mut Links, name: &str) -> Result<Option<Link>> {
 fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) -> Result<Bridge> {
     let spec = &network.spec;
     let sharing = spec.sharing();
-    if sharing.is_some() && ground.is_shared() {
+    let plugin = Plugin::of(store, network);
+    if (sharing.is_some() || plugin.is_some()) && ground.is_shared() {
         let driver = spec.driver.as_str();
-        let text = format!(
-            "networks of driver {driver} need root: no interface of this machine can be shared"
-        );
+        let text =
+            format!("networks of driver {driver} need root: they change the machine's own network");
         return Err(Error::new(Kind::Unsupported, text).hint("use a network of driver bridge"));
     }
     let mut vlan_of = None;
     let (interface, gateways) = match network.name.as_str() {
         DEFAULT_NETWORK => choose_default(store, ground, links)?,
+        _ if plugin.is_some() => (String::new(), Vec::new()),
         _ => {
             let gateway = |it: &crate::spec::network_spec::Subnet| {
                 Cidr::new(it.gateway.or_else(|| it.subnet.nth(1))?, it.subnet.prefix())
@@ -390,6 +409,7 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
         isolation: spec.isolation(),
         sharing,
         vlan_of,
+        plugin,
         vlan: spec.vlan(),
         dhcp: spec.ipam == Ipam::Dhcp,
         shared: ground.is_shared(),
@@ -434,7 +454,7 @@ fn made_subnets(store: &Store) -> Result<Vec<Cidr>> {
 /// Makes the interfaces of all containers on a network ports of its bridge: somebody may have removed
 /// that, and they were left behind.
 fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
-    let Some(link) = find(links, &bridge.interface)?.filter(|_| bridge.sharing.is_none()) else {
+    let Some(link) = find(links, &bridge.interface)?.filter(|_| !bridge.is_direct()) else {
         return Ok(());
     };
     for (id, endpoint) in store.endpoints::<Endpoint>()? {
@@ -454,8 +474,8 @@ fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
 
 fn make(ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
-    if bridge.sharing.is_some() {
-        return direct::make(links, bridge);
+    if bridge.is_direct() {
+        return if bridge.plugin.is_some() { Ok(()) } else { direct::make(links, bridge) };
     }
     let addresses = bridge.gateways.iter().map(|gateway| gateway.address());
     let mac = link::mac_of_bridge(addresses, name);

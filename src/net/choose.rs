@@ -10,7 +10,7 @@ use super::link::Links;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::to_hex;
-use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Subnet};
+use crate::spec::network_spec::{Ipam, NetworkSpec, Subnet};
 
 /// The store that most machines have only; its bridge has a short name.
 const USUAL_RUNROOT: &str = "/run/barge";
@@ -69,18 +69,24 @@ pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Resul
             let text = format!("{ipam} ipam driver is set but subnets are given");
             return Err(Error::new(Kind::Invalid, text));
         }
-        if spec.ipam == Ipam::Dhcp && spec.driver == Driver::Bridge {
-            let text = "nobody but this machine is on a network of driver bridge, and it gives no addresses by dhcp";
+        if spec.ipam == Ipam::Dhcp && spec.sharing().is_none() {
+            let driver = spec.driver.as_str();
+            let text = format!("a network of driver {driver} has no addresses by dhcp");
             return Err(Error::new(Kind::Invalid, text).hint("use driver macvlan or ipvlan"));
         }
         return Ok(());
     }
-    if spec.driver != Driver::Bridge && spec.subnets.is_empty() {
+    if spec.sharing().is_some() && spec.subnets.is_empty() {
         // It is somebody else's: nothing could be chosen that is right.
         let text = format!("a network of driver {} needs its subnet", spec.driver.as_str());
         return Err(Error::new(Kind::Invalid, text).hint(
             "name it by --subnet, or leave addresses to the containers: --ipam-driver none",
         ));
+    }
+    let of_ipam = |key: &String| key == "ipam" || key.starts_with("ipam.");
+    if spec.driver.plugin().is_some() && spec.options.keys().any(of_ipam) {
+        // The plugin is told where to get addresses.
+        return Ok(());
     }
     for Subnet { subnet, .. } in &spec.subnets {
         if others.iter().any(|other| other.overlaps(*subnet)) {

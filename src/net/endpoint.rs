@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::dhcp::Lease;
+use super::plugin::Attachment;
 use super::ports::PublishedPort;
 use crate::spec::cidr::Cidr;
 use crate::spec::membership::Link;
@@ -68,6 +69,9 @@ pub struct Connection {
     /// What somebody else on the network has granted, where addresses are given by DHCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// How the network's plugin has connected it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<Attachment>,
 }
 
 impl Endpoint {

@@ -47,7 +47,7 @@ fn join(
         return Err(Error::new(Kind::Invalid, text).hint("choose others by interface_name="));
     }
     let (bridge, lock) = bridge::ensure(store, ground, &network)?;
-    let direct = bridge.sharing.is_some();
+    let direct = bridge.is_direct();
     // Others' gateway is not this machine, and neither is that of a namespace that containers share.
     let is_machine = !direct && !ground.is_shared();
     let own = bridge.gateways.first().filter(|_| is_machine).map(|it| it.address());
@@ -89,6 +89,8 @@ fn join(
                 .hint("networks of driver macvlan give each container one of its own"));
         }
         (_, Some(mac)) => Some(mac.0),
+        // The plugin decides.
+        (None, None) if bridge.plugin.is_some() => None,
         (_, None) => Some(veth::usual_mac(own, request.id, number)),
     };
     if let Some(connection) = endpoint.connections.last_mut() {
@@ -121,6 +123,22 @@ pub(super) fn ask(
     }
     veth::set_up(netns, connection)?;
     Ok(client)
+}
+
+/// Has the plugin of a network connect a container. What it has begun is on record before.
+pub(super) fn plug(
+    store: &Store,
+    bridge: &Bridge,
+    id: &ContainerId,
+    endpoint: &mut Endpoint,
+    index: usize,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    let Some(plugin) = &bridge.plugin else { return Ok(()) };
+    endpoint.connections[index].attachment = Some(plugin.attachment());
+    store.save_endpoint(id, endpoint)?;
+    plugin.add(id, &mut endpoint.connections[index], netns)?;
+    store.save_endpoint(id, endpoint)
 }
 
 /// Returns the names by which others on a network know a container.
@@ -207,6 +225,9 @@ pub fn connect(
             // The monitor goes on with it.
             ask(&bridge, request.id, request.hostname, connection, netns)?;
             store.save_endpoint(request.id, &endpoint)?;
+        } else if bridge.plugin.is_some() {
+            let last = endpoint.connections.len() - 1;
+            plug(store, &bridge, request.id, &mut endpoint, last, netns)?;
         }
         let Some(connection) = endpoint.connections.last() else { return Ok(()) };
         announce(store, request.id, connection)?;
@@ -219,6 +240,9 @@ pub fn connect(
     if connected.is_err()
         && let Some(new) = endpoint.connections.get(before.connections.len())
     {
+        if let Some(attachment) = &new.attachment {
+            drop(attachment.remove(request.id, new, Some(netns)));
+        }
         // What cannot be given back now is given back when the container ends.
         if veth::remove(netns, new).is_ok() && release(store, request.id, new).is_ok() {
             drop(store.save_endpoint(request.id, &before));
@@ -251,6 +275,9 @@ pub fn disconnect(
     }
     if let Some(client) = Client::resume(&gone, netns) {
         client.release();
+    }
+    if let Some(attachment) = &gone.attachment {
+        attachment.remove(id, &gone, Some(netns))?;
     }
     veth::remove(netns, &gone)?;
     release(store, id, &gone)?;

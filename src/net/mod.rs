@@ -24,6 +24,7 @@ pub mod keeper;
 mod link;
 mod nft;
 mod pasta;
+mod plugin;
 mod ports;
 mod publish;
 mod relay;
@@ -292,7 +293,7 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
     })
     .context(|| format!("cannot connect to network `{network}`"));
     if let Err(error) = connected {
-        attached.give_up();
+        attached.give_up(&id);
         // The first failure is what counts; `detach` can be called again.
         drop(detach(store, &id));
         return Err(error);
@@ -311,11 +312,15 @@ fn attach_bridges(
     if bridges.is_empty() {
         loopback_up(netns)?;
     }
-    let Attached { ground, endpoint, clients, .. } = attached;
-    for (bridge, connection) in bridges.iter().zip(&mut endpoint.connections) {
+    let Attached { ground, endpoint, clients, kept, .. } = attached;
+    for (index, bridge) in bridges.iter().enumerate() {
+        let connection = &mut endpoint.connections[index];
         veth::connect(ground, bridge, id, connection, netns)?;
         if bridge.dhcp {
             clients.push(join::ask(bridge, id, hostname, connection, netns)?);
+        } else if bridge.plugin.is_some() {
+            *kept = Some(netns.try_clone_to_owned().context(|| "cannot keep a namespace")?);
+            join::plug(store, bridge, id, endpoint, index, netns)?;
         }
     }
     if !clients.is_empty() {
@@ -390,6 +395,10 @@ fn give_back(store: &Store, ground: &Ground, id: &ContainerId) -> Result<Option<
         if is_there {
             result = result.and(veth::disconnect(ground, id, connection.number));
         }
+        if let Some(attachment) = &connection.attachment {
+            // Its namespace is gone, or goes.
+            result = result.and(attachment.remove(id, connection, None));
+        }
         result = result.and(join::release(store, id, connection));
     }
     // Stays if something is left to be given back.
@@ -404,6 +413,7 @@ pub fn reload(store: &Store) -> Result<()> {
 
 /// Takes down a network on which there are no containers any more.
 pub fn take_down(store: &Store, network: &str) -> Result<()> {
+    plugin::forget(store, network)?;
     let Some(bridge) = store.network(network).load::<Bridge>()? else { return Ok(()) };
     let ground = Ground::of(store, bridge.shared)?;
     bridge::free_dead(store, &ground, network)?;

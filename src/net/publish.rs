@@ -15,7 +15,7 @@ use crate::store::Store;
 /// be, and the published ports of all containers. The caller holds the lock for one holder.
 pub(super) fn install(store: &Store, ground: &Ground, and: Option<&Bridge>) -> Result<()> {
     let mut bridges = bridge::all(store)?;
-    bridges.retain(|bridge| bridge.sharing.is_none());
+    bridges.retain(|bridge| !bridge.is_direct());
     if let Some(new) = and {
         bridges.retain(|bridge| bridge.network != new.network);
         bridges.push(new.clone());
@@ -44,7 +44,7 @@ pub(super) fn repair(store: &Store, ground: &Ground) -> Result<()> {
     }
     let _lock = ground.lock()?;
     // It may have gone with the last network, or others may have been quicker.
-    let is_needed = bridge::all(store)?.iter().any(|bridge| bridge.sharing.is_none());
+    let is_needed = bridge::all(store)?.iter().any(|bridge| !bridge.is_direct());
     if !is_needed || firewall::is_installed(ground, &table)? {
         return Ok(());
     }

@@ -27,6 +27,10 @@ pub(super) fn connect(
     connection: &Connection,
     target: BorrowedFd<'_>,
 ) -> Result<()> {
+    if bridge.plugin.is_some() {
+        // It makes the interface.
+        return super::loopback_up(target);
+    }
     let mut links = ground.links()?;
     let port = links
         .find(&bridge.interface)

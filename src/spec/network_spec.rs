@@ -13,7 +13,7 @@ use super::mount::parse_bool;
 use crate::error::{Error, Kind, Result};
 
 /// What a network is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// A bridge of this machine, with a way out through it.
@@ -23,6 +23,8 @@ pub enum Driver {
     Macvlan,
     /// Addresses of each container's own, by the interface of this machine itself.
     Ipvlan,
+    /// What a CNI plugin makes; its whole name, as in `cni:bridge`.
+    Cni(String),
 }
 
 /// Where containers get their addresses from.
@@ -160,6 +162,11 @@ impl NetworkSpec {
             Error::new(Kind::Invalid, format!("invalid option `{text}` of a network: {why}"))
         };
         let (key, value) = text.split_once('=').ok_or_else(|| invalid("it has no value"))?;
+        if self.driver.plugin().is_some() {
+            // What the plugin does not know it leaves, or complains of.
+            self.options.insert(key.to_owned(), value.to_owned());
+            return Ok(());
+        }
         // Not every tool that sets these means anything by them.
         if key.starts_with("com.docker.network.") && !OPTIONS.iter().any(|(_, own)| *own == key) {
             self.options.insert(key.to_owned(), value.to_owned());
@@ -197,9 +204,10 @@ impl NetworkSpec {
     fn unsupported(&self, key: &str) -> Error {
         let driver = self.driver.as_str();
         let text = format!("unsupported {driver} network option {key}");
-        Error::new(Kind::Invalid, text).hint(match self.driver {
+        Error::new(Kind::Invalid, text).hint(match &self.driver {
             Driver::Bridge => "known are mtu, isolate, vlan, and Docker's com.docker.network.*",
             Driver::Macvlan | Driver::Ipvlan => "known are parent, mode and mtu",
+            Driver::Cni(_) => "the plugin says what it knows",
         })
     }
 
@@ -215,8 +223,8 @@ impl NetworkSpec {
 
     /// Returns how they do by the name of a mode, of which the empty one is the usual.
     fn sharing_by(&self, mode: &str) -> Option<Sharing> {
-        Some(match self.driver {
-            Driver::Bridge => return None,
+        Some(match &self.driver {
+            Driver::Bridge | Driver::Cni(_) => return None,
             Driver::Macvlan => Sharing::Macvlan(match mode {
                 "bridge" | "" => MacvlanMode::Bridge,
                 "private" => MacvlanMode::Private,
@@ -400,8 +408,9 @@ impl FromStr for Driver {
             "bridge" | "" => Ok(Self::Bridge),
             "macvlan" => Ok(Self::Macvlan),
             "ipvlan" => Ok(Self::Ipvlan),
+            _ if text.strip_prefix("cni:").is_some_and(is_plugin) => Ok(Self::Cni(text.to_owned())),
             _ => Err(Error::new(Kind::Unsupported, format!("unsupported driver {text}"))
-                .hint("there are bridge, macvlan and ipvlan")),
+                .hint("there are bridge, macvlan, ipvlan, and cni:NAME for CNI plugins")),
         }
     }
 }
@@ -420,13 +429,29 @@ impl FromStr for Ipam {
     }
 }
 
+/// Tells whether this can be the name of a program in a directory.
+fn is_plugin(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
 impl Driver {
+    /// Returns the name of the CNI plugin, if it is one.
+    pub fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::Cni(name) => name.strip_prefix("cni:"),
+            _ => None,
+        }
+    }
+
     /// Returns its name.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Cni(name) => name,
         }
     }
 }
@@ -502,6 +527,22 @@ mod tests {
             (".5", None),
         ] {
             assert_eq!(split_vlan(name), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn knows_plugins() {
+        for (text, want) in [
+            ("cni:bridge", Some("bridge")),
+            ("cni:host-device", Some("host-device")),
+            ("cni:", None),
+            ("cni:../sh", None),
+            ("cni:.", None),
+            ("cni", None),
+        ] {
+            let driver = text.parse::<Driver>().ok();
+            assert_eq!(driver.as_ref().and_then(Driver::plugin), want, "{text}");
+            assert!(driver.is_none_or(|driver| driver.as_str() == text));
         }
     }
 

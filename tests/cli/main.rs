@@ -15,6 +15,7 @@ mod buildx;
 mod builtin;
 mod cdi;
 mod checkpoint;
+mod cni;
 mod container_mount;
 mod content;
 mod conventions;

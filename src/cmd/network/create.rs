@@ -25,7 +25,10 @@ pub(crate) struct Create {
     /// Name server for all other names
     #[arg(long, value_name = "IP")]
     dns: Vec<IpAddr>,
-    /// Driver: bridge, macvlan or ipvlan
+    /// Driver: bridge, macvlan, ipvlan or cni:PLUGIN
+    ///
+    /// With cni:PLUGIN, as in cni:ptp, that program connects containers; options are its configuration,
+    /// as in -o ipMasq=true, with dots for what is within, as in -o ipam.type=static.
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     driver: Driver,
     /// Address that leads out

@@ -174,7 +174,7 @@ pub(super) fn end_network(engine: &Engine, id: &ContainerId, network: Option<Att
             // Its complaints were of interest while the container ran.
             drop(helper.end());
         }
-        network.give_up();
+        network.give_up(id);
         // The next repair frees what is left.
         drop(net::detach(&engine.store, id));
     }
