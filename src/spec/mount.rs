@@ -1,10 +1,20 @@
 //! Mounts into a container: volumes, binds, tmpfs.
 //!
-//! How users write them is in [`parse`].
+//! | file | job |
+//! |---|---|
+//! | `parse` | `-v` and `--tmpfs` |
+//! | `fields` | `--mount` |
+//! | `option` | options that are single words, and those of file systems in memory |
+//! | `target` | where something is mounted |
 
+mod fields;
+mod option;
 mod parse;
+mod target;
+#[cfg(test)]
+mod tests;
 
-pub use parse::ALONE;
+pub use option::ALONE;
 
 use std::path::PathBuf;
 

@@ -42,8 +42,11 @@ fn read_only(text: &str, words: &str) -> Result<Option<bool>> {
     let mut read_only = None;
     for word in words.split(',').filter(|word| !word.is_empty()) {
         match word {
-            "ro" => read_only = Some(true),
-            "rw" => read_only = Some(false),
+            "ro" | "rw" if read_only.is_some() => {
+                let message = format!("invalid --volumes-from `{text}`: ro or rw is given twice");
+                return Err(Error::new(Kind::Invalid, message).hint("leave one of them out"));
+            }
+            "ro" | "rw" => read_only = Some(word == "ro"),
             // Labels of SELinux.
             "z" | "Z" => {}
             _ => {
@@ -63,9 +66,13 @@ mod tests {
 
     #[test]
     fn reads_options() {
-        for (words, want) in
-            [("", Some(None)), ("ro", Some(Some(true))), ("z,rw", Some(Some(false))), ("rx", None)]
-        {
+        for (words, want) in [
+            ("", Some(None)),
+            ("ro", Some(Some(true))),
+            ("z,rw", Some(Some(false))),
+            ("rx", None),
+            ("ro,rw", None),
+        ] {
             assert_eq!(read_only("c", words).ok(), want, "{words}");
         }
     }
