@@ -85,6 +85,9 @@ impl VolumeMount<'_> {
     }
 }
 
+/// Options of a volume that is a directory of the store.
+const OWN: [&str; 6] = ["size", "inodes", "uid", "gid", "nocopy", "noquota"];
+
 /// Checks a volume's name, as Docker does.
 pub fn parse_name(text: &str) -> Result<String> {
     let good = text.len() <= 253
@@ -124,19 +127,22 @@ impl VolumeSpec {
 
     /// Returns what is asked of its own directory; `None` if it shows something else.
     ///
-    /// Podman's words in `o`, and Docker's `size`.
+    /// Podman's words, in `o` or as options of their own.
     pub fn own(&self) -> Result<Option<OwnDirectory>> {
         if self.is_by_plugin() || self.mount().is_some() {
             return Ok(None);
         }
         let mut own = OwnDirectory::default();
-        let get = |key: &str| self.options.get(key).map(String::as_str);
-        if let Some(size) = get("size") {
-            own.bytes = Some(size.parse::<Size>()?.0);
-        }
-        for word in get("o").unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+        let alone = OWN.iter().filter_map(|key| Some((*key, self.options.get(*key)?)));
+        let alone = alone.map(|(key, value)| match value.as_str() {
+            "" => key.to_owned(),
+            value => format!("{key}={value}"),
+        });
+        let within = self.options.get("o").map_or("", String::as_str).split(',');
+        let words = within.filter(|word| !word.is_empty()).map(str::to_owned);
+        for word in words.chain(alone).collect::<Vec<_>>() {
             let invalid = || {
-                Error::new(Kind::Invalid, format!("invalid option `{word}` in o"))
+                Error::new(Kind::Invalid, format!("invalid option `{word}` of a volume"))
                     .hint("without a type, it takes size=, inodes=, uid=, gid= and nocopy")
             };
             let id = |text: &str| text.parse::<u32>().map(Some).map_err(|_| invalid());
@@ -148,6 +154,8 @@ impl VolumeSpec {
                 Some(("uid", text)) => own.uid = id(text)?,
                 Some(("gid", text)) => own.gid = id(text)?,
                 None if word == "nocopy" => own.is_empty = true,
+                // Without a size, there is no quota.
+                None if word == "noquota" => {}
                 _ => return Err(invalid()),
             }
         }
@@ -165,14 +173,17 @@ impl VolumeSpec {
         if self.is_by_plugin() {
             return Ok(());
         }
-        let is_known = |key: &&String| matches!(key.as_str(), "type" | "device" | "o" | "size");
+        let is_known = |key: &&String| {
+            let key = key.as_str();
+            matches!(key, "type" | "device" | "o") || OWN.contains(&key)
+        };
         if let Some(key) = self.options.keys().find(|key| !is_known(key)) {
             return Err(Error::new(
                 Kind::Invalid,
                 format!("invalid mount option `{key}` for driver `local`"),
             )
             .hint(
-                "known are type, device, o and size, as in -o type=tmpfs -o device=tmpfs -o o=size=64m",
+                "known are type, device and o, as in -o type=tmpfs -o device=tmpfs -o o=size=64m, and size, inodes, uid, gid and nocopy",
             ));
         }
         self.own()?;
@@ -182,9 +193,9 @@ impl VolumeSpec {
             "bind" if !mount.device.starts_with('/') => {
                 invalid("a volume of type bind needs a device: an absolute path")
             }
-            _ if self.options.contains_key("size") => {
-                invalid("size is for volumes that are directories; write o=size=SIZE")
-            }
+            _ if self.options.keys().any(|key| OWN.contains(&key.as_str())) => invalid(
+                "size, inodes, uid, gid and nocopy are for volumes that are directories; write them in o, as in o=size=SIZE",
+            ),
             "" => invalid("a volume with a device needs a type, as in -o type=tmpfs"),
             "overlay" | "proc" | "sysfs" | "cgroup" | "cgroup2" => {
                 invalid("a volume cannot be of this type")
@@ -244,6 +255,10 @@ mod tests {
             (&["type=overlay", "device=x"], None),
             (&["size=1"], Some("None")),
             (&["size=x"], None),
+            (&["inodes=5", "uid=3", "gid=4", "nocopy", "o=noquota"], Some("None")),
+            (&["uid=x"], None),
+            (&["nocopy=1"], None),
+            (&["uid=3", "type=tmpfs", "device=tmpfs"], None),
             (&["colour=1"], None),
             (&["size=1", "type=tmpfs", "device=tmpfs"], None),
             (&["o=size=1m,inodes=5,uid=3,gid=4,nocopy"], Some("None")),

@@ -8,6 +8,8 @@
 //! ├── users/ID          empty; for each container that has it
 //! ├── fresh             nobody has used it yet: it may be filled
 //! ├── going             locked by who removes it and is not done: nobody may come to use it
+//! ├── busy              shared by who reads or writes its files without a container, for as long as it
+//! │                     takes: nobody removes it, and nobody waits for that
 //! └── _data/            its files
 //! ```
 //!
@@ -73,6 +75,18 @@ pub struct LockedVolume<'a> {
 #[derive(Debug)]
 pub struct ClosedVolume {
     _lock: Lock,
+}
+
+/// A volume that nobody removes as long as this lives: its files are read or written without a container.
+#[derive(Debug)]
+pub struct BusyVolume {
+    _lock: Lock,
+}
+
+/// Files of a volume that are being made elsewhere.
+#[derive(Debug)]
+pub struct Staged {
+    draft: Draft,
 }
 
 /// The files of a volume that is gone, yet to be erased.
@@ -170,7 +184,7 @@ impl<'a> Volumes<'a> {
             file::create_dir(&new.join(name), mode)?;
             file::set_mode(&new.join(name), mode)?;
         }
-        for name in ["lock", "fresh"] {
+        for name in ["lock", "busy", "fresh"] {
             let path = new.join(name);
             File::create(&path).context(|| format!("cannot make {}", path.display()))?;
         }
@@ -225,6 +239,38 @@ impl<'a> Volumes<'a> {
     pub fn lock(&self, name: &str) -> Result<Option<LockedVolume<'a>>> {
         let lock = self.lock_with(name, Lock::exclusive_if_exists)?;
         Ok(lock.map(|lock| LockedVolume { volumes: *self, name: name.to_owned(), _lock: lock }))
+    }
+
+    /// Keeps a volume from being removed without a lock that anybody would wait for; `None` if there is no
+    /// such volume.
+    pub fn keep_busy(&self, name: &str) -> Result<Option<BusyVolume>> {
+        let mut held = Held::default();
+        if !self.hold(&mut held, name)? {
+            return Ok(None);
+        }
+        let path = self.dir(name).join("busy");
+        let lock = match Lock::shared_if_exists(&path)? {
+            Some(lock) => lock,
+            // It was made before there was one.
+            None => Lock::shared(&path)?,
+        };
+        Ok(Some(BusyVolume { _lock: lock }))
+    }
+
+    /// Begins to make the files of a volume elsewhere, as its limits allow.
+    pub fn stage(&self, name: &str) -> Result<Staged> {
+        let context = || format!("cannot fill volume {name}");
+        let staged = Staged { draft: self.store.draft_dir()? };
+        let copy = staged.path();
+        file::create_dir(&copy, 0o755).context(context)?;
+        quota::share(&copy, &self.data(name)).context(context)?;
+        Ok(staged)
+    }
+
+    /// Tells whether a volume has no files.
+    pub fn is_empty(&self, name: &str) -> Result<bool> {
+        let data = self.data(name);
+        is_empty(&data).context(|| format!("cannot list {}", data.display()))
     }
 
     fn lock_with(
@@ -309,42 +355,41 @@ impl LockedVolume<'_> {
     /// The copy is made elsewhere and takes the place of the empty directory whole. With `owners`, the
     /// files belong to who their owners stand for.
     pub fn fill(&self, from: &Path, owners: Option<&IdMapping>, durable: bool) -> Result<()> {
-        self.put(durable, |copy| driver::copy_tree(from, copy, owners)).map(drop)
+        if !self.volumes.is_empty(&self.name)? {
+            return Ok(());
+        }
+        let staged = self.volumes.stage(&self.name)?;
+        driver::copy_tree(from, &staged.path(), owners)
+            .context(|| format!("cannot fill volume {}", self.name))?;
+        // Somebody may put something in meanwhile, which stays.
+        self.take_in(staged, durable).map(drop)
     }
 
-    /// Lets `make` make the volume's files, unless it has some: elsewhere, in an empty directory of which it
-    /// is told the path. `None` if it has some.
-    pub fn put<T>(
-        &self,
-        durable: bool,
-        make: impl FnOnce(&Path) -> Result<T>,
-    ) -> Result<Option<T>> {
+    /// Tells whether somebody reads or writes its files without a container. While it is locked, nobody
+    /// can come to do so.
+    pub fn is_busy(&self) -> Result<bool> {
+        let path = self.volumes.dir(&self.name).join("busy");
+        Ok(Lock::try_exclusive(&path)?.is_none())
+    }
+
+    /// Gives the volume files that were made elsewhere, unless it has some; `false` if it has.
+    pub fn take_in(&self, staged: Staged, durable: bool) -> Result<bool> {
         let context = || format!("cannot fill volume {}", self.name);
-        let data = self.volumes.data(&self.name);
-        if !is_empty(&data).context(context)? {
-            return Ok(None);
-        }
-        let draft: Draft = self.volumes.store.draft_dir()?;
-        let copy = draft.path().join("_data");
-        file::create_dir(&copy, 0o755).context(context)?;
-        quota::share(&copy, &data).context(context)?;
-        let made = make(&copy).context(context)?;
         if durable {
-            syncfs(draft.file()).context(context)?;
+            syncfs(staged.draft.file()).context(context)?;
         }
-        match fs::rename(&copy, &data) {
-            // Somebody has put something in meanwhile.
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(None),
-            other => other.map(|()| Some(made)).context(context),
+        match fs::rename(staged.path(), self.volumes.data(&self.name)) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
+            other => other.map(|()| true).context(context),
         }
     }
 
     /// Gives the volume's empty directory to somebody.
     pub fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
         let data = self.volumes.data(&self.name);
-        let context = || format!("cannot change the owner of {}", data.display());
-        if is_empty(&data).context(context)? {
-            std::os::unix::fs::chown(&data, Some(uid), Some(gid)).context(context)?;
+        if self.volumes.is_empty(&self.name)? {
+            std::os::unix::fs::chown(&data, Some(uid), Some(gid))
+                .context(|| format!("cannot change the owner of {}", data.display()))?;
         }
         Ok(())
     }
@@ -373,6 +418,13 @@ impl LockedVolume<'_> {
     pub fn retire(self) -> Result<RetiredVolume> {
         quota::lift(&self.volumes.data(&self.name));
         self.volumes.store.take_away(&self.volumes.dir(&self.name)).map(RetiredVolume)
+    }
+}
+
+impl Staged {
+    /// Returns the directory that is being filled.
+    pub fn path(&self) -> PathBuf {
+        self.draft.path().join("_data")
     }
 }
 

@@ -13,13 +13,13 @@ use super::support::{Barge, eventually, wait_until};
 const ROUNDS: u32 = 60;
 
 /// Delays that cover the whole run of a command, the same in each run of the tests.
-fn delay(round: u32, whole: Duration) -> Duration {
+pub(super) fn delay(round: u32, whole: Duration) -> Duration {
     let part = (round.wrapping_mul(2_654_435_761) >> 16) & 0xffff;
     whole * part / 0xffff
 }
 
 /// Waits without sleeping through a signal's arrival: the process may end before.
-fn after(delay: Duration, mut ended: impl FnMut() -> bool) {
+pub(super) fn after(delay: Duration, mut ended: impl FnMut() -> bool) {
     eventually(delay, &mut ended);
 }
 

@@ -101,6 +101,7 @@ mod users;
 mod volume;
 mod volume_memory;
 mod volume_options;
+mod volume_safety;
 mod wait;
 
 use std::fs;

@@ -23,6 +23,19 @@ fn those_in_memory_are_shared_while_one_lives() {
         .ok()
         .stdout("back\nready\nx\n");
     barge.run(["exec", "a", "ls", "/m"]).ok().stdout("back\nready\nx\n");
+    // A part of it is what others have there, and leads nowhere else.
+    barge.run(["exec", "a", "sh", "-c", "mkdir /m/d; ln -s /etc /m/l; ln -s d /m/in"]).ok();
+    let part = |below: &str| format!("src=mem,dst=/p,volume-subpath={below}");
+    for below in ["d", "in"] {
+        let script = format!("touch /p/{below}; grep -c ' /p tmpfs ' /proc/mounts");
+        barge.shell(&["--mount", &part(below)], &script).ok().stdout("1\n");
+    }
+    let script = "cat /p; ls /n/d";
+    barge.shell(&["--mount", &part("x"), "-v", "mem:/n"], script).ok().stdout("here\nd\nin\n");
+    for below in ["nosuch", "l"] {
+        let output = barge.shell(&["--mount", &part(below)], "true").fails(125);
+        output.error_has(&format!("cannot find `{below}` in it"));
+    }
     barge.run(["rm", "-f", "-t", "0", "a"]).ok();
     barge.shell(&["-v", "mem:/n", "-v", "mem:/o"], "ls /n; touch /n/x; ls /o").ok().stdout("x\n");
     barge.run(["volume", "rm", "mem"]).ok();

@@ -128,3 +128,37 @@ fn terminals_can_be_elsewhere() {
     barge.shell(&["--mount", "type=devpts,dst=/p,max=3"], script).ok().stdout("devpts\n666\n");
     barge.shell(&["--mount", "type=ramfs,dst=/p"], "touch /p/x && ls /p").ok().stdout("x\n");
 }
+
+#[test]
+fn what_was_asked_for_can_be_asked_for_again() {
+    let barge = Barge::with_busybox();
+    fs::create_dir(barge.path("d")).unwrap();
+    let dir = barge.path_text("d");
+    for options in ["ro", "rw,rslave", "rw,noexec,U", "rw,O", "rw,O,upperdir=/u,workdir=/w"] {
+        let volume = format!("{dir}:/x:{options}");
+        barge.run(["create", "--name=c", "-v", &volume, "busybox", "true"]).ok();
+        assert_eq!(barge.inspect("c", "{{index .HostConfig.Binds 0}}"), volume);
+        assert_eq!(barge.inspect("c", "{{range .Mounts}}{{.Type}}-{{.Name}}-{{end}}"), "bind--");
+        barge.run(["rm", "c"]).ok();
+    }
+    barge.run(["create", "--name=c", "-v", "v:/x:nocopy", "busybox", "true"]).ok();
+    assert_eq!(barge.inspect("c", "{{index .HostConfig.Binds 0}}"), "v:/x:rw,nocopy");
+    // One thing is not said twice, and what contradicts itself is not guessed.
+    for flags in [
+        ["-v", "v:/x:ro,rw"],
+        ["-v", "v:/x:z,Z"],
+        ["-v", "v:/x:exec,noexec"],
+        ["--mount", "src=v,dst=/x,ro,rw"],
+        ["--mount", "src=v,dst=/x,relabel=shared,relabel=private"],
+        ["--tmpfs", "/x:ro,rw"],
+        ["--volumes-from", "c:ro,rw"],
+    ] {
+        let output = barge.run(["create"].iter().chain(&flags).chain(&["busybox", "true"]));
+        output.fails(125).error_has(if flags[1].contains("ro,rw") { "rw" } else { "mount option" });
+    }
+    // Docker's words for what is in memory.
+    let flag = "--tmpfs=/x:defaults,strictatime,nodiratime,size=1m";
+    let script = "grep ' /x ' /proc/mounts | cut -d' ' -f4";
+    let seen = barge.shell(&[flag], script).ok().text();
+    assert!(seen.contains("nodiratime") && !seen.contains("relatime"), "{seen}");
+}

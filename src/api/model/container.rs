@@ -213,6 +213,8 @@ fn mount(store: &Store, id: &ContainerId, mount: &Mount) -> Value {
     });
     let mut document = json!({
         "Type": kind,
+        // What has none is empty for templates.
+        "Name": mount.volume().unwrap_or_default(),
         "Source": source,
         "Destination": mount.target.display().to_string(),
         "Driver": match kind {
@@ -224,9 +226,6 @@ fn mount(store: &Store, id: &ContainerId, mount: &Mount) -> Value {
         "RW": !mount.read_only,
         "Propagation": propagation.map_or(if kind == "bind" { "rprivate" } else { "" }, String::as_str),
     });
-    if let Some(name) = mount.volume() {
-        document["Name"] = name.into();
-    }
     if let Some(below) = &mount.subpath {
         document["SubPath"] = below.display().to_string().into();
     }

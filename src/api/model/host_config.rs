@@ -6,7 +6,7 @@ use crate::spec::blkio::DeviceLimit;
 use crate::spec::container::Settings;
 use crate::spec::limits::RestartPolicy;
 use crate::spec::log::LogSettings;
-use crate::spec::mount::{ALONE, Mount, MountSource};
+use crate::spec::mount::{ALONE, Mount, MountSource, OverlayOf};
 use crate::spec::network::PortMapping;
 use crate::spec::security::{Seccomp, Security};
 
@@ -129,7 +129,22 @@ fn bind(mount: &Mount) -> Option<String> {
 pub(super) fn mode(mount: &Mount) -> String {
     let access = if mount.read_only { "ro" } else { "rw" };
     let options = mount.options.iter().map(String::as_str).filter(|option| *option != ALONE);
-    std::iter::once(access).chain(options).collect::<Vec<_>>().join(",")
+    let mut words: Vec<String> =
+        std::iter::once(access).chain(options).map(str::to_owned).collect();
+    let is_bare = matches!(mount.source, MountSource::Volume { copy: false, .. });
+    for (word, is_given) in [("nocopy", is_bare), ("U", mount.chown), ("idmap", mount.idmap)] {
+        words.extend(is_given.then(|| word.to_owned()));
+    }
+    match &mount.overlay {
+        None => {}
+        Some(OverlayOf::Discarded) => words.push("O".to_owned()),
+        Some(OverlayOf::Kept { upper, work }) => words.extend([
+            "O".to_owned(),
+            format!("upperdir={}", upper.display()),
+            format!("workdir={}", work.display()),
+        ]),
+    }
+    words.join(",")
 }
 
 fn tmpfs(mounts: &[Mount]) -> Map<String, Value> {

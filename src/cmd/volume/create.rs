@@ -15,8 +15,8 @@ use crate::spec::volume::{LOCAL, VolumeSpec};
 /// each container: `-o type=tmpfs -o device=tmpfs -o o=size=64m`, or
 /// `-o type=none -o o=bind -o device=/srv`.
 /// Containers that run at the same time share one in memory.
-/// Without a type, `o` takes size=, inodes=, uid=, gid= and nocopy, for the directory of the store; the
-/// first two need a store on a file system with project quotas, as xfs with prjquota.
+/// Without a type, there are size=, inodes=, uid=, gid= and nocopy, for the directory of the store, as
+/// options of their own or in `o`; the first two need a store on a file system with project quotas, as xfs with prjquota.
 /// Other drivers are volume plugins as Docker has them: a socket in /run/docker/plugins, or what says
 /// where it is, by the name of the driver.
 #[derive(Args, Debug)]
@@ -30,11 +30,20 @@ pub(crate) struct Create {
     /// Add a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
-    /// Option of the driver; of local type, device, o or size
+    /// Option of the driver; of local type, device or o
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
+    /// Group that the volume belongs to
+    #[arg(long, value_name = "GID")]
+    gid: Option<u32>,
+    /// User that the volume belongs to
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Name, as older clients of Docker give it
+    #[arg(long = "name", value_name = "NAME", hide = true)]
+    named: Option<String>,
     /// Name; one is made up if there is none
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", conflicts_with = "named")]
     name: Option<String>,
 }
 
@@ -47,8 +56,14 @@ impl Act for Create {
             spec.labels.insert(key.to_owned(), value.to_owned());
         }
         self.opt.iter().for_each(|option| spec.add_option(option));
+        for (key, id) in [("uid", self.uid), ("gid", self.gid)] {
+            if let Some(id) = id {
+                spec.add_option(&format!("{key}={id}"));
+            }
+        }
         let engine = world.power()?;
-        let name = engine.create_volume(self.name.as_deref(), spec, self.ignore)?;
+        let name = self.name.or(self.named);
+        let name = engine.create_volume(name.as_deref(), spec, self.ignore)?;
         world.out.line(&name)?;
         Ok(Status::SUCCESS)
     }

@@ -305,6 +305,7 @@ fn of_user(index: usize, asked: &Mount, facts: &Facts) -> OciMount {
                         let all = open.into_iter().chain(all).collect();
                         return self::bind_of_user(asked, Path::new("none"), all, facts);
                     }
+                    all.extend(part_of(asked));
                     let all: Vec<&str> = all.iter().map(String::as_str).collect();
                     mount(&asked.target, own.kind, own.device, &all)
                 }
@@ -378,9 +379,14 @@ fn overlay_of_user(
         // What concerns the mount itself; the rest is about binds.
         let kept = ["ro", "noexec", "nosuid", "nodev", "noatime"];
         all.extend(options.iter().filter(|word| kept.contains(&word.as_str())).cloned());
-        all.extend(asked.subpath.iter().map(|below| format!("subpath={}", below.display())));
+        all.extend(part_of(asked));
     }
     entry
+}
+
+/// Says which part of the source is shown, if it is not all of it.
+fn part_of(asked: &Mount) -> Option<String> {
+    asked.subpath.as_ref().map(|below| format!("subpath={}", below.display()))
 }
 
 fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>, facts: &Facts) -> OciMount {
@@ -397,9 +403,7 @@ fn bind_of_user(asked: &Mount, source: &Path, mut options: Vec<String>, facts: &
     if asked.idmap && facts.own_users {
         options.push("idmap".to_owned());
     }
-    if let Some(below) = &asked.subpath {
-        options.push(format!("subpath={}", below.display()));
-    }
+    options.extend(part_of(asked));
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     bind(source, &asked.target, &options)
 }

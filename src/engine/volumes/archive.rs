@@ -10,14 +10,14 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::tree::TreeStream;
 use crate::image::unpack::{Into, unpack_into};
 use crate::store::file;
-use crate::store::volume::{Held, Volume};
+use crate::store::volume::{BusyVolume, Volume};
 use crate::sys::root::Root;
 
 impl Engine {
     /// Writes an archive of a volume's files. Returns what the user should know.
     pub fn export_volume(&self, name: &str, out: &mut dyn Write) -> Result<Vec<String>> {
         let volume = self.store.volumes().lookup(name)?;
-        let _held = self.hold_volume(&volume)?;
+        let _busy = self.keep_busy(&volume)?;
         let context = || format!("cannot export volume {}", volume.name);
         let dir = self.volume_dir(&volume).context(context)?;
         let root = Root::open(&dir).context(|| format!("cannot open {}", dir.display()))?;
@@ -30,33 +30,31 @@ impl Engine {
     /// Unpacks an archive, which may be compressed, in a volume. Returns what the user should know.
     ///
     /// One that has no files yet gets all of them or none. Otherwise they are put among those that are
-    /// there, which containers may use meanwhile.
+    /// there, which containers may use meanwhile. Whoever writes the archive may take long; nobody waits
+    /// for that.
     pub fn import_volume(&self, name: &str, input: impl BufRead) -> Result<Vec<String>> {
         let volumes = self.store.volumes();
         let volume = volumes.lookup(name)?;
         let context = || format!("cannot import to volume {}", volume.name);
         let dir = self.volume_dir(&volume).context(context)?;
-        if volume.spec.own()?.is_some() && volumes.is_fresh(&volume.name) {
-            let locked = volumes.lock(&volume.name)?.ok_or_else(|| missing(&volume))?;
-            let mut input = Some(input);
-            let put = locked.put(true, |copy| {
-                like(copy, &dir)?;
-                input.take().map_or(Ok(Vec::new()), |input| unpack(input, copy))
-            });
-            if let Some(warnings) = put.context(context)? {
-                locked.is_used()?;
-                return Ok(warnings);
-            }
-            return match input {
-                Some(input) => unpack(input, &dir).context(context),
-                None => Err(Error::new(
-                    Kind::Conflict,
-                    format!("somebody else has put files in volume {} meanwhile", volume.name),
-                )),
-            };
+        let _busy = self.keep_busy(&volume)?;
+        self.store.gc_tmp()?;
+        let is_new = volume.spec.own()?.is_some() && volumes.is_fresh(&volume.name);
+        if !is_new || !volumes.is_empty(&volume.name)? {
+            return unpack(input, &dir).context(context);
         }
-        let _held = self.hold_volume(&volume)?;
-        unpack(input, &dir).context(context)
+        let staged = volumes.stage(&volume.name)?;
+        like(&staged.path(), &dir)?;
+        let warnings = unpack(input, &staged.path()).context(context)?;
+        let locked = volumes.lock(&volume.name)?.ok_or_else(|| missing(&volume))?;
+        // A container that has come to use it would not see files that take the place of the directory.
+        if !volumes.is_fresh(&volume.name) || !locked.take_in(staged, true)? {
+            let message = format!("somebody else has come to use volume {} meanwhile", volume.name);
+            return Err(Error::new(Kind::Conflict, message)
+                .hint("import again, to put the archive's files among those that are there"));
+        }
+        locked.is_used()?;
+        Ok(warnings)
     }
 
     /// Returns where a volume's files are seen by everybody, for who asks for it.
@@ -65,12 +63,8 @@ impl Engine {
         self.volume_dir(&volume).context(|| format!("cannot mount volume {}", volume.name))
     }
 
-    fn hold_volume(&self, volume: &Volume) -> Result<Held> {
-        let mut held = Held::default();
-        match self.store.volumes().hold(&mut held, &volume.name)? {
-            true => Ok(held),
-            false => Err(missing(volume)),
-        }
+    fn keep_busy(&self, volume: &Volume) -> Result<BusyVolume> {
+        self.store.volumes().keep_busy(&volume.name)?.ok_or_else(|| missing(volume))
     }
 
     /// Returns the directory with a volume's files, if there is one without a container.

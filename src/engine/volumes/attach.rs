@@ -86,11 +86,6 @@ impl Engine {
                 let message = format!("no volume with name \"{name}\" found: no such volume");
                 Error::new(Kind::NotFound, message)
             })?;
-            let mounted = volume.spec.mount();
-            if mount.subpath.is_some() && mounted.is_some_and(|it| it.kind != "bind") {
-                let message = format!("volume {name} is not a directory: there is no part of it");
-                return Err(Error::new(Kind::Unsupported, message).hint("leave the subpath out"));
-            }
             if volumes.is_fresh(name) {
                 self.fill(config, mount, &volume, *copy)
                     .context(|| format!("cannot prepare volume {name}"))?;

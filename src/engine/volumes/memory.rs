@@ -5,9 +5,10 @@
 //! of the file system, noted in `memory/VOLUME` of the run directory, says which of a container's
 //! mounts it is, wherever that is.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::fstat;
 
@@ -16,6 +17,7 @@ use crate::engine::{Engine, content};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime;
 use crate::spec::id::ContainerId;
+use crate::spec::mount::Mount;
 use crate::spec::userns::{IdMapping, outside_of};
 use crate::spec::volume::VolumeMount;
 use crate::store::container::ContainerConfig;
@@ -52,9 +54,12 @@ impl Engine {
                 return Err(Error::new(Kind::NotFound, message));
             }
             let mounts = config.settings.mounts.iter().filter(|it| it.volume() == Some(name));
-            let targets: Vec<PathBuf> = mounts.map(|mount| mount.target.clone()).collect();
-            let mut trees = self.in_use(&config.id, name, targets.len()).context(context)?;
+            let mounts: Vec<&Mount> = mounts.collect();
+            let mut trees = self.in_use(&config.id, name, &mounts).context(context)?;
             if trees.is_empty() {
+                if let Some(below) = mounts.iter().find_map(|mount| mount.subpath.as_ref()) {
+                    return Err(cannot_find(below)).context(context);
+                }
                 trees.push(self.make_in_memory(&own, config, facts).context(context)?);
             }
             let [first, ..] = trees.as_slice() else { continue };
@@ -64,18 +69,20 @@ impl Engine {
                     .context(|| "more than once in one container, which needs Linux 6.15")
             };
             let again = |_| content::made_elsewhere(libc::CLONE_NEWNS, again).context(context);
-            let others = (trees.len()..targets.len()).map(again).collect::<Result<Vec<_>>>()?;
+            let others = (trees.len()..mounts.len()).map(again).collect::<Result<Vec<_>>>()?;
             trees.extend(others);
             let marks = facts.run_dir.join("memory");
             file::create_dirs(&marks, 0o700)?;
             file::write_volatile(&marks.join(name), number.as_bytes())?;
-            memory.trees.extend(targets.into_iter().zip(trees));
+            let targets = mounts.into_iter().map(|mount| mount.target.clone());
+            memory.trees.extend(targets.zip(trees));
         }
         Ok(memory)
     }
 
-    /// Clones the mount of a volume in another container that runs so often; empty if there is none.
-    fn in_use(&self, id: &ContainerId, name: &str, count: usize) -> Result<Vec<OwnedFd>> {
+    /// Clones the mount of a volume in another container that runs, or the parts of it that mounts show;
+    /// empty if there is none.
+    fn in_use(&self, id: &ContainerId, name: &str, mounts: &[&Mount]) -> Result<Vec<OwnedFd>> {
         let containers = self.store.containers();
         for user in self.store.volumes().users(name)? {
             let Some(container) = containers.get(&user)?.filter(|_| user != *id) else { continue };
@@ -89,10 +96,20 @@ impl Engine {
             // It ends as we look, or has unmounted it.
             let Some(place) = mount::place_of(run.pid, &number) else { continue };
             let clone = |_| mountns::clone_mount_of(process.as_fd(), &place, false);
-            let Ok(trees) = (0..count).map(clone).collect::<Result<Vec<_>, _>>() else { continue };
-            if trees.iter().all(|tree| number_of(tree).is_ok_and(|found| found == number)) {
-                return Ok(trees);
+            let Ok(mut trees) = (0..mounts.len()).map(clone).collect::<Result<Vec<_>, _>>() else {
+                continue;
+            };
+            if !trees.iter().all(|tree| number_of(tree).is_ok_and(|found| found == number)) {
+                continue;
             }
+            for (mount, tree) in mounts.iter().zip(&mut trees) {
+                let Some(below) = &mount.subpath else { continue };
+                let path = CString::new(below.as_os_str().as_encoded_bytes());
+                let path = path.map_err(|_| cannot_find(below))?;
+                *tree = mountns::clone_part_of(process.as_fd(), &place, &path)
+                    .map_err(|error| cannot_find(below).caused_by(error))?;
+            }
+            return Ok(trees);
         }
         Ok(Vec::new())
     }
@@ -109,6 +126,11 @@ impl Engine {
         let entry = bundle::mount("/", own.kind, own.device, &options);
         content::made_elsewhere(libc::CLONE_NEWNS, || runtime::detached(&entry))
     }
+}
+
+fn cannot_find(below: &Path) -> Error {
+    Error::new(Kind::NotFound, format!("cannot find `{}` in it", below.display()))
+        .hint("one in memory has what containers that run have put there, and begins empty")
 }
 
 /// The options of the file system itself; owners as the machine has them.

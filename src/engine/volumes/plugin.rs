@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -188,9 +188,7 @@ impl Plugin {
             Address::Unix(socket) => {
                 let context = || format!("cannot reach {}", socket.display());
                 let stream = UnixStream::connect(socket).context(context)?;
-                stream.set_read_timeout(Some(PATIENCE)).context(context)?;
-                stream.set_write_timeout(Some(PATIENCE)).context(context)?;
-                exchange(stream, path, question)
+                exchange(Patient::new(stream, PATIENCE), path, question)
             }
             Address::Tcp(host) => {
                 let context = || format!("cannot reach {host}");
@@ -201,10 +199,7 @@ impl Plugin {
                         break;
                     }
                 }
-                let stream = stream.context(context)?;
-                stream.set_read_timeout(Some(PATIENCE)).context(context)?;
-                stream.set_write_timeout(Some(PATIENCE)).context(context)?;
-                exchange(stream, path, question)
+                exchange(Patient::new(stream.context(context)?, PATIENCE), path, question)
             }
         }
     }
@@ -234,6 +229,71 @@ fn directories() -> Vec<PathBuf> {
         .chain(user)
         .map(|dir| dir.join("docker/plugins"))
         .collect()
+}
+
+/// A connection that is given up after some time, however much has come by then.
+struct Patient<S> {
+    stream: S,
+    until: Instant,
+}
+
+/// Connections of which the next call can be given a time.
+trait Limit {
+    fn limit(&self, time: Duration) -> std::io::Result<()>;
+}
+
+impl Limit for UnixStream {
+    fn limit(&self, time: Duration) -> std::io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl Limit for TcpStream {
+    fn limit(&self, time: Duration) -> std::io::Result<()> {
+        self.set_read_timeout(Some(time))?;
+        self.set_write_timeout(Some(time))
+    }
+}
+
+impl<S: Limit> Patient<S> {
+    fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, until: Instant::now() + patience }
+    }
+
+    fn limit(&self) -> std::io::Result<()> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(ErrorKind::TimedOut.into()),
+            false => self.stream.limit(left),
+        }
+    }
+}
+
+impl<S: Limit + Read> Read for Patient<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.limit()?;
+        self.stream.read(buffer).map_err(too_late)
+    }
+}
+
+impl<S: Limit + Write> Write for Patient<S> {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.limit()?;
+        self.stream.write(data).map_err(too_late)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Says it as it is: the socket itself says that nothing is there now.
+fn too_late(error: std::io::Error) -> std::io::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+        _ => error,
+    }
 }
 
 /// Sends a question and reads the answer.
@@ -355,6 +415,21 @@ mod tests {
             let stream = Said(Cursor::new(said.as_bytes().to_vec()));
             assert_eq!(exchange(stream, "/x", &json!({})).ok(), want, "{said}");
         }
+    }
+
+    #[test]
+    fn who_answers_too_slowly_is_given_up() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        // A little comes all the time.
+        let talk = std::thread::spawn(move || while theirs.write_all(b"x").is_ok() {});
+        let patience = Duration::from_millis(50);
+        let mut stream = Patient::new(ours, patience);
+        let begin = Instant::now();
+        let error = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(begin.elapsed() >= patience);
+        drop(stream);
+        talk.join().unwrap();
     }
 
     #[test]

@@ -24,6 +24,7 @@ impl Engine {
         wanted: impl Fn(&VolumeUse) -> Result<bool>,
     ) -> Result<PrunedVolumes> {
         let mut pruned = PrunedVolumes::default();
+        self.store.gc_tmp()?;
         for found in list(&self.store)? {
             if !wanted(&found)? {
                 continue;
@@ -36,7 +37,7 @@ impl Engine {
                     pruned.bytes += bytes;
                     pruned.failures.extend(retired.erase().err());
                 }
-                Ok(Retirement::InUse(_) | Retirement::Missing) => {}
+                Ok(Retirement::InUse(_) | Retirement::Busy | Retirement::Missing) => {}
                 Err(error) => pruned.failures.push(error),
             }
         }

@@ -27,6 +27,14 @@ impl Engine {
                     }
                 }
                 Retirement::InUse(users) => return Err(in_use(&name, &users)),
+                Retirement::Busy => {
+                    let message = format!(
+                        "volume {name} is being exported or imported: volume is being used"
+                    );
+                    return Err(
+                        Error::new(Kind::Conflict, message).hint("try again when that has ended")
+                    );
+                }
             }
         }
     }
@@ -41,6 +49,9 @@ impl Engine {
                 return Ok(Retirement::Missing);
             };
             let users = locked.users()?;
+            if users.is_empty() && locked.is_busy()? {
+                return Ok(Retirement::Busy);
+            }
             if users.is_empty() {
                 let known = self.store.volumes().get(name)?;
                 if let (Some(volume), None) =
@@ -99,6 +110,8 @@ pub(super) enum Retirement {
     Done(RetiredVolume),
     /// These have it.
     InUse(Vec<ContainerId>),
+    /// Somebody reads or writes its files without a container.
+    Busy,
     /// There is none.
     Missing,
 }
