@@ -47,6 +47,11 @@ pub trait Listener: Sync {
     /// Something that the user should know.
     fn warning(&self, text: &str);
 
+    /// Leaves the terminal to somebody else as long as that takes.
+    fn leave_terminal(&self, other: &mut dyn FnMut()) {
+        other();
+    }
+
     /// Returns a secret that the build's options do not have.
     fn secret(&self, _name: &str) -> Result<Option<Vec<u8>>> {
         Ok(None)

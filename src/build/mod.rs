@@ -12,6 +12,8 @@
 //! | `config` | what instructions change of the configuration |
 //! | `layers` | steps that make a layer: the cache, and what is not in its place yet |
 //! | `run` | `RUN` |
+//! | `mounts` | what its command sees besides the image's files |
+//! | `failed` | a look at where it has failed |
 //! | `agent` | sockets of SSH agents, for commands |
 //! | `transfer` | `COPY`, `ADD` and `WORKDIR` |
 //! | `copy` | files, from a tree into an upper directory |
@@ -37,8 +39,10 @@ mod config;
 mod context;
 mod copy;
 mod export;
+mod failed;
 mod layers;
 mod listener;
+mod mounts;
 mod prune;
 mod remote;
 mod run;
@@ -56,6 +60,7 @@ pub use built::{Built, BuiltImage};
 pub use cache::export_cache;
 pub use context::{Asked, Sources, write_id};
 pub use export::{Exported, Sink, export};
+pub use failed::OnFailure;
 pub use listener::{Listener, StepEnd, StepName};
 pub use prune::{CacheRecord, CacheUse, cache_use, prune_cache};
 pub use remote::{Fetched, Remote, fetch};
@@ -150,6 +155,10 @@ pub struct BuildOptions {
     pub one_by_one: bool,
     /// Whether it is said why steps are taken from the cache or not.
     pub why: bool,
+    /// What is run where a command has failed.
+    pub on_failure: Option<OnFailure>,
+    /// Whether commands read our standard input.
+    pub passes_input: bool,
 }
 
 /// Which layers of the result become one.
@@ -215,6 +224,8 @@ struct Builder<'a> {
     /// Held by each step while it goes on: what it sees does not move.
     busy: RwLock<()>,
     failure: Mutex<Option<Failure>>,
+    /// Held by who looks around where a command has failed.
+    looking: Mutex<()>,
     /// Images that were got, by name and platform.
     bases: Mutex<BTreeMap<(String, String), Image>>,
 }
@@ -324,6 +335,7 @@ impl<'a> Builder<'a> {
             pending: Mutex::new(Pending::default()),
             busy: RwLock::new(()),
             failure: Mutex::new(None),
+            looking: Mutex::new(()),
             bases: Mutex::new(BTreeMap::new()),
         })
     }

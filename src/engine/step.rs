@@ -4,11 +4,15 @@
 //! the launcher is our own executable, started anew. It talks to who started it over the socket that is
 //! its standard input: a [`Request`] comes in, a [`Report`] goes out. When the other end closes, the
 //! command is ended, so it outlives nobody, whatever happens to the build.
+//!
+//! Before the request, one byte comes in, with the command's input if it has one. If the command has a
+//! terminal, the other side of that goes out with a byte before the report.
 
 mod child;
+mod terminal;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -30,7 +34,7 @@ use crate::spec::log::LogDriver;
 use crate::store::container::ContainerConfig;
 use crate::store::file;
 use crate::store::lock::Lock;
-use crate::sys::exe;
+use crate::sys::{exe, socket};
 
 /// What the program's name is when it is started for a step.
 const NAME: &str = "barge: step";
@@ -57,6 +61,8 @@ pub struct Step {
     pub files: Vec<StepFile>,
     /// A directory with all its files, where there is no overlay to make of the layers.
     pub whole: Option<PathBuf>,
+    /// What it reads; nothing if there is none.
+    pub input: Option<OwnedFd>,
 }
 
 /// A file that is made for a step, and that it cannot change.
@@ -168,9 +174,9 @@ impl StepLauncher<'_> {
         self.given_up.load(Ordering::SeqCst) || super::start::is_interrupted()
     }
 
-    /// Runs a step, and passes its output on as it comes.
+    /// Runs a step, and passes its output on as it comes. If it is to have a terminal, that is the user's.
     pub fn run(&self, step: Step, mut output: impl FnMut(&[u8])) -> Result<StepEnd> {
-        let request = self.request(step)?;
+        let (request, input) = self.request(step)?;
         let id = request.config.id.clone();
         let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
         let (from, to) = std::io::pipe().context(|| "cannot make a pipe")?;
@@ -194,7 +200,7 @@ impl StepLauncher<'_> {
         let mut child = command.spawn().context(|| "cannot start a step")?;
         // It holds the other ends.
         drop(command);
-        let talked = self.talk(&request, ours, from, &mut output);
+        let talked = self.talk((&request, input), ours, from, &mut output);
         let waited = child.wait().context(|| "cannot wait for a step");
         let report = talked?;
         waited?;
@@ -208,15 +214,27 @@ impl StepLauncher<'_> {
 
     fn talk(
         &self,
-        request: &Request,
+        (request, input): (&Request, Option<OwnedFd>),
         mut ours: UnixStream,
-        mut from: impl Read + std::os::fd::AsFd,
+        mut from: impl Read + AsFd,
         output: &mut impl FnMut(&[u8]),
     ) -> Result<Option<Report>> {
         let context = || "cannot talk to a step's launcher";
         let mut line = serde_json::to_vec(request).context(context)?;
         line.push(b'\n');
+        socket::send(ours.as_fd(), b"i", input.as_ref().map(AsFd::as_fd)).context(context)?;
+        drop(input);
         ours.write_all(&line).context(context)?;
+        let mut answer = Vec::new();
+        if request.config.settings.tty {
+            let mut byte = [0];
+            let (length, master) = socket::receive(ours.as_fd(), &mut byte).context(context)?;
+            match master {
+                Some(master) => terminal::relay(&master, || self.has_given_up())?,
+                // It has failed before.
+                None => answer.extend_from_slice(&byte[..length]),
+            }
+        }
         let mut buffer = vec![0; 32 << 10];
         loop {
             if self.has_given_up() {
@@ -233,26 +251,28 @@ impl StepLauncher<'_> {
                 length => output(&buffer[..length]),
             }
         }
-        let mut answer = String::new();
-        BufReader::new(ours).read_line(&mut answer).context(context)?;
+        BufReader::new(ours).read_until(b'\n', &mut answer).context(context)?;
         if answer.is_empty() {
             return Ok(None);
         }
-        serde_json::from_str(&answer).map(Some).context(context)
+        serde_json::from_slice(&answer).map(Some).context(context)
     }
 
-    fn request(&self, step: Step) -> Result<Request> {
+    fn request(&self, step: Step) -> Result<(Request, Option<OwnedFd>)> {
         let mut spec = step.spec;
         spec.entrypoint = Some(Vec::new());
         spec.settings.remove = true;
-        spec.settings.log.driver = LogDriver::PassthroughTty;
+        spec.settings.log.driver = match spec.settings.tty {
+            true => LogDriver::None,
+            false => LogDriver::PassthroughTty,
+        };
         self.engine.validate(&spec)?;
         let mut image = create::no_image()?;
         image.config = RunConfig::default();
         let mut config = create::decide(&spec, &image, "build".to_owned(), create::random_id()?)?;
         config.env = step.env;
         config.make_working_dir = true;
-        Ok(Request {
+        let request = Request {
             config,
             layers: step.layers,
             upper: step.upper,
@@ -260,12 +280,13 @@ impl StepLauncher<'_> {
             trees: step.trees,
             files: step.files,
             whole: step.whole,
-        })
+        };
+        Ok((request, step.input))
     }
 }
 
 /// Waits a moment for something to read.
-fn wait_readable(file: &impl std::os::fd::AsFd) -> std::io::Result<bool> {
+fn wait_readable(file: &impl AsFd) -> std::io::Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut files = [PollFd::new(file, PollFlags::IN)];
     let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };

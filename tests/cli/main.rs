@@ -9,6 +9,7 @@ mod attach;
 mod bombs;
 mod build;
 mod build_cases;
+mod build_flags;
 mod build_output;
 mod build_run;
 mod buildx;

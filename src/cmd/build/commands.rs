@@ -30,6 +30,9 @@ pub(super) struct CommandFlags {
     /// Group above the control groups of commands
     #[arg(long, value_name = "PATH|SLICE")]
     cgroup_parent: Option<GroupParent>,
+    /// Control groups that commands see: private or host
+    #[arg(long, value_name = "MODE")]
+    cgroupns: Option<NamespaceMode>,
     /// Add a device of the host for commands
     #[arg(long, value_name = "HOST[:CONTAINER][:rwm]|NAME", value_parser = parse_device)]
     device: Vec<String>,
@@ -49,7 +52,9 @@ pub(super) struct CommandFlags {
     #[arg(long, value_name = "MODE")]
     ipc: Option<IpcMode>,
     /// How commands are kept apart: always as containers are
-    #[arg(long, value_name = "HOW", value_parser = ["default", "oci", "rootless"])]
+    ///
+    /// The words oci, rootless and chroot are taken for the sake of scripts, and change nothing.
+    #[arg(long, value_name = "HOW", value_parser = ["default", "oci", "rootless", "chroot"])]
     isolation: Option<String>,
     /// Network of commands: none, host or a name
     #[arg(long, value_name = "NETWORK")]
@@ -66,6 +71,9 @@ pub(super) struct CommandFlags {
     /// Size of /dev/shm of commands
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<Size>,
+    /// Let commands read standard input
+    #[arg(long)]
+    pub(super) stdin: bool,
     /// Set an rlimit of commands
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<Ulimit>,
@@ -114,6 +122,7 @@ impl CommandFlags {
                 ipc: self.ipc.unwrap_or_default(),
                 pid: self.pid.unwrap_or_default(),
                 uts: self.uts.unwrap_or_default(),
+                cgroup: self.cgroupns.unwrap_or_default(),
                 ..Namespaces::default()
             },
             network: self.network.unwrap_or_default(),

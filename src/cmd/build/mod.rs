@@ -1,26 +1,34 @@
 //! `barge build`
 
+mod call;
 mod commands;
+mod live;
 mod parse;
 mod printer;
 mod raw;
 mod result;
+mod unused;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
+use self::call::Call;
 use self::commands::CommandFlags;
-use self::parse::{agents, annotations, attestations, build_args, contexts, pairs, secrets};
+use self::live::Live;
+use self::parse::{
+    agents, annotations, attestations, build_args, contexts, on_failure, pairs, platforms, secrets,
+};
 use self::printer::Printer;
 use self::raw::Raw;
+use self::unused::UnusedFlags;
 use super::World;
 use super::access::AccessFlags;
 use super::exit::Status;
 use super::output;
 use super::progress::Display;
 use super::tree::Act;
-use crate::build::{self, Asked, BuildOptions, Failure, Listener, Sources, Squash};
+use crate::build::{self, Asked, BuildOptions, Failure, Sources, Squash};
 use crate::engine::images::{PullOptions, PullPolicy};
 use crate::error::{Error, Kind, Result};
 use crate::spec::build_cache::BuildCache;
@@ -43,6 +51,9 @@ pub(crate) struct Build {
     /// Add an annotation to the image's manifest
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
+    /// Processor of the image, as a platform has it
+    #[arg(long, value_name = "NAME", conflicts_with = "platform")]
+    arch: Option<String>,
     /// Set a variable that the Dockerfile declares by ARG
     #[arg(long, value_name = "NAME[=VALUE]")]
     build_arg: Vec<String>,
@@ -59,6 +70,11 @@ pub(crate) struct Build {
     /// With mode=max, what steps make that are not part of the result, too. With type=inline, the image itself tells of its steps.
     #[arg(long, value_name = "type=registry,ref=NAME|type=local,dest=DIR|type=inline")]
     cache_to: Vec<BuildCache>,
+    /// Say something of the Dockerfile: check, outline, targets
+    ///
+    /// With check, what is not wise in it; with targets, which stages can be built; with outline, what can be given to the build of one. Nothing is built then.
+    #[arg(long, value_name = "METHOD[,format=json]")]
+    call: Option<Call>,
     /// Check the Dockerfile, and build nothing
     #[arg(long)]
     check: bool,
@@ -68,9 +84,6 @@ pub(crate) struct Build {
     /// The Dockerfile; - is standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
-    /// Remove containers of steps that fail; there are none
-    #[arg(long, hide = true)]
-    force_rm: bool,
     /// Form of the image elsewhere: oci or docker
     #[arg(long, value_name = "FORMAT")]
     format: Option<ManifestFormat>,
@@ -89,6 +102,11 @@ pub(crate) struct Build {
     /// How many stages are built at once: 1, or more
     #[arg(long, value_name = "NUMBER", default_value = "0")]
     jobs: u32,
+    /// Where a command fails, run this before the build ends
+    ///
+    /// A line for the shell of the stage, or on-error for that shell itself. It has the files, mounts, variables, directory and user of the command that has failed, and your terminal if you have one.
+    #[arg(long, value_name = "COMMAND|on-error")]
+    invoke: Option<String>,
     /// Set a label of the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -104,9 +122,6 @@ pub(crate) struct Build {
     /// File that receives facts about the result, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
-    /// Keep a layer for each step, which is always so
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, action = ArgAction::Set)]
-    layers: Option<bool>,
     /// Do each step anew
     #[arg(long)]
     no_cache: bool,
@@ -121,6 +136,9 @@ pub(crate) struct Build {
     /// A directory gets the files of the result, and - writes them as an archive to standard output. Besides there are type=local and type=tar (files), type=oci and type=docker (archives of the image, or with tar=false a directory), type=image (an image here; with push=true, in its registry, too), type=registry and type=cacheonly. Attributes are dest, name, push, push-by-digest, compression, compression-level, force-compression, oci-mediatypes, tar, platform-split and annotation.NAME. May be given several times.
     #[arg(short, long, value_name = "DIR|-|type=TYPE[,dest=PATH]")]
     output: Vec<BuildOutput>,
+    /// System of the image, as a platform has it
+    #[arg(long, value_name = "NAME", conflicts_with = "platform")]
+    os: Option<String>,
     /// Platforms of the image, as in linux/arm64,linux/amd64
     ///
     /// For several, the name is that of a manifest list of the images. Commands for a foreign processor need an interpreter that is registered with the kernel (binfmt_misc), as qemu-user-static does it.
@@ -151,12 +169,14 @@ pub(crate) struct Build {
     /// Print the image's ID only
     #[arg(short, long)]
     quiet: bool,
-    /// Remove containers of steps; there are none
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, action = ArgAction::Set)]
-    rm: Option<bool>,
     /// Secret for commands: a file, or a variable of ours
     #[arg(long, value_name = "id=NAME[,src=FILE|,env=NAME]")]
     secret: Vec<String>,
+    /// Where a command fails, run a shell before the build ends
+    ///
+    /// It has the files, mounts, variables, directory and user of the command that has failed.
+    #[arg(long)]
+    shell_on_fail: bool,
     /// Make one layer of all that are added
     #[arg(long)]
     squash: bool,
@@ -177,12 +197,17 @@ pub(crate) struct Build {
     timestamp: Option<i64>,
     #[command(flatten)]
     commands: CommandFlags,
+    #[command(flatten)]
+    unused: UnusedFlags,
     /// Take a variable of the base image out
     #[arg(long, value_name = "NAME")]
     unsetenv: Vec<String>,
     /// Take a label of the base image out
     #[arg(long, value_name = "NAME")]
     unsetlabel: Vec<String>,
+    /// Variant of the image's processor, as a platform has it
+    #[arg(long, value_name = "NAME", conflicts_with = "platform")]
+    variant: Option<String>,
     /// Say why each step is taken from the cache, or not
     #[arg(long)]
     why: bool,
@@ -206,38 +231,43 @@ impl Act for Build {
         let file = Dockerfile::parse(&sources.file_name, &sources.file)?;
         let is_raw = self.progress == "rawjson";
         let quiet = self.quiet || is_raw || self.progress == "quiet";
-        let skipped = file.directives.check.clone().unwrap_or_default();
-        let lints = file
-            .lints
-            .iter()
-            .filter(|lint| !skipped.contains("skip=all") && !skipped.contains(lint.rule));
-        let lints: Vec<String> = lints
-            .map(|lint| {
-                format!("{}:{}: {}: {}", sources.file_name, lint.line, lint.rule, lint.message)
-            })
-            .collect();
-        if self.check {
-            for lint in &lints {
-                world.out.line(lint)?;
-            }
-            if lints.is_empty() {
-                world.out.line("Check complete, no warnings found.")?;
-            }
-            return Ok(if lints.is_empty() { Status::SUCCESS } else { Status::NO });
+        let call = if self.check { Some(Call::CHECK) } else { self.call };
+        if let Some(call) = call
+            && let Some(status) =
+                call.answer(&mut world.out, &sources, &file, self.target.as_deref())?
+        {
+            return Ok(status);
+        }
+        let lints = call::lints(&sources, &file);
+        if file.lints_are_errors() && !lints.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("lint violation found for rules: {}", lints.join("; ")),
+            )
+            .hint("the Dockerfile says check=error=true"));
         }
         if !quiet {
             lints.iter().for_each(|lint| output::warning(lint));
         }
         let (iidfile, metadata) = (self.iidfile.clone(), self.metadata_file.clone());
         let logfile = self.logfile.clone();
+        // Into a pipe or a file, it is as plain as any.
+        let may_be_live = matches!(&*self.progress, "tty" | "auto") && logfile.is_none();
         let options = self.options(&sources)?;
-        let display = Display::new(quiet);
         let to_stdout = options.outputs.iter().any(result::goes_to_stdout);
+        let is_live = may_be_live && !quiet && !to_stdout && live::is_possible();
+        let display = Display::new(quiet);
         let printer =
             Printer::new(quiet, to_stdout, logfile.as_deref(), std::mem::take(&mut world.out))?;
-        let raw = Raw::default();
-        let listener: &dyn Listener = if is_raw { &raw } else { &printer };
-        let built = build::build(&engine, &options, listener, &display);
+        let (raw, live) = (Raw::default(), Live::new());
+        let built = match (is_raw, is_live) {
+            (true, _) => build::build(&engine, &options, &raw, &display),
+            (false, true) => build::build(&engine, &options, &live, &live),
+            (false, false) => build::build(&engine, &options, &printer, &display),
+        };
+        if is_live {
+            live.finish(built.is_ok());
+        }
         display.finish();
         world.out = printer.into_output();
         let built = match built {
@@ -304,7 +334,10 @@ impl Build {
                 registry,
                 ..PullOptions::default()
             },
-            platforms: self.platform.clone(),
+            platforms: platforms(
+                self.platform.clone(),
+                [self.os.as_deref(), self.arch.as_deref(), self.variant.as_deref()],
+            ),
             outputs,
             manifest: self.manifest.as_deref().map(Reference::local).transpose()?,
             secrets: secrets(&self.secret)?,
@@ -339,6 +372,8 @@ impl Build {
             format,
             one_by_one: self.jobs == 1,
             why: self.why,
+            on_failure: on_failure(self.shell_on_fail, self.invoke.as_deref())?,
+            passes_input: self.commands.stdin,
             settings: self.commands.settings()?,
         })
     }

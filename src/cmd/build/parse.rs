@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::build::{Attestations, NamedContext, Provenance, Secret};
+use crate::build::{Attestations, NamedContext, OnFailure, Provenance, Secret};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::oci::{Annotation, Annotations};
+use crate::spec::platform::Platform;
 
 /// Reads annotations, of the manifest and of the list: `[manifest:|index:]NAME=VALUE`.
 pub(super) fn annotations(words: &[String]) -> Result<(Annotations, Annotations)> {
@@ -151,6 +152,39 @@ pub(super) fn secrets(words: &[String]) -> Result<BTreeMap<String, Secret>> {
         Ok((id, secret))
     };
     words.iter().map(parse).collect()
+}
+
+/// Finds out for which platforms it is built, of which all may be named, or parts of one.
+pub(super) fn platforms(named: Vec<Platform>, parts: [Option<&str>; 3]) -> Vec<Platform> {
+    let [os, architecture, variant] = parts.map(|part| part.map(str::to_owned));
+    if os.is_none() && architecture.is_none() && variant.is_none() {
+        return named;
+    }
+    let host = Platform::host();
+    vec![Platform {
+        os: os.unwrap_or(host.os),
+        // Another processor has variants of its own.
+        variant: variant.or(host.variant.filter(|_| architecture.is_none())),
+        architecture: architecture.unwrap_or(host.architecture),
+    }]
+}
+
+/// Finds out what is run where a command fails.
+pub(super) fn on_failure(shell: bool, line: Option<&str>) -> Result<Option<OnFailure>> {
+    let shell = shell || line == Some("on-error");
+    let line = line.filter(|line| *line != "on-error");
+    let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()]
+        .iter()
+        .all(|stream| rustix::termios::isatty(stream));
+    match line {
+        Some("") => Err(Error::new(Kind::Invalid, "the command of --invoke is empty")),
+        None if !shell => Ok(None),
+        None if !terminal => {
+            Err(Error::new(Kind::Invalid, "there is no terminal for a shell where the build fails")
+                .hint("name a command that needs none by --invoke"))
+        }
+        _ => Ok(Some(OnFailure { line: line.map(str::to_owned), terminal })),
+    }
 }
 
 pub(super) fn agents(words: &[String]) -> Result<BTreeMap<String, PathBuf>> {

@@ -78,4 +78,12 @@ impl Listener for Printer {
     fn warning(&self, text: &str) {
         output::warning(text);
     }
+
+    fn leave_terminal(&self, other: &mut dyn FnMut()) {
+        // Whatever other steps print waits.
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        // The end tells, as above.
+        drop(out.flush());
+        other();
+    }
 }

@@ -402,6 +402,13 @@ impl Waiting {
     }
 }
 
+impl Running {
+    /// Our side of its terminal, if it has one.
+    pub(in crate::engine) fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.streams.master()
+    }
+}
+
 impl Held {
     /// The endpoint, as it goes into the record.
     pub(in crate::engine) fn endpoint(&self) -> Option<serde_json::Value> {

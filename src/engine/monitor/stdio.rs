@@ -130,6 +130,11 @@ impl Streams {
         })
     }
 
+    /// The master side of the terminal, if there is one.
+    pub(super) fn master(&self) -> Option<BorrowedFd<'_>> {
+        self.outputs.first().filter(|_| self.terminal).map(|output| output.file.as_fd())
+    }
+
     /// The outputs that are still open.
     pub(super) fn outputs(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
         self.outputs.iter().map(|output| (output.stream, output.file.as_fd()))
@@ -198,10 +203,8 @@ impl Streams {
 
     /// Sets the size of the terminal; without one there is nothing to set.
     pub(super) fn resize(&self, rows: u16, columns: u16) {
-        if self.terminal
-            && let Some(master) = self.outputs.first()
-        {
-            let _gone = terminal::set_size(master.file.as_fd(), rows, columns);
+        if let Some(master) = self.master() {
+            let _gone = terminal::set_size(master, rows, columns);
         }
     }
 }

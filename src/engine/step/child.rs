@@ -22,7 +22,7 @@ use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::mount::{self, READ_ONLY};
 use crate::sys::process::{self, Passed};
-use crate::sys::userns;
+use crate::sys::{socket, userns};
 
 /// Tells whether these words start a step.
 pub fn is_asked_for(name: &OsStr) -> bool {
@@ -49,13 +49,15 @@ fn answer(arguments: Vec<OsString>, mut socket: UnixStream) -> Result<()> {
 }
 
 fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
+    let context = || "cannot read what to do";
+    let (_, input) = socket::receive(socket.as_fd(), &mut [0]).context(context)?;
     let mut line = String::new();
-    BufReader::new(socket).read_line(&mut line).context(|| "cannot read what to do")?;
-    let request: Request = serde_json::from_str(&line).context(|| "cannot read what to do")?;
+    BufReader::new(socket).read_line(&mut line).context(context)?;
+    let request: Request = serde_json::from_str(&line).context(context)?;
     let (engine, _) = Engine::from_arguments(arguments)?;
     let dir = run_dir(&engine, &request.config);
     file::create_dirs(&dir, 0o700)?;
-    let ended = in_run_dir(&engine, &request, socket, &dir);
+    let ended = in_run_dir(&engine, (&request, input), socket, &dir);
     let removed = file::remove_tree(&dir);
     let end = ended?;
     removed?;
@@ -64,7 +66,7 @@ fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
 
 fn in_run_dir(
     engine: &Engine,
-    request: &Request,
+    (request, input): (&Request, Option<OwnedFd>),
     socket: &UnixStream,
     dir: &Path,
 ) -> Result<StepEnd> {
@@ -103,7 +105,7 @@ fn in_run_dir(
         }),
     };
     let given = Given {
-        files: standard_streams()?,
+        files: standard_streams(input)?,
         trees,
         overlays: Some(overlays),
         rootfs: Some(rootfs),
@@ -112,6 +114,9 @@ fn in_run_dir(
     let mut running = prepare(engine, config, &given)?.run(engine, &config.id, None)?;
     // The pipe is to end with the command.
     drop(given);
+    if let Some(master) = running.terminal() {
+        socket::send(socket.as_fd(), b"t", Some(master)).context(|| "cannot pass a terminal on")?;
+    }
     for number in [1, 2] {
         process::close_number(number).context(|| "cannot close a descriptor")?;
     }
@@ -165,13 +170,14 @@ fn outlives(
     }
 }
 
-/// Nothing to read, and our own outputs.
-fn standard_streams() -> Result<Vec<Passed>> {
+/// What it reads, or nothing, and our own outputs.
+fn standard_streams(input: Option<OwnedFd>) -> Result<Vec<Passed>> {
     let context = || "cannot pass on the standard streams";
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let null = || rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let input = input.map_or_else(null, Ok);
     let copy = |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().context(context);
     Ok(vec![
-        Passed { number: 0, file: null.context(context)? },
+        Passed { number: 0, file: input.context(context)? },
         Passed { number: 1, file: copy(rustix::stdio::stdout())? },
         Passed { number: 2, file: copy(rustix::stdio::stderr())? },
     ])

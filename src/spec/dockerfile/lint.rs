@@ -73,8 +73,11 @@ pub(super) fn of_file(file: &Dockerfile) -> Vec<Lint> {
             }
         }
         let (mut commands, mut entrypoints, mut checks) = (0, 0, 0);
+        // Who has said which shell it is means it.
+        let has_shell =
+            stage.steps.iter().any(|it| matches!(it.instruction, Instruction::Shell(_)));
         for step in &stage.steps {
-            let shell_form = |command: &Command| matches!(command, Command::Shell(_));
+            let shell_form = |command: &Command| matches!(command, Command::Shell(_)) && !has_shell;
             match &step.instruction {
                 Instruction::Cmd(command) => {
                     commands += 1;

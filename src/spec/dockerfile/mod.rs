@@ -17,6 +17,8 @@ mod heredoc;
 mod instruction;
 mod lines;
 mod lint;
+mod names;
+mod outline;
 mod run_mount;
 mod split;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub use instruction::{
 };
 pub use lines::Directives;
 pub use lint::Lint;
+pub use outline::{Outline, OutlineArg, Target};
 pub use run_mount::{Access, RunMount, RunMountKind};
 
 use crate::error::{Error, Kind, Result};
@@ -119,7 +122,29 @@ impl Dockerfile {
             .hint("a stage begins with FROM IMAGE"));
         }
         file.lints.extend(lint::of_file(&file));
+        file.lints.extend(names::lints(&file));
+        file.lints.sort_by_key(|lint| lint.line);
         Ok(file)
+    }
+
+    /// Returns what is allowed and not wise, but for what the file says is meant so.
+    pub fn wanted_lints(&self) -> impl Iterator<Item = &Lint> {
+        let skipped = self.directives.check.as_deref().unwrap_or_default();
+        let skipped: Vec<&str> = skipped
+            .split(';')
+            .filter_map(|word| word.trim().strip_prefix("skip="))
+            .flat_map(|rules| rules.split(','))
+            .map(str::trim)
+            .collect();
+        let is_wanted =
+            move |lint: &&Lint| !skipped.iter().any(|rule| *rule == "all" || *rule == lint.rule);
+        self.lints.iter().filter(is_wanted)
+    }
+
+    /// Tells whether a build is to fail for what is not wise.
+    pub fn lints_are_errors(&self) -> bool {
+        let check = self.directives.check.as_deref().unwrap_or_default();
+        check.split(';').any(|word| word.trim() == "error=true")
     }
 
     /// Finds a stage by its name or number, among the first `before`.

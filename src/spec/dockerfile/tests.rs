@@ -392,11 +392,36 @@ fn finds_what_is_not_wise() {
         ("FROM x\nARG MY_TOKEN\n", "SecretsUsedInArgOrEnv"),
         ("FROM x\nRUN a \\\n\n b\n", "NoEmptyContinuation"),
         ("FROM x\nRuN a\n", "ConsistentInstructionCasing"),
+        ("FROM x AS Base\n", "StageNameCasing"),
+        ("FROM x as base\n", "FromAsCasing"),
+        ("FROM x:$V\n", "UndefinedArgInFrom"),
+        ("FROM --platform=$P x\n", "UndefinedArgInFrom"),
+        ("FROM --platform=$TARGETPLATFORM x\n", "RedundantTargetPlatform"),
+        ("FROM --platform=linux/amd64 x\n", "FromPlatformFlagConstDisallowed"),
+        ("ARG V\nFROM x:$V\n", "InvalidDefaultArgInFrom"),
+        ("ARG V=\nFROM $V\n", "InvalidDefaultArgInFrom"),
+        ("FROM scratch\nCOPY $F /\n", "UndefinedVar"),
+        ("FROM x\nENV DIRECTORY=/d\nWORKDIR $DIRECTRY\n", "UndefinedVar"),
+        ("FROM x\nCOPY bin-$TARGETARCH /\n", "UndefinedVar"),
+        ("ARG V=1\nFROM x:$V\nLABEL v=$V\n", "UndefinedVar"),
+        ("FROM x\nEXPOSE 80/TCP\n", "ExposeProtoCasing"),
+        ("FROM x\nEXPOSE 8080:80\n", "ExposeInvalidFormat"),
     ] {
         let rules: Vec<_> = parse(text).unwrap().lints.iter().map(|lint| lint.rule).collect();
         assert_eq!(rules, [rule], "{text}");
     }
-    assert_eq!(parse("FROM x AS a\nRUN a\nWORKDIR /w\nCMD [\"a\"]\n").unwrap().lints, []);
+    for text in [
+        "FROM x AS a\nRUN a\nWORKDIR /w\nCMD [\"a\"]\n",
+        "from x as a\n",
+        "ARG V=1\nFROM x:$V\nARG V\nLABEL v=$V w='$W' x=\\$X y=${Y:-y} p=$PATH\n",
+        "ARG V\nFROM x:${V:-latest}\n",
+        "FROM --platform=$BUILDPLATFORM x\nARG TARGETARCH\nCOPY $TARGETARCH /\nRUN echo $TARGETOS\n",
+        "FROM scratch AS a\nENV A=b\nFROM a\nCOPY $A /\n",
+        "FROM x\nCOPY $OF_THE_IMAGE /\nEXPOSE 80/tcp $PORT 8000-8010\n",
+        "FROM x\nSHELL [\"/bin/bash\", \"-c\"]\nCMD echo\n",
+    ] {
+        assert_eq!(parse(text).unwrap().lints, [], "{text}");
+    }
 }
 
 #[test]
