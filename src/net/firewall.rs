@@ -110,6 +110,16 @@ pub(super) fn is_installed(ground: &Ground, table: &str) -> Result<bool> {
         .map_err(|error| explain(error, table))
 }
 
+/// Tells whether the table has as many rules as it should have for these networks.
+pub(super) fn is_whole(ground: &Ground, table: &str, networks: &[Network<'_>]) -> Result<bool> {
+    let wanted = made(table, networks, &[]).rules();
+    ground
+        .firewall()
+        .and_then(|mut socket| nft::count_rules(&mut socket, table))
+        .map(|count| count == wanted)
+        .map_err(|error| explain(error, table))
+}
+
 /// Makes the table, in place of the one that may be there, in one step.
 pub(super) fn install(
     ground: &Ground,
@@ -117,6 +127,16 @@ pub(super) fn install(
     networks: &[Network<'_>],
     publications: &[Publication<'_>],
 ) -> Result<()> {
+    let transaction = made(table, networks, publications);
+    commit(ground, transaction).map_err(|refused| explain(refused.error, table))
+}
+
+/// Decides what the table will be.
+fn made<'a>(
+    table: &'a str,
+    networks: &[Network<'_>],
+    publications: &[Publication<'_>],
+) -> Transaction<'a> {
     let mut transaction = Transaction::on(table);
     // Removing what was just added is fine, removing what is not there is not.
     transaction.add_table();
@@ -156,7 +176,7 @@ pub(super) fn install(
         transaction.add_elements(PUBLISHED_AT, &at);
         transaction.add_elements(PUBLISHED, &anywhere);
     }
-    commit(ground, transaction).map_err(|refused| explain(refused.error, table))
+    transaction
 }
 
 /// Adds the rules that keep everybody away from a network, whatever others allow.

@@ -278,7 +278,8 @@ impl Keeper {
         let (started, way_out) = match slirp::plan_if_needed() {
             Some(plan) => {
                 let name_server = plan.name_server();
-                (slirp::start(&plan, netns.as_fd()), WayOut { name_server, ..WayOut::default() })
+                let way_out = WayOut { name_server, host: super::own_address(), warning: None };
+                (slirp::start(&plan, netns.as_fd()), way_out)
             }
             None => {
                 let plan = pasta::plan(&[], &PastaOptions::default(), false, runroot)?;

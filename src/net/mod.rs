@@ -188,10 +188,9 @@ fn prepare_bridges(
     detach(store, request.id)?;
     let asked = with_usual_address(store, members, request.ports)?;
     let listener = if request.rootless { Listener::Relay } else { Listener::Firewall };
-    let Reserved { ports, held, doors } = ports::reserve(&asked, listener)?;
+    let Reserved { ports, held, doors, mut warnings } = ports::reserve(&asked, listener)?;
     let ground = Ground::make(store, request.rootless)?;
     let mut endpoint = Endpoint { ports, shared: ground.is_shared(), ..Endpoint::default() };
-    let mut warnings = Vec::new();
     if let Some(way_out) = ground.way_out() {
         endpoint.name_server = way_out.name_server;
         endpoint.host = way_out.host;
@@ -245,7 +244,7 @@ fn prepared_slirp(
     endpoint: Endpoint,
 ) -> Result<Prepared> {
     pasta::check_device()?;
-    let (name_server, host) = (plan.name_server(), plan.host());
+    let (name_server, host) = (plan.name_server(), plan.host().or_else(own_address));
     Ok(Prepared::new(request, Way::Slirp(plan), Endpoint { name_server, host, ..endpoint }))
 }
 
@@ -357,6 +356,14 @@ fn attach_program(
 /// Tells whether there is no way from this machine to anywhere.
 fn is_offline() -> bool {
     matches!(Links::open().and_then(|mut links| links.uplink()), Ok(None))
+}
+
+/// Returns the address by which this machine is known out there.
+fn own_address() -> Option<IpAddr> {
+    let mut links = Links::open().ok()?;
+    let uplink = links.uplink().ok()??;
+    let addresses = links.addresses().ok()?;
+    addresses.into_iter().find(|(index, _)| *index == uplink.index).map(|(_, own)| own.address())
 }
 
 /// Fills in what somebody else has set up.

@@ -22,6 +22,7 @@ const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
+const GET_RULE: u16 = 7;
 const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
 const DELETE_SET: u16 = 11;
@@ -108,12 +109,13 @@ pub(super) struct Transaction<'a> {
     table: &'a str,
     messages: Vec<u8>,
     last: u32,
+    rules: usize,
 }
 
 impl<'a> Transaction<'a> {
     /// Begins one.
     pub(super) fn on(table: &'a str) -> Self {
-        let mut transaction = Self { table, messages: Vec::new(), last: 0 };
+        let mut transaction = Self { table, messages: Vec::new(), last: 0, rules: 0 };
         transaction.bracket(BATCH_BEGIN);
         transaction
     }
@@ -158,6 +160,7 @@ impl<'a> Transaction<'a> {
 
     /// Appends a rule to a chain.
     pub(super) fn add_rule(&mut self, chain: &str, expressions: Attributes) {
+        self.rules += 1;
         let rule = Attributes::default().text(1, self.table).text(2, chain).nested(4, expressions);
         self.add(NEW_RULE, flags::CREATE | flags::APPEND, rule);
     }
@@ -194,6 +197,11 @@ impl<'a> Transaction<'a> {
                 Attributes::default().text(1, self.table).text(2, map.name).nested(3, list);
             self.add(kind, flags, message);
         }
+    }
+
+    /// Returns how many rules it adds.
+    pub(super) fn rules(&self) -> usize {
+        self.rules
     }
 
     /// Tells whether there is nothing in it.
@@ -261,5 +269,17 @@ pub(super) fn has_table(socket: &mut Socket, table: &str) -> io::Result<bool> {
     match socket.request(SUBSYSTEM << 8 | GET_TABLE, 0, &payload, |_, _| ()) {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         other => other.map(|()| true),
+    }
+}
+
+/// Counts the rules of a table; none of one that is not there.
+pub(super) fn count_rules(socket: &mut Socket, table: &str) -> io::Result<usize> {
+    let attributes = Attributes::default().text(1, table);
+    let payload = [header(INET, 0).as_slice(), &attributes.0].concat();
+    let mut count = 0;
+    let asked = socket.request(SUBSYSTEM << 8 | GET_RULE, flags::DUMP, &payload, |_, _| count += 1);
+    match asked {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(0),
+        other => other.map(|()| count),
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Reserved {
     pub(super) held: Vec<OwnedFd>,
     /// Those that hear.
     pub(super) doors: Vec<Door>,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
 }
 
 /// Resolves mappings to single ports and binds each one on the host.
@@ -73,7 +75,7 @@ pub(super) fn reserve(mappings: &[PortMapping], listener: Listener) -> Result<Re
     let count: u64 = mappings.iter().map(|mapping| u64::from(mapping.count)).sum();
     // With the firewall, one socket for each version of IP.
     allow_files(if listener == Listener::Firewall { count * 2 } else { count })?;
-    let Reserved { mut ports, mut held, mut doors } = Reserved::default();
+    let Reserved { mut ports, mut held, mut doors, mut warnings } = Reserved::default();
     for mapping in mappings {
         for offset in 0..mapping.count {
             let at = |first: u16| {
@@ -96,6 +98,11 @@ pub(super) fn reserve(mappings: &[PortMapping], listener: Listener) -> Result<Re
             // mappings must not get the same port.
             let taken = take(&port, listener)?;
             let number = taken.as_ref().map_or(port.host_port, |(_, number)| *number);
+            if taken.is_none() {
+                warnings.push(format!(
+                    "port {number}/{protocol} leads to the container, where nobody can listen: this kernel has no SCTP (load the module sctp)"
+                ));
+            }
             match (listener, taken) {
                 (Listener::Relay, Some((socket, _))) => doors.push(door(socket)),
                 (Listener::Firewall, Some((socket, _))) if is_ipv6 => doors.push(door(socket)),
@@ -114,7 +121,7 @@ pub(super) fn reserve(mappings: &[PortMapping], listener: Listener) -> Result<Re
     if listener == Listener::Program {
         held.clear();
     }
-    Ok(Reserved { ports, held, doors })
+    Ok(Reserved { ports, held, doors, warnings })
 }
 
 fn no_sctp(port: &PublishedPort) -> Error {

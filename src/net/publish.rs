@@ -7,7 +7,7 @@ use super::choose::interface_name;
 use super::endpoint::Endpoint;
 use super::firewall::{self, Network, Publication, Published};
 use super::ground::Ground;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spec::id::ContainerId;
 use crate::store::Store;
 
@@ -23,29 +23,40 @@ pub(super) fn install(store: &Store, ground: &Ground, and: Option<&Bridge>) -> R
     let endpoints = settle(store)?;
     let publications: Vec<_> =
         endpoints.iter().filter_map(|(id, endpoint)| publication(id, endpoint)).collect();
-    let networks: Vec<_> = bridges
-        .iter()
-        .map(|bridge| Network {
+    let networks = served(&bridges);
+    firewall::install(ground, &interface_name(store.runroot()), &networks, &publications)
+}
+
+/// Returns what the firewall is told of networks.
+fn served(bridges: &[Bridge]) -> Vec<Network<'_>> {
+    let mut networks = Vec::new();
+    for bridge in bridges {
+        networks.push(Network {
             interface: &bridge.interface,
             subnets: &bridge.gateways,
             internal: bridge.internal,
             masquerades: bridge.masquerades,
             isolation: bridge.isolation,
-        })
-        .collect();
-    firewall::install(ground, &interface_name(store.runroot()), &networks, &publications)
+        });
+    }
+    networks
 }
 
-/// Makes the firewall table anew if somebody has removed it.
+/// Makes the firewall table anew if somebody has removed it, or rules of it.
 pub(super) fn repair(store: &Store, ground: &Ground) -> Result<()> {
     let table = interface_name(store.runroot());
-    if firewall::is_installed(ground, &table)? {
+    let is_whole = || {
+        let mut bridges = bridge::all(store)?;
+        bridges.retain(|bridge| !bridge.is_direct());
+        // It may have gone with the last network.
+        Ok::<_, Error>(bridges.is_empty() || firewall::is_whole(ground, &table, &served(&bridges))?)
+    };
+    if is_whole()? {
         return Ok(());
     }
     let _lock = ground.lock()?;
-    // It may have gone with the last network, or others may have been quicker.
-    let is_needed = bridge::all(store)?.iter().any(|bridge| !bridge.is_direct());
-    if !is_needed || firewall::is_installed(ground, &table)? {
+    // Others may have been quicker, or about to make a network.
+    if is_whole()? {
         return Ok(());
     }
     install(store, ground, None)

@@ -68,6 +68,20 @@ fn a_firewall_that_was_cleared_is_made_anew_at_once() {
         wait_until("the rules are as they were", || rules() == before);
         assert!(serves(&far, "10.99.0.1:8080"));
     }
+    // A single rule that is missing, too.
+    let table = before.iter().find_map(|line| line.strip_prefix("table inet ")).unwrap();
+    let table = table.trim_end_matches(" {");
+    for chain in ["forward", "leaving", "guard", "arriving"] {
+        let listed = barge.other_command("nft", ["-a", "list", "chain", "inet", table, chain]);
+        let listed = listed.run().ok().text();
+        let handles = listed.lines().skip(1).filter_map(|line| line.rsplit_once("# handle "));
+        // The last one is a rule: chains have theirs in the first lines.
+        let handle = handles.last().unwrap().1.to_owned();
+        let line = ["delete", "rule", "inet", table, chain, "handle", &handle];
+        barge.other_command("nft", line).run().ok();
+        wait_until("the rules are as they were", || rules() == before);
+    }
+    assert!(serves(&far, "10.99.0.1:8080"));
     barge.run(["rm", "-f", "-t", "0", "one", "two"]).ok();
     // Nobody is left to make them anew.
     barge.run(["network", "rm", "n"]).ok();
@@ -194,4 +208,22 @@ fn users_without_root_reach_other_machines_and_are_reached() {
     caller.wait().ok();
     assert_eq!((text.as_str(), from.ip().to_string().as_str()), ("hello\n", "198.51.100.1"));
     barge.run(["rm", "-f", "-t", "0", "one"]).ok();
+}
+
+#[test]
+fn a_kernel_without_sctp_is_told_of() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let warning = "this kernel has no SCTP";
+    let line = ["run", "-d", "--name", "box", "-p", "9999:9/sctp", "busybox", "sleep", "1000"];
+    let output = barge.run(line).exits(0);
+    let has_sctp = std::path::Path::new("/proc/net/sctp").exists();
+    assert_eq!(output.errors().contains(warning), !has_sctp, "{}", output.story());
+    barge.run(["port", "box"]).ok().stdout("9/sctp -> 0.0.0.0:9999\n");
+    let rules = barge.other_command("nft", ["list", "ruleset"]).run().ok().text();
+    assert!(rules.contains("sctp . 9999"), "{rules}");
+    barge.run(["rm", "-f", "-t", "0", "box"]).ok();
+    barge.leaves_nothing();
 }
