@@ -105,24 +105,52 @@ pub fn make(uids: &[IdRange], gids: &[IdRange]) -> io::Result<OwnedFd> {
         let _end = theirs.read(&mut [0]);
         clone::exit_now(0)
     })?;
-    let text = |ranges: &[IdRange]| -> String {
-        ranges
-            .iter()
-            .map(|range| format!("{} {} {}\n", range.inside, range.outside, range.count))
-            .collect()
+    let text = |ranges: &[IdRange], own: &str| -> io::Result<String> {
+        let ranges = split(ranges, &fs::read_to_string(own)?).into_iter();
+        let line = |range: IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
+        Ok(ranges.map(line).collect())
     };
     // In a new process namespace, /proc may still be the one around it, with other numbers.
     let number = process::number_in_proc(child.pidfd.as_fd());
     let path = |pid: i32, name: &str| format!("/proc/{pid}/{name}");
     let made = number.and_then(|pid| {
-        fs::write(path(pid, "uid_map"), text(uids))?;
-        fs::write(path(pid, "gid_map"), text(gids))?;
+        fs::write(path(pid, "uid_map"), text(uids, "/proc/self/uid_map")?)?;
+        fs::write(path(pid, "gid_map"), text(gids, "/proc/self/gid_map")?)?;
         fs::File::open(path(pid, "ns/user"))
     });
     drop(ours);
     process::send_signal(&child.pidfd, libc::SIGKILL)?;
     process::wait(child.pidfd.as_fd())?;
     made.map(OwnedFd::from)
+}
+
+/// Splits ranges at the borders of those that our own namespace has, in the form of /proc/self/uid_map: the
+/// kernel maps no range that crosses one.
+fn split(ranges: &[IdRange], own: &str) -> Vec<IdRange> {
+    let own: Vec<(u32, u32)> = own
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+            Some((numbers.next()??, numbers.nth(1)??))
+        })
+        .collect();
+    let mut parts = Vec::new();
+    for range in ranges {
+        let mut left = *range;
+        while left.count > 0 {
+            let offset = |(first, count): &(u32, u32)| {
+                left.outside.checked_sub(*first).filter(|offset| offset < count)
+            };
+            let room = own.iter().find_map(|own| offset(own).map(|offset| own.1 - offset));
+            // What is not ours is for the kernel to refuse.
+            let count = room.unwrap_or(left.count).min(left.count);
+            parts.push(IdRange { count, ..left });
+            left.inside = left.inside.saturating_add(count);
+            left.outside = left.outside.saturating_add(count);
+            left.count -= count;
+        }
+    }
+    parts
 }
 
 fn write_map(program: &str, pid: u32, ranges: &[IdRange]) -> io::Result<()> {
@@ -141,4 +169,29 @@ fn write_map(program: &str, pid: u32, ranges: &[IdRange]) -> io::Result<()> {
     }
     let text = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{program}: {}", text.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cross_no_border_of_our_own() {
+        let range = |(inside, outside, count)| IdRange { inside, outside, count };
+        let own = "         0       1001          1\n         1     100000      65536\n";
+        for (asked, want) in [
+            (&[(0, 0, 1)][..], &[(0, 0, 1)][..]),
+            (&[(0, 0, 5000)], &[(0, 0, 1), (1, 1, 4999)]),
+            (&[(7, 0, 2), (0, 5, 7)], &[(7, 0, 1), (8, 1, 1), (0, 5, 7)]),
+            // Not all of it is ours.
+            (&[(0, 65000, 1000)], &[(0, 65000, 537), (537, 65537, 463)]),
+        ] {
+            let asked: Vec<IdRange> = asked.iter().copied().map(range).collect();
+            let got = split(&asked, own);
+            let got: Vec<_> = got.iter().map(|it| (it.inside, it.outside, it.count)).collect();
+            assert_eq!(got, want);
+        }
+        let all = [range((0, 0, u32::MAX))];
+        assert_eq!(split(&all, "0 0 4294967295\n").len(), 1);
+    }
 }

@@ -156,6 +156,11 @@ fn mappings_are_as_asked_for() {
     }
     // What the kernel shows is what the IDs are in the namespace above.
     assert_eq!(map(&["--uidmap", "0:1:5000"], "uid_map"), "0:1:5000");
+    // The user's own ID and the others are two ranges there, which the kernel maps one by one.
+    assert_eq!(map(&["--uidmap", "0:0:5000"], "uid_map"), "0:0:1 1:1:4999");
+    assert!(map(&["--userns", "private"], "gid_map").starts_with("0:0:1 1:1:"));
+    let plus = map(&["--uidmap", "+5:100:1"], "uid_map");
+    assert!(plus.starts_with("0:0:1 1:1:4 5:100:1 6:5:95 101:101:"), "{plus}");
     let host = format!("0:@{first}:10");
     let whole = ["--uidmap", &host, "--uidmap", "10:100:5000"];
     assert_eq!(map(&whole, "uid_map"), "0:1:10 10:100:5000");
