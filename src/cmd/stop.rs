@@ -30,7 +30,7 @@ pub(crate) struct Stop {
 }
 
 /// Parses seconds; -1 waits as long as it takes.
-fn seconds(text: &str) -> Result<u32, String> {
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(u32::MAX),
         Ok(number) => u32::try_from(number).map_err(|_| "it is out of range".to_owned()),

@@ -3,7 +3,7 @@
 //! It has the configuration of the first, and the files of its image: nothing of what the first
 //! has changed.
 
-use super::create::{check_memory, random_id};
+use super::create::{limits, random_id};
 use super::start::is_interrupted;
 use super::users::Decided;
 use super::{Engine, RemoveOptions, now, update};
@@ -42,7 +42,7 @@ impl Engine {
         }
         let mut config = first.config.clone();
         config.settings.resources = update::merge(&config.settings.resources, &options.resources);
-        check_memory(&config.settings.resources)?;
+        limits::check(&config.settings.resources)?;
         // The files of the first name the first.
         config.settings.cidfile = None;
         config.settings.pidfile = None;

@@ -2,12 +2,12 @@
 
 mod decide;
 mod environment;
+pub(super) mod limits;
 mod validate;
 
 use std::path::Path;
 
 pub(super) use decide::decide;
-pub(super) use validate::check_memory;
 
 use super::start::is_interrupted;
 use super::users::Decided;

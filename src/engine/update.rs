@@ -34,7 +34,7 @@ impl Engine {
             ));
         }
         let resources = merge(&settings.resources, &update.resources);
-        create::check_memory(&resources)?;
+        create::limits::check(&resources)?;
         let health = new_health(locked.config(), &update.health)?;
         let run = locked.state().status.monitored().cloned();
         let mut warnings = Vec::new();

@@ -39,6 +39,7 @@ pub mod namespace;
 pub mod network;
 pub mod network_spec;
 pub mod notify;
+pub mod numbers;
 pub mod oci;
 pub mod packages;
 pub mod place;

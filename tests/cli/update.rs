@@ -84,7 +84,7 @@ fn a_set_of_processors_that_is_not_there_leaves_no_group_behind() {
     let barge = Barge::with_busybox();
     barge.start(["--name", "box", "busybox", "sleep", "1000"]);
     let line = ["update", "--cpuset-cpus", "4000", "box"];
-    barge.run(line).fails(125).error_has("cannot update container box: cannot apply the CPU set");
+    barge.run(line).fails(125).error_has("requested CPUs are not available - requested 4000");
     assert_eq!(barge.inspect("box", "{{.HostConfig.CpusetCpus}}"), "");
     barge.run(["update", "--cpuset-cpus", "0", "box"]).ok();
     barge

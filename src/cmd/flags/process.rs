@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cmd::environment;
 use crate::cmd::parse::truth;
+use crate::cmd::stop::seconds;
 use crate::error::{Error, Kind, Result};
 use crate::spec::account::{Accounts, KEEP_GROUPS};
 use crate::spec::container::{ContainerSpec, parse_umask};
@@ -78,8 +79,8 @@ pub(in crate::cmd) struct ProcessFlags {
     /// Signal that asks it to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<Signal>,
-    /// Seconds to wait before killing it
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds to wait before killing it, or -1
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     stop_timeout: Option<u32>,
     /// Seconds after which it is killed
     #[arg(long, value_name = "SECONDS")]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::limits;
 use crate::engine::{Engine, bundle, cdi, time_zone};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::rlimit;
@@ -10,9 +11,6 @@ use crate::spec::group::CgroupsMode;
 use crate::spec::limits::Resources;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::sysctl::{SysctlNamespace, namespace_of};
-
-/// The smallest memory limit that Docker allows, in bytes.
-const LEAST_MEMORY: u64 = 6 << 20;
 
 impl Engine {
     /// Finds what is wrong with a request before anything is made.
@@ -34,8 +32,7 @@ impl Engine {
         }
         cdi::edits(settings)?;
         check_groups(settings)?;
-        check_memory(&settings.resources)?;
-        check_realtime(&settings.resources)?;
+        limits::check(&settings.resources)?;
         if let Some(RootfsDir { path, .. }) = &settings.rootfs {
             let found = std::fs::metadata(path).context(|| format!("statfs {}", path.display()))?;
             if !found.is_dir() {
@@ -118,40 +115,6 @@ fn check_groups(settings: &Settings) -> Result<()> {
     }
 }
 
-/// Refuses limits of memory that make no sense, as Docker does.
-pub(in crate::engine) fn check_memory(resources: &Resources) -> Result<()> {
-    let invalid = |text: &str| Err(Error::new(Kind::Invalid, text));
-    let memory = resources.memory.filter(|bytes| *bytes > 0);
-    if memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
-        return invalid("minimum memory limit allowed is 6MB");
-    }
-    // -1 is no limit of swap, 0 none asked for.
-    match (resources.memory_swap.and_then(|bytes| u64::try_from(bytes).ok()), memory) {
-        (None | Some(0), _) => Ok(()),
-        (Some(_), None) => {
-            invalid("you should always set the memory limit when using the memory-swap limit")
-        }
-        (Some(swap), Some(memory)) if swap < memory => invalid(
-            "minimum memory-swap limit should be larger than the memory limit: it is memory and swap together",
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses real-time tasks more time than there is.
-fn check_realtime(resources: &Resources) -> Result<()> {
-    /// What the kernel has unless it is told otherwise, in microseconds.
-    const PERIOD: u64 = 1_000_000;
-    let period = resources.cpu_rt_period.filter(|period| *period > 0).unwrap_or(PERIOD);
-    if resources.cpu_rt_runtime.is_some_and(|runtime| runtime > period) {
-        return Err(Error::new(
-            Kind::Invalid,
-            "cpu real-time runtime cannot be higher than cpu real-time period",
-        ));
-    }
-    Ok(())
-}
-
 /// Tells whether a kernel parameter belongs to one of a container's own namespaces, as Docker sees it.
 fn is_of_namespace(name: &str, ipc: bool, network: bool, uts: bool) -> bool {
     match namespace_of(name) {
@@ -165,24 +128,6 @@ fn is_of_namespace(name: &str, ipc: bool, network: bool, uts: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refuses_memory_that_makes_no_sense() {
-        const MIB: u64 = 1 << 20;
-        for (memory, memory_swap, good) in [
-            (None, None, true),
-            (Some(64 * MIB), None, true),
-            (Some(MIB), None, false),
-            (Some(64 * MIB), Some(128 << 20), true),
-            (Some(64 * MIB), Some(32 << 20), false),
-            (Some(64 * MIB), Some(-1), true),
-            (None, Some(64 << 20), false),
-            (None, Some(-1), true),
-        ] {
-            let resources = Resources { memory, memory_swap, ..Resources::default() };
-            assert_eq!(check_memory(&resources).is_ok(), good, "{memory:?} {memory_swap:?}");
-        }
-    }
 
     #[test]
     fn knows_whose_parameters_are_whose() {
