@@ -101,6 +101,13 @@ fn stats_show_what_is_used() {
     };
     assert_eq!(shown(&["idle", &id[..5]]), format!("idle idle\n{} busy", &id[..5]));
     assert!(shown(&[]).starts_with(&format!("{} busy\n", &id[..12])));
+    // The numbers behind them.
+    let template = "{{.CPUNano}} {{.CPUSystemNano}} {{.Duration}} {{.MemLimit}} {{.NetInput}} \
+                    {{.NetOutput}} {{.BlockInput}} {{.BlockOutput}} {{.SystemNano}} {{.Up}}";
+    let numbers = barge.run(["stats", "--no-stream", "--format", template, "busy"]).ok().text();
+    let numbers: Vec<u64> = numbers.split(' ').take(9).map(|it| it.parse().unwrap()).collect();
+    assert!(numbers[0] >= numbers[1] && numbers[2] >= numbers[0] / 4, "{numbers:?}");
+    assert!(numbers[3] > 0 && numbers[8] > numbers[2], "{numbers:?}");
     barge.run(["stats", "--no-stream", "nosuch"]).fails(125).error_has("no such container");
     barge.run(["stats", "--interval", "0"]).fails(125).error_has("interval");
 }

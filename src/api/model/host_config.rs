@@ -38,6 +38,7 @@ fn isolation(settings: &Settings) -> Value {
         "AutoRemove": settings.remove,
         "CapAdd": capabilities(&settings.security.cap_add),
         "CapDrop": capabilities(&settings.security.cap_drop),
+        "CgroupMode": namespaces.cgroup.to_string(),
         "CgroupnsMode": namespaces.cgroup.to_string(),
         "Dns": settings.names.servers,
         "DnsOptions": settings.names.options,
