@@ -89,8 +89,9 @@ impl Attached {
             self.resolver = Some(Resolver::start(&self.store, id, servers, netns)?);
         }
         if !doors.is_empty() {
-            let target = self.endpoint.relay_address();
-            self.relay = Some(Relay::start(doors, from.or(self.ground.netns()), target)?);
+            let mut relay = Relay::start(doors, from.or(self.ground.netns()))?;
+            relay.lead_to(&self.endpoint);
+            self.relay = Some(relay);
         }
         if self.endpoint.is_behind_us() {
             self.removals = self.ground.removals();
@@ -218,7 +219,7 @@ impl Attached {
             }
         }
         if let Some(relay) = &mut self.relay {
-            relay.lead_to(self.endpoint.relay_address());
+            relay.lead_to(&self.endpoint);
         }
         if !self.endpoint.resolver || self.resolver.is_some() {
             return Ok(false);

@@ -62,6 +62,9 @@ pub(super) struct Bridge {
     /// The tag of the VLAN of the bridge that its ports are in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vlan: Option<u16>,
+    /// Whether the relay can use the addresses of those who come to published ports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) visitors: bool,
     /// Whether it is in the namespace that containers share without root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) shared: bool,
@@ -412,6 +415,8 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
         plugin,
         vlan: spec.vlan(),
         dhcp: spec.ipam == Ipam::Dhcp,
+        // A kernel may have one table of routes only: then containers see their gateway in their place.
+        visitors: ground.is_shared() && links.let_visitors_return().is_ok(),
         shared: ground.is_shared(),
     })
 }
@@ -476,6 +481,9 @@ fn make(ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
     if bridge.is_direct() {
         return if bridge.plugin.is_some() { Ok(()) } else { direct::make(links, bridge) };
+    }
+    if bridge.visitors {
+        links.let_visitors_return().context(|| "cannot add a rule for routes")?;
     }
     let addresses = bridge.gateways.iter().map(|gateway| gateway.address());
     let mac = link::mac_of_bridge(addresses, name);

@@ -51,6 +51,9 @@ pub struct Connection {
     pub addresses: Vec<Cidr>,
     /// Where packets for the rest of the world go, one of each version of IP.
     pub gateways: Vec<IpAddr>,
+    /// Whether those who come to published ports are seen under their own address.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub visitors: bool,
     /// Ways to elsewhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
@@ -115,6 +118,15 @@ impl Endpoint {
         let ipv4 = self.published_address().map(IpAddr::V4);
         let all = self.connections.iter().flat_map(|connection| &connection.addresses);
         ipv4.or_else(|| all.map(|address| address.address()).next())
+    }
+
+    /// Tells whether we can pass on what arrives under the address of who has sent it: the container must
+    /// answer by the network on which it was reached.
+    pub(super) fn sees_visitors(&self) -> bool {
+        let Some(target) = self.published_address() else { return false };
+        let leads_out = |it: &&Connection| it.gateways.iter().any(IpAddr::is_ipv4);
+        let first = self.connections.iter().find(leads_out).filter(|it| it.visitors);
+        first.and_then(|it| it.address(true)).is_some_and(|it| it.address() == target)
     }
 
     /// Returns the address that published ports lead to.

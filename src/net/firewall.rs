@@ -10,6 +10,8 @@
 //!   chain from_here    the same for our own connections
 //!   chain forward      into a bridge: only answers, published ports, and neighbors
 //!   chain leaving      out of a bridge: under our own address
+//!   chain visiting     without root, from here: under a visitor's address
+//!   chain returning    and back
 //! }
 //! ```
 //!
@@ -22,6 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use super::ground::Ground;
+use super::link::VISITORS;
 use super::nft::{self, Element, Field, Hook, Map, Transaction};
 use super::ports::PublishedPort;
 use super::rule::{End, Rule};
@@ -50,6 +53,8 @@ const GUARD: Hook = Hook { kind: "filter", number: 0, priority: -300 };
 const ARRIVING: Hook = Hook { kind: "nat", number: 0, priority: -100 };
 const FROM_HERE: Hook = Hook { kind: "nat", number: 3, priority: -100 };
 const FORWARD: Hook = Hook { kind: "filter", number: 2, priority: 0 };
+const VISITING: Hook = Hook { kind: "filter", number: 3, priority: -150 };
+const RETURNING: Hook = Hook { kind: "filter", number: 0, priority: -150 };
 const LEAVING: Hook = Hook { kind: "nat", number: 4, priority: 100 };
 
 /// A network that the table serves.
@@ -112,7 +117,7 @@ pub(super) fn is_installed(ground: &Ground, table: &str) -> Result<bool> {
 
 /// Tells whether the table has as many rules as it should have for these networks.
 pub(super) fn is_whole(ground: &Ground, table: &str, networks: &[Network<'_>]) -> Result<bool> {
-    let wanted = made(table, networks, &[]).rules();
+    let wanted = made(ground, table, networks, &[]).rules();
     ground
         .firewall()
         .and_then(|mut socket| nft::count_rules(&mut socket, table))
@@ -127,12 +132,13 @@ pub(super) fn install(
     networks: &[Network<'_>],
     publications: &[Publication<'_>],
 ) -> Result<()> {
-    let transaction = made(table, networks, publications);
+    let transaction = made(ground, table, networks, publications);
     commit(ground, transaction).map_err(|refused| explain(refused.error, table))
 }
 
 /// Decides what the table will be.
 fn made<'a>(
+    ground: &Ground,
     table: &'a str,
     networks: &[Network<'_>],
     publications: &[Publication<'_>],
@@ -163,6 +169,14 @@ fn made<'a>(
     transaction.add_rule("arriving", Rule::default().for_this_machine().jump("redirect"));
     transaction.add_chain("from_here", Some(FROM_HERE));
     transaction.add_rule("from_here", Rule::default().for_this_machine().jump("redirect"));
+    if ground.is_shared() {
+        // What the relay sends under a visitor's address: the answers are to come back to it.
+        transaction.add_chain("visiting", Some(VISITING));
+        transaction
+            .add_rule("visiting", Rule::default().from_elsewhere().mark_connection(VISITORS));
+        transaction.add_chain("returning", Some(RETURNING));
+        transaction.add_rule("returning", Rule::default().marked(VISITORS).mark_packet(VISITORS));
+    }
     transaction.add_chain("forward", Some(FORWARD));
     transaction.add_chain("leaving", Some(LEAVING));
     for network in networks {

@@ -59,6 +59,7 @@ fn join(
         interface: Some(interface),
         direct,
         gateways: bridge.ways_out().collect(),
+        visitors: bridge.visitors,
         routes: network.spec.routes.clone(),
         servers: network.spec.servers.clone(),
         names: if has_names { names(member, request) } else { Vec::new() },

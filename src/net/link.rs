@@ -16,11 +16,16 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use sha2::{Digest, Sha256};
 
 use crate::spec::cidr::Cidr;
 use crate::spec::network_spec::{IpvlanMode, MacvlanMode, Route, Sharing};
 use crate::sys::netlink::{Protocol, Socket, flags};
+
+/// The mark of packets for visitors, whose address the relay uses, and the table of routes for them.
+pub(super) const VISITORS: u32 = 0x6261_7267;
+const VISITORS_TABLE: u32 = 0x6261;
 
 /// A hardware address.
 pub(super) type Mac = [u8; 6];
@@ -340,6 +345,26 @@ impl Links {
         }
         message.attributes.extend(metric.map(RouteAttribute::Priority));
         present(self.create(libc::RTM_NEWROUTE, &message))
+    }
+
+    /// Has packets with the mark of visitors arrive here, wherever they are sent to.
+    ///
+    /// What the relay sends to a container under a visitor's address is answered to that address.
+    pub(super) fn let_visitors_return(&mut self) -> io::Result<()> {
+        let mut rule = RuleMessage::default();
+        rule.header.family = AddressFamily::Inet;
+        rule.header.action = RuleAction::ToTable;
+        rule.attributes =
+            vec![RuleAttribute::FwMark(VISITORS), RuleAttribute::Table(VISITORS_TABLE)];
+        present(self.create(libc::RTM_NEWRULE, &rule))?;
+        let mut route = RouteMessage::default();
+        route.header.address_family = AddressFamily::Inet;
+        route.header.protocol = RouteProtocol::Boot;
+        route.header.scope = RouteScope::Host;
+        route.header.kind = RouteType::Local;
+        // That of the loopback interface in every namespace.
+        route.attributes = vec![RouteAttribute::Oif(1), RouteAttribute::Table(VISITORS_TABLE)];
+        present(self.create(libc::RTM_NEWROUTE, &route))
     }
 
     /// Returns the IPv4 networks that have a route, in all tables, or an address.

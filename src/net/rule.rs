@@ -19,6 +19,12 @@ const JUMP: i32 = -3;
 /// The verdict that leaves the chain.
 const RETURN: i32 = -5;
 
+/// The kind of addresses that this machine has.
+const LOCAL: u32 = 2;
+/// The number of a connection's mark among what is known of it, and that of a packet's.
+const MARK_OF_CONNECTION: u32 = 3;
+const MARK_OF_PACKET: u32 = 3;
+
 /// A header that data are loaded from.
 #[derive(Clone, Copy)]
 enum Header {
@@ -95,9 +101,38 @@ impl Rule {
 
     /// Passes packets to any address of this machine.
     pub(super) fn for_this_machine(self) -> Self {
-        const LOCAL: u32 = 2;
         self.expression("fib", Attributes::default().number(1, FIRST).number(2, 3).number(3, 2))
             .compare(FIRST, true, &LOCAL.to_ne_bytes())
+    }
+
+    /// Passes packets that have an address of somebody else's as their source.
+    pub(super) fn from_elsewhere(self) -> Self {
+        self.expression("fib", Attributes::default().number(1, FIRST).number(2, 3).number(3, 1))
+            .compare(FIRST, false, &LOCAL.to_ne_bytes())
+    }
+
+    /// Passes packets of connections that have a mark.
+    pub(super) fn marked(self, mark: u32) -> Self {
+        self.expression("ct", Attributes::default().number(1, FIRST).number(2, MARK_OF_CONNECTION))
+            .compare(FIRST, true, &mark.to_ne_bytes())
+    }
+
+    /// Gives the packet's connection a mark.
+    pub(super) fn mark_connection(self, mark: u32) -> Attributes {
+        let set = Attributes::default().number(2, MARK_OF_CONNECTION).number(4, FIRST);
+        self.value(mark).expression("ct", set).0
+    }
+
+    /// Gives the packet a mark.
+    pub(super) fn mark_packet(self, mark: u32) -> Attributes {
+        let set = Attributes::default().number(2, MARK_OF_PACKET).number(3, FIRST);
+        self.value(mark).expression("meta", set).0
+    }
+
+    /// Puts a number where what comes next takes it from.
+    fn value(self, number: u32) -> Self {
+        let data = Attributes::default().bytes(1, &number.to_ne_bytes());
+        self.expression("immediate", Attributes::default().number(1, FIRST).nested(2, data))
     }
 
     /// Passes packets of connections that were there before, and of what belongs to them.

@@ -87,6 +87,23 @@ pub fn address(path: &Path) -> io::Result<(SocketAddrUnix, OwnedFd)> {
     Ok((SocketAddrUnix::new(short)?, dir))
 }
 
+/// Lets an IPv4 socket have an address that is somebody else's. It takes power over its network
+/// namespace.
+pub fn set_transparent(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option is a number, and `on` lives longer than the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_IP,
+            libc::IP_TRANSPARENT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Makes reads and writes return at once instead of waiting.
 pub fn set_nonblocking(file: impl AsFd) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(file, true)?)

@@ -1,7 +1,7 @@
 //! Networks while containers are on them: new names, new addresses, and firewalls that others clear.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::support::place::Place;
@@ -39,6 +39,36 @@ fn serves(place: &Place, address: &str) -> bool {
                 stream.read_to_string(&mut answer)
             })
             .is_ok_and(|_| answer.contains("page of box"))
+    })
+}
+
+/// Tells whether somebody listens at port 7 in the namespace of a process.
+fn listens(pid: u32, protocol: &str) -> bool {
+    ["", "6"].iter().any(|version| {
+        let path = format!("/proc/{pid}/net/{protocol}{version}");
+        std::fs::read_to_string(path).unwrap_or_default().contains(":0007 ")
+    })
+}
+
+/// Sends something to an address, and returns what comes back.
+fn told(place: &Place, address: &str, protocol: &str) -> String {
+    let address: SocketAddr = address.parse().unwrap();
+    let patience = Some(Duration::from_secs(10));
+    place.enter(|| {
+        let mut answer = String::new();
+        if protocol == "udp" {
+            let mut buffer = [0; 64];
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(patience).unwrap();
+            socket.send_to(b"hello", address).unwrap();
+            let length = socket.recv(&mut buffer).unwrap();
+            answer.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        } else {
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+            stream.set_read_timeout(patience).unwrap();
+            stream.read_to_string(&mut answer).unwrap();
+        }
+        answer
     })
 }
 
@@ -190,6 +220,24 @@ fn users_without_root_reach_other_machines_and_are_reached() {
     serve(&barge, "one", &["--network", "n", "-p", &format!("{port}:80")]);
     wait_until("it is reached from elsewhere", || serves(&far, &format!("198.51.100.1:{port}")));
     assert!(serves(&near, &format!("127.0.0.1:{port}")));
+    // Who has come is seen, or the gateway in place of loopback.
+    for (place, host, source) in
+        [(&far, "198.51.100.1", "198.51.100.2"), (&near, "127.0.0.1", "10.89.0.1")]
+    {
+        for protocol in ["tcp", "udp"] {
+            let port = free_port(&near);
+            let publish = format!("{port}:7/{protocol}");
+            let listen = format!("{}4-LISTEN:7,fork", protocol.to_uppercase());
+            let line = ["run", "-d", "--name", "seer", "--network", "n", "-p", &publish];
+            let tell = ["builtin/host", "socat", &listen, "SYSTEM:echo $SOCAT_PEERADDR"];
+            barge.run([&line[..], &tell].concat()).ok();
+            let pid: u32 = barge.inspect("seer", "{{.State.Pid}}").parse().unwrap();
+            wait_until("it listens", || listens(pid, protocol));
+            let seen = told(place, &format!("{host}:{port}"), protocol);
+            assert_eq!(seen, format!("{source}\n"), "{protocol}");
+            barge.run(["rm", "-f", "-t", "0", "seer"]).ok();
+        }
+    }
     let listener = far.enter(|| std::net::TcpListener::bind("198.51.100.2:0")).unwrap();
     let there = listener.local_addr().unwrap().port();
     let script = format!("echo hello | nc -w 5 198.51.100.2 {there}");

@@ -1,7 +1,9 @@
 //! Published ports that no firewall can lead to the container: what arrives is passed on by the monitor.
 //!
 //! Without root the machine's own firewall is out of reach, and a container without IPv6 has no address
-//! that a port of IPv6 could be led to. The container sees connections that come from its gateway.
+//! that a port of IPv6 could be led to. The container sees connections that come from its gateway; or,
+//! where bridges are in a namespace of ours, from those who have come: there we may use their addresses,
+//! and rules of the firewall and of routes lead the answers back ([`super::firewall`]).
 //!
 //! Nothing here waits. The monitor polls one descriptor for all of them and calls [`Relay::turn`], which
 //! does a bounded amount of work.
@@ -21,10 +23,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::datagrams::Talk;
 use self::stream::{Side, Stream};
+use super::Endpoint;
 use super::ports::Door;
 use crate::error::{Context, Result};
+use crate::spec::cidr::Cidr;
 use crate::spec::network::Protocol;
-use crate::sys::netns;
+use crate::sys::{netns, socket};
 
 /// How many events are looked at in one turn.
 const EVENTS: usize = 64;
@@ -53,6 +57,8 @@ pub(super) struct Relay {
     netns: Option<OwnedFd>,
     /// The container, if it has an address.
     target: Option<IpAddr>,
+    /// Whether it is to see who has come, unless from one of these networks.
+    shows: Option<Vec<Cidr>>,
     streams: HashMap<u64, Stream>,
     talks: HashMap<u64, Talk>,
     /// Which talk is that of one who has come to a door.
@@ -68,11 +74,7 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Begins to let in.
-    pub(super) fn start(
-        doors: Vec<Door>,
-        netns: Option<BorrowedFd<'_>>,
-        target: Option<IpAddr>,
-    ) -> Result<Self> {
+    pub(super) fn start(doors: Vec<Door>, netns: Option<BorrowedFd<'_>>) -> Result<Self> {
         let context = || "cannot pass on what arrives at published ports";
         let events = epoll::create(epoll::CreateFlags::CLOEXEC).context(context)?;
         let netns = netns.map(|it| it.try_clone_to_owned()).transpose().context(context)?;
@@ -81,7 +83,8 @@ impl Relay {
             events,
             doors,
             netns,
-            target,
+            target: None,
+            shows: None,
             streams: HashMap::new(),
             talks: HashMap::new(),
             known: HashMap::new(),
@@ -94,9 +97,11 @@ impl Relay {
         Ok(relay)
     }
 
-    /// Passes on to another address from now on.
-    pub(super) fn lead_to(&mut self, target: Option<IpAddr>) {
-        self.target = target;
+    /// Passes on to a container that is connected like this from now on.
+    pub(super) fn lead_to(&mut self, endpoint: &Endpoint) {
+        self.target = endpoint.relay_address();
+        let networks = endpoint.connections.iter().flat_map(|it| it.addresses.clone());
+        self.shows = endpoint.sees_visitors().then(|| networks.collect());
     }
 
     /// Returns what is waited for.
@@ -190,14 +195,15 @@ impl Relay {
                 return self.close_doors();
             }
             let door = &self.doors[index];
-            let client = match rustix::net::accept_with(&door.socket, flags) {
-                Ok(client) => client,
+            let (client, from) = match rustix::net::acceptfrom_with(&door.socket, flags) {
+                Ok(accepted) => accepted,
                 Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
                     return self.close_doors();
                 }
                 Err(_) => return,
             };
-            let made = self.connect(door.port, SocketType::STREAM).and_then(|server| {
+            let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+            let made = self.connect(door.port, SocketType::STREAM, from).and_then(|server| {
                 let mut stream = Stream::new(client, server)?;
                 stream.wait(&self.events, IS_FLOW | self.next << 1)?;
                 Ok(stream)
@@ -224,11 +230,12 @@ impl Relay {
             if self.is_full() {
                 continue;
             }
-            let made = self.connect(door.port, SocketType::DGRAM).and_then(|server| {
-                let data = epoll::EventData::new_u64(IS_FLOW | self.next << 1);
-                epoll::add(&self.events, &server, data, epoll::EventFlags::IN)?;
-                Ok(Talk::new(index, client, server))
-            });
+            let made =
+                self.connect(door.port, SocketType::DGRAM, Some(client)).and_then(|server| {
+                    let data = epoll::EventData::new_u64(IS_FLOW | self.next << 1);
+                    epoll::add(&self.events, &server, data, epoll::EventFlags::IN)?;
+                    Ok(Talk::new(index, client, server))
+                });
             // One that cannot be passed on is lost, as datagrams may be.
             if let Ok(mut talk) = made {
                 talk.send(&buffer[..length]);
@@ -254,8 +261,14 @@ impl Relay {
         }
     }
 
-    /// Makes a socket that is being connected to the container, and never blocks.
-    fn connect(&self, port: u16, kind: SocketType) -> io::Result<OwnedFd> {
+    /// Makes a socket that is being connected to the container, for who has come `from` there, and never
+    /// blocks.
+    fn connect(
+        &self,
+        port: u16,
+        kind: SocketType,
+        from: Option<SocketAddr>,
+    ) -> io::Result<OwnedFd> {
         let target = self.target.ok_or(io::ErrorKind::AddrNotAvailable)?;
         let family = match target {
             IpAddr::V4(_) => rustix::net::AddressFamily::INET,
@@ -271,10 +284,26 @@ impl Relay {
                 rustix::net::socket_with(family, kind, flags, None)?
             }
         };
+        if let Some(source) = from.and_then(|from| self.shown(from.ip())) {
+            socket::set_transparent(socket.as_fd())?;
+            rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+        }
         match rustix::net::connect(&socket, &SocketAddr::new(target, port)) {
             Err(error) if error != rustix::io::Errno::INPROGRESS => Err(error.into()),
             _ => Ok(socket),
         }
+    }
+}
+
+impl Relay {
+    /// Returns the address under which one who has come is shown to the container, if they are.
+    fn shown(&self, visitor: IpAddr) -> Option<IpAddr> {
+        let networks = self.shows.as_ref()?;
+        let visitor = visitor.to_canonical();
+        let good = visitor.is_ipv4() && !visitor.is_loopback() && !visitor.is_unspecified();
+        // To its neighbors it would answer directly.
+        let is_near = networks.iter().any(|network| network.contains(visitor));
+        (good && !is_near).then_some(visitor)
     }
 }
 
