@@ -123,7 +123,6 @@ impl CommandFlags {
                 pid: self.pid.unwrap_or_default(),
                 uts: self.uts.unwrap_or_default(),
                 cgroup: self.cgroupns.unwrap_or_default(),
-                ..Namespaces::default()
             },
             network: self.network.unwrap_or_default(),
             resources: Resources {

@@ -25,9 +25,7 @@ const KEPT: usize = 64 << 10;
 
 /// Tells whether there is a terminal to draw on.
 pub(super) fn is_possible() -> bool {
-    [rustix::stdio::stdout(), rustix::stdio::stderr()]
-        .iter()
-        .all(|stream| rustix::termios::isatty(stream))
+    [rustix::stdio::stdout(), rustix::stdio::stderr()].iter().all(rustix::termios::isatty)
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 

@@ -173,9 +173,8 @@ pub(super) fn platforms(named: Vec<Platform>, parts: [Option<&str>; 3]) -> Vec<P
 pub(super) fn on_failure(shell: bool, line: Option<&str>) -> Result<Option<OnFailure>> {
     let shell = shell || line == Some("on-error");
     let line = line.filter(|line| *line != "on-error");
-    let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()]
-        .iter()
-        .all(|stream| rustix::termios::isatty(stream));
+    let terminal =
+        [rustix::stdio::stdin(), rustix::stdio::stdout()].iter().all(rustix::termios::isatty);
     match line {
         Some("") => Err(Error::new(Kind::Invalid, "the command of --invoke is empty")),
         None if !shell => Ok(None),

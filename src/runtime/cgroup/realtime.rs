@@ -41,7 +41,7 @@ pub(super) fn give_back(group: &Path) -> io::Result<()> {
             let _alone = lock(group)?;
             // What is removed counts for a while after that.
             match write(&group.join(RUNTIME), "0") {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => take_back(group),
             }
         }
