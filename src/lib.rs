@@ -7,7 +7,8 @@
 //!
 //! | floor | modules | job |
 //! |---|---|---|
-//! | 7 | [`cmd`] | the command line: parse flags, make one engine call, print |
+//! | 8 | [`cmd`] | the command line: parse flags, make one engine call, print |
+//! | 7 | [`remote`] | other hosts: Docker's REST API from its other side |
 //! | 6 | [`api`] | Docker's REST API: decode, make one engine call, encode; Docker's JSON |
 //! | 5 | [`build`] | Dockerfiles become images: many engine calls in an order |
 //! | 4 | [`engine`] | use cases, one verb a file; the monitor |
@@ -65,6 +66,7 @@ pub mod engine;
 pub mod error;
 pub mod image;
 pub mod net;
+pub mod remote;
 pub mod runtime;
 pub mod spec;
 pub mod store;

@@ -40,6 +40,8 @@ pub struct Sources {
     pub file_name: String,
     /// The Dockerfile.
     pub file: String,
+    /// Where it is, if it is a file that the user has here.
+    pub path: Option<PathBuf>,
     /// What is left out.
     pub ignored: Patterns,
     _held: Vec<Held>,
@@ -90,36 +92,49 @@ impl Sources {
                 text = found.1;
                 found.0
             }
-            None => {
-                let path = fs::canonicalize(&asked.context)
-                    .context(|| format!("cannot use context {}", asked.context))?;
-                if !path.is_dir() {
-                    return Err(Error::new(
-                        Kind::Invalid,
-                        format!("the context must be a directory: {}", path.display()),
-                    ));
-                }
-                Some(path)
-            }
+            None => Some(directory(&asked.context)?),
         };
+        let read_web = |remote: &Remote| {
+            let fetched = fetch(store, remote)?;
+            read_file(&fetched.directory().join(fetched.path()))
+        };
+        Self::settled(context, text, asked, &read_web, held)
+    }
+
+    /// As [`Sources::get`], for a directory of this machine, and a Dockerfile that is here, too.
+    pub fn of_directory(asked: &Asked) -> Result<Self> {
+        let read_web = |_: &Remote| {
+            Err(Error::new(Kind::Unsupported, "the Dockerfile cannot come from the web here"))
+        };
+        Self::settled(Some(directory(&asked.context)?), None, asked, &read_web, Vec::new())
+    }
+
+    /// Finds the Dockerfile, and what is left out of the context.
+    fn settled(
+        context: Option<PathBuf>,
+        text: Option<String>,
+        asked: &Asked,
+        read_web: &dyn Fn(&Remote) -> Result<String>,
+        held: Vec<Held>,
+    ) -> Result<Self> {
+        let from_input = asked.file.as_deref() == Some("-");
         let mut ignore_files = Vec::new();
+        let mut place = None;
         let (file_name, file) = match (text, &asked.file) {
             (Some(text), _) => ("Dockerfile".to_owned(), text),
             (None, Some(_)) if from_input => {
                 ("Dockerfile".to_owned(), read(io::stdin().lock(), "standard input")?)
             }
             (None, Some(name)) => match Remote::parse(name) {
-                Some(remote @ Remote::Web(_)) => {
-                    let fetched = fetch(store, &remote)?;
-                    let path = fetched.directory().join(fetched.path());
-                    (name.clone(), read_file(&path)?)
-                }
+                Some(remote @ Remote::Web(_)) => (name.clone(), read_web(&remote)?),
                 _ => {
                     let path = found(context.as_deref(), name);
                     let beside = format!("{}.dockerignore", path.display());
                     ignore_files.push(PathBuf::from(beside));
                     let shown = name.rsplit('/').next().unwrap_or(name).to_owned();
-                    (shown, read_file(&path)?)
+                    let text = read_file(&path)?;
+                    place = Some(path);
+                    (shown, text)
                 }
             },
             (None, None) => {
@@ -133,6 +148,7 @@ impl Sources {
                         .caused_by(io::Error::other("no such file or directory"))
                 })?;
                 ignore_files.push(dir.join(format!("{name}.dockerignore")));
+                place = Some(dir.join(name));
                 ((*name).to_owned(), read_file(&dir.join(name))?)
             }
         };
@@ -151,7 +167,7 @@ impl Sources {
             }
             None => Patterns::default(),
         };
-        Ok(Self { context, file_name, file, ignored, _held: held })
+        Ok(Self { context, file_name, file, path: place, ignored, _held: held })
     }
 }
 
@@ -200,7 +216,7 @@ impl Sources {
         let Some(dir) = context else {
             let file = text.unwrap_or_default();
             let ignored = Patterns::default();
-            return Ok(Self { context: None, file_name, file, ignored, _held: held });
+            return Ok(Self { context: None, file_name, file, path: None, ignored, _held: held });
         };
         let root = Root::open(&dir).context(|| "cannot open the context")?;
         let missing = || {
@@ -216,7 +232,8 @@ impl Sources {
                 break;
             }
         }
-        Ok(Self { context: Some(dir), file_name, file: text, ignored, _held: held })
+        let path = None;
+        Ok(Self { context: Some(dir), file_name, file: text, path, ignored, _held: held })
     }
 }
 
@@ -233,6 +250,18 @@ fn read_in(root: &Root, name: &str) -> Result<Option<String>> {
         return Err(Error::new(Kind::Invalid, format!("{name} in the context is no file")));
     }
     read(file, name).map(Some)
+}
+
+/// Finds a context that is a directory of this machine.
+fn directory(context: &str) -> Result<PathBuf> {
+    let path = fs::canonicalize(context).context(|| format!("cannot use context {context}"))?;
+    if !path.is_dir() {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("the context must be a directory: {}", path.display()),
+        ));
+    }
+    Ok(path)
 }
 
 /// A file that is named is where we are, or in the context.

@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE as URL_SAFE;
 use clap::Args;
+use serde_json::json;
 
-use crate::engine::images::RegistryOptions;
+use super::host::refuse;
+use crate::engine::images::{RegistryOptions, logged_in};
 use crate::error::{Error, Kind, Result};
 use crate::spec::duration;
+use crate::spec::reference::Reference;
 
 /// How a registry is talked to.
 #[derive(Args, Clone, Debug)]
@@ -54,5 +59,27 @@ impl AccessFlags {
             retry_delay: self.retry_delay,
             ..RegistryOptions::default()
         })
+    }
+
+    /// Returns who we are to the registry of an image, for another host that goes there in our name.
+    pub(crate) fn proof(&self, image: &str) -> Result<Option<String>> {
+        refuse(&[
+            ("--cert-dir", self.cert_dir.is_some()),
+            ("--tls-verify", self.tls_verify.is_some() || self.insecure),
+            ("--retry", self.retry.is_some() || self.retry_delay.is_some()),
+        ])?;
+        // What a short name stands for is the service's to say; to Docker's it is this.
+        let Ok(reference) = image.parse::<Reference>() else { return Ok(None) };
+        let options = self.options()?;
+        let found = match &options.credentials {
+            Some((user, password)) => Some((user.clone(), password.clone(), false)),
+            None => logged_in(&reference, &options)?,
+        };
+        Ok(found.map(|(user, secret, is_token)| {
+            let kind = if is_token { "identitytoken" } else { "password" };
+            let document =
+                json!({ "username": user, kind: secret, "serveraddress": reference.registry() });
+            URL_SAFE.encode(document.to_string())
+        }))
     }
 }

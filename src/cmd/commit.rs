@@ -1,16 +1,21 @@
 //! `barge commit`
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgAction, Args};
 
 use super::World;
+use super::answers::{self, RemoteName};
 use super::exit::Status;
+use super::host::refuse;
 use super::output;
 use super::tree::Act;
 use crate::engine::CommitOptions;
 use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::change::ImageChange;
 use crate::spec::manifest::ManifestFormat;
 use crate::spec::reference::Reference;
@@ -26,7 +31,7 @@ pub(crate) struct Commit {
     author: Option<String>,
     /// Change the image as a Dockerfile would
     #[arg(short, long, value_name = "INSTRUCTION")]
-    change: Vec<ImageChange>,
+    change: Vec<Change>,
     /// Form of its manifest: oci or docker
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<ManifestFormat>,
@@ -59,6 +64,24 @@ pub(crate) struct Commit {
     name: Option<String>,
 }
 
+/// A change, and how it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Change(pub(super) ImageChange, String);
+
+impl FromStr for Change {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self(text.parse()?, text.to_owned()))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
 impl Act for Commit {
     fn act(self, world: &mut World) -> Result<Status> {
         if self.message.is_some() && self.format == Some(ManifestFormat::Oci) {
@@ -69,7 +92,7 @@ impl Act for Commit {
         }
         let options = CommitOptions {
             name: self.name.as_deref().map(Reference::local).transpose()?,
-            changes: self.change,
+            changes: self.change.into_iter().map(|change| change.0).collect(),
             author: self.author,
             message: self.message,
             pause: if self.no_pause { Some(false) } else { self.pause },
@@ -87,6 +110,34 @@ impl Act for Commit {
                 .context(|| format!("cannot write the image's ID to {}", file.display()))?;
         }
         world.out.line(image.id.hex())?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[
+            ("--squash", self.squash),
+            ("--include-volumes", self.include_volumes),
+            ("--format oci", self.format == Some(ManifestFormat::Oci)),
+        ])?;
+        let name = self.name.as_deref().map(RemoteName::new);
+        let pause = if self.no_pause { Some(false) } else { self.pause };
+        let mut request = Request::post("/commit")
+            .with("container", &self.container)
+            .maybe("repo", name.map(|name| name.repository))
+            .maybe("tag", name.and_then(|name| name.tag))
+            .maybe("comment", self.message.as_ref())
+            .maybe("author", self.author.as_ref())
+            .maybe("pause", pause.map(u8::from));
+        for change in &self.change {
+            request = request.with("changes", change);
+        }
+        let made = host.document(request)?;
+        let id = answers::hex(answers::text(&made, "Id"));
+        if let Some(file) = &self.iidfile {
+            fs::write(file, id)
+                .context(|| format!("cannot write the image's ID to {}", file.display()))?;
+        }
+        world.out.line(id)?;
         Ok(Status::SUCCESS)
     }
 }

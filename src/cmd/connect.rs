@@ -52,6 +52,11 @@ impl ConnectFlags {
         Attach { tty, size: size.filter(|_| tty), to_terminal, proxy_signals: self.sig_proxy }
     }
 
+    /// Returns the keys that leave the container, if somebody can type any, and whether signals are passed on.
+    pub(crate) fn into_parts(self, world: &World, typed: bool) -> Result<(Vec<u8>, bool)> {
+        Ok((detach_keys(world, self.detach_keys, typed)?, self.sig_proxy))
+    }
+
     /// Copies between our streams and the container's until it ends, or until the user leaves: `None`.
     ///
     /// Only what is typed at a container's terminal can be keys; other input is passed on as it is.

@@ -4,13 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::Value;
 
 use super::World;
+use super::answers;
 use super::exit::Status;
 use super::output;
 pub(crate) use crate::api::model::selection::{check, matches};
 use crate::engine::Engine;
 use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::filter::Filter;
 use crate::store::container::Container;
 
@@ -116,18 +119,8 @@ impl Selection {
         from_files: Vec<String>,
         eligible: impl Fn(&Container) -> bool,
     ) -> Result<Vec<String>> {
-        let named = !self.containers.is_empty() || !from_files.is_empty();
-        if named && (self.all || self.latest || !self.filter.is_empty()) {
-            return Err(Error::new(
-                Kind::Invalid,
-                "--all, --latest and --filter cannot be used together with containers",
-            ));
-        }
-        if named {
-            return Ok(self.containers.iter().cloned().chain(from_files).collect());
-        }
-        if !self.all && !self.latest && self.filter.is_empty() {
-            return Err(Error::new(Kind::Invalid, "you must provide at least one name or id"));
+        if let Some(named) = self.named_ones(from_files)? {
+            return Ok(named);
         }
         check(&self.filter)?;
         let all = listed(engine)?;
@@ -147,6 +140,74 @@ impl Selection {
         }
         Ok(chosen)
     }
+}
+
+impl Selection {
+    /// Returns what is named, if anything is.
+    fn named_ones(&self, from_files: Vec<String>) -> Result<Option<Vec<String>>> {
+        let named = !self.containers.is_empty() || !from_files.is_empty();
+        if named && (self.all || self.latest || !self.filter.is_empty()) {
+            return Err(Error::new(
+                Kind::Invalid,
+                "--all, --latest and --filter cannot be used together with containers",
+            ));
+        }
+        if named {
+            return Ok(Some(self.containers.iter().cloned().chain(from_files).collect()));
+        }
+        if !self.all && !self.latest && self.filter.is_empty() {
+            return Err(Error::new(Kind::Invalid, "you must provide at least one name or id"));
+        }
+        Ok(None)
+    }
+
+    /// As [`Selection::chosen`], on another host.
+    pub(crate) fn chosen_on(&self, host: &Host, from_files: Vec<String>) -> Result<Vec<String>> {
+        self.chosen_on_where(host, from_files, |_| true)
+    }
+
+    /// As [`Selection::chosen_where`], on another host; what is eligible is told by the word for its state.
+    pub(crate) fn chosen_on_where(
+        &self,
+        host: &Host,
+        from_files: Vec<String>,
+        eligible: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>> {
+        if let Some(named) = self.named_ones(from_files)? {
+            return Ok(named);
+        }
+        if self.latest && self.filter.is_empty() {
+            return Ok(vec![answers::latest(host)?]);
+        }
+        let request = Request::get("/containers/json")
+            .with("all", 1)
+            .maybe("filters", answers::filters(&self.filter)?);
+        let mut found = answers::entries(host.document(request)?);
+        // They come with the newest first.
+        if self.latest {
+            found.truncate(1);
+        } else {
+            found.reverse();
+        }
+        let wanted = |it: &&Value| self.latest || eligible(answers::text(it, "State"));
+        Ok(found.iter().filter(wanted).map(|it| answers::text(it, "Id").to_owned()).collect())
+    }
+}
+
+/// Does something to each of several containers of another host, one request each, and prints what each was
+/// called.
+pub(crate) fn for_each_on(
+    host: &Host,
+    world: &mut World,
+    names: &[String],
+    ignore: bool,
+    request: impl Fn(&str) -> Request,
+) -> Result<Status> {
+    for_each(world, names, Status::of_error, |world, name| match host.act(request(&escape(name))) {
+        Err(error) if ignore && error.kind() == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => world.out.line(name),
+    })
 }
 
 /// Reads all containers, the oldest first, as Podman lists them.

@@ -1,5 +1,7 @@
 //! `barge cp`
 
+mod remote;
+
 use std::io;
 
 use clap::{ArgAction, Args};
@@ -10,6 +12,7 @@ use super::output;
 use super::tree::Act;
 use crate::engine::copying::{ContainerPath, CopyOptions};
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::copy::CopyPlace;
 
 /// Copy files from and to containers
@@ -65,10 +68,7 @@ impl Act for Cp {
             follow_link: self.follow_link,
             overwrite: self.overwrite,
         };
-        if self.target == CopyPlace::Stream && rustix::termios::isatty(rustix::stdio::stdout()) {
-            return Err(Error::new(Kind::Invalid, "refusing to write an archive to a terminal")
-                .hint("redirect it, as in > files.tar"));
-        }
+        refuse_terminal(&self.target)?;
         let engine = world.power()?;
         let warnings = match (&self.source, &self.target) {
             (CopyPlace::Host(from), CopyPlace::Container { name, path }) => {
@@ -94,11 +94,7 @@ impl Act for Cp {
                 engine.copy_from_archive(stdin, to, options)?
             }
             (CopyPlace::Host(_) | CopyPlace::Stream, CopyPlace::Host(_) | CopyPlace::Stream) => {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "at least one side of a copy must be in a container",
-                )
-                .hint("write CONTAINER:PATH"));
+                return Err(no_container());
             }
         };
         for warning in warnings {
@@ -106,4 +102,20 @@ impl Act for Cp {
         }
         Ok(Status::SUCCESS)
     }
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.copy_on(host, world)
+    }
+}
+
+fn refuse_terminal(target: &CopyPlace) -> Result<()> {
+    if *target == CopyPlace::Stream && rustix::termios::isatty(rustix::stdio::stdout()) {
+        return Err(Error::new(Kind::Invalid, "refusing to write an archive to a terminal")
+            .hint("redirect it, as in > files.tar"));
+    }
+    Ok(())
+}
+
+fn no_container() -> Error {
+    Error::new(Kind::Invalid, "at least one side of a copy must be in a container")
+        .hint("write CONTAINER:PATH")
 }

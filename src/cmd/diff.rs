@@ -1,17 +1,20 @@
 //! `barge diff` and `barge container diff`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::World;
+use super::answers;
 use super::containers::latest;
 use super::exit::Status;
+use super::host::refuse;
 use super::listing::print_json;
 use super::output::Output;
 use super::tree::Act;
 use crate::engine::DiffSubject;
 use crate::engine::images::{Change, ChangeKind};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 
 /// Show what a container or the top layer of an image changes
 ///
@@ -58,12 +61,22 @@ impl Act for Diff {
         let named = Named { latest: self.latest, name: self.name, other: self.other };
         named.print(world, DiffSubject::Any, self.format.as_deref())
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let named = Named { latest: self.latest, name: self.name, other: self.other };
+        named.print_on(host, world, self.format.as_deref())
+    }
 }
 
 impl Act for ContainerDiff {
     fn act(self, world: &mut World) -> Result<Status> {
         let named = Named { latest: self.latest, name: self.name, other: self.other };
         named.print(world, DiffSubject::Container, self.format.as_deref())
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let named = Named { latest: self.latest, name: self.name, other: self.other };
+        named.print_on(host, world, self.format.as_deref())
     }
 }
 
@@ -94,6 +107,30 @@ impl Named {
             }
         };
         let changes = engine.diff(subject, &name, other.as_deref())?;
+        print(&mut world.out, &changes, format)
+    }
+}
+
+impl Named {
+    /// Docker's API tells of containers only, and compares them with their images only.
+    fn print_on(self, host: &Host, world: &mut World, format: Option<&str>) -> Result<Status> {
+        let compared = self.other.is_some() || (self.latest && self.name.is_some());
+        refuse(&[("comparing with another one", compared)])?;
+        let name = match self.name {
+            Some(name) => name,
+            None => answers::latest(host)?,
+        };
+        let path = format!("/containers/{}/changes", escape(&name));
+        let found = answers::entries(host.document(Request::get(path))?);
+        let change = |change: &Value| Change {
+            path: answers::text(change, "Path").into(),
+            kind: match answers::number(change, "Kind") {
+                0 => ChangeKind::Changed,
+                1 => ChangeKind::Added,
+                _ => ChangeKind::Deleted,
+            },
+        };
+        let changes: Vec<Change> = found.iter().map(change).collect();
         print(&mut world.out, &changes, format)
     }
 }

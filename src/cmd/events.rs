@@ -4,11 +4,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::World;
+use super::answers;
 use super::exit::Status;
 use super::tree::Act;
 use crate::api::model::event;
 use crate::engine::EventOptions;
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::duration;
 use crate::spec::filter::Filter;
 use crate::spec::template::{Format, go_json};
@@ -67,11 +69,7 @@ impl Act for Events {
             until: self.until.map(|text| until(&text, now)).transpose()?,
             follow: self.stream,
         };
-        let print = match self.format.as_deref().map(str::trim) {
-            None | Some("") => Print::Line,
-            Some("json" | "{{json .}}" | "{{ json . }}") => Print::Json,
-            Some(text) => Print::Format(Format::new(text)?),
-        };
+        let print = Print::new(self.format.as_deref())?;
         let engine = world.engine()?;
         let out = std::cell::RefCell::new(&mut world.out);
         engine.events(
@@ -88,12 +86,90 @@ impl Act for Events {
         )?;
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let now = super::now();
+        let since = self.since.map(|text| time::parse(&text, now)).transpose()?;
+        let until = self.until.map(|text| until(&text, now)).transpose()?;
+        // Without an end, the service goes on.
+        let until = until.or_else(|| (!self.stream).then_some(now));
+        let print = Print::new(self.format.as_deref())?;
+        let request = Request::get("/events")
+            .maybe("since", since.map(answers::seconds))
+            .maybe("until", until.map(answers::seconds))
+            .maybe("filters", answers::filters(&self.filter)?);
+        for event in host.call(request)?.documents() {
+            let event = event?;
+            let text = match &print {
+                Print::Line => line_of(&event, self.no_trunc),
+                Print::Json => go_json(&event),
+                Print::Format(format) => format.render(&fields_of(event))?,
+            };
+            world.out.line(&text)?;
+            world.out.flush()?;
+        }
+        Ok(Status::SUCCESS)
+    }
 }
 
 enum Print {
     Line,
     Json,
     Format(Format),
+}
+
+impl Print {
+    fn new(format: Option<&str>) -> Result<Self> {
+        Ok(match format.map(str::trim) {
+            None | Some("") => Self::Line,
+            Some("json" | "{{json .}}" | "{{ json . }}") => Self::Json,
+            Some(text) => Self::Format(Format::new(text)?),
+        })
+    }
+}
+
+/// What a template sees of an event of another host: the document, by the names that templates use.
+fn fields_of(event: Value) -> Value {
+    let mut fields = event;
+    let actor = fields["Actor"].clone();
+    for (name, value) in [
+        ("Time", fields["time"].clone()),
+        ("TimeNano", fields["timeNano"].clone()),
+        ("Scope", fields["scope"].clone()),
+        ("Status", fields["Action"].clone()),
+        ("From", actor["Attributes"]["image"].clone()),
+        ("Image", actor["Attributes"]["image"].clone()),
+        ("Name", actor["Attributes"]["name"].clone()),
+        ("ID", actor["ID"].clone()),
+        ("Attributes", actor["Attributes"].clone()),
+    ] {
+        fields[name] = value;
+    }
+    fields
+}
+
+/// Writes an event of another host as [`line`] does, in Docker's words.
+fn line_of(event: &Value, whole: bool) -> String {
+    let actor = &event["Actor"];
+    let kind = answers::text(event, "Type");
+    let id = match (kind, answers::text(actor, "ID")) {
+        // Volumes have names only, and so have images as a rule.
+        ("container" | "network", id) => answers::id(id, whole),
+        (_, id) => id,
+    };
+    let attributes = actor["Attributes"].as_object().into_iter().flatten();
+    let words = attributes.map(|(key, value)| match value.as_str() {
+        Some(text) => format!("{key}={text}"),
+        None => format!("{key}={value}"),
+    });
+    let words: Vec<String> = words.collect();
+    let when = time::go_style_nanoseconds(answers::number(event, "timeNano"));
+    let action = answers::text(event, "Action");
+    let mut text = format!("{when} {kind} {action} {id}");
+    if !words.is_empty() {
+        text.push_str(&format!(" ({})", words.join(", ")));
+    }
+    text
 }
 
 /// Parses the end: a point in time, or how long from now on.

@@ -1,5 +1,7 @@
 //! `barge exec`
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,6 +14,7 @@ use super::tree::Act;
 use super::{containers, environment};
 use crate::engine::ExecSpec;
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::keys::DetachKeys;
 
 /// Run a command in a running container
@@ -98,5 +101,9 @@ impl Act for Exec {
         };
         // On success this process becomes the one that watches over the command.
         match engine.exec(&name, spec, &passed)? {}
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.exec_on(host, world)
     }
 }

@@ -1,7 +1,7 @@
 //! `barge export`
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,7 +11,8 @@ use super::output;
 use super::tree::Act;
 use crate::engine::Engine;
 use crate::engine::images::whole_file;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Answer, Host, Request, escape};
 
 /// Write all files of a container to an archive
 ///
@@ -42,16 +43,46 @@ impl ArchiveTarget {
         world: &mut World,
         write: impl FnOnce(&Engine, &mut dyn Write) -> Result<T>,
     ) -> Result<T> {
+        self.check()?;
+        let engine = world.power()?;
+        match &self.output {
+            Some(path) => whole_file(path, |file| write(&engine, file)),
+            None => write(&engine, &mut world.out.stream()),
+        }
+    }
+
+    /// As [`ArchiveTarget::write`], with what another host answers.
+    fn write_answer(&self, world: &mut World, host: &Host, request: Request) -> Result<()> {
+        self.check()?;
+        save_answer(world, self.output.as_deref(), host.call(request)?)
+    }
+
+    fn check(&self) -> Result<()> {
         if self.output.is_none() && rustix::termios::isatty(rustix::stdio::stdout()) {
             return Err(Error::new(
                 Kind::Invalid,
                 "refusing to export to terminal. Use -o flag or redirect",
             ));
         }
-        let engine = world.power()?;
-        match &self.output {
-            Some(path) => whole_file(path, |file| write(&engine, file)),
-            None => write(&engine, &mut world.out.stream()),
+        Ok(())
+    }
+}
+
+/// Writes what another host answers to a file, which is whole or not there, or to standard output.
+pub(super) fn save_answer(
+    world: &mut World,
+    path: Option<&Path>,
+    mut answer: Answer<'_>,
+) -> Result<()> {
+    let context = || "cannot write what the host sends";
+    match path {
+        Some(path) => {
+            whole_file(path, |file| io::copy(&mut answer, file).context(context).map(drop))
+        }
+        None => {
+            let copied = io::copy(&mut answer, &mut world.out.stream());
+            copied.context(context)?;
+            world.out.flush()
         }
     }
 }
@@ -63,6 +94,12 @@ impl Act for Export {
         for path in changed {
             output::warning(&format!("`{path}` changed while it was read"));
         }
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let path = format!("/containers/{}/export", escape(&self.container));
+        self.target.write_answer(world, host, Request::get(path))?;
         Ok(Status::SUCCESS)
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches};
 
+use super::host::HostFlags;
 use super::parse;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::storage::{DriverName, StorageOptions};
@@ -76,6 +77,8 @@ pub(crate) struct Global {
     /// Write standard output to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) host: HostFlags,
     /// Show the version and do nothing else
     #[arg(short, long)]
     pub(crate) version: bool,

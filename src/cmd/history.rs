@@ -1,15 +1,17 @@
 //! `barge history`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::World;
+use super::answers;
 use super::exit::Status;
 use super::listing::{self, Columns, Row};
 use super::ps::{elapsed, shorten};
 use super::tree::Act;
-use crate::engine::images::{self, HistoryEntry};
+use crate::engine::images;
 use crate::error::Result;
+use crate::remote::{Host, Request, escape};
 use crate::spec::size::HumanSize;
 use crate::spec::time;
 
@@ -59,7 +61,51 @@ impl Act for History {
         let engine = world.engine()?;
         let entries = images::history(engine.store(), &self.image)?;
         let now = super::now();
-        let rows: Vec<Row> = entries.iter().map(|entry| self.row(entry, now)).collect();
+        let steps = entries.iter().map(|entry| Step {
+            id: entry.id.as_ref().map_or(MISSING, |id| id.hex()),
+            created: entry.created,
+            created_by: &entry.created_by,
+            size: entry.size,
+            comment: &entry.comment,
+            names: json!(entry.names),
+        });
+        let rows = steps.map(|step| self.row(&step, now)).collect();
+        self.print(world, rows)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let path = format!("/images/{}/history", escape(&self.image));
+        let found = answers::entries(host.document(Request::get(path))?);
+        let now = super::now();
+        let steps = found.iter().map(|entry| Step {
+            id: answers::hex(answers::text(entry, "Id")),
+            created: answers::number(entry, "Created").saturating_mul(1_000_000_000),
+            created_by: answers::text(entry, "CreatedBy"),
+            size: answers::bytes(entry, "Size"),
+            comment: answers::text(entry, "Comment"),
+            names: entry["Tags"].clone(),
+        });
+        let rows = steps.map(|step| self.row(&step, now)).collect();
+        self.print(world, rows)
+    }
+}
+
+/// What stands for an image that there is not.
+const MISSING: &str = "<missing>";
+
+/// One step, wherever it was told.
+struct Step<'a> {
+    /// Digits of the image, or that it is missing.
+    id: &'a str,
+    created: i64,
+    created_by: &'a str,
+    size: u64,
+    comment: &'a str,
+    names: Value,
+}
+
+impl History {
+    fn print(&self, world: &mut World, rows: Vec<Row>) -> Result<Status> {
         if self.quiet {
             for row in rows {
                 world.out.line(row.fields["ID"].as_str().unwrap_or_default())?;
@@ -69,15 +115,9 @@ impl Act for History {
         listing::print(&mut world.out, &COLUMNS, rows, self.format.as_deref(), true)?;
         Ok(Status::SUCCESS)
     }
-}
 
-impl History {
-    fn row(&self, entry: &HistoryEntry, now: i64) -> Row {
-        let id = match &entry.id {
-            Some(id) if self.no_trunc => id.hex(),
-            Some(id) => id.short(),
-            None => "<missing>",
-        };
+    fn row(&self, entry: &Step<'_>, now: i64) -> Row {
+        let id = answers::id(entry.id, self.no_trunc || entry.id == MISSING);
         let created_at = time::rfc3339_short(entry.created);
         let since = match entry.created {
             0 => "N/A".to_owned(),
@@ -97,7 +137,7 @@ impl History {
                 "Tags": entry.names,
             }),
             document: json!({
-                "id": entry.id.as_ref().map_or("<missing>", |id| id.hex()),
+                "id": entry.id,
                 "created": created_at,
                 "CreatedBy": entry.created_by,
                 "size": entry.size,

@@ -1,5 +1,7 @@
 //! `barge images`
 
+mod remote;
+
 use std::str::FromStr;
 
 use clap::Args;
@@ -13,6 +15,7 @@ use super::ps::elapsed;
 use super::tree::Act;
 use crate::engine::images::{self, ListOptions, Listing};
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::digest::Digest;
 use crate::spec::filter::Filter;
 use crate::spec::reference::Reference;
@@ -189,6 +192,10 @@ impl Act for Images {
         };
         listing::print(&mut world.out, columns, rows, self.format.as_deref(), !self.noheading)?;
         Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.list_on(host, world)
     }
 }
 

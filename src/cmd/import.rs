@@ -1,18 +1,21 @@
 //! `barge import`
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::World;
+use super::answers::{self, RemoteName};
+use super::commit::Change;
 use super::exit::Status;
+use super::host::refuse;
 use super::progress::Display;
 use super::tree::Act;
 use crate::engine::images::{self, ImportOptions, ImportSource};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::change::ImageChange;
+use crate::remote::{Host, Request};
 use crate::spec::platform::Platform;
 use crate::spec::reference::Reference;
 
@@ -29,7 +32,7 @@ pub(crate) struct Import {
     arch: Option<String>,
     /// Change the image as a Dockerfile would
     #[arg(short, long, value_name = "INSTRUCTION")]
-    change: Vec<ImageChange>,
+    change: Vec<Change>,
     /// Say something about it in its history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
@@ -70,22 +73,31 @@ impl Import {
 
     fn source(&self) -> Result<ImportSource<'_>> {
         let file = self.file.as_str();
-        if file.starts_with("http://") || file.starts_with("https://") {
+        if is_web(file) {
             return Ok(ImportSource::Url(file));
         }
         if file != "-" {
             let file = File::open(file).context(|| format!("cannot open {file}"))?;
             return Ok(ImportSource::Stream(Box::new(BufReader::with_capacity(CHUNK, file))));
         }
-        if rustix::termios::isatty(rustix::stdio::stdin()) {
-            return Err(Error::new(
-                Kind::Invalid,
-                "cannot read from terminal, use command-line redirection",
-            ));
-        }
-        let input = BufReader::with_capacity(CHUNK, std::io::stdin());
+        refuse_terminal()?;
+        let input = BufReader::with_capacity(CHUNK, io::stdin());
         Ok(ImportSource::Stream(Box::new(input)))
     }
+}
+
+fn is_web(file: &str) -> bool {
+    file.starts_with("http://") || file.starts_with("https://")
+}
+
+fn refuse_terminal() -> Result<()> {
+    if rustix::termios::isatty(rustix::stdio::stdin()) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "cannot read from terminal, use command-line redirection",
+        ));
+    }
+    Ok(())
 }
 
 impl Act for Import {
@@ -96,7 +108,7 @@ impl Act for Import {
         let engine = world.power()?;
         let options = ImportOptions {
             name,
-            changes: self.change.clone(),
+            changes: self.change.iter().map(|change| change.0.clone()).collect(),
             message: self.message.clone(),
             platform,
             signature_policy: self.signature_policy.clone(),
@@ -105,6 +117,46 @@ impl Act for Import {
         let image = images::import(engine.store(), source, &options, &display)?;
         display.finish();
         world.out.line(&format!("sha256:{}", image.id.hex()))?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--signature-policy", self.signature_policy.is_some())])?;
+        let name = self.name.as_deref().map(RemoteName::new);
+        let platform = self.platform()?;
+        let mut request = Request::post("/images/create")
+            .maybe("repo", name.map(|name| name.repository))
+            .maybe("tag", name.and_then(|name| name.tag))
+            .maybe("message", self.message.as_ref())
+            .maybe("platform", platform);
+        for change in &self.change {
+            request = request.with("changes", change);
+        }
+        let file = self.file.as_str();
+        request = if is_web(file) {
+            request.with("fromSrc", file)
+        } else {
+            let mut source: Box<dyn Read + Send> = match file {
+                "-" => {
+                    refuse_terminal()?;
+                    Box::new(io::stdin())
+                }
+                file => Box::new(File::open(file).context(|| format!("cannot open {file}"))?),
+            };
+            request.with("fromSrc", "-").written("application/x-tar", move |out| {
+                io::copy(&mut source, out).context(|| "cannot pass the archive on").map(drop)
+            })
+        };
+        let mut id = String::new();
+        for line in host.call(request)?.documents() {
+            let line = line?;
+            if let Some(text) = line["error"].as_str() {
+                return Err(Error::new(Kind::Invalid, text));
+            }
+            // The last word is what was made.
+            answers::text(&line, "status").clone_into(&mut id);
+        }
+        world.out.line(&id)?;
         Ok(Status::SUCCESS)
     }
 }

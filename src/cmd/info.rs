@@ -9,6 +9,7 @@ use super::listing::print_json;
 use super::tree::Act;
 use crate::engine::{Engine, Info as Facts};
 use crate::error::Result;
+use crate::remote::{Host, Request};
 use crate::spec::template::Format;
 
 /// Show what this machine and the store are like
@@ -36,6 +37,21 @@ impl Act for Info {
                 with_docker_names(&mut fields, &document);
                 world.out.line(&format.render(&fields)?)?;
             }
+        }
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        // Docker's document, whoever answers.
+        let document = host.document(Request::get("/info"))?;
+        match self.format.as_deref() {
+            None => {
+                let mut text = String::new();
+                outline(&mut text, &document, 0);
+                world.out.text(&text)?;
+            }
+            Some("json") => print_json(&mut world.out, &document)?,
+            Some(format) => world.out.line(&Format::new(format)?.render(&document)?)?,
         }
         Ok(Status::SUCCESS)
     }

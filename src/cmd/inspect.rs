@@ -4,14 +4,14 @@ use clap::{Args, ValueEnum};
 use serde_json::Value as Json;
 
 use super::World;
+use super::answers;
 use super::exit::Status;
-use super::listing::print_json;
-use super::output;
+use super::listing::{inspect_format, print_inspected};
 use super::tree::Act;
 use crate::api::model;
 use crate::engine::{Engine, images};
 use crate::error::{Error, Kind, Result};
-use crate::spec::template::Format;
+use crate::remote::{Host, Request, escape};
 
 /// Show everything about containers or images
 #[derive(Args, Debug)]
@@ -77,6 +77,11 @@ impl Act for Inspect {
         let asked = Asked { kind: self.r#type, latest: self.latest, size: self.size };
         inspect(world, asked, self.names, self.format.as_deref())
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let asked = Asked { kind: self.r#type, latest: self.latest, size: self.size };
+        inspect_on(host, world, asked, self.names, self.format.as_deref())
+    }
 }
 
 impl Act for InspectContainer {
@@ -84,12 +89,22 @@ impl Act for InspectContainer {
         let asked = Asked { kind: Type::Container, latest: self.latest, size: self.size };
         inspect(world, asked, self.names, self.format.as_deref())
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let asked = Asked { kind: Type::Container, latest: self.latest, size: self.size };
+        inspect_on(host, world, asked, self.names, self.format.as_deref())
+    }
 }
 
 impl Act for InspectImage {
     fn act(self, world: &mut World) -> Result<Status> {
         let asked = Asked { kind: Type::Image, latest: false, size: false };
         inspect(world, asked, self.names, self.format.as_deref())
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let asked = Asked { kind: Type::Image, latest: false, size: false };
+        inspect_on(host, world, asked, self.names, self.format.as_deref())
     }
 }
 
@@ -119,10 +134,7 @@ fn inspect(
     if names.is_empty() {
         return Err(Error::new(Kind::Invalid, "no names or ids specified"));
     }
-    let format = match format {
-        None | Some("json") => None,
-        Some(text) => Some(Format::new(text)?),
-    };
+    let format = inspect_format(format)?;
     let mut documents = Vec::new();
     let mut failures = Vec::new();
     for name in &names {
@@ -131,18 +143,56 @@ fn inspect(
             Err(error) => failures.push(error),
         }
     }
-    match format {
-        None => print_json(&mut world.out, &Json::Array(documents))?,
-        Some(format) => {
-            for document in &documents {
-                let text = format.render(document)?;
-                world.out.line(&text)?;
-            }
+    print_inspected(&mut world.out, documents, format.as_ref(), &failures)
+}
+
+/// As [`inspect`], on another host, whose documents are Docker's.
+fn inspect_on(
+    host: &Host,
+    world: &mut World,
+    asked: Asked,
+    mut names: Vec<String>,
+    format: Option<&str>,
+) -> Result<Status> {
+    let size = asked.size || format.is_some_and(|it| it.contains(".SizeR"));
+    let asked = Asked { size, ..asked };
+    if asked.latest {
+        if !names.is_empty() {
+            let text = "--latest cannot be used together with containers";
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        names.push(answers::latest(host)?);
+    }
+    if names.is_empty() {
+        return Err(Error::new(Kind::Invalid, "no names or ids specified"));
+    }
+    let format = inspect_format(format)?;
+    let (mut documents, mut failures) = (Vec::new(), Vec::new());
+    for name in &names {
+        match find_on(host, asked, name) {
+            Ok(document) => documents.push(document),
+            Err(error) => failures.push(error),
         }
     }
-    world.out.flush()?;
-    failures.iter().for_each(output::error);
-    Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    print_inspected(&mut world.out, documents, format.as_ref(), &failures)
+}
+
+/// Asks for the document of one container or image.
+fn find_on(host: &Host, asked: Asked, name: &str) -> Result<Json> {
+    let path = escape(name);
+    if asked.kind != Type::Image {
+        let request = Request::get(format!("/containers/{path}/json")).flag("size", asked.size);
+        match host.document(request) {
+            Err(error) if error.kind() == Kind::NotFound && asked.kind == Type::All => {}
+            other => return other,
+        }
+    }
+    match host.document(Request::get(format!("/images/{path}/json"))) {
+        Err(error) if error.kind() == Kind::NotFound && asked.kind == Type::All => {
+            Err(Error::new(Kind::NotFound, format!("no such object: \"{name}\"")))
+        }
+        other => other,
+    }
 }
 
 /// Makes the document of one container or image, for a template or to be shown.

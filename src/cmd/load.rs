@@ -1,16 +1,20 @@
 //! `barge load`
 
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::World;
+use super::answers;
 use super::exit::Status;
+use super::host::refuse;
 use super::progress::Display;
 use super::tree::Act;
 use crate::engine::images::{self, ArchiveSource, LoadOptions};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::platform::Platform;
 
 /// Bytes that are read at a time.
@@ -37,15 +41,9 @@ pub(crate) struct Load {
 
 impl Act for Load {
     fn act(self, world: &mut World) -> Result<Status> {
-        let input = self.input.as_deref().filter(|path| path.as_os_str() != "-");
-        if input.is_none() && rustix::termios::isatty(rustix::stdio::stdin()) {
-            return Err(Error::new(
-                Kind::Invalid,
-                "cannot read from terminal, use command-line redirection or the --input flag",
-            ));
-        }
-        let options =
-            LoadOptions { platform: self.platform, signature_policy: self.signature_policy };
+        let input = self.input()?;
+        let (platform, signature_policy) = (self.platform.clone(), self.signature_policy.clone());
+        let options = LoadOptions { platform, signature_policy };
         let engine = world.power()?;
         let display = Display::new(self.quiet);
         let store = engine.store();
@@ -70,6 +68,50 @@ impl Act for Load {
             }
         }
         Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let input = self.input()?;
+        let is_web = input.and_then(Path::to_str).is_some_and(is_address);
+        refuse(&[
+            ("an address on the web", is_web),
+            ("a directory", input.is_some_and(Path::is_dir)),
+            ("--signature-policy", self.signature_policy.is_some()),
+        ])?;
+        let mut source: Box<dyn Read + Send> = match input {
+            Some(path) => {
+                Box::new(File::open(path).context(|| format!("cannot open {}", path.display()))?)
+            }
+            None => Box::new(std::io::stdin()),
+        };
+        let request = Request::post("/images/load")
+            .with("quiet", 1)
+            .maybe("platform", self.platform.as_ref())
+            .written("application/x-tar", move |out| {
+                std::io::copy(&mut source, out).context(|| "cannot pass the archive on").map(drop)
+            });
+        for line in host.call(request)?.documents() {
+            let line = line?;
+            if let Some(text) = line["error"].as_str() {
+                return Err(Error::new(Kind::Invalid, text));
+            }
+            world.out.text(answers::text(&line, "stream"))?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl Load {
+    /// Returns the file; none if it is standard input.
+    fn input(&self) -> Result<Option<&Path>> {
+        let input = self.input.as_deref().filter(|path| path.as_os_str() != "-");
+        if input.is_none() && rustix::termios::isatty(rustix::stdio::stdin()) {
+            return Err(Error::new(
+                Kind::Invalid,
+                "cannot read from terminal, use command-line redirection or the --input flag",
+            ));
+        }
+        Ok(input)
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Login {
 }
 
 impl Act for Login {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let files = self.files.files();
         if self.get_login {

@@ -25,6 +25,8 @@ pub(crate) struct Logout {
 }
 
 impl Act for Logout {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let files = self.files.files();
         let text = match (self.all, &self.registry) {

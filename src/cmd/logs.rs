@@ -1,5 +1,7 @@
 //! `barge logs`
 
+mod remote;
+
 use clap::Args;
 
 use super::World;
@@ -9,6 +11,7 @@ use super::output::{self, Output};
 use super::tree::Act;
 use crate::engine::{Engine, LogLine, LogOptions, LogReader, LogStream};
 use crate::error::Result;
+use crate::remote::Host;
 use crate::spec::time;
 use crate::store::container::Container;
 
@@ -85,6 +88,10 @@ impl Act for Logs {
         let engine = world.engine()?;
         this.show(world, &engine)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.settle().show_on(host, world)
+    }
 }
 
 impl Logs {
@@ -128,6 +135,17 @@ impl Logs {
     }
 }
 
+/// Writes what tells the lines of one container from those of others; nothing for no name.
+fn prefix(at: usize, name: &str, color: bool) -> String {
+    // The colors and their order are Podman's.
+    const COLORS: [u8; 7] = [37, 31, 33, 34, 35, 36, 32];
+    match (name, color) {
+        ("", _) => String::new(),
+        (name, true) => format!("\x1b[{}m{name} \x1b[0m", COLORS[at % COLORS.len()]),
+        (name, false) => format!("{name} "),
+    }
+}
+
 /// What stands before the text of each line.
 struct Shown {
     several: bool,
@@ -139,17 +157,12 @@ struct Shown {
 impl Shown {
     /// Returns what tells a container's lines from those of others.
     fn prefix(&self, at: usize, container: &Container) -> String {
-        // The colors and their order are Podman's.
-        const COLORS: [u8; 7] = [37, 31, 33, 34, 35, 36, 32];
         let name = match (self.names, self.several) {
             (true, _) => &container.state.name,
             (false, true) => container.id().short(),
-            (false, false) => return String::new(),
+            (false, false) => "",
         };
-        match self.color {
-            true => format!("\x1b[{}m{name} \x1b[0m", COLORS[at % COLORS.len()]),
-            false => format!("{name} "),
-        }
+        prefix(at, name, self.color)
     }
 
     /// Returns what goes with a container's lines, as Docker shows it.

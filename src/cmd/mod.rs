@@ -1,6 +1,7 @@
 //! The command line: parse flags, make one engine call, print.
 
 mod access;
+mod answers;
 mod connect;
 mod containers;
 mod cp;
@@ -10,14 +11,17 @@ mod flags;
 mod global;
 mod hello;
 mod help;
+mod host;
 mod listing;
 mod output;
+mod pack;
 mod parse;
 mod progress;
 mod prompt;
 mod search;
 mod signing;
 mod table;
+mod talk;
 mod tree;
 
 mod artifact;
@@ -26,7 +30,10 @@ mod builder;
 mod clone;
 mod commit;
 mod completion;
+mod connection;
+mod context;
 mod debug;
+mod dial;
 mod diff;
 mod events;
 mod exec;
@@ -106,6 +113,7 @@ const COMMANDS: Group = group(
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<completion::Completion>(&["completion"], "SHELL"),
         Node::Group(CONTAINER),
+        Node::Group(CONTEXT),
         verb::<cp::Cp>(&["cp"], "SOURCE TARGET"),
         verb::<run::Create>(&["create"], "IMAGE [COMMAND [ARG...]]"),
         verb::<debug::Debug>(&["debug"], "CONTAINER [COMMAND [ARG...]]"),
@@ -232,6 +240,19 @@ const CONTAINER: Group = group(
     ],
 );
 
+const CONTEXT: Group = group(
+    &["context"],
+    "Manage connections to other hosts, by Docker's names",
+    &[
+        verb::<context::Create>(&["create"], "NAME"),
+        verb::<context::Inspect>(&["inspect"], "[NAME...]"),
+        verb::<context::Ls>(&["ls", "list"], ""),
+        verb::<context::Rm>(&["rm", "remove"], "NAME [NAME...]"),
+        verb::<context::Show>(&["show"], ""),
+        verb::<context::Use>(&["use"], "NAME"),
+    ],
+);
+
 const HEALTHCHECK: Group = group(
     &["healthcheck"],
     "Manage health checks of containers",
@@ -297,11 +318,25 @@ const SYSTEM: Group = group(
     "Manage barge itself",
     &[
         verb::<info::Check>(&["check", "doctor"], ""),
+        Node::Group(CONNECTION),
         verb::<system_df::SystemDf>(&["df"], ""),
+        verb::<dial::Dial>(&["dial-stdio"], ""),
         verb::<events::Events>(&["events"], ""),
         verb::<info::Info>(&["info"], ""),
         verb::<prune::SystemPrune>(&["prune"], ""),
         verb::<service::Service>(&["service"], "[ADDRESS...]"),
+    ],
+);
+
+const CONNECTION: Group = group(
+    &["connection"],
+    "Manage connections to other hosts",
+    &[
+        verb::<connection::Add>(&["add"], "NAME DESTINATION"),
+        verb::<connection::Default>(&["default"], "NAME"),
+        verb::<connection::Ls>(&["ls", "list"], ""),
+        verb::<connection::Rename>(&["rename", "mv"], "NAME NEW-NAME"),
+        verb::<connection::Rm>(&["rm", "remove"], "[NAME...]"),
     ],
 );
 
@@ -348,6 +383,8 @@ pub(crate) struct World {
     pub(crate) global: Global,
     /// Flags of `barge runtime`, once they are known: it reports errors in a way of its own.
     pub(crate) runtime: Option<runtime::RuntimeFlags>,
+    /// What was called, as in `barge image ls`.
+    pub(crate) command: String,
 }
 
 impl World {
@@ -427,7 +464,12 @@ pub fn main() -> ExitCode {
     if runtime::is_name(&name) {
         words.insert(0, "runtime".into());
     }
-    let mut world = World { out: Output::default(), global: Global::default(), runtime: None };
+    let mut world = World {
+        out: Output::default(),
+        global: Global::default(),
+        runtime: None,
+        command: String::new(),
+    };
     let result = run(words, &mut world);
     // What was printed before a failure was asked for, and comes first.
     let flushed = world.out.flush();

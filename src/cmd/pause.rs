@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::World;
-use super::containers::{FilterSelection, IdFiles, for_each};
+use super::containers::{FilterSelection, IdFiles, for_each, for_each_on};
 use super::exit::Status;
 use super::tree::Act;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::remote::{Host, Request};
 use crate::store::container::Run;
 
 /// Make all processes of containers stand still
@@ -35,11 +36,19 @@ impl Act for Pause {
     fn act(self, world: &mut World) -> Result<Status> {
         act(world, self.files, self.selection, |run| !run.paused, Engine::pause)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        act_on(host, world, self.files, self.selection, ("running", "pause"))
+    }
 }
 
 impl Act for Unpause {
     fn act(self, world: &mut World) -> Result<Status> {
         act(world, self.files, self.selection, |run| run.paused, Engine::unpause)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        act_on(host, world, self.files, self.selection, ("paused", "unpause"))
     }
 }
 
@@ -59,5 +68,20 @@ fn act(
     for_each(world, &names, Status::of_error, |world, name| {
         verb(&engine, name)?;
         world.out.line(name)
+    })
+}
+
+/// As [`act`], on another host: what it can be done to, and what it is called there.
+fn act_on(
+    host: &Host,
+    world: &mut World,
+    files: IdFiles,
+    selection: FilterSelection,
+    (state, verb): (&str, &str),
+) -> Result<Status> {
+    let selection = selection.into_selection();
+    let names = selection.chosen_on_where(host, files.read(false)?, |found| found == state)?;
+    for_each_on(host, world, &names, false, |name| {
+        Request::post(format!("/containers/{name}/{verb}"))
     })
 }

@@ -5,8 +5,12 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use super::answers::{bytes, text};
 use super::output;
 use crate::engine::images::{Progress, ProgressEvent};
+use crate::error::{Error, Kind, Result};
 use crate::spec::size::HumanSize;
 use crate::sys::terminal;
 
@@ -53,6 +57,33 @@ impl Display {
         self.draw(&mut state, true);
         state.drawn = 0;
         state.layers.clear();
+    }
+
+    /// Shows what a service of Docker's API tells of its pulls and pushes, line by line; one may be an error.
+    pub(crate) fn hear(&self, line: &Value) -> Result<()> {
+        if let Some(text) = line["error"].as_str() {
+            let text = line["errorDetail"]["message"].as_str().unwrap_or(text);
+            return Err(Error::new(Kind::Unavailable, text));
+        }
+        let (status, id) = (text(line, "status"), text(line, "id"));
+        if self.quiet || status.is_empty() {
+            return Ok(());
+        }
+        let detail = &line["progressDetail"];
+        match status {
+            "Pulling fs layer" | "Preparing" | "Waiting" | "Downloading" | "Extracting"
+            | "Pushing" | "Verifying Checksum" => {
+                let (done, total) = (bytes(detail, "current"), bytes(detail, "total"));
+                self.layer(id, Layer::Arriving { done, total });
+            }
+            "Download complete" | "Pull complete" | "Pushed" => self.layer(id, Layer::Done),
+            "Already exists" | "Layer already exists" => {
+                self.line(&format!("Copying blob {id} skipped: already exists"));
+            }
+            status if id.is_empty() => self.line(status),
+            status => self.line(&format!("{id}: {status}")),
+        }
+        Ok(())
     }
 
     /// Prints a line above the bars.

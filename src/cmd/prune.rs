@@ -1,8 +1,10 @@
 //! `barge container prune`, `barge image prune` and `barge system prune`
 
 use clap::Args;
+use serde_json::Value;
 
 use super::World;
+use super::answers;
 use super::exit::Status;
 use super::images::image_filter;
 use super::output;
@@ -11,6 +13,7 @@ use super::tree::Act;
 use crate::build;
 use crate::engine::images::{self, PruneOptions, Removals};
 use crate::error::Result;
+use crate::remote::{Host, Request};
 use crate::spec::filter::Filter;
 use crate::spec::size::HumanSize;
 use crate::store::image::Removal;
@@ -41,6 +44,18 @@ impl Act for ContainerPrune {
         pruned.failures.iter().for_each(output::error);
         Ok(if pruned.failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let warning = "WARNING! This will remove all non running containers.";
+        if !self.force && !confirm(world, warning)? {
+            return Ok(Status::SUCCESS);
+        }
+        let pruned = prune_on(host, "containers", &self.filter)?;
+        for id in answers::words(&pruned, "ContainersDeleted") {
+            world.out.line(id)?;
+        }
+        Ok(Status::SUCCESS)
+    }
 }
 
 /// Remove images that nobody needs
@@ -61,11 +76,7 @@ pub(crate) struct ImagePrune {
 
 impl Act for ImagePrune {
     fn act(self, world: &mut World) -> Result<Status> {
-        let what = match self.all {
-            true => "all images without at least one container associated with them",
-            false => "all dangling images",
-        };
-        if !self.force && !confirm(world, &format!("WARNING! This command removes {what}."))? {
+        if !self.force && !confirm(world, &self.warning())? {
             return Ok(Status::SUCCESS);
         }
         let engine = world.power()?;
@@ -76,6 +87,49 @@ impl Act for ImagePrune {
         removals.failures.iter().for_each(output::error);
         Ok(if removals.failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        if !self.force && !confirm(world, &self.warning())? {
+            return Ok(Status::SUCCESS);
+        }
+        let pruned = prune_on(host, "images", &with_dangling(self.filter, self.all)?)?;
+        print_deleted_on(world, &pruned)?;
+        print_reclaimed(world, answers::bytes(&pruned, "SpaceReclaimed"))?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl ImagePrune {
+    fn warning(&self) -> String {
+        let what = match self.all {
+            true => "all images without at least one container associated with them",
+            false => "all dangling images",
+        };
+        format!("WARNING! This command removes {what}.")
+    }
+}
+
+/// Says which images are meant: that is a filter of the API.
+fn with_dangling(mut filters: Vec<Filter>, all: bool) -> Result<Vec<Filter>> {
+    if all {
+        filters.push("dangling=false".parse()?);
+    }
+    Ok(filters)
+}
+
+/// Has things of a kind pruned by another host.
+fn prune_on(host: &Host, kind: &str, filters: &[Filter]) -> Result<Value> {
+    let request = Request::post(format!("/{kind}/prune"));
+    host.document(request.maybe("filters", answers::filters(filters)?))
+}
+
+fn print_deleted_on(world: &mut World, pruned: &Value) -> Result<()> {
+    for removal in answers::list(pruned, "ImagesDeleted") {
+        if let Some(id) = removal["Deleted"].as_str() {
+            world.out.line(answers::hex(id))?;
+        }
+    }
+    Ok(())
 }
 
 /// Remove what nobody needs
@@ -174,6 +228,46 @@ impl Act for SystemPrune {
             .collect();
         failures.iter().for_each(|failure| output::error(failure));
         Ok(if failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        if !self.force && !confirm(world, &self.warning())? {
+            return Ok(Status::SUCCESS);
+        }
+        let mut bytes = 0;
+        let mut kinds = vec![("containers", "Containers"), ("networks", "Networks")];
+        if self.volumes {
+            kinds.push(("volumes", "Volumes"));
+        }
+        for (kind, title) in kinds {
+            let pruned = prune_on(host, kind, &self.filter)?;
+            let names = answers::words(&pruned, &format!("{title}Deleted"));
+            if !names.is_empty() {
+                world.out.line(&format!("Deleted {title}"))?;
+            }
+            names.iter().try_for_each(|name| world.out.line(name))?;
+            bytes += answers::bytes(&pruned, "SpaceReclaimed");
+        }
+        let is_filtered = !self.filter.is_empty();
+        let pruned = prune_on(host, "images", &with_dangling(self.filter, self.all)?)?;
+        if answers::list(&pruned, "ImagesDeleted").iter().any(|it| it["Deleted"].is_string()) {
+            world.out.line("Deleted Images")?;
+        }
+        print_deleted_on(world, &pruned)?;
+        bytes += answers::bytes(&pruned, "SpaceReclaimed");
+        // What builds have left has neither labels nor, for a filter, an age.
+        if !is_filtered || self.build {
+            let request = Request::post("/build/prune").flag("all", self.all || self.build);
+            let pruned = host.document(request)?;
+            let steps = answers::words(&pruned, "CachesDeleted");
+            if !steps.is_empty() {
+                world.out.line("Deleted build cache objects")?;
+            }
+            steps.iter().try_for_each(|id| world.out.line(answers::id(id, false)))?;
+            bytes += answers::bytes(&pruned, "SpaceReclaimed");
+        }
+        print_reclaimed(world, bytes)?;
+        Ok(Status::SUCCESS)
     }
 }
 

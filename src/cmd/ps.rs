@@ -1,5 +1,7 @@
 //! `barge ps`
 
+mod remote;
+
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::thread;
@@ -20,6 +22,7 @@ use crate::api::model::status::status_of;
 use crate::engine::{ContainerSize, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::net::PublishedPort;
+use crate::remote::Host;
 use crate::spec::filter::Filter;
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::size::HumanSize;
@@ -165,13 +168,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 impl Act for Ps {
     fn act(self, world: &mut World) -> Result<Status> {
         check(&self.filter)?;
-        if self.latest && self.last.is_some() {
-            let text = "--last and --latest cannot be set together";
-            return Err(Error::new(Kind::Invalid, text));
-        }
-        if self.quiet && self.size {
-            return Err(Error::new(Kind::Invalid, "quiet and size cannot be set together"));
-        }
+        self.check()?;
         // Every record that is looked at is repaired, and no other tool keeps containers in our store.
         let _ = (self.sync, self.external);
         let sizes = self.wants_sizes();
@@ -187,9 +184,25 @@ impl Act for Ps {
             thread::sleep(Duration::from_secs(seconds));
         }
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.check()?;
+        self.list_on(host, world)
+    }
 }
 
 impl Ps {
+    fn check(&self) -> Result<()> {
+        if self.latest && self.last.is_some() {
+            let text = "--last and --latest cannot be set together";
+            return Err(Error::new(Kind::Invalid, text));
+        }
+        if self.quiet && self.size {
+            return Err(Error::new(Kind::Invalid, "quiet and size cannot be set together"));
+        }
+        Ok(())
+    }
+
     fn wants_sizes(&self) -> bool {
         let in_format = self.format.as_deref().is_some_and(|format| format.contains(".Size"));
         self.size || in_format || self.sort == Sort::Size

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 
 use super::access::AccessFlags;
+use super::answers::{self, RemoteName};
 use super::containers::for_each;
 use super::exit::Status;
+use super::host::refuse;
 use super::progress::Display;
 use super::tree::Act;
 use super::{World, output};
 use crate::engine::Engine;
 use crate::engine::images::{self, PullOptions, PullPolicy, RegistryOptions};
 use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::defaults::Defaults;
 use crate::spec::location::Location;
 use crate::spec::platform::Platform;
@@ -51,7 +54,7 @@ pub(crate) struct PullFlags {
     #[arg(long, value_name = "WHEN")]
     pull: Option<PullPolicy>,
     #[command(flatten)]
-    registry: RegistryFlags,
+    pub(super) registry: RegistryFlags,
 }
 
 impl RegistryFlags {
@@ -91,6 +94,11 @@ impl PullFlags {
     /// Returns which platform the image shall be for.
     pub(crate) fn platform(&self) -> Result<Option<Platform>> {
         self.registry.platform()
+    }
+
+    /// Returns when it is got.
+    pub(crate) fn policy(&self) -> PullPolicy {
+        self.pull.unwrap_or_default()
     }
 
     /// Takes what is usual here where the user says nothing.
@@ -158,6 +166,56 @@ impl Act for Pull {
             Ok(())
         })
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        // It is known by the service only whether there is something newer.
+        for_each(world, &self.images, Status::of_error, |world, name| {
+            let name = name.strip_prefix("docker://").unwrap_or(name);
+            let path = format!("/images/{}/json", escape(name));
+            if matches!(self.policy, PullPolicy::Missing | PullPolicy::Never) {
+                match host.document(Request::get(&path)) {
+                    Err(error)
+                        if error.kind() == Kind::NotFound && self.policy == PullPolicy::Missing => {
+                    }
+                    found => {
+                        return world.out.line(answers::hex(answers::text(&found?, "Id")));
+                    }
+                }
+            }
+            if self.all_tags {
+                return pull_tags_on(host, name, None, &self.registry);
+            }
+            pull_on(host, name, &self.registry)?;
+            let found = host.document(Request::get(path))?;
+            world.out.line(answers::hex(answers::text(&found, "Id")))
+        })
+    }
+}
+
+/// Has an image pulled by another host.
+pub(super) fn pull_on(host: &Host, name: &str, flags: &RegistryFlags) -> Result<()> {
+    let tag = RemoteName::new(name).tag.unwrap_or("latest");
+    pull_tags_on(host, name, Some(tag), flags)
+}
+
+/// Has one tag of a repository pulled by another host, or all.
+fn pull_tags_on(host: &Host, name: &str, tag: Option<&str>, flags: &RegistryFlags) -> Result<()> {
+    refuse(&[
+        ("--signature-policy", flags.signature_policy.is_some()),
+        ("a place that is no registry", Location::is_no_registry(name)),
+    ])?;
+    let request = Request::post("/images/create")
+        .with("fromImage", RemoteName::new(name).repository)
+        .maybe("tag", tag)
+        .maybe("platform", flags.platform()?);
+    let request = match flags.access.proof(name)? {
+        Some(proof) => request.field("x-registry-auth", proof),
+        None => request,
+    };
+    let display = Display::new(flags.quiet);
+    let heard = host.call(request)?.documents().try_for_each(|line| display.hear(&line?));
+    display.finish();
+    heard
 }
 
 /// Asks the user which of several images is meant.

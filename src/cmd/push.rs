@@ -6,12 +6,15 @@ use clap::Args;
 
 use super::World;
 use super::access::AccessFlags;
+use super::answers::{self, RemoteName};
 use super::exit::Status;
+use super::host::refuse;
 use super::progress::Display;
 use super::signing::SigningFlags;
 use super::tree::Act;
 use crate::engine::images::{self, Form, PushOptions, Pushed};
 use crate::error::{Context, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::compression::Compression;
 use crate::spec::manifest::ManifestFormat;
 use crate::spec::reference::Reference;
@@ -99,6 +102,47 @@ impl Act for Push {
         }
         if let (Some(name), Some(pushed)) = (&name, &pushed) {
             said(name, pushed)?;
+        }
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let elsewhere = self.destination.as_ref().is_some_and(|it| *it != self.image);
+        refuse(&[
+            ("another destination than the name of the image", elsewhere),
+            ("--compression-format", self.compression_format.is_some()),
+            ("--compression-level", self.compression_level.is_some()),
+            ("--force-compression", self.force_compression.is_some()),
+            ("--format", self.format.is_some()),
+            ("--sign-by", self.signing.is_asked()),
+        ])?;
+        let name = RemoteName::new(&self.image);
+        let tag = if self.all_tags { None } else { Some(name.tag.unwrap_or("latest")) };
+        let path = format!("/images/{}/push", escape(name.repository));
+        // The service wants to be told that there is nothing to tell, too.
+        let proof = self.access.proof(&self.image)?.unwrap_or_else(|| "e30=".to_owned());
+        let request = Request::post(path).maybe("tag", tag).field("x-registry-auth", proof);
+        let display = Display::new(self.quiet);
+        let mut pushed = Vec::new();
+        let heard = host.call(request)?.documents().try_for_each(|line| {
+            let line = line?;
+            if let Some(aux) = line.get("aux") {
+                pushed.push(aux.clone());
+            }
+            display.hear(&line)
+        });
+        display.finish();
+        heard?;
+        for aux in &pushed {
+            let (tag, digest) = (answers::text(aux, "Tag"), answers::text(aux, "Digest"));
+            if let Some(path) = &self.digestfile {
+                std::fs::write(path, digest)
+                    .context(|| format!("cannot write {}", path.display()))?;
+            }
+            if !self.quiet {
+                let size = answers::bytes(aux, "Size");
+                world.out.line(&format!("{tag}: digest: {digest} size: {size}"))?;
+            }
         }
         Ok(Status::SUCCESS)
     }

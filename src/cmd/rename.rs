@@ -6,6 +6,7 @@ use super::World;
 use super::exit::Status;
 use super::tree::Act;
 use crate::error::Result;
+use crate::remote::{Host, Request, escape};
 
 /// Give a container another name
 #[derive(Args, Debug)]
@@ -21,6 +22,12 @@ pub(crate) struct Rename {
 impl Act for Rename {
     fn act(self, world: &mut World) -> Result<Status> {
         world.power()?.rename(&self.container, &self.name)?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        let path = format!("/containers/{}/rename", escape(&self.container));
+        host.act(Request::post(path).with("name", &self.name))?;
         Ok(Status::SUCCESS)
     }
 }

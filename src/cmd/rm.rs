@@ -5,9 +5,11 @@ use clap::Args;
 use super::World;
 use super::containers::{IdFiles, Selection, for_each};
 use super::exit::Status;
+use super::host::refuse;
 use super::tree::Act;
 use crate::engine::RemoveOptions;
 use crate::error::{Kind, Result};
+use crate::remote::{Host, Request, escape};
 
 /// Remove containers
 #[derive(Args, Debug)]
@@ -54,6 +56,31 @@ impl Act for Rm {
                     }
                     world.out.line(name)
                 }
+            }
+        })
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--depend", self.depend)])?;
+        let ignore = self.ignore || self.force;
+        let names = self.selection.chosen_on(host, self.files.read(ignore)?)?;
+        for_each(world, &names, Status::of_removal, |world, name| {
+            let path = escape(name);
+            if let Some(seconds) = self.time.filter(|_| self.force) {
+                // Its removal waits for nothing there.
+                let stop = Request::post(format!("/containers/{path}/stop")).with("t", seconds);
+                match host.act(stop) {
+                    Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            let request = Request::delete(format!("/containers/{path}"))
+                .flag("v", self.volumes)
+                .flag("force", self.force);
+            match host.act(request) {
+                Err(error) if ignore && error.kind() == Kind::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => world.out.line(name),
             }
         })
     }

@@ -1,13 +1,17 @@
 //! `barge rmi`, `barge tag`, `barge untag` and `barge image exists`
 
 use clap::Args;
+use serde_json::Value;
 
 use super::World;
+use super::answers::{self, RemoteName};
+use super::containers::for_each;
 use super::exit::Status;
 use super::output;
 use super::tree::Act;
 use crate::engine::images::{self, RemoveOptions};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::store::image::Removal;
 
 /// Remove images, or names of images
@@ -32,15 +36,7 @@ pub(crate) struct Rmi {
 
 impl Act for Rmi {
     fn act(self, world: &mut World) -> Result<Status> {
-        if self.all && !self.images.is_empty() {
-            return Err(Error::new(
-                Kind::Invalid,
-                "when using the --all switch, you may not pass any images names or IDs",
-            ));
-        }
-        if !self.all && self.images.is_empty() {
-            return Err(Error::new(Kind::Invalid, "image name or ID must be specified"));
-        }
+        self.check()?;
         let engine = world.power()?;
         let options = RemoveOptions { force: self.force, ignore: self.ignore };
         let removals = match self.all {
@@ -57,6 +53,53 @@ impl Act for Rmi {
         removals.failures.iter().for_each(output::error);
         let statuses = removals.failures.iter().map(Status::of_removal);
         Ok(statuses.fold(Status::SUCCESS, Status::or_worse))
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.check()?;
+        let mut names = self.images;
+        if self.all {
+            let found = answers::entries(host.document(Request::get("/images/json"))?);
+            names.extend(found.iter().map(|image| answers::text(image, "Id").to_owned()));
+        }
+        for_each(world, &names, Status::of_removal, |world, name| {
+            let request = Request::delete(format!("/images/{}", escape(name)))
+                // An ID may have several names.
+                .flag("force", self.force)
+                .flag("noprune", self.no_prune);
+            match host.document(request) {
+                Err(error) if (self.ignore || self.all) && error.kind() == Kind::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(removed) => print_removed(world, &removed),
+            }
+        })
+    }
+}
+
+/// Prints what a service says it has removed.
+pub(super) fn print_removed(world: &mut World, removed: &Value) -> Result<()> {
+    for removal in removed.as_array().into_iter().flatten() {
+        match (removal["Untagged"].as_str(), removal["Deleted"].as_str()) {
+            (Some(name), _) => world.out.line(&format!("Untagged: {name}"))?,
+            (None, Some(id)) => world.out.line(&format!("Deleted: {}", answers::hex(id)))?,
+            (None, None) => {}
+        }
+    }
+    Ok(())
+}
+
+impl Rmi {
+    fn check(&self) -> Result<()> {
+        if self.all && !self.images.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "when using the --all switch, you may not pass any images names or IDs",
+            ));
+        }
+        if !self.all && self.images.is_empty() {
+            return Err(Error::new(Kind::Invalid, "image name or ID must be specified"));
+        }
+        Ok(())
     }
 }
 
@@ -76,6 +119,17 @@ impl Act for Tag {
         let engine = world.power()?;
         for name in &self.names {
             images::tag(engine.store(), &self.image, name)?;
+        }
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        for name in &self.names {
+            let name = RemoteName::new(name);
+            let request = Request::post(format!("/images/{}/tag", escape(&self.image)))
+                .with("repo", name.repository)
+                .maybe("tag", name.tag);
+            host.act(request)?;
         }
         Ok(Status::SUCCESS)
     }
@@ -118,6 +172,10 @@ impl Act for ImageExists {
         let exists = images::exists(engine.store(), &self.image)?;
         Ok(if exists { Status::SUCCESS } else { Status::NO })
     }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        answers::exists(host, format!("/images/{}/json", escape(&self.image)))
+    }
 }
 
 /// Check whether a container is here
@@ -140,5 +198,9 @@ impl Act for ContainerExists {
             Err(error) if error.kind() == Kind::NotFound => Ok(Status::NO),
             Err(error) => Err(error),
         }
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        answers::exists(host, format!("/containers/{}/json", escape(&self.container)))
     }
 }

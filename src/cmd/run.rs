@@ -1,5 +1,7 @@
 //! `barge run` and `barge create`
 
+mod remote;
+
 use clap::{Args, ValueEnum};
 
 use super::World;
@@ -12,6 +14,7 @@ use super::tree::Act;
 use crate::engine::images;
 use crate::engine::{Engine, RemoveOptions, check_passthrough, hold_signals};
 use crate::error::{Context, Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
 use crate::spec::id::ContainerId;
@@ -80,6 +83,10 @@ impl Act for Create {
         world.out.line(id.as_str())?;
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.create_on(host, world)
+    }
 }
 
 impl Act for Run {
@@ -138,6 +145,10 @@ impl Act for Run {
             }
             None => Ok(Status::SUCCESS),
         }
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.run_on(host, world)
     }
 }
 

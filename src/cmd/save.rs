@@ -6,10 +6,13 @@ use clap::Args;
 
 use super::World;
 use super::exit::Status;
+use super::export::save_answer;
+use super::host::refuse;
 use super::progress::Display;
 use super::tree::Act;
 use crate::engine::images::{self, Form, SaveFormat, SaveTarget};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::compression::Compression;
 use crate::spec::manifest::ManifestFormat;
 
@@ -43,6 +46,17 @@ pub(crate) struct Save {
 }
 
 impl Save {
+    fn check(&self) -> Result<()> {
+        let to_stream = self.output.is_none() && !self.format.is_directory();
+        if to_stream && rustix::termios::isatty(rustix::stdio::stdout()) {
+            return Err(Error::new(
+                Kind::Invalid,
+                "refusing to save to terminal. Use -o flag or redirect",
+            ));
+        }
+        Ok(())
+    }
+
     fn form(&self) -> Result<Form> {
         if self.compress && self.format != SaveFormat::DockerDir {
             return Err(Error::new(Kind::Invalid, "--compress is for --format docker-dir"));
@@ -62,13 +76,7 @@ impl Save {
 impl Act for Save {
     fn act(self, world: &mut World) -> Result<Status> {
         let form = self.form()?;
-        let to_stream = self.output.is_none() && !self.format.is_directory();
-        if to_stream && rustix::termios::isatty(rustix::stdio::stdout()) {
-            return Err(Error::new(
-                Kind::Invalid,
-                "refusing to save to terminal. Use -o flag or redirect",
-            ));
-        }
+        self.check()?;
         let engine = world.power()?;
         // Names of layers among the bytes of the archive help nobody.
         let display = Display::new(self.quiet);
@@ -82,6 +90,21 @@ impl Act for Save {
             images::save(engine.store(), words, only_images, self.format, &form, target, &display);
         display.finish();
         saved?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.form()?;
+        refuse(&[
+            ("--compress", self.compress),
+            ("any --format but docker-archive", self.format != SaveFormat::DockerArchive),
+        ])?;
+        self.check()?;
+        let request = self
+            .images
+            .iter()
+            .fold(Request::get("/images/get"), |request, name| request.with("names", name));
+        save_answer(world, self.output.as_deref(), host.call(request)?)?;
         Ok(Status::SUCCESS)
     }
 }

@@ -6,12 +6,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::World;
+use super::answers;
 use super::exit::Status;
+use super::host::refuse;
 use super::listing::{self, Columns, Row};
 use super::output;
 use super::tree::Act;
 use crate::engine::images::{self, RegistryOptions, SearchHit, SearchOptions};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
+use crate::spec::filter::Filter;
 use crate::spec::mount::parse_bool;
 
 /// Letters of a description that are shown.
@@ -108,6 +112,38 @@ impl Act for Search {
         found.failures.iter().for_each(|failure| output::warning(&failure.to_string()));
         let columns = if self.compatible { &COMPATIBLE } else { &PLAIN };
         print(world, columns, found.hits.iter().map(|hit| self.row(hit)).collect(), format)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[
+            ("--list-tags", self.list_tags),
+            ("--creds", self.creds.is_some()),
+            ("--cert-dir", self.cert_dir.is_some()),
+            ("--tls-verify", self.tls_verify.is_some()),
+        ])?;
+        // What is wrong with filters is told before anything is asked.
+        self.options()?;
+        let filters = self.filter.iter().map(|text| match text.contains('=') {
+            true => text.parse(),
+            false => format!("{text}=true").parse(),
+        });
+        let filters: Vec<Filter> = filters.collect::<Result<_>>()?;
+        let request = Request::get("/images/search")
+            .with("term", &self.term)
+            .maybe("limit", self.limit.filter(|limit| *limit > 0))
+            .maybe("filters", answers::filters(&filters)?);
+        let found = answers::entries(host.document(request)?);
+        let hits = found.iter().map(|hit| SearchHit {
+            index: String::new(),
+            name: answers::text(hit, "name").to_owned(),
+            description: answers::text(hit, "description").to_owned(),
+            stars: answers::bytes(hit, "star_count"),
+            official: hit["is_official"] == true,
+            automated: hit["is_automated"] == true,
+        });
+        let columns = if self.compatible { &COMPATIBLE } else { &PLAIN };
+        let rows = hits.map(|hit| self.row(&hit)).collect();
+        print(world, columns, rows, self.format.as_deref())
     }
 }
 

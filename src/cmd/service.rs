@@ -46,6 +46,8 @@ pub(crate) struct Service {
 }
 
 impl Act for Service {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
         let mut addresses = self.addresses;

@@ -22,6 +22,11 @@ pub(crate) struct SigningFlags {
 }
 
 impl SigningFlags {
+    /// Tells whether anything is to be signed.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.sign_by.is_some() || self.sign_by_sigstore_private_key.is_some()
+    }
+
     /// Says how to sign; the passphrase is asked for where that is needed and possible.
     pub(crate) fn options(&self) -> Result<SigningOptions> {
         let passphrase = match &self.sign_passphrase_file {

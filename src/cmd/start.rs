@@ -1,5 +1,7 @@
 //! `barge start` and `barge attach`
 
+mod remote;
+
 use clap::Args;
 
 use super::World;
@@ -11,6 +13,7 @@ use super::output;
 use super::tree::Act;
 use crate::engine::{Engine, Passing};
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::store::container::{Container, Status as State};
 
 /// Start containers
@@ -49,20 +52,8 @@ struct StartSelection {
 
 impl Act for Start {
     fn act(self, world: &mut World) -> Result<Status> {
-        let chosen = self.selection;
-        if chosen.all && !chosen.containers.is_empty() {
-            return Err(Error::new(
-                Kind::Invalid,
-                "either start all containers or the container(s) provided in the arguments",
-            ));
-        }
+        let selection = self.selection.selection()?;
         let engine = world.power()?;
-        let selection = Selection {
-            all: chosen.all,
-            latest: chosen.latest,
-            filter: chosen.filter,
-            containers: chosen.containers,
-        };
         let names = selection.chosen(&engine, Vec::new())?;
         // Sockets of a service manager are for one container.
         let passing = if names.len() == 1 { preserve::sockets()? } else { Passing::default() };
@@ -92,6 +83,28 @@ impl Act for Start {
             self.connect.follow(world, session, tty, wanted(&container, self.interactive))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.start_on(host, world)
+    }
+}
+
+impl StartSelection {
+    fn selection(self) -> Result<Selection> {
+        let Self { all, latest, filter, containers } = self;
+        if all && !containers.is_empty() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "either start all containers or the container(s) provided in the arguments",
+            ));
+        }
+        Ok(Selection { all, latest, filter, containers })
+    }
+}
+
+fn not_running() -> Error {
+    Error::new(Kind::Conflict, "you can only attach to running containers")
+        .hint("start it with `barge start --attach`")
 }
 
 fn start(engine: &Engine, name: &str, passing: &Passing) -> Result<()> {
@@ -136,17 +149,15 @@ impl Act for Attach {
                     .hint("resume it first"));
             }
             State::Running(_) => {}
-            _ => {
-                return Err(Error::new(
-                    Kind::Conflict,
-                    "you can only attach to running containers",
-                )
-                .hint("start it with `barge start --attach`"));
-            }
+            _ => return Err(not_running()),
         }
         let tty = container.config.settings.tty;
         let session = engine.attach(container.id(), &self.connect.attach(tty))?;
         let ended = self.connect.follow(world, session, tty, wanted(&container, !self.no_stdin))?;
         Ok(ended.unwrap_or(Status::SUCCESS))
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.attach_on(host, world)
     }
 }

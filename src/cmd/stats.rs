@@ -1,5 +1,7 @@
 //! `barge stats`
 
+mod remote;
+
 use std::io::IsTerminal;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use super::listing::{self, Columns, Row};
 use super::tree::Act;
 use crate::engine::{Engine, Sample};
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::duration;
 use crate::spec::size::{BinarySize, HumanSize};
 use crate::store::container::Container;
@@ -77,12 +80,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 impl Act for Stats {
     fn act(self, world: &mut World) -> Result<Status> {
-        if self.interval == 0 {
-            return Err(Error::new(
-                Kind::Invalid,
-                "invalid interval: it must be 1 or more seconds",
-            ));
-        }
+        self.check()?;
         let engine = world.power()?;
         let named = if self.latest || !self.containers.is_empty() {
             let selection = Selection::named(self.containers.clone(), self.latest);
@@ -112,9 +110,23 @@ impl Act for Stats {
             before = now;
         }
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.show_on(host, world)
+    }
 }
 
 impl Stats {
+    fn check(&self) -> Result<()> {
+        match self.interval {
+            0 => {
+                let text = "invalid interval: it must be 1 or more seconds";
+                Err(Error::new(Kind::Invalid, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Measures all containers that are meant.
     fn look(&self, engine: &Engine, named: &[String]) -> Result<Vec<Sample>> {
         let wanted: Vec<Container> = if named.is_empty() {

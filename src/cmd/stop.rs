@@ -3,12 +3,14 @@
 use clap::Args;
 
 use super::World;
-use super::containers::{FilterSelection, IdFiles, Selection, for_each};
+use super::containers::{FilterSelection, IdFiles, Selection, for_each, for_each_on};
 use super::exit::Status;
+use super::host;
 use super::output;
 use super::tree::Act;
 use crate::engine::{StopOptions, Stopped};
 use crate::error::{Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::process::Signal;
 
 /// Stop running containers
@@ -62,6 +64,28 @@ impl Act for Stop {
             world.out.line(name)
         })
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let selection = self.selection.into_selection();
+        let names = selection.chosen_on_where(host, self.files.read(self.ignore)?, is_up)?;
+        for_each_on(host, world, &names, self.ignore, |name| {
+            ending(format!("/containers/{name}/stop"), self.signal, self.time)
+        })
+    }
+}
+
+/// Tells whether a container runs, by the word for its state.
+fn is_up(state: &str) -> bool {
+    matches!(state, "running" | "paused" | "restarting")
+}
+
+/// Asks that a container ends; to wait as long as it takes is -1 there.
+fn ending(path: String, signal: Option<Signal>, seconds: Option<u32>) -> Request {
+    let seconds = seconds.map(|seconds| match seconds {
+        u32::MAX => -1,
+        seconds => i64::from(seconds),
+    });
+    Request::post(path).maybe("signal", signal).maybe("t", seconds)
 }
 
 /// Restart containers
@@ -101,6 +125,20 @@ impl Act for Restart {
             world.out.line(name)
         })
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let mut selection = self.selection.into_selection();
+        if self.running {
+            host::refuse(&[("--running with containers", !selection.containers.is_empty())])?;
+            selection.all = true;
+        }
+        let files = self.files.read(false)?;
+        let wanted = |state: &str| !self.running || is_up(state);
+        let names = selection.chosen_on_where(host, files, wanted)?;
+        for_each_on(host, world, &names, false, |name| {
+            ending(format!("/containers/{name}/restart"), self.signal, self.time)
+        })
+    }
 }
 
 /// Send a signal to running containers
@@ -127,6 +165,15 @@ impl Act for Kill {
             }
             engine.kill(name, self.signal)?;
             world.out.line(name)
+        })
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let all = self.selection.all;
+        let wanted = |state: &str| !all || is_up(state);
+        let names = self.selection.chosen_on_where(host, self.files.read(false)?, wanted)?;
+        for_each_on(host, world, &names, false, |name| {
+            Request::post(format!("/containers/{name}/kill")).with("signal", self.signal)
         })
     }
 }

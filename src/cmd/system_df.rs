@@ -1,10 +1,12 @@
 //! `barge system df`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::World;
+use super::answers::{bytes, list, text};
 use super::exit::Status;
+use super::host::refuse;
 use super::listing::{self, Columns, Row};
 use super::ps::elapsed;
 use super::tree::Act;
@@ -14,6 +16,7 @@ use crate::engine::images::Usage;
 use crate::engine::volumes::VolumeUse;
 use crate::engine::{DiskUsage, Total};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::reference::Reference;
 use crate::spec::size::LongSize;
 use crate::store::container::Container;
@@ -96,15 +99,54 @@ impl Act for SystemDf {
         if self.verbose {
             return verbose(world, &usage, &cache);
         }
-        let rows = vec![
-            summary("Images", usage.images),
-            summary("Containers", usage.containers),
-            summary("Local Volumes", usage.volumes),
-            summary("Build Cache", of_cache(&cache)),
-        ];
+        let totals = [usage.images, usage.containers, usage.volumes, of_cache(&cache)];
+        self.print(world, totals)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--verbose", self.verbose)])?;
+        let usage = host.document(Request::get("/system/df"))?;
+        self.print(world, totals(&usage))
+    }
+}
+
+impl SystemDf {
+    fn print(&self, world: &mut World, totals: [Total; 4]) -> Result<Status> {
+        let kinds = ["Images", "Containers", "Local Volumes", "Build Cache"];
+        let rows = kinds.iter().zip(totals).map(|(kind, total)| summary(kind, total)).collect();
         listing::print(&mut world.out, &SUMMARY, rows, self.format.as_deref(), true)?;
         Ok(Status::SUCCESS)
     }
+}
+
+/// Adds up what another host says takes space: images, containers, volumes, what builds have left.
+fn totals(usage: &Value) -> [Total; 4] {
+    let sum = |all: &[Value], size: &dyn Fn(&Value) -> u64, active: &dyn Fn(&Value) -> bool| {
+        let mut total = Total { count: all.len(), active: 0, bytes: 0, reclaimable: 0 };
+        for it in all {
+            total.bytes += size(it);
+            match active(it) {
+                true => total.active += 1,
+                false => total.reclaimable += size(it),
+            }
+        }
+        total
+    };
+    let own = |image: &Value| bytes(image, "Size").saturating_sub(bytes(image, "SharedSize"));
+    let is_used = |image: &Value| bytes(image, "Containers") > 0;
+    let mut images = sum(list(usage, "Images"), &own, &is_used);
+    // Layers that several have are counted once, and are needed as long as anything of them is.
+    let needed = images.bytes - images.reclaimable;
+    images.bytes = bytes(usage, "LayersSize");
+    images.reclaimable = images.bytes.saturating_sub(needed);
+    let runs = |it: &Value| matches!(text(it, "State"), "running" | "paused" | "restarting");
+    let containers = sum(list(usage, "Containers"), &|it| bytes(it, "SizeRw"), &runs);
+    let volumes = sum(list(usage, "Volumes"), &|it| bytes(&it["UsageData"], "Size"), &|it| {
+        bytes(&it["UsageData"], "RefCount") > 0
+    });
+    let step = |it: &Value| if it["Shared"] == true { 0 } else { bytes(it, "Size") };
+    let cache = sum(list(usage, "BuildCache"), &step, &|it| it["InUse"] == true);
+    [images, containers, volumes, cache]
 }
 
 fn summary(kind: &str, total: Total) -> Row {
@@ -207,4 +249,28 @@ fn container(container: &Container, bytes: u64, now: i64) -> Row {
         "Names": state.name,
     });
     Row { fields: document.clone(), document }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_what_other_hosts_have() {
+        let usage = json!({
+            "LayersSize": 100,
+            "Images": [
+                { "Size": 60, "SharedSize": 10, "Containers": 1 },
+                { "Size": 50, "SharedSize": 10, "Containers": 0 },
+            ],
+            "Containers": [{ "State": "running", "SizeRw": 3 }, { "State": "exited", "SizeRw": 4 }],
+            "Volumes": [{ "UsageData": { "Size": 5, "RefCount": 0 } }],
+            "BuildCache": null,
+        });
+        let shown: Vec<_> = totals(&usage)
+            .iter()
+            .map(|it| (it.count, it.active, it.bytes, it.reclaimable))
+            .collect();
+        assert_eq!(shown, [(2, 1, 100, 50), (2, 1, 7, 4), (1, 0, 5, 5), (0, 0, 0, 0)]);
+    }
 }

@@ -1,8 +1,10 @@
 //! `barge top`
 
 use clap::Args;
+use serde_json::Value;
 
 use super::World;
+use super::answers;
 use super::containers::Selection;
 use super::exit::Status;
 use super::table;
@@ -10,6 +12,7 @@ use super::tree::Act;
 use crate::api::model::top;
 use crate::engine::Processes;
 use crate::error::Result;
+use crate::remote::{Host, Request, escape};
 
 /// Show the processes of a running container
 ///
@@ -44,6 +47,26 @@ impl Act for Top {
             .chosen(&engine, Vec::new())?;
         let processes = engine.processes(names.first().map(String::as_str).unwrap_or_default())?;
         world.out.text(&table_of(&processes, wanted)?)?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let (name, wanted) = match (self.latest, self.words.split_first()) {
+            (false, Some((name, wanted))) => (vec![name.clone()], wanted),
+            _ => (Vec::new(), self.words.as_slice()),
+        };
+        let names = Selection::named(name, self.latest).chosen_on(host, Vec::new())?;
+        let path = names.first().map(|name| escape(name)).unwrap_or_default();
+        let request = Request::get(format!("/containers/{path}/top"))
+            .maybe("ps_args", (!wanted.is_empty()).then(|| wanted.join(" ")));
+        let found = host.document(request)?;
+        let row = |row: &Value| -> Vec<String> {
+            let cells = row.as_array().map(Vec::as_slice).unwrap_or_default();
+            cells.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let mut rows = vec![row(&found["Titles"])];
+        rows.extend(answers::list(&found, "Processes").iter().map(row));
+        world.out.text(&table::layout(&rows))?;
         Ok(Status::SUCCESS)
     }
 }

@@ -9,14 +9,24 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Args, Command};
 
 use super::exit::Status;
-use super::{World, help, parse};
+use super::{World, help, host, parse};
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::closest::closest;
 
 /// What a command does with its arguments.
 pub(crate) trait Act: Args {
+    /// Whether it is about this machine, whatever host the flags and the environment name.
+    const IS_LOCAL: bool = false;
+
     /// Does it; returns the exit status unless it is an error.
     fn act(self, world: &mut World) -> Result<Status>;
+
+    /// Does it on another host.
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let _ = host;
+        Err(host::absent(&world.command))
+    }
 }
 
 /// A command or a group of commands.
@@ -93,7 +103,11 @@ fn take<T: Before>(matches: Option<&mut ArgMatches>, world: &mut World) -> Resul
 
 fn act<T: Act>(matches: &mut ArgMatches, world: &mut World) -> Result<Status> {
     match T::from_arg_matches_mut(matches) {
-        Ok(arguments) => arguments.act(world),
+        Ok(arguments) if T::IS_LOCAL => arguments.act(world),
+        Ok(arguments) => match world.global.host.host()? {
+            None => arguments.act(world),
+            Some(host) => arguments.act_on(&host, world),
+        },
         // The parser has checked all that this looks at.
         Err(error) => Err(Error::new(Kind::Internal, "cannot read the arguments").caused_by(error)),
     }
@@ -190,7 +204,10 @@ impl Group {
                 group.dispatch(&format!("{path} {}", group.names[0]), words.collect(), world)
             }
             Some(Node::Verb(verb)) => match parse::arguments(verb.define(path), words.collect())? {
-                Some(mut matches) => (verb.act)(&mut matches, world),
+                Some(mut matches) => {
+                    world.command = format!("{path} {}", verb.names[0]);
+                    (verb.act)(&mut matches, world)
+                }
                 None => show(&help::verb(&verb.define(path)), world),
             },
             None if matches!(&*name, "-h" | "--help") => show(&help::group(path, self), world),

@@ -10,35 +10,35 @@ const WORTH_MOVING: usize = 64 << 10;
 
 /// Bytes that wait to be written to a descriptor that does not block.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
 }
 
 impl Outgoing {
     /// The buffer, to append to.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// How many bytes wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
     /// Tells whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Forgets what waits.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;
     }
 
     /// Writes what the other side takes now. An error means that it takes nothing any more.
-    pub(super) fn flush(&mut self, file: impl AsFd) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, file: impl AsFd) -> io::Result<()> {
         while !self.is_empty() {
             match rustix::io::write(&file, &self.bytes[self.sent..]) {
                 Ok(length) => self.sent += length,

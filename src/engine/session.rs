@@ -77,7 +77,7 @@ const NOT_PROXIED: [i32; 9] = [
 
 /// Catches the signals of a command that is connected to a container, for good: from now on they
 /// wait to be read, and it has nothing else to do.
-pub(super) fn catch_signals(proxy: bool) -> Result<Signals> {
+pub(crate) fn catch_signals(proxy: bool) -> Result<Signals> {
     let mut caught = if proxy { proxied_signals() } else { Vec::new() };
     caught.push(libc::SIGWINCH);
     Signals::new(&caught).context(|| "cannot catch signals")
@@ -306,7 +306,7 @@ fn wait_readable(socket: &OwnedFd, deadline: Option<std::time::Instant>) -> Resu
     }
 }
 
-pub(super) fn write_all(file: Option<BorrowedFd<'_>>, mut data: &[u8]) -> Result<()> {
+pub(crate) fn write_all(file: Option<BorrowedFd<'_>>, mut data: &[u8]) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
     while !data.is_empty() {
         match rustix::io::write(file, data) {
@@ -325,7 +325,7 @@ pub(super) fn write_all(file: Option<BorrowedFd<'_>>, mut data: &[u8]) -> Result
 
 /// What reading the user's input led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Typed {
+pub(crate) enum Typed {
     /// There may be more.
     More,
     /// There is no more.
@@ -335,8 +335,8 @@ pub(super) enum Typed {
 }
 
 /// The user's input, and how much of the detach keys was typed.
-pub(super) struct Input<'a> {
-    pub(super) stdin: Option<BorrowedFd<'a>>,
+pub(crate) struct Input<'a> {
+    pub(crate) stdin: Option<BorrowedFd<'a>>,
     keys: KeyWatch,
 }
 
@@ -348,12 +348,12 @@ pub struct KeyWatch {
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(stdin: Option<BorrowedFd<'a>>, keys: &'a [u8]) -> Self {
+    pub(crate) fn new(stdin: Option<BorrowedFd<'a>>, keys: &'a [u8]) -> Self {
         Self { stdin, keys: KeyWatch::new(keys.to_vec()) }
     }
 
     /// Reads what is there.
-    pub(super) fn read(&mut self) -> Result<(Vec<u8>, Typed)> {
+    pub(crate) fn read(&mut self) -> Result<(Vec<u8>, Typed)> {
         let Some(stdin) = self.stdin else { return Ok((Vec::new(), Typed::More)) };
         let mut buffer = vec![0; 32 << 10];
         let length = match rustix::io::read(stdin, &mut buffer[..]) {

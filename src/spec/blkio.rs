@@ -1,5 +1,6 @@
 //! How much of the machine's disks a container may use, and which devices it may reach by number.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -114,6 +115,14 @@ pub fn parse_operations(text: &str) -> Result<DeviceLimit> {
             .hint("write a number, as in /dev/sda:1000")
     })?;
     Ok(DeviceLimit { path, value })
+}
+
+impl fmt::Display for DeviceRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |it: Option<u32>| it.map_or_else(|| "*".to_owned(), |it| it.to_string());
+        let (major, minor) = (number(self.major), number(self.minor));
+        write!(f, "{} {major}:{minor} {}", self.kind, self.access)
+    }
 }
 
 impl FromStr for DeviceRule {

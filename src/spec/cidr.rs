@@ -96,6 +96,18 @@ fn ipv6_mask(prefix: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0)
 }
 
+impl Cidr {
+    /// Returns the network that begins and ends with these addresses, or with those beside them that hosts
+    /// do not have; `None` if there is none.
+    pub fn spanning(first: IpAddr, last: IpAddr) -> Option<Self> {
+        let bits = if first.is_ipv4() { 32 } else { 128 };
+        (0..=bits).rev().find_map(|prefix| {
+            let network = Self::new(first, prefix)?;
+            (network.range() == (first, last)).then_some(network)
+        })
+    }
+}
+
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)

@@ -1,5 +1,6 @@
 //! Keys that detach the user's terminal from a container, as in `ctrl-p,ctrl-q`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
@@ -27,6 +28,21 @@ impl FromStr for DetachKeys {
             Error::new(Kind::Invalid, format!("invalid detach keys `{text}`"))
                 .hint("write letters and ctrl-LETTER with commas between, as in ctrl-p,ctrl-q")
         })
+    }
+}
+
+impl fmt::Display for DetachKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            match byte {
+                0..0x20 => {
+                    write!(f, "{comma}ctrl-{}", char::from(byte | 0x40).to_ascii_lowercase())?
+                }
+                byte => write!(f, "{comma}{}", char::from(*byte))?,
+            }
+        }
+        Ok(())
     }
 }
 

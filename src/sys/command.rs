@@ -23,6 +23,18 @@ pub fn die_with_us(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(bind) }
 }
 
+/// Gives the program a session of its own: the signals that a terminal sends are not for it, and it asks
+/// nothing there.
+pub fn apart(command: &mut Command) -> &mut Command {
+    let begin = || {
+        super::signal::reset_all()?;
+        rustix::process::setsid()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls and allocates nothing.
+    unsafe { command.pre_exec(begin) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

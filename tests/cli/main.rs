@@ -75,6 +75,7 @@ mod push;
 mod races;
 mod reboot;
 mod refusals;
+mod remote;
 mod resolver;
 mod resources;
 mod restart;

@@ -6,7 +6,7 @@ use super::support::bundle::Bundle;
 use super::support::{Barge, Need, Output, Running, fixture, needs, wait_until};
 
 /// A daemon of its own for one test, ended when this is dropped.
-struct Daemon<'a> {
+pub(super) struct Daemon<'a> {
     barge: &'a Barge,
     socket: String,
     running: Option<Running>,
@@ -14,7 +14,7 @@ struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     /// Starts a program that listens at a socket, and waits until a client gets an answer.
-    fn start(barge: &'a Barge, program: &str, line: &[&str], client: &[&str]) -> Self {
+    pub(super) fn start(barge: &'a Barge, program: &str, line: &[&str], client: &[&str]) -> Self {
         let socket = barge.path_text("socket");
         let line: Vec<String> = line.iter().map(|word| word.replace("SOCKET", &socket)).collect();
         let running = barge.other_command(program, line).spawn();
@@ -26,7 +26,7 @@ impl<'a> Daemon<'a> {
     }
 
     /// Runs a client's command line.
-    fn client(&self, line: &[&str]) -> Output {
+    pub(super) fn client(&self, line: &[&str]) -> Output {
         let words = line[1..].iter().map(|word| word.replace("SOCKET", &self.socket));
         self.barge.other_command(line[0], words).run()
     }
@@ -133,7 +133,7 @@ fn docker_runs_containers_with_barge() {
 }
 
 /// Removes the groups that a daemon leaves: the parents of its containers' groups.
-fn remove_groups(name: &str) {
+pub(super) fn remove_groups(name: &str) {
     for mount in super::support::leaks::cgroup_mounts() {
         drop(std::fs::remove_dir(mount.join(name)));
     }

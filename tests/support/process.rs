@@ -287,6 +287,11 @@ impl Running {
         assert!(found(self), "`{}` never complained `{text}`\n{}", self.shown, self.story());
     }
 
+    /// Returns what its standard error contains by now.
+    pub(crate) fn complaints(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.bytes).into_owned()
+    }
+
     /// Tells whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         if self.status.is_none() {

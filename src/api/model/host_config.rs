@@ -56,11 +56,11 @@ fn isolation(settings: &Settings) -> Value {
         "Sysctls": settings.sysctls,
         "Runtime": "barge",
         "Init": settings.init,
-        "Devices": settings.devices.iter().map(|device| device_document(device)).collect::<Vec<_>>(),
+        "Devices": devices_document(&settings.devices),
     })
 }
 
-fn limits(settings: &Settings) -> Value {
+pub(super) fn limits(settings: &Settings) -> Value {
     let resources = &settings.resources;
     let ulimits = settings.ulimits.iter().map(|limit| {
         json!({
@@ -117,7 +117,7 @@ fn log(log: &LogSettings) -> Value {
     json!({ "Type": log.driver.as_str(), "Config": options, "Tag": tag, "Size": size })
 }
 
-fn bind(mount: &Mount) -> Option<String> {
+pub(super) fn bind(mount: &Mount) -> Option<String> {
     let source = match &mount.source {
         MountSource::Bind { path, .. } => path.display().to_string(),
         MountSource::Volume { name, anonymous: false, .. } => name.clone()?,
@@ -185,7 +185,7 @@ fn bindings(ports: &[PortMapping]) -> Map<String, Value> {
     bindings
 }
 
-fn security_options(security: &Security) -> Vec<String> {
+pub(super) fn security_options(security: &Security) -> Vec<String> {
     let mut options = Vec::new();
     if security.no_new_privileges {
         options.push("no-new-privileges".to_owned());
@@ -198,6 +198,11 @@ fn security_options(security: &Security) -> Vec<String> {
     options.extend(security.mask.iter().map(|path| format!("mask={}", path.display())));
     options.extend(security.unmask.iter().map(|path| format!("unmask={}", path.display())));
     options
+}
+
+/// Lists devices of the host.
+pub(super) fn devices_document(devices: &[String]) -> Value {
+    devices.iter().map(|device| device_document(device)).collect()
 }
 
 fn device_document(device: &str) -> Value {

@@ -1,5 +1,6 @@
 //! Docker's JSON documents, made from our records. `inspect` and `--format` show the same.
 
+pub mod asked;
 pub mod container;
 pub mod docker;
 pub mod event;

@@ -6,6 +6,7 @@ mod live;
 mod parse;
 mod printer;
 mod raw;
+mod remote;
 mod result;
 mod unused;
 
@@ -31,6 +32,7 @@ use super::tree::Act;
 use crate::build::{self, Asked, BuildOptions, Failure, Sources, Squash};
 use crate::engine::images::{PullOptions, PullPolicy};
 use crate::error::{Error, Kind, Result};
+use crate::remote::Host;
 use crate::spec::build_cache::BuildCache;
 use crate::spec::build_output::{BuildOutput, OutputKind};
 use crate::spec::dockerfile::Dockerfile;
@@ -290,6 +292,10 @@ impl Act for Build {
         }
         result::tell(world, &built, &options, quiet, to_stdout)?;
         Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        self.build_on(host, world)
     }
 }
 

@@ -23,6 +23,11 @@ pub(in crate::cmd) struct PreserveFlags {
 const MOST: i64 = 1000;
 
 impl PreserveFlags {
+    /// Tells whether any are to be passed on.
+    pub(in crate::cmd) fn is_asked(&self) -> bool {
+        !self.preserve_fd.is_empty() || self.preserve_fds > 0
+    }
+
     /// Takes the descriptors over.
     pub(in crate::cmd) fn take(&self) -> Result<Vec<Passed>> {
         self.take_after(0)

@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use clap::Args;
+use serde_json::json;
 
+use crate::api::model::asked::endpoint;
 use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::membership::{Link, Mac, Membership, parse_alias};
 
 /// Connect a container to one more network
@@ -40,16 +43,30 @@ pub(crate) struct Connect {
 
 impl Act for Connect {
     fn act(self, world: &mut World) -> Result<Status> {
-        let member = Membership {
-            aliases: self.alias,
-            links: self.link,
+        let member = self.member();
+        world.power()?.connect_network(&self.container, member)?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        let member = self.member();
+        let body = json!({ "Container": self.container, "EndpointConfig": endpoint(&member) });
+        let path = format!("/networks/{}/connect", escape(&self.network));
+        host.act(Request::post(path).json(&body))?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl Connect {
+    fn member(&self) -> Membership {
+        Membership {
+            aliases: self.alias.clone(),
+            links: self.link.clone(),
             ipv4: self.ip,
             ipv6: self.ip6,
             mac: self.mac_address,
             ..Membership::of(&self.network)
-        };
-        world.power()?.connect_network(&self.container, member)?;
-        Ok(Status::SUCCESS)
+        }
     }
 }
 
@@ -70,6 +87,13 @@ pub(crate) struct Disconnect {
 impl Act for Disconnect {
     fn act(self, world: &mut World) -> Result<Status> {
         world.power()?.disconnect_network(&self.container, &self.network, self.force)?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        let body = json!({ "Container": self.container, "Force": self.force });
+        let path = format!("/networks/{}/disconnect", escape(&self.network));
+        host.act(Request::post(path).json(&body))?;
         Ok(Status::SUCCESS)
     }
 }

@@ -3,14 +3,19 @@
 use std::net::IpAddr;
 
 use clap::Args;
+use serde_json::json;
 
 use crate::cmd::World;
+use crate::cmd::answers::{self, object};
 use crate::cmd::exit::Status;
+use crate::cmd::host::refuse;
+use crate::cmd::output;
 use crate::cmd::tree::Act;
 use crate::engine::networks::NewNetwork;
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::cidr::Cidr;
-use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range, Route};
+use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range, Route, Subnet};
 
 /// Create a network
 ///
@@ -76,6 +81,72 @@ pub(crate) struct Create {
 
 impl Act for Create {
     fn act(self, world: &mut World) -> Result<Status> {
+        let (name, interface, ignore) =
+            (self.name.clone(), self.interface_name.clone(), self.ignore);
+        let spec = self.spec()?;
+        let engine = world.power()?;
+        let name = engine.create_network(NewNetwork { name, interface, ignore, spec })?;
+        world.out.line(&name)?;
+        Ok(Status::SUCCESS)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[
+            ("--disable-dns", self.disable_dns),
+            ("--dns", !self.dns.is_empty()),
+            ("--interface-name", self.interface_name.is_some()),
+            ("--route", !self.route.is_empty()),
+            ("--ipam-driver dhcp", self.ipam_driver == Ipam::Dhcp),
+        ])?;
+        let name = match self.name.clone() {
+            Some(name) => name,
+            // Docker's have names that somebody has given.
+            None => format!("network-{}", &crate::engine::random_hex()?[..8]),
+        };
+        let ignore = self.ignore;
+        // Docker's drivers have options of their own, which are passed on as they are.
+        let options = object(&self.opt);
+        let labels = object(&self.label);
+        let spec = Self { opt: Vec::new(), label: Vec::new(), ..self }.spec()?;
+        let pool = |subnet: &Subnet| {
+            let mut pool = json!({ "Subnet": subnet.subnet.to_string() });
+            if let Some(gateway) = subnet.gateway {
+                pool["Gateway"] = json!(gateway);
+            }
+            if let Some((first, last)) = subnet.range {
+                let range = Range(first, last);
+                let network = Cidr::spanning(first, last).map(|network| network.to_string());
+                pool["IPRange"] = json!(network.unwrap_or_else(|| range.to_string()));
+            }
+            pool
+        };
+        let ipam = if spec.ipam == Ipam::None { "null" } else { "default" };
+        let body = json!({
+            "Name": name,
+            "CheckDuplicate": true,
+            "Driver": spec.driver.as_str(),
+            "Internal": spec.internal,
+            "EnableIPv6": spec.ipv6,
+            "IPAM": { "Driver": ipam, "Config": spec.subnets.iter().map(pool).collect::<Vec<_>>() },
+            "Options": options,
+            "Labels": labels,
+        });
+        match host.document(Request::post("/networks/create").json(&body)) {
+            Err(error) if ignore && error.kind() == Kind::Conflict => {}
+            Err(error) => return Err(error),
+            Ok(made) => {
+                if let Some(text) = made["Warning"].as_str().filter(|text| !text.is_empty()) {
+                    output::warning(text);
+                }
+            }
+        }
+        world.out.line(&name)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl Create {
+    fn spec(self) -> Result<NetworkSpec> {
         if self.disable_dns && !self.dns.is_empty() {
             let text = "cannot set --disable-dns and --dns together";
             return Err(Error::new(Kind::Invalid, text));
@@ -96,15 +167,7 @@ impl Act for Create {
         }
         self.opt.iter().try_for_each(|option| spec.add_option(option))?;
         spec.add_subnets(&self.subnet, &self.gateway, &self.ip_range)?;
-        let engine = world.power()?;
-        let name = engine.create_network(NewNetwork {
-            name: self.name,
-            interface: self.interface_name,
-            ignore: self.ignore,
-            spec,
-        })?;
-        world.out.line(&name)?;
-        Ok(Status::SUCCESS)
+        Ok(spec)
     }
 }
 
@@ -123,5 +186,9 @@ impl Act for Exists {
             Err(error) if error.kind() == Kind::NotFound => Ok(Status::NO),
             Err(error) => Err(error),
         }
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        answers::exists(host, format!("/networks/{}", escape(&self.network)))
     }
 }

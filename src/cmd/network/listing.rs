@@ -1,14 +1,17 @@
 //! `barge network ls` and `barge network inspect`
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::api::model;
 use crate::cmd::World;
+use crate::cmd::answers::{self, text};
 use crate::cmd::exit::Status;
 use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::tree::Act;
 use crate::engine::networks::{self, check_filters, is_wanted};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::filter::Filter;
 
 /// List networks
@@ -58,6 +61,29 @@ impl Act for Ls {
         }
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let request = Request::get("/networks").maybe("filters", answers::filters(&self.filter)?);
+        let mut all = answers::entries(host.document(request)?);
+        all.sort_by_key(|it| text(it, "Name").to_owned());
+        if self.quiet {
+            all.iter().try_for_each(|it| world.out.line(text(it, "Name")))?;
+            return Ok(Status::SUCCESS);
+        }
+        let row = |found: Value| {
+            let mut fields = found.clone();
+            fields["ID"] = json!(answers::id(text(&found, "Id"), self.no_trunc));
+            fields["CreatedAt"] = found["Created"].clone();
+            fields["IPv6"] = found["EnableIPv6"].clone();
+            fields["IPv6Enabled"] = found["EnableIPv6"].clone();
+            fields["Labels"] = json!(answers::labels(&found));
+            Row { fields, document: found }
+        };
+        let rows = all.into_iter().map(row).collect();
+        let format = self.format.as_deref();
+        listing::print(&mut world.out, &COLUMNS, rows, format, !self.noheading)?;
+        Ok(Status::SUCCESS)
+    }
 }
 
 /// Show everything about networks
@@ -94,5 +120,10 @@ impl Act for Inspect {
         };
         let documents = all.iter().map(document).collect();
         print_inspected(&mut world.out, documents, format.as_ref(), &failures)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let path = |name: &str| format!("/networks/{name}");
+        answers::inspect(host, world, self.format.as_deref(), &self.networks, path)
     }
 }

@@ -5,9 +5,11 @@ use clap::Args;
 use crate::cmd::World;
 use crate::cmd::containers::for_each;
 use crate::cmd::exit::Status;
+use crate::cmd::host::refuse;
 use crate::cmd::tree::Act;
 use crate::engine::RemoveOptions;
 use crate::error::{Kind, Result};
+use crate::remote::{Host, Request, escape};
 
 /// Remove networks
 ///
@@ -32,6 +34,17 @@ impl Act for Rm {
             RemoveOptions { force: self.force, seconds: self.time, ..RemoveOptions::default() };
         for_each(world, &self.networks, Status::of_removal, |world, name| {
             match engine.remove_network(name, options) {
+                Err(error) if self.force && error.kind() == Kind::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => world.out.line(name),
+            }
+        })
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--time", self.time.is_some())])?;
+        for_each(world, &self.networks, Status::of_removal, |world, name| {
+            match host.act(Request::delete(format!("/networks/{}", escape(name)))) {
                 Err(error) if self.force && error.kind() == Kind::NotFound => Ok(()),
                 Err(error) => Err(error),
                 Ok(()) => world.out.line(name),

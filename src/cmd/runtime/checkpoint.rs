@@ -98,6 +98,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Act for Checkpoint {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let after = match (self.pre_dump, self.leave_running) {
             (true, _) => After::OnlyMemory,
@@ -151,6 +153,8 @@ pub(super) struct Restore {
 }
 
 impl Act for Restore {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         protect()?;
         let runtime = world.containers()?;

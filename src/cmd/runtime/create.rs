@@ -60,6 +60,8 @@ pub(super) struct Create {
 }
 
 impl Act for Create {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         protect()?;
         let creation = self.flags.creation()?;
@@ -91,6 +93,8 @@ pub(super) struct Run {
 }
 
 impl Act for Run {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         protect()?;
         let creation = self.flags.creation()?;

@@ -31,6 +31,8 @@ pub(super) struct Events {
 }
 
 impl Act for Events {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let runtime = world.containers()?;
         let Some((stats, mut kills)) = runtime.usage(&self.id)? else {

@@ -117,6 +117,8 @@ impl Exec {
 }
 
 impl Act for Exec {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         protect()?;
         let ran = self.addition().and_then(|addition| world.containers()?.exec(&addition));

@@ -17,6 +17,8 @@ pub(super) struct Start {
 }
 
 impl Act for Start {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         for warning in world.containers()?.start(&self.id)? {
             world.warn(&warning);
@@ -40,6 +42,8 @@ pub(super) struct Kill {
 }
 
 impl Act for Kill {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let signal = self.signal.unwrap_or(Signal::TERM);
         let runtime = world.containers()?;
@@ -63,6 +67,8 @@ pub(super) struct Delete {
 }
 
 impl Act for Delete {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         world.containers()?.delete(&self.id, self.force)?;
         Ok(Status::SUCCESS)

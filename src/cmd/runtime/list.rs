@@ -17,6 +17,8 @@ pub(super) struct State {
 }
 
 impl Act for State {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let state = world.containers()?.state(&self.id)?;
         world.out.line(&state.json()?)?;
@@ -43,6 +45,8 @@ pub(super) enum Format {
 }
 
 impl Act for List {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let states = world.containers()?.list()?;
         if self.quiet {

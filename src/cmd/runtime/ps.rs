@@ -29,6 +29,8 @@ pub(super) struct Ps {
 }
 
 impl Act for Ps {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let runtime = world.containers()?;
         let (id, options) = (&self.words[0], &self.words[1..]);
@@ -57,6 +59,8 @@ pub(super) struct Pause {
 }
 
 impl Act for Pause {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         world.containers()?.pause(&self.id)?;
         Ok(Status::SUCCESS)
@@ -72,6 +76,8 @@ pub(super) struct Resume {
 }
 
 impl Act for Resume {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         world.containers()?.resume(&self.id)?;
         Ok(Status::SUCCESS)

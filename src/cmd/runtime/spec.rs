@@ -22,6 +22,8 @@ pub(super) struct Spec {
 }
 
 impl Act for Spec {
+    const IS_LOCAL: bool = true;
+
     fn act(self, _world: &mut World) -> Result<Status> {
         match self.rootless {
             true => runtime::example_rootless(&self.bundle)?,
@@ -36,6 +38,8 @@ impl Act for Spec {
 pub(super) struct Features {}
 
 impl Act for Features {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let text = serde_json::to_string_pretty(&runtime::features());
         world.out.line(&text.context(|| "cannot encode the features")?)?;

@@ -134,6 +134,8 @@ fn read(path: &PathBuf) -> Result<Value> {
 }
 
 impl Act for Update {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let resources = self.resources()?;
         for warning in world.containers()?.update(&self.id, &resources)? {

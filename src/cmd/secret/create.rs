@@ -2,13 +2,19 @@
 
 use std::io::Read;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::Args;
+use serde_json::json;
 
 use crate::cmd::World;
+use crate::cmd::answers;
 use crate::cmd::exit::Status;
+use crate::cmd::host::refuse;
 use crate::cmd::tree::Act;
 use crate::engine::secrets::NewSecret;
 use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::secret::MOST;
 
 /// Create a secret from a file, or from standard input
@@ -71,6 +77,34 @@ impl Act for Create {
         world.out.line(&id)?;
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--driver-opts", !self.driver_opts.is_empty())])?;
+        let data = self.data()?;
+        let path = format!("/secrets/{}", escape(&self.name));
+        if self.replace {
+            match host.act(Request::delete(&path)) {
+                Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                _ => {}
+            }
+        } else if self.ignore
+            && let Ok(found) = host.document(Request::get(&path))
+        {
+            world.out.line(answers::text(&found, "ID"))?;
+            return Ok(Status::SUCCESS);
+        }
+        let mut body = json!({
+            "Name": self.name,
+            "Labels": answers::object(&self.label),
+            "Data": BASE64_STANDARD.encode(data),
+        });
+        if self.driver != "file" {
+            body["Driver"] = json!({ "Name": self.driver });
+        }
+        let made = host.document(Request::post("/secrets/create").json(&body))?;
+        world.out.line(answers::text(&made, "ID"))?;
+        Ok(Status::SUCCESS)
+    }
 }
 
 impl Create {
@@ -116,5 +150,9 @@ impl Act for Exists {
             Err(error) if error.kind() == Kind::NotFound => Ok(Status::NO),
             Err(error) => Err(error),
         }
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        answers::exists(host, format!("/secrets/{}", escape(&self.secret)))
     }
 }

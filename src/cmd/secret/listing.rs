@@ -4,12 +4,15 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use crate::cmd::World;
+use crate::cmd::answers;
 use crate::cmd::exit::Status;
+use crate::cmd::host::refuse;
 use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::ps::elapsed;
 use crate::cmd::tree::Act;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::filter::{self, Filter};
 use crate::spec::time;
 use crate::store::secret::Secret;
@@ -86,6 +89,36 @@ impl Act for Ls {
         }
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let request = Request::get("/secrets").maybe("filters", answers::filters(&self.filter)?);
+        let all = answers::entries(host.document(request)?);
+        if self.quiet {
+            all.iter().try_for_each(|it| world.out.line(answers::text(it, "ID")))?;
+            return Ok(Status::SUCCESS);
+        }
+        let now = crate::cmd::now();
+        let row = |found: Json| {
+            let ago = |field| {
+                let at = time::parse_rfc3339(answers::text(&found, field)).unwrap_or_default();
+                format!("{} ago", elapsed(at, now))
+            };
+            let driver = found["Spec"]["Driver"]["Name"].as_str().unwrap_or("file");
+            let fields = json!({
+                "ID": found["ID"],
+                "Name": found["Spec"]["Name"],
+                "Driver": driver,
+                "CreatedAt": ago("CreatedAt"),
+                "UpdatedAt": ago("UpdatedAt"),
+                "Labels": answers::labels(&found["Spec"]),
+            });
+            Row { fields, document: found }
+        };
+        let rows = all.into_iter().map(row).collect();
+        let format = self.format.as_deref();
+        listing::print(&mut world.out, &COLUMNS, rows, format, !self.noheading)?;
+        Ok(Status::SUCCESS)
+    }
 }
 
 /// Show everything about secrets, but what they are
@@ -117,6 +150,12 @@ impl Act for Inspect {
             }
         }
         print_inspected(&mut world.out, documents, format.as_ref(), &failures)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--showsecret", self.showsecret)])?;
+        let path = |name: &str| format!("/secrets/{name}");
+        answers::inspect(host, world, self.format.as_deref(), &self.secrets, path)
     }
 }
 

@@ -1,11 +1,14 @@
 //! `barge volume create` and `barge volume exists`
 
 use clap::Args;
+use serde_json::json;
 
 use crate::cmd::World;
+use crate::cmd::answers;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 use crate::spec::volume::{LOCAL, VolumeSpec};
 
 /// Create a volume
@@ -67,6 +70,31 @@ impl Act for Create {
         world.out.line(&name)?;
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let name = self.name.or(self.named).unwrap_or_default();
+        let mut options = self.opt;
+        for (key, id) in [("uid", self.uid), ("gid", self.gid)] {
+            options.extend(id.map(|id| format!("{key}={id}")));
+        }
+        if !name.is_empty() && !self.ignore {
+            // To Docker, one that is there is what was asked for.
+            let path = format!("/volumes/{}", escape(&name));
+            if answers::exists(host, path)? == Status::SUCCESS {
+                let text = format!("volume with name {name} already exists: volume already exists");
+                return Err(Error::new(Kind::Conflict, text));
+            }
+        }
+        let body = json!({
+            "Name": name,
+            "Driver": self.driver,
+            "DriverOpts": answers::object(&options),
+            "Labels": answers::object(&self.label),
+        });
+        let made = host.document(Request::post("/volumes/create").json(&body))?;
+        world.out.line(answers::text(&made, "Name"))?;
+        Ok(Status::SUCCESS)
+    }
 }
 
 /// Tell by the exit status whether a volume exists
@@ -82,5 +110,9 @@ impl Act for Exists {
         let engine = world.engine()?;
         let found = engine.store().volumes().get(&self.volume)?;
         Ok(if found.is_some() { Status::SUCCESS } else { Status::NO })
+    }
+
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        answers::exists(host, format!("/volumes/{}", escape(&self.volume)))
     }
 }

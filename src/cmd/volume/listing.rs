@@ -1,14 +1,17 @@
 //! `barge volume ls` and `barge volume inspect`
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::api::model;
 use crate::cmd::World;
+use crate::cmd::answers::{self, text};
 use crate::cmd::exit::Status;
 use crate::cmd::listing::{self, Columns, Row, inspect_format, print_inspected};
 use crate::cmd::tree::Act;
 use crate::engine::volumes::{self, check_filters, is_wanted};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request};
 use crate::spec::filter::Filter;
 
 /// List volumes
@@ -56,6 +59,32 @@ impl Act for Ls {
         }
         Ok(Status::SUCCESS)
     }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        let all = list_on(host, &self.filter)?;
+        if self.quiet {
+            all.iter().try_for_each(|it| world.out.line(text(it, "Name")))?;
+            return Ok(Status::SUCCESS);
+        }
+        let row = |found: Value| {
+            let mut fields = found.clone();
+            fields["Labels"] = json!(answers::labels(&found));
+            Row { fields, document: found }
+        };
+        let rows = all.into_iter().map(row).collect();
+        let format = self.format.as_deref();
+        listing::print(&mut world.out, &COLUMNS, rows, format, !self.noheading)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Lists the volumes of another host by name.
+pub(super) fn list_on(host: &Host, filters: &[Filter]) -> Result<Vec<Value>> {
+    let request = Request::get("/volumes").maybe("filters", answers::filters(filters)?);
+    let mut found = host.document(request)?;
+    let mut all = answers::entries(found["Volumes"].take());
+    all.sort_by_key(|it| text(it, "Name").to_owned());
+    Ok(all)
 }
 
 /// Show everything about volumes
@@ -94,5 +123,17 @@ impl Act for Inspect {
             }
         }
         print_inspected(&mut world.out, documents, format.as_ref(), &failures)
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        if self.all != self.volumes.is_empty() {
+            return Err(Error::new(Kind::Invalid, "name volumes, or pass --all, and not both"));
+        }
+        let mut names = self.volumes;
+        if self.all {
+            names.extend(list_on(host, &[])?.iter().map(|it| text(it, "Name").to_owned()));
+        }
+        let path = |name: &str| format!("/volumes/{name}");
+        answers::inspect(host, world, self.format.as_deref(), &names, path)
     }
 }

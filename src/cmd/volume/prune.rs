@@ -3,12 +3,15 @@
 use clap::Args;
 
 use crate::cmd::World;
+use crate::cmd::answers;
 use crate::cmd::exit::Status;
+use crate::cmd::host::refuse;
 use crate::cmd::output;
 use crate::cmd::prompt::confirm;
 use crate::cmd::tree::Act;
 use crate::engine::volumes::{check_filters, is_wanted};
 use crate::error::Result;
+use crate::remote::{Host, Request};
 use crate::spec::filter::Filter;
 use crate::spec::size::HumanSize;
 
@@ -28,6 +31,13 @@ pub(crate) struct Prune {
     force: bool,
 }
 
+impl Prune {
+    fn warning(&self) -> String {
+        let what = if self.all { "all volumes" } else { "anonymous local volumes" };
+        format!("WARNING! This will remove {what} not used by at least one container.")
+    }
+}
+
 impl Act for Prune {
     fn act(mut self, world: &mut World) -> Result<Status> {
         // Docker has no flag for it in its API.
@@ -35,10 +45,7 @@ impl Act for Prune {
             self.all |= self.filter.remove(index).truth()?;
         }
         check_filters(&self.filter)?;
-        let what = if self.all { "all volumes" } else { "anonymous local volumes" };
-        let warning =
-            format!("WARNING! This will remove {what} not used by at least one container.");
-        if !self.force && !confirm(world, &warning)? {
+        if !self.force && !confirm(world, &self.warning())? {
             return Ok(Status::SUCCESS);
         }
         let engine = world.power()?;
@@ -56,5 +63,28 @@ impl Act for Prune {
         world.out.flush()?;
         pruned.failures.iter().for_each(output::error);
         Ok(if pruned.failures.is_empty() { Status::SUCCESS } else { Status::FAILED })
+    }
+
+    fn act_on(mut self, host: &Host, world: &mut World) -> Result<Status> {
+        if !self.force && !confirm(world, &self.warning())? {
+            return Ok(Status::SUCCESS);
+        }
+        // Before version 1.42 there was no telling them apart, and the filter was not known.
+        let is_old = host.version()? < (1, 42);
+        refuse(&[("pruning volumes without --all, at so old a service,", is_old && !self.all)])?;
+        if self.all && !is_old {
+            self.filter.push("all=true".parse()?);
+        }
+        let request =
+            Request::post("/volumes/prune").maybe("filters", answers::filters(&self.filter)?);
+        let pruned = host.document(request)?;
+        let names = answers::words(&pruned, "VolumesDeleted");
+        if !names.is_empty() {
+            world.out.line("Deleted Volumes:")?;
+        }
+        names.iter().try_for_each(|name| world.out.line(name))?;
+        let bytes = answers::bytes(&pruned, "SpaceReclaimed");
+        world.out.line(&format!("Total reclaimed space: {}", HumanSize(bytes)))?;
+        Ok(Status::SUCCESS)
     }
 }

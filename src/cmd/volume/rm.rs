@@ -2,12 +2,16 @@
 
 use clap::Args;
 
+use super::listing::list_on;
 use crate::cmd::World;
+use crate::cmd::answers;
 use crate::cmd::containers::for_each;
 use crate::cmd::exit::Status;
+use crate::cmd::host::refuse;
 use crate::cmd::tree::Act;
 use crate::engine::{RemoveOptions, volumes};
 use crate::error::{Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
 
 /// Remove volumes
 ///
@@ -45,6 +49,23 @@ impl Act for Rm {
                 Err(error) if self.force && error.kind() == Kind::NotFound => Ok(()),
                 removed => world.out.line(&removed?),
             }
+        })
+    }
+
+    fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--time", self.time.is_some())])?;
+        if self.all != self.volumes.is_empty() {
+            return Err(Error::new(Kind::Invalid, "name volumes, or pass --all, and not both"));
+        }
+        let mut names = self.volumes;
+        if self.all {
+            let all = list_on(host, &[])?;
+            names.extend(all.iter().map(|it| answers::text(it, "Name").to_owned()));
+        }
+        for_each(world, &names, Status::of_removal, |world, name| {
+            let path = format!("/volumes/{}", escape(name));
+            host.act(Request::delete(path).flag("force", self.force))?;
+            world.out.line(name)
         })
     }
 }

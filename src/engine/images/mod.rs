@@ -30,8 +30,8 @@ pub(super) use list::usage;
 pub use list::{ListOptions, Listing, Usage, exists, list};
 pub use load::{LoadOptions, load, load_from_web};
 pub use login::{
-    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in_as, login,
-    logout, logout_all,
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in,
+    logged_in_as, login, logout, logout_all,
 };
 pub use mount::{MountedImage, mount, mount_all, mounted, unmount};
 pub use prune::{PruneOptions, prune};

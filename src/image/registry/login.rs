@@ -6,10 +6,10 @@ use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, Response};
 
 use super::challenge::{self, Challenge};
-use super::credentials::{AuthFile, Credentials, Key};
+use super::credentials::{self, AuthFile, Credentials, Key};
 use super::{Authorization, RegistryOptions, Repository, Target, failure, runtime};
 use crate::error::{Context, Error, Kind, Result};
-use crate::spec::reference::DEFAULT_REGISTRY;
+use crate::spec::reference::{DEFAULT_REGISTRY, Reference};
 use crate::store::registries;
 
 /// Which file keeps the credentials; the usual one if nothing is said.
@@ -119,6 +119,17 @@ pub fn check_login(
         Credentials::Identity(_, token) => Some(token),
         Credentials::Password(..) => None,
     })
+}
+
+/// Returns who we are to the registry of an image: user, secret, and whether that is a token, not a password.
+pub fn logged_in(
+    reference: &Reference,
+    options: &RegistryOptions,
+) -> Result<Option<(String, String, bool)>> {
+    Ok(credentials::find(reference, options)?.map(|found| match found {
+        Credentials::Password(user, password) => (user, password, false),
+        Credentials::Identity(user, token) => (user, token, true),
+    }))
 }
 
 /// Returns the user that is logged in to a registry.

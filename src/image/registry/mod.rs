@@ -18,7 +18,7 @@ mod signatures;
 mod tags;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod upload;
 mod web;
 
@@ -36,8 +36,8 @@ use credentials::Credentials;
 pub(crate) use download::{Download, Order, deliver};
 use endpoint::Endpoint;
 pub use login::{
-    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in_as, login,
-    logout, logout_all,
+    CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in,
+    logged_in_as, login, logout, logout_all,
 };
 pub use options::RegistryOptions;
 pub(crate) use search::search;

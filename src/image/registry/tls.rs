@@ -24,10 +24,6 @@ pub(super) fn config(
     verify: bool,
     cert_dir: Option<&Path>,
 ) -> Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(Kind::Internal, "cannot set up TLS").caused_by(error))?;
     let mut identity = None;
     let mut roots = RootCertStore::empty();
     let dirs = match cert_dir {
@@ -57,30 +53,48 @@ pub(super) fn config(
                     )
                     .hint("certificates of authorities have the extension .crt"));
                 }
-                let read = PrivateKeyDer::from_pem_file(&key).map_err(|error| {
-                    Error::new(Kind::Invalid, format!("cannot use {}", key.display()))
-                        .caused_by(error)
-                })?;
-                identity = Some((certificates(&path)?, read));
+                identity = Some((certificates(&path)?, private_key(&key)?));
             }
         }
     }
+    if verify {
+        trust_system(&mut roots);
+    }
+    let mut config = settle(roots, verify, identity)
+        .context(|| format!("cannot set up TLS for `{registry}`"))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// A chain of certificates, our own first, and the key of that.
+pub(crate) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Trusts the system's authorities. Single certificates that are damaged do not spoil the others.
+pub(crate) fn trust_system(roots: &mut RootCertStore) {
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+}
+
+/// Makes TLS settings of those whom we trust, and of who we are.
+pub(crate) fn settle(
+    roots: RootCertStore,
+    verify: bool,
+    identity: Option<Identity>,
+) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(Kind::Internal, "cannot set up TLS").caused_by(error))?;
     let builder = if verify {
-        // Single certificates that are damaged do not spoil the others.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         builder.with_root_certificates(roots)
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
     };
-    let mut config = match identity {
+    match identity {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
-            Error::new(Kind::Invalid, format!("cannot use the client certificate for `{registry}`"))
-                .caused_by(error)
-        })?,
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+            Error::new(Kind::Invalid, "cannot use the client certificate").caused_by(error)
+        }),
+        None => Ok(builder.with_no_client_auth()),
+    }
 }
 
 /// Returns where certificates for a registry may be.
@@ -113,9 +127,17 @@ fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+/// Reads the certificates of a file.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let data = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
     CertificateDer::pem_slice_iter(&data).collect::<std::result::Result<_, _>>().map_err(|error| {
+        Error::new(Kind::Invalid, format!("cannot use {}", path.display())).caused_by(error)
+    })
+}
+
+/// Reads the key of a file.
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| {
         Error::new(Kind::Invalid, format!("cannot use {}", path.display())).caused_by(error)
     })
 }

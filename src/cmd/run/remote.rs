@@ -1,0 +1,127 @@
+//! `run` and `create` on other hosts.
+
+use std::fs::File;
+use std::io::Write;
+
+use super::{Create, Run, Stream, not_started};
+use crate::api::model::asked;
+use crate::cmd::World;
+use crate::cmd::answers;
+use crate::cmd::connect::{Wanted, check_terminal};
+use crate::cmd::exit::Status;
+use crate::cmd::flags::{ContainerFlags, together};
+use crate::cmd::host::refuse;
+use crate::cmd::output;
+use crate::cmd::pull::pull_on;
+use crate::cmd::talk::{Partner, not_run};
+use crate::engine::images::PullPolicy;
+use crate::error::{Context, Error, Kind, Result};
+use crate::remote::{Host, Request, escape};
+use crate::spec::container::ContainerSpec;
+use crate::spec::defaults::Defaults;
+
+impl Create {
+    /// Does it on another host.
+    pub(super) fn create_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        refuse(&[("--dry-run", self.dry_run.dry_run)])?;
+        let (id, _) = create(host, self.container)?;
+        world.out.line(&id)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
+impl Run {
+    /// Does it on another host.
+    pub(super) fn run_on(self, host: &Host, world: &mut World) -> Result<Status> {
+        if self.detach && !self.attach.is_empty() {
+            return Err(together("attach", "detach"));
+        }
+        refuse(&[
+            ("--dry-run", self.dry_run.dry_run),
+            ("--rmi", self.container.identity.rmi),
+            ("--preserve-fds", self.preserve.is_asked()),
+        ])?;
+        let (tty, interactive) = (self.container.process.tty, self.container.process.interactive);
+        check_terminal(tty && !self.detach, interactive);
+        let (id, spec) = create(host, self.container)?;
+        let asked = |stream| self.attach.is_empty() || self.attach.contains(&stream);
+        let wanted = Wanted {
+            stdin: interactive && asked(Stream::Stdin),
+            stdout: asked(Stream::Stdout),
+            stderr: asked(Stream::Stderr),
+        };
+        let start = || {
+            let started = host.act(Request::post(format!("/containers/{}/start", escape(&id))));
+            started.map_err(|error| forget(host, &id, &spec, not_started(not_run(error))))
+        };
+        // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
+        if self.detach {
+            start()?;
+            world.out.line(&id)?;
+            return Ok(Status::SUCCESS);
+        }
+        if !(wanted.stdout || wanted.stderr) {
+            world.out.line(&id)?;
+            world.out.flush()?;
+        }
+        let until = if spec.settings.remove { "removed" } else { "next-exit" };
+        let partner = Partner { host, id: &id, tty, wanted, until };
+        Ok(partner.converse(world, self.connect, start)?.unwrap_or(Status::SUCCESS))
+    }
+}
+
+/// Makes a container, and has its image pulled first if it is not there.
+fn create(host: &Host, flags: ContainerFlags) -> Result<(String, ContainerSpec)> {
+    let pull = flags.pull.clone();
+    // What is usual here is not what is usual there; and proxies of this machine are none of that.
+    let usual = Defaults { http_proxy: Some(false), ..Defaults::default() };
+    let spec = flags.request(&usual)?;
+    let body = asked::container(&spec)?;
+    if let Some(path) = spec.settings.cidfile.as_deref().filter(|path| path.exists()) {
+        let text = format!("the ID file {} is there already", path.display());
+        return Err(Error::new(Kind::Conflict, text).hint("remove it, or name another file"));
+    }
+    let policy = pull.policy();
+    if policy == PullPolicy::Always || policy == PullPolicy::Newer {
+        pull_on(host, &spec.image, &pull.registry)?;
+    }
+    if let (true, Some(name)) = (spec.replace, &spec.name) {
+        let gone = Request::delete(format!("/containers/{}", escape(name))).with("force", 1);
+        match host.act(gone) {
+            Err(error) if error.kind() != Kind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let request = || {
+        Request::post("/containers/create")
+            .maybe("name", spec.name.as_ref())
+            .maybe("platform", spec.platform.as_ref())
+            .json(&body)
+    };
+    let made = match host.document(request()) {
+        Err(error) if error.kind() == Kind::NotFound && policy == PullPolicy::Missing => {
+            // What else is not there is told by the second try.
+            pull_on(host, &spec.image, &pull.registry)?;
+            host.document(request())?
+        }
+        made => made?,
+    };
+    for warning in answers::words(&made, "Warnings") {
+        output::warning(warning);
+    }
+    let id = answers::text(&made, "Id").to_owned();
+    if let Some(path) = &spec.settings.cidfile {
+        let written = File::create_new(path).and_then(|mut file| file.write_all(id.as_bytes()));
+        written.context(|| format!("cannot write the container's ID to {}", path.display()))?;
+    }
+    Ok((id, spec))
+}
+
+/// Removes a container that could not be started, if it was to be removed anyway.
+fn forget(host: &Host, id: &str, spec: &ContainerSpec, error: Error) -> Error {
+    if spec.settings.remove {
+        // It may be gone already. The failure to report is the first one.
+        drop(host.act(Request::delete(format!("/containers/{id}")).with("force", 1)));
+    }
+    error
+}
