@@ -132,7 +132,7 @@ fn settings(call: &Call) -> Result<Settings> {
         hard: unlimited(limit.hard),
     });
     let hosts = query.all("extrahosts").filter(|text| !text.is_empty()).map(parse_host);
-    let hosts: Vec<_> = hosts.collect::<Result<_>>()?;
+    let hosts = hosts.collect::<Result<_>>()?;
     let number = |name: &str| -> Result<Option<u64>> {
         Ok(query.parse::<u64>(name)?.filter(|number| *number > 0))
     };
@@ -141,10 +141,7 @@ fn settings(call: &Call) -> Result<Settings> {
         Some(text) => text.parse()?,
     };
     Ok(Settings {
-        names: NameResolution {
-            hosts: hosts.into_iter().flatten().collect(),
-            ..NameResolution::default()
-        },
+        names: NameResolution { hosts, ..NameResolution::default() },
         resources: Resources {
             memory: number("memory")?,
             memory_swap: query.parse::<i64>("memswap")?.filter(|number| *number != 0),

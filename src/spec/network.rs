@@ -429,7 +429,8 @@ pub fn parse_exposed(text: &str) -> Result<Vec<String>> {
 }
 
 /// Parses `--add-host`: `NAME[;NAME…]:ADDRESS`, where the address may be the word `host-gateway`.
-pub fn parse_host(text: &str) -> Result<Vec<(String, String)>> {
+/// Several names stay together: they get one line.
+pub fn parse_host(text: &str) -> Result<(String, String)> {
     let invalid = || {
         Error::new(Kind::Invalid, format!("invalid host entry `{text}`"))
             .hint("write NAME:IP, as in db:10.0.0.5, or NAME:host-gateway")
@@ -442,13 +443,12 @@ pub fn parse_host(text: &str) -> Result<Vec<(String, String)>> {
     if inner != "host-gateway" && inner.parse::<IpAddr>().is_err() {
         return Err(invalid());
     }
-    names
-        .split(';')
-        .map(|name| {
-            let good = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '#');
-            good.then(|| (name.to_owned(), inner.to_owned())).ok_or_else(invalid)
-        })
-        .collect()
+    let is_good =
+        |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '#');
+    if !names.split(';').all(is_good) {
+        return Err(invalid());
+    }
+    Ok((names.to_owned(), inner.to_owned()))
 }
 
 #[cfg(test)]
@@ -564,7 +564,8 @@ mod tests {
     fn parses_hosts_and_exposed_ports() {
         for (text, want) in [
             ("db:10.0.0.5", Some("db 10.0.0.5")),
-            ("a;b:::1", Some("a ::1|b ::1")),
+            ("a;b:::1", Some("a;b ::1")),
+            ("a;:::1", None),
             ("a:[::1]", Some("a ::1")),
             ("gw=host-gateway", Some("gw host-gateway")),
             ("db", None),
@@ -573,9 +574,7 @@ mod tests {
             ("a b:1.2.3.4", None),
             ("a:1.2.3", None),
         ] {
-            let got = parse_host(text).ok().map(|hosts| {
-                hosts.iter().map(|(name, ip)| format!("{name} {ip}")).collect::<Vec<_>>().join("|")
-            });
+            let got = parse_host(text).ok().map(|(names, ip)| format!("{names} {ip}"));
             assert_eq!(got.as_deref(), want, "{text}");
         }
         assert_eq!(parse_exposed("80-81/udp").unwrap(), ["80/udp", "81/udp"]);

@@ -208,6 +208,16 @@ fn names_of_the_image_can_stay() {
 }
 
 #[test]
+fn names_of_one_address_share_a_line() {
+    let barge = Barge::with_busybox();
+    let flags = ["--add-host", "a;b.example:192.0.2.1", "--add-host", "c:192.0.2.1"];
+    barge
+        .shell(&flags, "grep 192.0.2.1 /etc/hosts")
+        .ok()
+        .stdout("192.0.2.1\ta b.example\n192.0.2.1\tc\n");
+}
+
+#[test]
 fn hosts_files_begin_as_asked() {
     let barge = Barge::with_busybox();
     let base = barge.file("base", "192.0.2.9 base");

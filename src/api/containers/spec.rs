@@ -282,10 +282,7 @@ fn names(host: &HostAsked) -> Result<NameResolution> {
     for server in &host.dns {
         servers.extend(parse_server(server)?);
     }
-    let mut hosts = Vec::new();
-    for entry in &host.extra_hosts {
-        hosts.extend(parse_host(entry)?);
-    }
+    let hosts = host.extra_hosts.iter().map(|entry| parse_host(entry)).collect::<Result<_>>()?;
     Ok(NameResolution {
         servers,
         search: host.dns_search.clone(),

@@ -20,7 +20,7 @@ use crate::spec::size::Size;
 pub(super) struct CommandFlags {
     /// Add a line to /etc/hosts of commands
     #[arg(long, value_name = "NAME:IP", value_parser = parse_host)]
-    add_host: Vec<Vec<(String, String)>>,
+    add_host: Vec<(String, String)>,
     /// Add a capability to those of commands, or ALL
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',', value_parser = parse_capability)]
     cap_add: Vec<String>,
@@ -98,7 +98,7 @@ impl CommandFlags {
         for option in &self.security_opt {
             security.apply(option)?;
         }
-        let hosts: Vec<(String, String)> = self.add_host.into_iter().flatten().collect();
+        let hosts = self.add_host;
         if self.no_hosts && !hosts.is_empty() {
             return Err(Error::new(
                 Kind::Invalid,

@@ -15,7 +15,7 @@ use crate::spec::network::{HostsBase, NameResolution, parse_host, parse_server};
 pub(super) struct NamesFlags {
     /// Add a line to /etc/hosts
     #[arg(long, value_name = "NAME:IP", value_parser = parse_host)]
-    add_host: Vec<Vec<(String, String)>>,
+    add_host: Vec<(String, String)>,
     /// Use this name server
     #[arg(long, value_name = "IP|none", value_parser = parse_server)]
     dns: Vec<Option<IpAddr>>,
@@ -97,7 +97,7 @@ impl NamesFlags {
             servers: self.dns.into_iter().flatten().collect(),
             search,
             options: self.dns_option,
-            hosts: self.add_host.into_iter().flatten().collect(),
+            hosts: self.add_host,
             base,
             host: usual.host_ip.unwrap_or_default(),
             no_hosts,

@@ -59,7 +59,7 @@ fn settings(words: &BTreeMap<String, String>) -> Result<Settings> {
     };
     let mut hosts = Vec::new();
     for field in list(words, "add-hosts")? {
-        hosts.extend(parse_host(&field)?);
+        hosts.push(parse_host(&field)?);
     }
     let ulimits = list(words, "ulimit")?.iter().map(|it| it.parse()).collect::<Result<_>>()?;
     let cgroup_parent = words.get("cgroup-parent").filter(|it| !it.is_empty());
