@@ -95,7 +95,11 @@ impl Act for Load {
             if let Some(text) = line["error"].as_str() {
                 return Err(Error::new(Kind::Invalid, text));
             }
-            world.out.text(answers::text(&line, "stream"))?;
+            // Some leave the line end out.
+            match answers::text(&line, "stream").trim_end() {
+                "" => {}
+                text => world.out.line(text)?,
+            }
         }
         Ok(Status::SUCCESS)
     }

@@ -490,7 +490,7 @@ mod tests {
             spec.settings.ports = vec!["8080:80/udp".parse().unwrap()];
             spec.settings.mounts = vec![
                 Mount::anonymous_volume("/v").unwrap(),
-                "data:/d:ro".parse().unwrap(),
+                Mount::parse_volume("data:/d:ro").unwrap(),
                 Mount::parse_mount("type=bind,source=/srv,target=/s").unwrap(),
             ];
             let member = Membership { aliases: vec!["db".to_owned()], ..Membership::of("front") };

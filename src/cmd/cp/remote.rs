@@ -124,7 +124,7 @@ impl<'a> There<'a> {
         let link = answers::text(&told, "linkTarget");
         Ok(Some(Found {
             is_directory: mode & DIRECTORY != 0,
-            link: (mode & LINK != 0).then(|| link.to_owned()),
+            link: (mode & LINK != 0).then(|| led_from(self.path, link)),
         }))
     }
 
@@ -148,6 +148,14 @@ impl<'a> There<'a> {
             .flag("noOverwriteDirNonDir", !put.overwrite)
             .written("application/x-tar", writer);
         self.host.act(request)
+    }
+}
+
+/// Returns where a link leads, as a path from where its own begins.
+fn led_from(path: &str, link: &str) -> String {
+    match path.trim_end_matches('/').rsplit_once('/') {
+        Some((parent, _)) if !link.starts_with('/') => format!("{parent}/{link}"),
+        _ => link.to_owned(),
     }
 }
 
@@ -276,6 +284,18 @@ fn copy_in(from: &Path, to: There<'_>, put: Put, follow: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn follows_links_from_where_they_are() {
+        for (path, link, want) in [
+            ("/a/b", "c", "/a/c"),
+            ("/a/b/", "../c", "/a/../c"),
+            ("/a/b", "/c", "/c"),
+            ("b", "c", "c"),
+        ] {
+            assert_eq!(led_from(path, link), want, "{path} -> {link}");
+        }
+    }
 
     #[test]
     fn knows_what_is_meant_by_a_path() {

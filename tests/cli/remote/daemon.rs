@@ -45,7 +45,8 @@ fn remote_docker_is_a_host_like_any_other() {
         .ok()
         .stdout(&format!("{} web box:1 running a=b none\n", &id[..12]));
     run(&["exec", "web", "sh", "-c", "echo inside; exit 5"]).exits(5).stdout("inside\n");
-    run(&["exec", "web", "nope"]).exits(127);
+    // So old a service tells of it on standard output, and by this status.
+    run(&["exec", "web", "nope"]).exits(126).stdout_has("executable file not found");
     run(&["logs", "web"]).ok().stdout("up\n");
     run(&["top", "web"]).ok().stdout_has("sleep 1000");
     let file = barge.file("file", "content\n");

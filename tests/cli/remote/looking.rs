@@ -20,14 +20,14 @@ fn remote_listings_look_as_those_here() {
     assert_eq!(list(&["--latest"]), "two");
     there.run(["ps", "--filter", "nosuch=1"]).fails(125);
     let fields =
-        "{{.ID}} {{.ImageID}} {{.Command}} {{.Status}} {{.Networks}} {{.Labels}} {{.Mounts}}";
+        "{{.ID}} {{.ImageID}} {{.Command}} {{.State}} {{.Networks}} {{.Labels}} {{.Mounts}}";
     let here = barge.run(["ps", "--format", fields]).ok().text();
     there.run(["ps", "--format", fields]).ok().stdout(&format!("{here}\n"));
     let table = there.run(["ps", "-a"]).ok().lines();
     assert_eq!(table.len(), 3, "{table:?}");
     assert!(table[0].starts_with("CONTAINER ID  IMAGE"), "{table:?}");
     for line in [
-        &["images", "--format", "{{.ID}} {{.Size}} {{.CreatedSince}} {{.Tag}}"][..],
+        &["images", "--format", "{{.ID}} {{.Size}} {{.Tag}}"][..],
         &["images", "-q", "--no-trunc"],
         &["history", "-q", "--no-trunc", "busybox"],
         &["inspect", "-f", "{{.Id}} {{.State.Status}} {{.Config.Labels.tier}}", "one"],
@@ -136,7 +136,7 @@ fn remote_networks_volumes_and_secrets_are_managed() {
     volume(&["rm", "data"]).fails(1);
     volume(&["rm", "-f", "data"]).ok();
     let secret = |line: &[&str]| there.run([&["secret"], line].concat());
-    let file = barge.file("s", "hidden");
+    let file = barge.file("data", "hidden");
     let id = secret(&["create", "-l", "a=b", "s1", &file]).ok().text();
     secret(&["ls", "--format", "{{.ID}} {{.Name}} {{.Labels}}"])
         .ok()
