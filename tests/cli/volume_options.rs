@@ -162,3 +162,21 @@ fn what_was_asked_for_can_be_asked_for_again() {
     let seen = barge.shell(&[flag], script).ok().text();
     assert!(seen.contains("nodiratime") && !seen.contains("relatime"), "{seen}");
 }
+
+#[test]
+fn owners_and_names_are_given_in_several_ways() {
+    let barge = Barge::with_busybox();
+    for (line, owner) in [
+        (&["--uid=5", "--gid=6", "v"][..], "5:6"),
+        (&["-o", "uid=7", "-o", "gid=8", "v"], "7:8"),
+        (&["-o", "o=uid=9,noquota", "--name=v"], "9:0"),
+    ] {
+        barge.run(["volume", "create"].iter().chain(line)).ok().stdout("v\n");
+        barge.shell(&["-v", "v:/x"], "stat -c %u:%g /x").ok().stdout(&format!("{owner}\n"));
+        barge.run(["volume", "rm", "v"]).ok();
+    }
+    for line in [&["--name=a", "b"][..], &["-o", "uid=x"], &["-o", "nocopy=1"], &["--uid=-1"]] {
+        assert_ne!(barge.run(["volume", "create"].iter().chain(line)).status, 0, "{line:?}");
+    }
+    barge.run(["volume", "ls", "-q"]).ok().stdout("");
+}

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use super::crash::{after, delay};
@@ -152,6 +153,12 @@ fn whoever_fills_them_is_killed() {
     barge.leaves_nothing();
 }
 
+/// Tells whether somebody keeps a volume from being removed.
+fn is_busy(barge: &Barge, name: &str) -> bool {
+    let mark = fs::File::open(barge.root().join("volumes").join(name).join("busy")).unwrap();
+    flock(&mark, FlockOperation::NonBlockingLockExclusive).is_err()
+}
+
 #[test]
 fn nobody_waits_for_who_writes_an_archive() {
     let barge = Barge::with_busybox();
@@ -163,8 +170,8 @@ fn nobody_waits_for_who_writes_an_archive() {
     for name in ["new", "used"] {
         let mut running = barge.command(["volume", "import", name]).open_input().spawn();
         running.send(&bytes[..600]);
-        let refused = || barge.run(["volume", "rm", name]).errors().contains(busy);
-        wait_until("it is at work", refused);
+        wait_until("it is at work", || is_busy(&barge, name));
+        barge.run(["volume", "rm", name]).exits(2).error_has(busy);
         imports.push((name, running));
     }
     barge.run(["volume", "rm", "-f", "new"]).exits(2).error_has(busy).hint_has("has ended");
@@ -183,7 +190,8 @@ fn nobody_waits_for_who_writes_an_archive() {
     barge.run(["volume", "create", "late"]).ok();
     let mut running = barge.command(["volume", "import", "late"]).open_input().spawn();
     running.send(&bytes[..600]);
-    wait_until("it is at work", || barge.run(["volume", "rm", "late"]).errors().contains(busy));
+    let drafts = barge.root().join("tmp");
+    wait_until("it has begun", || count(&drafts) > 0);
     barge.shell(&["-v", "late:/d"], "ls /d").ok().stdout("");
     running.send(&bytes[600..]);
     running.close_input();

@@ -46,7 +46,7 @@ pub(crate) struct Create {
     #[arg(long = "name", value_name = "NAME", hide = true)]
     named: Option<String>,
     /// Name; one is made up if there is none
-    #[arg(value_name = "NAME", conflicts_with = "named")]
+    #[arg(value_name = "NAME")]
     name: Option<String>,
 }
 
@@ -65,6 +65,9 @@ impl Act for Create {
             }
         }
         let engine = world.power()?;
+        if self.name.is_some() && self.named.is_some() {
+            return Err(Error::new(Kind::Invalid, "a name is given by --name and another without"));
+        }
         let name = self.name.or(self.named);
         let name = engine.create_volume(name.as_deref(), spec, self.ignore)?;
         world.out.line(&name)?;

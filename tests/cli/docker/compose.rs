@@ -7,6 +7,9 @@ use crate::support::output::Output;
 use crate::support::registry::{Registry, free_port};
 use crate::support::{Barge, Need, needs, wait_until};
 
+/// A client that knows of more than files.
+const LATER: &str = "/var/cache/barge-tests/sid/docker-compose";
+
 /// A project of docker-compose.
 struct Project<'a> {
     docker: &'a DockerHost<'a>,
@@ -333,4 +336,46 @@ secrets:
         .collect();
     assert!(names.contains(&"project_app_1".to_owned()), "{names:?}");
     project.down(&[]);
+}
+
+#[test]
+fn configs_are_files_whatever_they_are_made_of() {
+    if !needs(&[Need::Tool(LATER)]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    barge.file("file.conf", "of a file\n");
+    let file = barge.file(
+        "compose.yaml",
+        r#"
+services:
+  app:
+    image: busybox
+    user: "1000"
+    network_mode: none
+    command: ["sh", "-c", "cat /filed /inline /etc/varied; stat -c ' %a %u' /inline; cat /run/secrets/word; sleep 1000"]
+    configs:
+      - filed
+      - {source: inline, target: /inline, mode: 0440, uid: "1000"}
+      - {source: varied, target: /etc/varied}
+    secrets: [word]
+configs:
+  filed: {file: ./file.conf}
+  inline: {content: "for ${WHO}\n"}
+  varied: {environment: WHO}
+secrets:
+  word: {environment: WORD}
+"#,
+    );
+    let compose = |words: &[&str]| {
+        let line = [&["-p", "p", "-f", &file], words].concat();
+        docker.client(LATER, line).env("WHO", "you").env("WORD", "quiet").run().exits(0)
+    };
+    compose(&["up", "-d"]);
+    let said = || compose(&["logs", "--no-color", "--no-log-prefix", "app"]).text();
+    wait_until("the app has said all", || said().contains("quiet"));
+    assert_eq!(said(), "of a file\nfor you\nyou 440 1000\nquiet");
+    compose(&["down", "-t", "0"]);
+    assert!(docker.docker(["ps", "-aq"]).ok().text().is_empty());
 }
