@@ -3,7 +3,7 @@
 //! As for a layer, links of the archive and of the directory lead nowhere but into the root. Marks of
 //! layers are files like others. A directory that is there gets what the archive says of it; other
 //! things give way to what has their name, but no directory to anything else, unless that is asked
-//! for.
+//! for. A file that replaces another one is written under another name first.
 
 use std::io::{BufRead, BufReader};
 
@@ -114,6 +114,18 @@ impl Unpacker {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns another name for a file if it replaces one that somebody may need: it takes the name when it
+    /// is whole.
+    pub(super) fn replaces(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        if self.into.is_none() {
+            return Ok(None);
+        }
+        let is_file = self
+            .found(name)?
+            .is_some_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
+        Ok(is_file.then(|| format!(".barge-{}", std::process::id()).into_bytes()))
     }
 
     /// Removes what is in the way of a directory.

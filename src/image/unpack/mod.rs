@@ -25,7 +25,7 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawMode, Stat, ftruncate, futimens, linkat, makedev, mknodat,
-    openat, statat, symlinkat,
+    openat, renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::{Errno, pwrite, write};
 
@@ -266,33 +266,57 @@ impl Unpacker {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        if let Some(aside) = self.replaces(name)? {
+            // What was there stays if this cannot be written, or nobody is left who writes it.
+            let file = self.make(&aside, |parent| openat(parent, aside.as_slice(), flags, mode))?;
+            let replaced = self.fill(&file, &aside, entry, reader).and_then(|()| {
+                let here = self.trail.here();
+                renameat(here, aside.as_slice(), here, name)
+                    .context(|| "cannot replace what is there")
+            });
+            return replaced.inspect_err(|_| {
+                let _first_error_counts =
+                    unlinkat(self.trail.here(), aside.as_slice(), AtFlags::empty());
+            });
+        }
         let file = self.make(name, |parent| openat(parent, name, flags, mode))?;
+        self.fill(&file, name, entry, reader)
+    }
+
+    /// Writes a file that was just made.
+    fn fill<R: BufRead>(
+        &mut self,
+        file: &OwnedFd,
+        name: &[u8],
+        entry: &Entry,
+        reader: &mut Reader<Tap<R>>,
+    ) -> Result<()> {
         if entry.size > 0 {
             self.begin_content(name, reader)?;
         }
         match &entry.sparse {
-            None => copy(&file, reader)?,
+            None => copy(file, reader)?,
             Some(sparse) => {
                 for (offset, length) in &sparse.pieces {
                     // The first says which file it is, the others go on with it.
                     reader.input().go_on_at(*offset);
-                    copy_piece(&file, reader, *offset, *length)?;
+                    copy_piece(file, reader, *offset, *length)?;
                 }
-                ftruncate(&file, sparse.size).context(|| "cannot set its size")?;
+                ftruncate(file, sparse.size).context(|| "cannot set its size")?;
             }
         }
         reader.input().end_content();
         self.info.size += entry.size;
         self.set_owner_and_mode(
-            &file,
+            file,
             entry.mode,
             entry.mode & 0o777 & !self.umask,
             self.owner(entry)?,
         )?;
         for (xattr, value) in &entry.xattrs {
-            self.set_xattr(&file, xattr, value)?;
+            self.set_xattr(file, xattr, value)?;
         }
-        futimens(&file, &times(entry)).context(|| "cannot set its time")
+        futimens(file, &times(entry)).context(|| "cannot set its time")
     }
 
     fn hard_link(&mut self, path: &[u8], name: &[u8], link: &[u8]) -> Result<()> {

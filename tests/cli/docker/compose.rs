@@ -354,7 +354,7 @@ services:
     image: busybox
     user: "1000"
     network_mode: none
-    command: ["sh", "-c", "cat /filed /inline /etc/varied; stat -c ' %a %u' /inline; cat /run/secrets/word; sleep 1000"]
+    command: ["sh", "-c", "cat /filed /inline /etc/varied; stat -c ' %a %u' /inline; cat /run/secrets/word; echo; sleep 1000"]
     configs:
       - filed
       - {source: inline, target: /inline, mode: 0440, uid: "1000"}
