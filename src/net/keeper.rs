@@ -278,7 +278,11 @@ impl Keeper {
         let (started, way_out) = match slirp::plan_if_needed() {
             Some(plan) => {
                 let name_server = plan.name_server();
-                let way_out = WayOut { name_server, host: super::own_address(), warning: None };
+                let way_out = WayOut {
+                    name_server,
+                    host: super::own_address(|own, out| own == out),
+                    warning: None,
+                };
                 (slirp::start(&plan, netns.as_fd()), way_out)
             }
             None => {

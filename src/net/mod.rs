@@ -244,7 +244,8 @@ fn prepared_slirp(
     endpoint: Endpoint,
 ) -> Result<Prepared> {
     pasta::check_device()?;
-    let (name_server, host) = (plan.name_server(), plan.host().or_else(own_address));
+    let (name_server, host) =
+        (plan.name_server(), plan.host().or_else(|| own_address(|own, out| own == out)));
     Ok(Prepared::new(request, Way::Slirp(plan), Endpoint { name_server, host, ..endpoint }))
 }
 
@@ -358,12 +359,20 @@ fn is_offline() -> bool {
     matches!(Links::open().and_then(|mut links| links.uplink()), Ok(None))
 }
 
-/// Returns the address by which this machine is known out there.
-fn own_address() -> Option<IpAddr> {
+/// Returns an address of this machine on an interface that is wanted, given its number and that of the way
+/// out.
+fn own_address(is_wanted: impl Fn(u32, u32) -> bool) -> Option<IpAddr> {
     let mut links = Links::open().ok()?;
-    let uplink = links.uplink().ok()??;
-    let addresses = links.addresses().ok()?;
-    addresses.into_iter().find(|(index, _)| *index == uplink.index).map(|(_, own)| own.address())
+    let out = links.uplink().ok()??.index;
+    let addresses = links.addresses().ok()?.into_iter();
+    let wanted = addresses.filter(|(index, own)| {
+        let is_near = match own.address() {
+            IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
+            IpAddr::V6(_) => true,
+        };
+        is_wanted(*index, out) && !is_near
+    });
+    wanted.map(|(_, own)| own.address()).next()
 }
 
 /// Fills in what somebody else has set up.

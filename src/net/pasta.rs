@@ -66,8 +66,10 @@ pub(super) struct Plan {
     ports: Vec<PublishedPort>,
     /// What the user tells it beside that.
     options: PastaOptions,
-    /// Whether the container gets an address of the host.
-    host: bool,
+    /// Whether pasta gives the container an address of the host.
+    gives_host: bool,
+    /// One of the host's that is in reach where it does not.
+    other: Option<IpAddr>,
 }
 
 impl Plan {
@@ -75,7 +77,7 @@ impl Plan {
     pub(super) fn host(&self) -> Option<IpAddr> {
         match self.options.value(MAP_GUEST) {
             Some(asked) => asked.parse().ok(),
-            None => self.host.then_some(HOST),
+            None => self.gives_host.then_some(HOST).or(self.other),
         }
     }
 
@@ -91,7 +93,7 @@ impl Plan {
 /// Decides how pasta will be started, and finds out whether it can be.
 ///
 /// `host` says that an address of the host is asked for; where it is not, there is one if pasta can
-/// give it. What it can is remembered in `runroot`, a directory that a reboot voids.
+/// give it, or this machine has another one than that of its way out. What it can is remembered in `runroot`, a directory that a reboot voids.
 pub(super) fn plan(
     ports: &[PublishedPort],
     options: &PastaOptions,
@@ -111,15 +113,17 @@ pub(super) fn plan(
     })?;
     check_device()?;
     let asks = options.has(MAP_GUEST, MAP_GUEST);
-    if host && !asks && !gives_host(&program, runroot) {
+    let gives_host = !asks && gives_host(&program, runroot);
+    // The one by which packets go out is the container's own.
+    let other = if asks || gives_host { None } else { super::own_address(|own, out| own != out) };
+    if host && !asks && !gives_host && other.is_none() {
         return Err(Error::new(
             Kind::Unsupported,
             format!("{} cannot give the container an address of the host", program.display()),
         )
         .hint("leave out `host-gateway`, or install passt from 2024 or later"));
     }
-    let host = !asks && (host || gives_host(&program, runroot));
-    Ok(Plan { program, ports: ports.to_vec(), options: options.clone(), host })
+    Ok(Plan { program, ports: ports.to_vec(), options: options.clone(), gives_host, other })
 }
 
 /// Finds out whether there is a tunnel device for us.
@@ -292,7 +296,7 @@ fn arguments(plan: &Plan) -> Vec<String> {
     if !options.has(DNS_FORWARD, DNS_FORWARD) {
         add(DNS_FORWARD, NAME_SERVER.to_string());
     }
-    if plan.host {
+    if plan.gives_host {
         add(MAP_GUEST, HOST.to_string());
     }
     for (short, long, protocol) in

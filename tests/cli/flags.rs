@@ -251,8 +251,10 @@ fn the_host_has_a_name_where_it_can_be_reached() {
         let names = "host.containers.internal host.docker.internal";
         assert_eq!(output.ok().text(), format!("10.88.0.1\t{names}"));
     } else if output.status == 0 {
-        // An older pasta cannot give the container an address of the host.
-        assert!(output.text().starts_with("169.254.1.2\t"), "{}", output.text());
+        // An older pasta cannot give it to the container; then it is another one of the host's.
+        let address = output.text().split('\t').next().unwrap().to_owned();
+        let all = super::support::tool("ip", ["-4", "-o", "addr"]);
+        assert!(address == "169.254.1.2" || all.contains(&format!(" {address}/")), "{address}");
     }
     barge.shell(&[], "grep -c internal /etc/hosts").exits(1).stdout("0\n");
 }

@@ -1,7 +1,7 @@
 //! Networks while containers are on them: new names, new addresses, and firewalls that others clear.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::support::place::Place;
@@ -48,6 +48,21 @@ fn listens(pid: u32, protocol: &str) -> bool {
         let path = format!("/proc/{pid}/net/{protocol}{version}");
         std::fs::read_to_string(path).unwrap_or_default().contains(":0007 ")
     })
+}
+
+/// Waits for somebody who calls; returns what is said, and from where.
+fn heard(listener: &TcpListener) -> (String, String) {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    wait_until("it calls", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (mut stream, from) = accepted.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    (text, from.ip().to_string())
 }
 
 /// Sends something to an address, and returns what comes back.
@@ -212,6 +227,10 @@ fn users_without_root_reach_other_machines_and_are_reached() {
     near.connect(&far, "198.51.100.1/24", "198.51.100.2/24");
     near.enter(|| {
         super::support::tool("ip", ["route", "add", "default", "via", "198.51.100.2"]);
+        // An address of the machine that is not the one by which packets go out: where pasta is older, that
+        // is what it has a name by.
+        let script = "ip link add other0 type bridge; ip address add 203.0.113.1/24 dev other0";
+        super::support::tool("sh", ["-ec", script]);
     });
     barge.move_to(near.clone());
     barge.import_busybox();
@@ -238,23 +257,22 @@ fn users_without_root_reach_other_machines_and_are_reached() {
             barge.run(["rm", "-f", "-t", "0", "seer"]).ok();
         }
     }
-    let listener = far.enter(|| std::net::TcpListener::bind("198.51.100.2:0")).unwrap();
+    for network in ["n", "pasta"] {
+        let listener = near.enter(|| TcpListener::bind("0.0.0.0:0")).unwrap();
+        let here = listener.local_addr().unwrap().port();
+        let script = format!("echo from {network} | nc -w 5 host.containers.internal {here}");
+        let line = ["run", "--rm", "--network", network, "busybox", "sh", "-c", &script];
+        let caller = barge.command(line).spawn();
+        assert_eq!(heard(&listener).0, format!("from {network}\n"));
+        caller.wait().ok();
+    }
+    let listener = far.enter(|| TcpListener::bind("198.51.100.2:0")).unwrap();
     let there = listener.local_addr().unwrap().port();
     let script = format!("echo hello | nc -w 5 198.51.100.2 {there}");
     let caller = barge.command(["exec", "one", "sh", "-c", &script]).spawn();
-    listener.set_nonblocking(true).unwrap();
-    let mut accepted = None;
-    wait_until("it calls", || {
-        accepted = listener.accept().ok();
-        accepted.is_some()
-    });
-    let (mut stream, from) = accepted.unwrap();
-    stream.set_nonblocking(false).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    drop(stream);
+    let (text, from) = heard(&listener);
     caller.wait().ok();
-    assert_eq!((text.as_str(), from.ip().to_string().as_str()), ("hello\n", "198.51.100.1"));
+    assert_eq!((text.as_str(), from.as_str()), ("hello\n", "198.51.100.1"));
     barge.run(["rm", "-f", "-t", "0", "one"]).ok();
 }
 
