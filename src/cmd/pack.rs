@@ -61,7 +61,7 @@ impl<'a> Packer<'a> {
         chosen: Chooser<'_>,
     ) -> Result<()> {
         let mut entries = fs::read_dir(source)
-            .and_then(|entries| entries.collect::<io::Result<Vec<_>>>())
+            .and_then(Iterator::collect::<io::Result<Vec<_>>>)
             .context(|| format!("cannot read {}", source.display()))?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {

@@ -172,8 +172,10 @@ fn made<'a>(
     if ground.is_shared() {
         // What the relay sends under a visitor's address: the answers are to come back to it.
         transaction.add_chain("visiting", Some(VISITING));
-        transaction
-            .add_rule("visiting", Rule::default().from_elsewhere().mark_connection(VISITORS));
+        transaction.add_rule(
+            "visiting",
+            Rule::default().entering_from_elsewhere().mark_connection(VISITORS),
+        );
         transaction.add_chain("returning", Some(RETURNING));
         transaction.add_rule("returning", Rule::default().marked(VISITORS).mark_packet(VISITORS));
     }

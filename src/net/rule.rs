@@ -106,7 +106,7 @@ impl Rule {
     }
 
     /// Passes packets that have an address of somebody else's as their source.
-    pub(super) fn from_elsewhere(self) -> Self {
+    pub(super) fn entering_from_elsewhere(self) -> Self {
         self.expression("fib", Attributes::default().number(1, FIRST).number(2, 3).number(3, 1))
             .compare(FIRST, false, &LOCAL.to_ne_bytes())
     }

@@ -65,7 +65,7 @@ impl Parts {
     }
 
     /// Returns the next bytes, and whose they are; not more than there are of one part.
-    pub fn next(&mut self) -> Option<(Stream, &[u8])> {
+    pub fn take(&mut self) -> Option<(Stream, &[u8])> {
         if !self.is_multiplexed {
             let start = std::mem::replace(&mut self.used, self.arrived.len());
             return (start < self.used).then(|| (Stream::Stdout, &self.arrived[start..]));
@@ -107,7 +107,7 @@ mod tests {
             let mut parts = Parts::new(true);
             for chunk in bytes.chunks(cut) {
                 assert_eq!(parts.fill(&mut &chunk[..]).unwrap(), Filled::Some);
-                while let Some((stream, data)) = parts.next() {
+                while let Some((stream, data)) = parts.take() {
                     match stream {
                         Stream::Stdout => out.extend_from_slice(data),
                         Stream::Stderr => error.extend_from_slice(data),
@@ -118,8 +118,8 @@ mod tests {
         }
         let mut parts = Parts::new(false);
         parts.fill(&mut &bytes[..]).unwrap();
-        assert_eq!(parts.next(), Some((Stream::Stdout, &bytes[..])));
-        assert_eq!(parts.next(), None);
+        assert_eq!(parts.take(), Some((Stream::Stdout, &bytes[..])));
+        assert_eq!(parts.take(), None);
         assert_eq!(parts.fill(&mut &b""[..]).unwrap(), Filled::End);
     }
 }

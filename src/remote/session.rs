@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
     fn hear(&self, parts: &mut Parts, streams: &Streams<'_>) -> Result<bool> {
         let mut socket = &self.talk.socket;
         let filled = parts.fill(&mut socket).context(|| "cannot hear from the host")?;
-        while let Some((stream, data)) = parts.next() {
+        while let Some((stream, data)) = parts.take() {
             match stream {
                 Stream::Stdout => write_all(streams.stdout, data)?,
                 Stream::Stderr => write_all(streams.stderr, data)?,

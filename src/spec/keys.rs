@@ -37,7 +37,8 @@ impl fmt::Display for DetachKeys {
             let comma = if index > 0 { "," } else { "" };
             match byte {
                 0..0x20 => {
-                    write!(f, "{comma}ctrl-{}", char::from(byte | 0x40).to_ascii_lowercase())?
+                    let letter = char::from(byte | 0x40).to_ascii_lowercase();
+                    write!(f, "{comma}ctrl-{letter}")?;
                 }
                 byte => write!(f, "{comma}{}", char::from(*byte))?,
             }

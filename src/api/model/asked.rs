@@ -10,6 +10,7 @@ use super::host_config;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cdi::is_qualified;
 use crate::spec::container::{ContainerSpec, Settings};
+use crate::spec::group::GroupParent;
 use crate::spec::health::{HealthSpec, Interval, StartupSpec};
 use crate::spec::limits::Resources;
 use crate::spec::log::LogSettings;
@@ -282,7 +283,7 @@ fn host(spec: &ContainerSpec) -> Result<Value> {
     host["VolumesFrom"] = json!(spec.volumes_from);
     host["Annotations"] = json!(settings.annotations);
     host["CgroupParent"] =
-        json!(settings.cgroup_parent.as_ref().map(|it| it.as_str()).unwrap_or_default());
+        json!(settings.cgroup_parent.as_ref().map(GroupParent::as_str).unwrap_or_default());
     let namespaces = &settings.namespaces;
     host["PidMode"] = json!(own_is_empty(&namespaces.pid));
     host["UTSMode"] = json!(own_is_empty(&namespaces.uts));

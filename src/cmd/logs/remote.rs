@@ -93,7 +93,7 @@ fn pass_on(host: &Host, source: &Source, request: Request, out: &Mutex<&mut Outp
     loop {
         let filled = parts.fill(&mut answer).context(|| "cannot follow the log")?;
         let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((stream, data)) = parts.next() {
+        while let Some((stream, data)) = parts.take() {
             let print = match stream {
                 Stream::Stdout => Output::bytes,
                 Stream::Stderr => Output::error_bytes,
