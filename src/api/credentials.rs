@@ -86,6 +86,12 @@ fn decode<T: Default + for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
     serde_json::from_slice::<Option<T>>(&data).map(Option::unwrap_or_default).map_err(|_| invalid())
 }
 
+/// Decodes a header field.
+#[cfg(fuzzing)]
+pub(super) fn read(field: &str) {
+    drop(decode::<Proof>(field).map(|proof| proof.entry()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,8 @@ mod containers;
 mod credentials;
 mod documented;
 mod exec;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hijack;
 mod images;
 mod lines;

@@ -175,6 +175,12 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
     Ok(Reply::created(&json!({ "Id": id, "Warning": warnings })))
 }
 
+/// Decodes what a network is to be.
+#[cfg(fuzzing)]
+pub(super) fn read(body: &[u8]) {
+    drop(serde_json::from_slice(body).map(spec));
+}
+
 /// Decides what is asked for; returns what is not done of it, too.
 fn spec(wanted: Wanted) -> Result<(NetworkSpec, String)> {
     if wanted.ingress || wanted.config_only || wanted.scope.as_deref() == Some("swarm") {

@@ -6,12 +6,17 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
 
-use super::{dns, files, link};
+use super::{dhcp, dns, files, link};
 use crate::sys::netlink;
 
 /// Reads a query for names and answers it, and reads it as the answer of another server.
 pub fn dns(message: &[u8]) {
     dns::read(message);
+}
+
+/// Reads a packet as the answer of a server of addresses.
+pub fn dhcp(packet: &[u8]) {
+    dhcp::read(packet);
 }
 
 /// Reads a `resolv.conf`.

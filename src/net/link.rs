@@ -527,7 +527,7 @@ fn present(result: io::Result<()>) -> io::Result<()> {
 
 /// Reads what is of interest by hand: the whole has more than a hundred attributes, and one that a
 /// later kernel writes in another way must not matter.
-fn link(payload: &[u8]) -> Option<Link> {
+pub(super) fn link(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
     let attributes = payload.get(header.buffer_len()..)?;
     let mut link = Link { index: header.index, name: String::new(), mtu: 0, mac: None };

@@ -18,6 +18,8 @@ mod dns;
 mod endpoint;
 mod files;
 mod firewall;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ground;
 mod join;
 pub mod keeper;

@@ -180,13 +180,27 @@ impl Socket {
         let (_, length) = rustix::io::retry_on_intr(|| {
             rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
         })?;
-        let mut rest = self.buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
-        while let Some((incoming, next)) = split(rest) {
-            each(incoming);
-            rest = next;
-        }
+        messages(self.buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?, &mut each);
         Ok(())
     }
+}
+
+/// Hands out the messages of a datagram.
+fn messages(datagram: &[u8], each: &mut dyn FnMut(Incoming<'_>)) {
+    let mut rest = datagram;
+    while let Some((incoming, next)) = split(rest) {
+        each(incoming);
+        rest = next;
+    }
+}
+
+/// Reads a datagram as if the kernel had sent it; what its messages carry goes to `each`.
+#[cfg(fuzzing)]
+pub fn read(datagram: &[u8], mut each: impl FnMut(&[u8])) {
+    messages(datagram, &mut |incoming| {
+        drop(outcome(incoming.payload));
+        each(incoming.payload);
+    });
 }
 
 /// Hears of changes of the firewall of one network namespace. Never blocks.
@@ -287,7 +301,7 @@ fn split(bytes: &[u8]) -> Option<(Incoming<'_>, &[u8])> {
 fn outcome(payload: &[u8]) -> io::Result<()> {
     match payload.first_chunk::<4>().map_or(0, |bytes| i32::from_ne_bytes(*bytes)) {
         0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(-error)),
+        error => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
     }
 }
 

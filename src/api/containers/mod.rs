@@ -43,6 +43,15 @@ pub(super) const ROUTES: &[Route] = &[
     route("DELETE", "/containers/{id}", How::Change(life::remove)),
 ];
 
+/// Decodes what a container is to be.
+#[cfg(fuzzing)]
+pub(super) fn read(body: &[u8]) {
+    for rootless in [false, true] {
+        let asked = serde_json::from_slice(body);
+        drop(asked.map(|asked| spec::container(asked, rootless)));
+    }
+}
+
 /// Finds a container as clients name it: with a slash before its name, perhaps.
 pub(super) fn find(engine: &Engine, name: &str) -> Result<Container> {
     engine

@@ -23,6 +23,13 @@ use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::sys::packet::Packets;
 
+/// Reads a packet as the answer of a server.
+#[cfg(fuzzing)]
+pub(super) fn read(packet: &[u8]) {
+    let who = Who { mac: [2, 0, 0, 0, 0, 1], identity: vec![1], hostname: String::new() };
+    parse(packet, &who, 1);
+}
+
 /// How long a container that starts waits for an address.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long an answer is waited for at first, and at most, before the question is asked again.

@@ -47,6 +47,20 @@ const MOST_PENDING: usize = 256;
 /// How many connections there are at once.
 const MOST_STREAMS: usize = 32;
 
+/// Reads a message as a query, and as an answer to it.
+#[cfg(fuzzing)]
+pub(super) fn read(message: &[u8]) {
+    let Ok(query) = message::parse(message) else { return };
+    let address = message::Record::Address(ADDRESS.into());
+    let name = message::Record::Name("web.internal".to_owned());
+    for limit in [None, Some(message.len())] {
+        let answer = query.answer(Outcome::Fine, &[address.clone(), name.clone()], limit);
+        assert!(query.is_answered_by(query.id(), &answer));
+    }
+    query.is_answered_by(query.id(), message);
+    query.reversed();
+}
+
 /// Answers a container's questions for names.
 #[derive(Debug)]
 pub(super) struct Resolver {
