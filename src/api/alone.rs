@@ -290,8 +290,11 @@ impl hyper::body::Body for FromSocket {
         let mut buffer = ReadBuf::new(&mut space);
         match tokio::io::AsyncRead::poll_read(Pin::new(&mut self.from), poller, &mut buffer) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(Ok(())) => {
+            // One that has ended without taking all that the client has sent: that is its end, too.
+            Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::ConnectionReset => {
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(_) => {
                 let length = buffer.filled().len();
                 if length > 0 {
                     space.truncate(length);

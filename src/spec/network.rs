@@ -154,7 +154,8 @@ pub struct NameResolution {
     pub search: Vec<String>,
     /// Resolver options, as in `ndots:2`.
     pub options: Vec<String>,
-    /// Lines for /etc/hosts: a name and an address, which may be the word `host-gateway`.
+    /// Lines for /etc/hosts: names with semicolons between them, and an address, which may be the word
+    /// `host-gateway`.
     pub hosts: Vec<(String, String)>,
     /// What /etc/hosts begins with.
     pub base: HostsBase,
@@ -166,6 +167,16 @@ pub struct NameResolution {
     pub no_hostname: bool,
     /// Whether the image's /etc/resolv.conf stays.
     pub no_resolver: bool,
+}
+
+impl NameResolution {
+    /// Returns each name of [`hosts`](Self::hosts) with its address, as Docker writes them: `NAME:ADDRESS`.
+    pub fn host_entries(&self) -> impl Iterator<Item = String> {
+        let each = |(names, address): &(String, String)| -> Vec<String> {
+            names.split(';').map(|name| format!("{name}:{address}")).collect()
+        };
+        self.hosts.iter().flat_map(each)
+    }
 }
 
 /// What a container's /etc/hosts begins with.
@@ -577,6 +588,9 @@ mod tests {
             let got = parse_host(text).ok().map(|(names, ip)| format!("{names} {ip}"));
             assert_eq!(got.as_deref(), want, "{text}");
         }
+        let hosts = ["a;b:::1", "gw=host-gateway"].map(|text| parse_host(text).unwrap()).to_vec();
+        let names = NameResolution { hosts, ..NameResolution::default() };
+        assert!(names.host_entries().eq(["a:::1", "b:::1", "gw:host-gateway"]));
         assert_eq!(parse_exposed("80-81/udp").unwrap(), ["80/udp", "81/udp"]);
         assert!(parse_exposed("0").is_err() && parse_exposed("x").is_err());
     }

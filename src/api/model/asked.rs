@@ -135,8 +135,8 @@ pub fn build(settings: &Settings) -> Result<Vec<(&'static str, String)>> {
             mode => Some(mode.to_string()),
         },
     );
-    for (name, address) in &settings.names.hosts {
-        add("extrahosts", Some(format!("{name}:{address}")));
+    for entry in settings.names.host_entries() {
+        add("extrahosts", Some(entry));
     }
     if !settings.ulimits.is_empty() {
         add("ulimits", Some(host_config::limits(settings)["Ulimits"].to_string()));

@@ -28,7 +28,6 @@ fn isolation(settings: &Settings) -> Value {
         RestartPolicy::OnFailure { retries } => retries.unwrap_or_default(),
         _ => 0,
     };
-    let hosts = settings.names.hosts.iter().map(|(name, address)| format!("{name}:{address}"));
     json!({
         "Binds": settings.mounts.iter().filter_map(bind).collect::<Vec<_>>(),
         "LogConfig": log(&settings.log),
@@ -43,7 +42,7 @@ fn isolation(settings: &Settings) -> Value {
         "Dns": settings.names.servers,
         "DnsOptions": settings.names.options,
         "DnsSearch": settings.names.search,
-        "ExtraHosts": hosts.collect::<Vec<_>>(),
+        "ExtraHosts": settings.names.host_entries().collect::<Vec<_>>(),
         "GroupAdd": settings.groups,
         "IpcMode": namespaces.ipc.to_string(),
         "PidMode": namespaces.pid.to_string(),
