@@ -53,12 +53,24 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "ExecIDs": state.run().map_or_else(Vec::new, |_| containers.execs(&config.id)),
         "HostConfig": host_config::document(&config.settings),
         "GraphDriver": { "Name": driver.as_str(), "Data": data },
-        "Mounts": config.settings.mounts.iter().map(|it| mount(store, &config.id, it)).collect::<Vec<_>>(),
+        "Mounts": mounts(store, config),
         "Config": config_document(config),
         "NetworkSettings": network::document(config, state),
     });
     usual::complete(&mut document, store, container);
     document
+}
+
+/// What `inspect` shows of mounts.
+pub(super) fn mounts(store: &Store, config: &ContainerConfig) -> Vec<Value> {
+    config.settings.mounts.iter().map(|it| mount(store, &config.id, it)).collect()
+}
+
+/// What `inspect` shows of networks.
+pub(super) fn networks(container: &Container) -> Value {
+    let mut settings = network::document(&container.config, &container.state);
+    usual::complete_networks(&mut settings, container);
+    settings["Networks"].take()
 }
 
 /// Returns the file of a container's log; none with drivers that keep no file.

@@ -136,8 +136,7 @@ pub fn word(found: &Container) -> &'static str {
 /// Makes the document of one container in `GET /containers/json`.
 pub fn summary(store: &Store, found: &Container, now: i64, size: Option<ContainerSize>) -> Value {
     let Container { config, state, .. } = found;
-    let whole = container::inspect(store, found);
-    let mut networks = json!({ "Networks": whole["NetworkSettings"]["Networks"] });
+    let mut networks = json!({ "Networks": container::networks(found) });
     rename_default(&mut networks);
     let ports = published(state);
     let mut shown: Vec<Value> = ports
@@ -176,7 +175,7 @@ pub fn summary(store: &Store, found: &Container, now: i64, size: Option<Containe
         "Status": docker_status(found, now),
         "HostConfig": { "NetworkMode": network_mode(config) },
         "NetworkSettings": networks,
-        "Mounts": whole["Mounts"],
+        "Mounts": container::mounts(store, config),
     });
     if let Some(health) = &found.health {
         document["Health"] = json!({

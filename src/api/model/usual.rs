@@ -16,7 +16,12 @@ pub(super) fn complete(document: &mut Value, store: &Store, container: &Containe
     add(&mut document["HostConfig"], host_config(container));
     add(&mut document["Config"], config());
     add(&mut document["NetworkSettings"], network());
-    if let Some(Value::Object(networks)) = document["NetworkSettings"].get_mut("Networks") {
+    complete_networks(&mut document["NetworkSettings"], container);
+}
+
+/// Adds to what is said of each network.
+pub(super) fn complete_networks(settings: &mut Value, container: &Container) {
+    if let Some(Value::Object(networks)) = settings.get_mut("Networks") {
         let names = json!([container.state.name, container.config.id.short()]);
         for network in networks.values_mut() {
             add(network, endpoint(&names));
