@@ -214,6 +214,16 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Resu
     // What `real` leads to, once it is open.
     let mut here = None;
     let mut links = 0;
+    // Mostly all is there but the last part.
+    let meant: PathBuf = waiting.iter().rev().collect();
+    if let Some(parent) = meant.parent()
+        && !waiting.iter().any(|part| part == "..")
+        && let Ok(found) = open_real(root, parent, OFlags::DIRECTORY)
+    {
+        waiting.truncate(1);
+        parent.clone_into(&mut real);
+        here = Some(found);
+    }
     while let Some(name) = waiting.pop() {
         if name == ".." {
             real.pop();
@@ -234,6 +244,10 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> Resu
                 rustix::fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))
             };
             match made {
+                Ok(()) if waiting.is_empty() => {
+                    real.push(name);
+                    break;
+                }
                 Ok(()) | Err(Errno::EXIST) => found = open(),
                 Err(error) => return Err(error).context(context),
             }
