@@ -79,7 +79,9 @@ impl Act for Create {
         if self.dry_run.dry_run {
             return show(world, &engine, self.container);
         }
-        let (id, _) = create(&engine, self.container, &world.defaults()?)?;
+        let spec = request(&engine, self.container, &world.defaults()?)?;
+        hold_signals()?;
+        let id = engine.create(&spec)?;
         world.out.line(id.as_str())?;
         Ok(Status::SUCCESS)
     }
@@ -109,7 +111,14 @@ impl Act for Run {
         );
         let usual = world.defaults()?;
         check_passthrough(self.container.log_driver(&usual))?;
-        let (id, spec) = create(&engine, self.container, &usual)?;
+        let spec = request(&engine, self.container, &usual)?;
+        hold_signals()?;
+        // It makes itself ready while the container is put on record.
+        let monitor = engine.ready(spec.settings.log.driver, &passing)?;
+        // Who waits for the end of one must wait for the container only.
+        drop(passing);
+        let id = monitor.id().clone();
+        let created = engine.create_as(&spec, &id)?;
         let settings = &spec.settings;
         let connected = !settings.log.driver.is_passthrough();
         let asked = |stream| self.attach.is_empty() || self.attach.contains(&stream);
@@ -121,12 +130,10 @@ impl Act for Run {
         // Output goes nowhere with `--attach stdin`; then the ID is what there is to print.
         let show_id = self.detach || !(wanted.stdout || wanted.stderr);
         let attach = (!self.detach).then(|| self.connect.attach(settings.tty));
-        let session = match engine.start_with_files(&id, attach.as_ref(), &passing) {
+        let session = match engine.start_ready(created, monitor, attach.as_ref()) {
             Ok(session) => session,
             Err(error) => return Err(not_started(forget(&engine, &id, &spec, error))),
         };
-        // Who waits for the end of one must wait for the container only.
-        drop(passing);
         if show_id {
             world.out.line(id.as_str())?;
             world.out.flush()?;
@@ -172,18 +179,6 @@ fn request(engine: &Engine, flags: ContainerFlags, usual: &Defaults) -> Result<C
         pull.ensure(engine, &mut spec.image)?;
     }
     Ok(spec)
-}
-
-/// Makes a container, and gets its image first if it is not there.
-fn create(
-    engine: &Engine,
-    flags: ContainerFlags,
-    usual: &Defaults,
-) -> Result<(ContainerId, ContainerSpec)> {
-    let spec = request(engine, flags, usual)?;
-    hold_signals()?;
-    let id = engine.create(&spec)?;
-    Ok((id, spec))
 }
 
 /// Prints what the runtime would be asked for.

@@ -54,8 +54,8 @@ impl Engine {
     }
 
     /// Opens the store in a process that was started with such words.
-    pub(super) fn from_arguments(arguments: Vec<OsString>) -> Result<(Self, ContainerId)> {
-        let engine = Self::from_own_words(&arguments)?;
+    pub(super) fn from_arguments(arguments: &[OsString]) -> Result<(Self, ContainerId)> {
+        let engine = Self::from_own_words(arguments)?;
         let id = arguments.get(OWN).map(|id| id.to_string_lossy()).unwrap_or_default();
         Ok((engine, id.parse()?))
     }

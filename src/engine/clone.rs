@@ -130,7 +130,7 @@ impl Engine {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && options.name.is_none() => {}
                 Err(error) => return Err(error),
-                Ok(()) => {
+                Ok(_locked) => {
                     if let Some(range) = &users.reservation {
                         range.hold(&config.id)?;
                     }

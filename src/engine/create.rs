@@ -22,7 +22,7 @@ use crate::spec::name;
 use crate::spec::notify::SdNotify;
 use crate::spec::storage::DriverName;
 use crate::spec::userns::IdMapping;
-use crate::store::container::{Belongings, Builtin, ContainerConfig};
+use crate::store::container::{Belongings, Builtin, ContainerConfig, Locked, Retired};
 use crate::store::driver::NewTree;
 use crate::store::events::{Action, Event};
 use crate::store::garbage::Parts;
@@ -31,15 +31,23 @@ use crate::store::image::{Image, not_known};
 impl Engine {
     /// Makes a container of an image that is in the store.
     pub fn create(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+        let id = random_id()?;
+        drop(self.create_as(spec, &id)?);
+        Ok(id)
+    }
+
+    /// As [`Engine::create`], with an ID that no other container has. Nobody else changes it as long as
+    /// what is returned is held.
+    pub fn create_as(&self, spec: &ContainerSpec, id: &ContainerId) -> Result<Locked<'_>> {
         self.validate(spec)?;
         if let (true, Some(name)) = (spec.replace, &spec.name) {
             self.make_room(name)?;
         }
-        let made = self.create_once(spec);
+        let made = self.create_once(spec, id);
         match made {
             // The holder may be a container whose creation was cut off.
             Err(error) if error.kind() == Kind::Conflict && self.sweep()? => {
-                self.create_once(spec).map_err(|_| error)
+                self.create_once(spec, id).map_err(|_| error)
             }
             other => other,
         }
@@ -58,7 +66,7 @@ impl Engine {
         }
     }
 
-    fn create_once(&self, spec: &ContainerSpec) -> Result<ContainerId> {
+    fn create_once(&self, spec: &ContainerSpec, id: &ContainerId) -> Result<Locked<'_>> {
         let users = self.decide_users(spec)?;
         let owners = self.mapping_on_disk(users.mapping.as_ref(), &spec.settings.users.mode)?;
         let mut copied: Option<(ImageId, Option<NewTree>)> = None;
@@ -93,7 +101,7 @@ impl Engine {
             }
             copied = Some((image.id.clone(), tree?));
         };
-        let mut decided = self.decided(spec, &image, shown, &users, random_id()?)?;
+        let mut decided = self.decided(spec, &image, shown, &users, id.clone())?;
         make_sources(&decided)?;
         self.settle_images(&mut decided)?;
         self.settle_artifacts(&mut decided)?;
@@ -117,7 +125,7 @@ impl Engine {
         config: &ContainerConfig,
         users: &Decided,
         own: &Belongings<'_>,
-    ) -> Result<ContainerId> {
+    ) -> Result<Locked<'_>> {
         for attempt in 0.. {
             let name = match &spec.name {
                 Some(name) => name.clone(),
@@ -127,14 +135,14 @@ impl Engine {
                 // A name that was made up is in use: make up another one.
                 Err(error) if error.kind() == Kind::Conflict && spec.name.is_none() => {}
                 Err(error) => return Err(error),
-                Ok(()) => {
+                Ok(locked) => {
                     if let Some(range) = &users.reservation {
                         range.hold(&config.id)?;
                     }
-                    if let Some(path) = &spec.settings.cidfile {
-                        self.write_cidfile(path, &config.id)?;
-                    }
-                    return Ok(config.id.clone());
+                    return match &spec.settings.cidfile {
+                        Some(path) => self.write_cidfile(path, locked),
+                        None => Ok(locked),
+                    };
                 }
             }
         }
@@ -228,22 +236,22 @@ impl Engine {
         config: &ContainerConfig,
         name: &str,
         own: &Belongings<'_>,
-    ) -> Result<()> {
-        self.store.containers().create(config, name, own)?;
+    ) -> Result<Locked<'_>> {
+        let locked = self.store.containers().create(config, name, own)?;
         self.record_event(Event::of_named(config, name, Action::Create));
-        Ok(())
+        Ok(locked)
     }
 
-    fn write_cidfile(&self, path: &Path, id: &ContainerId) -> Result<()> {
-        let written = std::fs::write(path, id.as_str())
+    fn write_cidfile<'a>(&'a self, path: &Path, locked: Locked<'a>) -> Result<Locked<'a>> {
+        let written = std::fs::write(path, locked.config().id.as_str())
             .context(|| format!("cannot write the container ID to {}", path.display()));
-        if written.is_err() {
-            // The first failure is the one to report.
-            let locked = self.store.containers().lock(id);
-            // Its volumes are still held; who made them removes them.
-            drop(locked.and_then(|locked| self.take_off_record(locked, false)?.erase()));
+        if let Err(error) = written {
+            // The first failure is the one to report. Its volumes are still held; who made them
+            // removes them.
+            drop(self.take_off_record(locked, false).and_then(Retired::erase));
+            return Err(error);
         }
-        written
+        Ok(locked)
     }
 }
 

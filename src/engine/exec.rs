@@ -72,7 +72,7 @@ pub fn is_asked_for(name: &OsStr) -> bool {
 /// Runs a process in a container as [`Engine::exec`] has prepared it; returns its exit code, or 0 at
 /// once if it is detached.
 pub fn main(arguments: Vec<OsString>) -> Result<i32> {
-    let (engine, id) = Engine::from_arguments(arguments)?;
+    let (engine, id) = Engine::from_arguments(&arguments)?;
     let request =
         process::inherited(spawn::FIRST_FILE).context(|| "this is started by `barge exec` only")?;
     let mut text = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::create::random_id;
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
 use super::session::{self, Attach, Session};
 use super::{Engine, monitor};
@@ -20,6 +21,20 @@ pub struct Passing {
     pub files: Vec<Passed>,
     /// Variables that speak of them, as `NAME=VALUE`; none without descriptors.
     pub env: Vec<String>,
+}
+
+/// A monitor that has no container yet. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Ready {
+    id: ContainerId,
+    socket: OwnedFd,
+}
+
+impl Ready {
+    /// Returns the ID that its container is to be made with.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
 }
 
 /// Signals that end a command.
@@ -58,49 +73,63 @@ impl Engine {
         passing: &Passing,
     ) -> Result<Option<Session>> {
         let container = self.repaired(id)?;
-        let standard = standard_streams(container.config.settings.log.driver)?;
+        let driver = container.config.settings.log.driver;
+        check_passthrough(driver)?;
         self.start_donors(&container.config)?;
-        let mut locked = self.store.containers().lock(id)?;
-        let initialized = match &locked.state().status {
-            Status::Created | Status::Exited => false,
-            Status::Initialized(_) => true,
-            Status::Running(_) | Status::Restarting(_) => return Ok(None),
-        };
-        if let Some(signal) = signal::take_held(&ENDING) {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!("interrupted by signal {signal} before the container was started"),
-            ));
-        }
-        // Those that come while it starts are for the container, too.
-        let signals =
-            attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
-        let mut greeting = greeting(attach);
-        frame::append(&mut greeting, FrameKind::Start, b"");
-        let socket = if initialized {
+        let locked = self.store.containers().lock(id)?;
+        match &locked.state().status {
+            Status::Created | Status::Exited => start(attach, |greeting| {
+                let ready = self.ready_for(id.clone(), driver, passing)?;
+                self.hand_over(ready, locked, greeting)
+            })
+            .map(Some),
             // Under the lock: its monitor cannot end without telling.
-            let socket = self.dial(id, &greeting)?;
+            Status::Initialized(_) => start(attach, |greeting| {
+                let socket = self.dial(id, greeting);
+                drop(locked);
+                socket
+            })
+            .map(Some),
+            Status::Running(_) | Status::Restarting(_) => Ok(None),
+        }
+    }
+
+    /// Starts a container that was just made with the ID of a monitor that is ready; `None` if somebody
+    /// else was quicker.
+    pub fn start_ready(
+        &self,
+        created: Locked<'_>,
+        ready: Ready,
+        attach: Option<&Attach>,
+    ) -> Result<Option<Session>> {
+        let mut locked = created;
+        if !locked.config().donors().is_empty() {
+            // Who starts or removes those must not have to wait for us.
+            let config = locked.config().clone();
             drop(locked);
-            socket
-        } else {
-            let passed: Vec<&Passed> = standard.iter().chain(&passing.files).collect();
-            reset(&mut locked)?;
-            self.spawn_monitor(locked, &greeting, &passed, &passing.env)?
-        };
-        drop(standard);
-        let mut decoder = Decoder::default();
-        let started = hear(&socket, &mut decoder, FrameKind::Started)?;
-        let tty = attach.is_some_and(|attach| attach.tty);
-        Session::new(socket, decoder, started, tty, signals).map(Some)
+            self.start_donors(&config)?;
+            locked = self.store.containers().lock(&config.id)?;
+            if locked.state().status != Status::Created {
+                return Ok(None);
+            }
+        }
+        start(attach, |greeting| self.hand_over(ready, locked, greeting)).map(Some)
+    }
+
+    /// Starts a monitor for a container that is yet to be made, with the ID that it will have, so that
+    /// both go on at once. It ends by itself if it is dropped.
+    pub fn ready(&self, driver: LogDriver, passing: &Passing) -> Result<Ready> {
+        self.ready_for(random_id()?, driver, passing)
     }
 
     /// Makes all of a container but its program, which then waits for [`Engine::start`]. Returns what did
     /// not go as asked.
     pub fn init(&self, id: &ContainerId) -> Result<Vec<String>> {
         let container = self.repaired(id)?;
-        let standard = standard_streams(container.config.settings.log.driver)?;
+        let driver = container.config.settings.log.driver;
+        check_passthrough(driver)?;
         self.start_donors(&container.config)?;
-        let mut locked = self.store.containers().lock(id)?;
+        let locked = self.store.containers().lock(id)?;
         if locked.state().status.monitored().is_some() {
             return Err(Error::new(
                 Kind::Conflict,
@@ -110,43 +139,61 @@ impl Engine {
             )
             .hint(format!("it is {}", locked.state().word())));
         }
-        let passed: Vec<&Passed> = standard.iter().collect();
-        reset(&mut locked)?;
-        let socket = self.spawn_monitor(locked, &greeting(None), &passed, &[])?;
+        let ready = self.ready_for(id.clone(), driver, &Passing::default())?;
+        let socket = self.hand_over(ready, locked, &greeting(None))?;
         let started = hear(&socket, &mut Decoder::default(), FrameKind::Initialized)?;
         Ok(started.warnings)
     }
 
-    /// Starts a monitor, which gets the lock: it lets go when the container runs, or ends. Returns the
-    /// connection to it, on which it is greeted.
-    fn spawn_monitor(
-        &self,
-        locked: Locked<'_>,
-        greeting: &[u8],
-        passed: &[&Passed],
-        env: &[String],
-    ) -> Result<OwnedFd> {
-        let (ours, control) = socket::pair(rustix::net::SocketType::STREAM)
+    fn ready_for(&self, id: ContainerId, driver: LogDriver, passing: &Passing) -> Result<Ready> {
+        let standard = standard_streams(driver)?;
+        let (socket, control) = socket::pair(rustix::net::SocketType::STREAM)
             .context(|| "cannot make a socket pair")?;
-        rustix::net::send(&ours, greeting, rustix::net::SendFlags::NOSIGNAL)
-            .context(|| "cannot greet the monitor")?;
-        let id = &locked.config().id;
-        let run_dir = self.store.containers().run_dir(id);
-        file::create_dirs(&run_dir, 0o700)?;
         let executable = exe::sealed().context(|| "cannot protect our own executable")?;
-        let name = format!("{}{}", monitor::NAME, id.short());
-        let mut words = self.arguments(&name, id);
-        let mut files = vec![control.as_fd(), locked.lock().as_fd()];
+        let mut words = self.arguments(&format!("{}{}", monitor::NAME, id.short()), &id);
+        let passed: Vec<&Passed> = standard.iter().chain(&passing.files).collect();
         if !passed.is_empty() {
             let numbers: Vec<String> = passed.iter().map(|it| it.number.to_string()).collect();
             words.push(numbers.join(",").into_bytes());
-            words.extend(env.iter().map(|entry| entry.clone().into_bytes()));
-            files.extend(passed.iter().map(|it| it.file.as_fd()));
+            words.extend(passing.env.iter().map(|entry| entry.clone().into_bytes()));
         }
+        let mut files = vec![control.as_fd()];
+        files.extend(passed.iter().map(|it| it.file.as_fd()));
         let words = Words::new(words).context(|| "cannot name the monitor")?;
         spawn::detached(executable.as_fd(), &words, &files).context(|| "cannot start a monitor")?;
-        Ok(ours)
+        Ok(Ready { id, socket })
     }
+
+    /// Lets a monitor have its container, and the lock: it lets go when the container runs, or ends.
+    /// Returns the connection to it, on which it is greeted.
+    fn hand_over(&self, ready: Ready, mut locked: Locked<'_>, greeting: &[u8]) -> Result<OwnedFd> {
+        let Ready { id, socket } = ready;
+        reset(&mut locked)?;
+        file::create_dirs(&self.store.containers().run_dir(&id), 0o700)?;
+        let words = [monitor::YOURS, greeting].concat();
+        socket::send(socket.as_fd(), &words, Some(locked.lock().as_fd()))
+            .context(|| "cannot hand the container over to its monitor")?;
+        Ok(socket)
+    }
+}
+
+/// Has a monitor start its container, greets it for that with `greet`, and waits until it has.
+fn start(attach: Option<&Attach>, greet: impl FnOnce(&[u8]) -> Result<OwnedFd>) -> Result<Session> {
+    if let Some(signal) = signal::take_held(&ENDING) {
+        return Err(Error::new(
+            Kind::Unavailable,
+            format!("interrupted by signal {signal} before the container was started"),
+        ));
+    }
+    // Those that come while it starts are for the container, too.
+    let signals = attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
+    let mut greeting = greeting(attach);
+    frame::append(&mut greeting, FrameKind::Start, b"");
+    let socket = greet(&greeting)?;
+    let mut decoder = Decoder::default();
+    let started = hear(&socket, &mut decoder, FrameKind::Started)?;
+    let tty = attach.is_some_and(|attach| attach.tty);
+    Session::new(socket, decoder, started, tty, signals)
 }
 
 /// Forgets what was asked of the last run.

@@ -61,14 +61,14 @@ impl Lock {
         Ok(try_take(file, path, FlockOperation::NonBlockingLockShared)?.is_none())
     }
 
-    /// Gives the lock up, in all processes that inherited it.
+    /// Gives the lock up, in all processes that it was passed on to.
     pub fn release(self) {
         // It cannot fail for an open file.
         let _released = flock(&self.0, FlockOperation::Unlock);
     }
 
-    /// Takes over a lock that another process of ours took and passed on by inheritance.
-    pub fn inherited(fd: OwnedFd) -> Self {
+    /// Takes over a lock that another process of ours took and passed on.
+    pub fn passed_on(fd: OwnedFd) -> Self {
         Self(fd)
     }
 }

@@ -1,8 +1,8 @@
 //! The monitor: one process for each running container, from its start to its end.
 //!
-//! It is our own executable, started anew by [`Engine::start`] with two descriptors: a socket to who
-//! started it, and the container's record lock, taken. It holds the liveness mark for its whole
-//! life, launches the container, lets go of the record, and then does what somebody must do while the
+//! It is our own executable, started anew with a socket to who started it. While it makes itself ready, a
+//! container may still be on its way on record; then it gets the container's record lock, taken, over that
+//! socket ([`Engine::start_ready`]). It holds the liveness mark for its whole life, launches the container, lets go of the record, and then does what somebody must do while the
 //! container runs: copy output to the log and to clients, input to the container; and when it ends:
 //! start it again, or tear down and record how it ended. One thread, one loop, no timers but the one
 //! for starting again.
@@ -19,7 +19,7 @@ mod stdio;
 mod timers;
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -51,6 +51,9 @@ use crate::sys::{process, socket, spawn};
 /// What the program's name begins with when it is started as a monitor.
 pub(super) const NAME: &str = "barge: monitor ";
 
+/// The first byte that it hears: its container is there, and here is the lock.
+pub(super) const YOURS: &[u8] = b"y";
+
 /// Bytes of one output that are copied before anything else is looked at.
 const MOST_AT_ONCE: usize = 256 << 10;
 
@@ -71,21 +74,43 @@ pub fn is_asked_for(name: &OsStr) -> bool {
 
 /// Runs as a monitor until the container has ended for good. Returns the exit status.
 pub fn main(arguments: Vec<OsString>) -> u8 {
-    match begin(arguments) {
-        Ok(monitor) => {
+    match begin(&arguments) {
+        Ok(Some(monitor)) => {
             monitor.run();
             0
         }
+        Ok(None) => 0,
         Err(_) => 125,
     }
 }
 
-fn begin(arguments: Vec<OsString>) -> Result<Monitor> {
+/// Makes ready, and waits for a container; `None` if there will not be one.
+fn begin(arguments: &[OsString]) -> Result<Option<Monitor>> {
     let control = inherited(spawn::FIRST_FILE)?;
-    let mut starter = Client::new(control.try_clone().context(|| "cannot copy a socket")?)
-        .context(|| "cannot use the control socket")?;
-    Monitor::new(arguments, control)
-        .inspect_err(|error| starter.tell(FrameKind::Failed, &Failed::from(error)))
+    let copy = control.try_clone().context(|| "cannot copy a socket")?;
+    let tell = |error: &Error| {
+        // Nobody is left to tell if it cannot be used.
+        if let Ok(mut starter) = Client::new(copy) {
+            starter.tell(FrameKind::Failed, &Failed::from(error));
+        }
+    };
+    let begun = Engine::from_arguments(arguments).and_then(|(engine, id)| {
+        let orphans = Orphans::adopt()?;
+        let Some(lock) = wait_for_lock(&control)? else { return Ok(None) };
+        Monitor::new(engine, id, orphans, arguments, lock, control).map(Some)
+    });
+    begun.inspect_err(tell)
+}
+
+/// Waits for the container's record lock; `None` if who started us has given up.
+fn wait_for_lock(control: &OwnedFd) -> Result<Option<Lock>> {
+    let mut word = [0; YOURS.len()];
+    let (length, file) = socket::receive(control.as_fd(), &mut word)
+        .context(|| "cannot hear from who started the monitor")?;
+    match file {
+        Some(file) if word[..length] == *YOURS => Ok(Some(Lock::passed_on(file))),
+        _ => Ok(None),
+    }
 }
 
 fn inherited(number: i32) -> Result<OwnedFd> {
@@ -97,7 +122,7 @@ fn passed_files(arguments: &[OsString]) -> Result<Vec<Passed>> {
     let Some(numbers) = arguments.get(ARGUMENTS).and_then(|word| word.to_str()) else {
         return Ok(Vec::new());
     };
-    (spawn::FIRST_FILE + 2..)
+    (spawn::FIRST_FILE + 1..)
         .zip(numbers.split(',').flat_map(str::parse))
         .map(|(own, number)| Ok(Passed { number, file: inherited(own)? }))
         .collect()
@@ -143,12 +168,16 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn new(arguments: Vec<OsString>, control: OwnedFd) -> Result<Self> {
-        let files = passed_files(&arguments)?;
-        let env = passed_variables(&arguments);
-        let (engine, id) = Engine::from_arguments(arguments)?;
-        let lock = Lock::inherited(inherited(spawn::FIRST_FILE + 1)?);
-        let orphans = Orphans::adopt()?;
+    fn new(
+        engine: Engine,
+        id: ContainerId,
+        orphans: Orphans,
+        arguments: &[OsString],
+        lock: Lock,
+        control: OwnedFd,
+    ) -> Result<Self> {
+        let files = passed_files(arguments)?;
+        let env = passed_variables(arguments);
         let containers = engine.store.containers();
         let mark = Lock::exclusive(&containers.monitor_mark(&id))?;
         let container = containers

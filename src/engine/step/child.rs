@@ -54,7 +54,7 @@ fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
     let mut line = String::new();
     BufReader::new(socket).read_line(&mut line).context(context)?;
     let request: Request = serde_json::from_str(&line).context(context)?;
-    let (engine, _) = Engine::from_arguments(arguments)?;
+    let (engine, _) = Engine::from_arguments(&arguments)?;
     let dir = run_dir(&engine, &request.config);
     file::create_dirs(&dir, 0o700)?;
     let ended = in_run_dir(&engine, (&request, input), socket, &dir);

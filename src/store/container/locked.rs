@@ -28,7 +28,7 @@ impl<'a> Locked<'a> {
         &self.lock
     }
 
-    /// Lets go of the record at once, even where other processes inherited the lock.
+    /// Lets go of the record at once, even where the lock was passed on to other processes.
     pub fn release(self) {
         self.lock.release();
     }

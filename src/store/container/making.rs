@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{ContainerConfig, ContainerState, Containers};
+use super::{Container, ContainerConfig, ContainerState, Containers, Locked};
 use crate::error::{Context, Result};
 use crate::store::driver::NewTree;
 use crate::store::file;
+use crate::store::health::HealthState;
 use crate::store::lock::Lock;
 use crate::store::volume::Held;
 
@@ -29,11 +30,17 @@ impl std::fmt::Debug for Belongings<'_> {
     }
 }
 
-impl Containers<'_> {
-    /// Records a new container under a name; fails with `Conflict` if the name is in use.
+impl<'a> Containers<'a> {
+    /// Records a new container under a name, and keeps its lock; fails with `Conflict` if the name is in
+    /// use.
     ///
     /// A container that is removed when it exits needs not survive a power loss: nothing is synced.
-    pub fn create(&self, config: &ContainerConfig, name: &str, own: &Belongings<'_>) -> Result<()> {
+    pub fn create(
+        &self,
+        config: &ContainerConfig,
+        name: &str,
+        own: &Belongings<'_>,
+    ) -> Result<Locked<'a>> {
         let dir = self.dir(&config.id);
         self.note_dependant(config)?;
 
@@ -41,7 +48,8 @@ impl Containers<'_> {
         let made = self.reserve_name(name, &config.id).and_then(|()| {
             let taken_up = self.store.volumes().take_up(config, own.volumes);
             let filled = taken_up.and_then(|()| self.fill(config, name, own, &dir));
-            filled.and_then(|()| self.check_donors(config)).inspect_err(|_| {
+            let checked = filled.and_then(|made| self.check_donors(config).map(|()| made));
+            checked.inspect_err(|_| {
                 // The failure to report is the first one.
                 drop(file::remove_file(&self.name_path(name)));
             })
@@ -51,7 +59,9 @@ impl Containers<'_> {
             drop(self.forget_dependant(config));
             drop(self.store.volumes().leave(config));
         }
-        made
+        let (lock, state) = made?;
+        let health = config.health.is_some().then(HealthState::default);
+        Ok(self.locked(Container { config: config.clone(), state, health }, lock))
     }
 
     fn fill(
@@ -60,8 +70,8 @@ impl Containers<'_> {
         name: &str,
         own: &Belongings<'_>,
         dir: &Path,
-    ) -> Result<()> {
-        drop(Lock::exclusive(&dir.join("lock"))?);
+    ) -> Result<(Lock, ContainerState)> {
+        let lock = Lock::exclusive(&dir.join("lock"))?;
         own.tree.map_or(Ok(()), |tree| tree.place(dir))?;
         if !own.secrets.is_empty() {
             file::create_dir(&dir.join("secrets"), 0o700)?;
@@ -73,13 +83,15 @@ impl Containers<'_> {
                 false => file::write_secret(&path, data)?,
             }
         }
-        file::write_json_volatile(&dir.join("state.json"), &ContainerState::created(name))?;
+        let state = ContainerState::created(name);
+        file::write_json_volatile(&dir.join("state.json"), &state)?;
         // Last: a directory without it is not a container.
         if config.settings.remove {
-            file::write_json_volatile(&dir.join("config.json"), config)
+            file::write_json_volatile(&dir.join("config.json"), config)?;
         } else {
-            file::write_json(&dir.join("config.json"), config)
+            file::write_json(&dir.join("config.json"), config)?;
         }
+        Ok((lock, state))
     }
 
     /// Removes what creations and removals that were cut off have left.
