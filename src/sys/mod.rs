@@ -23,6 +23,7 @@ pub mod netns;
 pub mod packet;
 pub mod process;
 pub mod quota;
+pub mod replacement;
 pub mod root;
 pub mod schedule;
 pub mod signal;

@@ -141,11 +141,14 @@ fn whoever_fills_them_is_killed() {
             assert_eq!(there.count(), FILES, "{story}");
         }
     }
-    // Whoever comes next does all of it, and clears away what the others have left.
+    // Whoever comes next does all of it, and clears away what the others have left: also who was killed
+    // between the two steps by which a file takes the name of another one.
+    fs::write(data(&barge, "used").join(".barge-new-0"), "part").unwrap();
     barge.run(["volume", "create", "new"]).ok();
     barge.run(["volume", "import", "new", &archive]).ok();
     assert_eq!(count(&data(&barge, "new")), FILES);
     barge.run(["cp", &tree, "c:/d"]).ok();
+    assert_eq!(count(&data(&barge, "used")), FILES);
     barge.run(["rm", "c"]).ok();
     barge.run(["volume", "prune", "-a", "-f"]).ok();
     assert_eq!(fs::read_dir(barge.root().join("tmp")).unwrap().count(), 0);

@@ -1,12 +1,14 @@
 //! `cp` from and to containers of other hosts, as archives.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use super::{Cp, refuse_terminal};
@@ -77,10 +79,10 @@ impl Cp {
                 refuse(&[("--archive=false between containers", !to_owner)])?;
                 let from = There { host, name, path };
                 let staged = Staging::new(&std::env::temp_dir())?;
-                copy_out(from, &staged.0, self.follow_link)?;
+                copy_out(from, &staged.path, self.follow_link)?;
                 let base = last_of(path);
                 let source =
-                    if is_content(path) { staged.0.join(".") } else { staged.0.join(base) };
+                    if is_content(path) { staged.path.join(".") } else { staged.path.join(base) };
                 copy_in(&source, There { host, name: to, path: to_path }, put, false)?;
             }
             (CopyPlace::Host(_) | CopyPlace::Stream, CopyPlace::Host(_) | CopyPlace::Stream) => {
@@ -169,22 +171,57 @@ fn last_of(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
-/// A directory that is gone in the end.
-struct Staging(PathBuf);
+/// What names of directories begin with that are gone in the end.
+const STAGING: &str = ".barge-cp-";
+
+/// A directory that is gone in the end. It is locked until then: what the dead have left is removed by
+/// the next who needs one beside it.
+struct Staging {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Staging {
     fn new(parent: &Path) -> Result<Self> {
-        let path = parent.join(format!(".barge-cp-{}", random_hex()?));
-        fs::create_dir(&path).context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
+        clear(parent).context(|| format!("cannot look into {}", parent.display()))?;
+        loop {
+            let path = parent.join(format!("{STAGING}{}", random_hex()?));
+            let context = || format!("cannot create {}", path.display());
+            fs::create_dir(&path).context(context)?;
+            let Ok(lock) = File::open(&path) else { continue };
+            // Where it cannot be locked, nobody else can lock it either.
+            let _ours = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+            // Somebody may have taken it for one of the dead before that.
+            if lock.metadata().context(context)?.nlink() > 0 {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What is left of it is nobody's, and says so by its name.
-        drop(fs::remove_dir_all(&self.0));
+        // What is left of it is nobody's, and the next command sees that.
+        drop(fs::remove_dir_all(&self.path));
     }
+}
+
+/// Removes what others have left in a directory who were killed.
+fn clear(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes());
+        if !is_ours || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(directory) = File::open(&path) else { continue };
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // It may be somebody else's.
+            drop(fs::remove_dir_all(&path));
+        }
+    }
+    Ok(())
 }
 
 /// Takes an archive apart. Its names come from somebody else: none leads out of the directory.
@@ -217,9 +254,9 @@ fn copy_out(from: There<'_>, to: &Path, follow: bool) -> Result<()> {
     }
     let archive = from.get(follow)?;
     let staged = Staging::new(parent)?;
-    unpack(archive, &staged.0)?;
+    unpack(archive, &staged.path)?;
     let context = || format!("cannot write {}", target.display());
-    let mut made = fs::read_dir(&staged.0).context(context)?;
+    let mut made = fs::read_dir(&staged.path).context(context)?;
     let first = made.next().ok_or_else(|| missing(from))?.context(context)?;
     fs::rename(first.path(), &target).context(context)
 }

@@ -3,8 +3,8 @@
 //!
 //! A directory is opened by its path below its root where no component may be a link; what is in it is
 //! named by one name below its descriptor, and not followed. What was a file and is something else
-//! when it is opened is an error. A file that replaces another one is written under another name
-//! first: nobody sees a part of it, and what was there stays if it cannot be written.
+//! when it is opened is an error. A file that replaces another one takes its name when it is whole:
+//! nobody sees a part of it, and what was there stays if it cannot be written.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,13 +13,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmod,
     chownat, fchmod, fchown, fsetxattr, fstat, ftruncate, futimens, linkat, mkdirat, mknodat,
-    openat, readlinkat, renameat, statat, symlinkat, unlinkat, utimensat,
+    openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::userns::{IdMapping, inside_of, outside_of};
 use crate::sys::copy::Copier;
+use crate::sys::replacement::Replacement;
 use crate::sys::root::{Root, remove_all};
 use crate::sys::xattrs;
 
@@ -67,7 +68,6 @@ pub(super) fn transfer(from: Side, to: Side, rules: Rules<'_>) -> Result<Vec<Str
         links: HashMap::new(),
         own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
         copier: Copier::default(),
-        number: 0,
         warnings: Vec::new(),
     };
     transfer.run()?;
@@ -83,8 +83,6 @@ struct Transfer<'a> {
     /// Who new files belong to.
     own: (u32, u32),
     copier: Copier,
-    /// Files that had another name first.
-    number: u64,
     warnings: Vec<String>,
 }
 
@@ -295,24 +293,17 @@ impl Transfer<'_> {
             }),
             Err(Errno::EXIST) => {
                 self.make_way(here, new).context(|| cannot_create(new))?;
-                self.number += 1;
-                let aside = format!(".barge-{}-{}", std::process::id(), self.number);
-                let copy =
-                    openat(here, &*aside, fresh, mode).context(|| "cannot create the copy")?;
-                let renamed = self.fill(&source, &copy, &found, to).and_then(|()| {
-                    match renameat(here, &*aside, here, new) {
-                        // A file that is mounted there, as those that we make for containers.
-                        Err(Errno::BUSY) => {
-                            unlinkat(here, &*aside, AtFlags::empty())
-                                .context(|| "cannot remove the copy")?;
-                            self.overwrite(&source, here, new, &found)
-                        }
-                        other => other.context(|| "cannot replace the old file"),
+                let mut copy =
+                    Replacement::begin(here, mode).context(|| "cannot create the copy")?;
+                self.fill(&source, copy.file(), &found, to)?;
+                match copy.take(here, new) {
+                    // A file that is mounted there, as those that we make for containers.
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
+                        drop(copy);
+                        self.overwrite(&source, here, new, &found)
                     }
-                });
-                renamed.inspect_err(|_| {
-                    let _first_error_counts = unlinkat(here, &*aside, AtFlags::empty());
-                })
+                    other => other.context(|| "cannot replace the old file"),
+                }
             }
             Err(error) => Err(error).context(|| "cannot create the copy"),
         }

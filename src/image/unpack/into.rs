@@ -3,7 +3,7 @@
 //! As for a layer, links of the archive and of the directory lead nowhere but into the root. Marks of
 //! layers are files like others. A directory that is there gets what the archive says of it; other
 //! things give way to what has their name, but no directory to anything else, unless that is asked
-//! for. A file that replaces another one is written under another name first.
+//! for. A file that replaces another one takes its name when it is whole.
 
 use std::io::{BufRead, BufReader};
 
@@ -116,16 +116,14 @@ impl Unpacker {
         }
     }
 
-    /// Returns another name for a file if it replaces one that somebody may need: it takes the name when it
-    /// is whole.
-    pub(super) fn replaces(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// Tells whether a file replaces one that somebody may need: it takes the name when it is whole.
+    pub(super) fn replaces(&self, name: &[u8]) -> Result<bool> {
         if self.into.is_none() {
-            return Ok(None);
+            return Ok(false);
         }
-        let is_file = self
-            .found(name)?
-            .is_some_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile);
-        Ok(is_file.then(|| format!(".barge-{}", std::process::id()).into_bytes()))
+        let found = self.found(name)?;
+        Ok(found
+            .is_some_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile))
     }
 
     /// Removes what is in the way of a directory.

@@ -25,7 +25,7 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawMode, Stat, ftruncate, futimens, linkat, makedev, mknodat,
-    openat, renameat, statat, symlinkat, unlinkat,
+    openat, statat, symlinkat,
 };
 use rustix::io::{Errno, pwrite, write};
 
@@ -39,6 +39,7 @@ use super::recipe::{Aside, Tap};
 use super::tarball::{Entry, EntryKind, Reader};
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::layer::LayerInfo;
+use crate::sys::replacement::Replacement;
 use crate::sys::root::{Root, remove_all};
 use crate::sys::userns;
 
@@ -266,18 +267,13 @@ impl Unpacker {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
-        if let Some(aside) = self.replaces(name)? {
+        if self.replaces(name)? {
             // What was there stays if this cannot be written, or nobody is left who writes it.
-            let file = self.make(&aside, |parent| openat(parent, aside.as_slice(), flags, mode))?;
-            let replaced = self.fill(&file, &aside, entry, reader).and_then(|()| {
-                let here = self.trail.here();
-                renameat(here, aside.as_slice(), here, name)
-                    .context(|| "cannot replace what is there")
-            });
-            return replaced.inspect_err(|_| {
-                let _first_error_counts =
-                    unlinkat(self.trail.here(), aside.as_slice(), AtFlags::empty());
-            });
+            let begun = Replacement::begin(self.trail.here(), mode);
+            let mut file = begun.context(|| "cannot create it")?;
+            self.fill(file.file(), name, entry, reader)?;
+            let taken = file.take(self.trail.here(), name);
+            return taken.context(|| "cannot replace what is there");
         }
         let file = self.make(name, |parent| openat(parent, name, flags, mode))?;
         self.fill(&file, name, entry, reader)
