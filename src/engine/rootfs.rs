@@ -1,11 +1,12 @@
 //! What a container's root file system is made of, ready to be mounted.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use super::Engine;
 use super::bundle::HostDir;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::runtime::{Overlay, Rootfs};
 use crate::store::container::ContainerConfig;
 use crate::store::driver::Tree;
@@ -56,6 +57,55 @@ pub(super) fn rootfs(
         mount_point: work.clone(),
         work,
         volatile,
+        user_xattr: engine.host.rootless,
+    }))
+}
+
+/// As [`rootfs`], for somebody who only reads: others may use its directories meanwhile. What is made on
+/// the way goes to an empty directory beside the store's others.
+pub(super) fn read_only(
+    engine: &Engine,
+    config: &ContainerConfig,
+    scratch: &Path,
+) -> Result<Rootfs> {
+    let containers = engine.store.containers();
+    let mut layers = match containers.tree(config) {
+        Tree::Whole(tree) => return Ok(Rootfs::Directory(tree)),
+        Tree::Layers(layers) => layers,
+    };
+    if let Some(root) = engine.mounted_root(config)? {
+        return Ok(Rootfs::Mounted(root));
+    }
+    let [upper, work] = ["upper", "work"].map(|name| scratch.join(name));
+    for made in [&upper, &work] {
+        file::create_dirs(made, 0o755)?;
+    }
+    let own = containers.dir(&config.id).join("upper");
+    let shown = if own.exists() { Some(&own) } else { layers.first() };
+    if let Some(shown) = shown {
+        // Its attributes are those of the root directory.
+        let context = || format!("cannot look at {}", shown.display());
+        let found = fs::metadata(shown).context(context)?;
+        let made = fs::File::open(&upper).context(context)?;
+        std::os::unix::fs::fchown(&made, Some(found.uid()), Some(found.gid())).context(context)?;
+        file::set_mode(&upper, found.mode() & 0o7777)?;
+        made.set_modified(found.modified().context(context)?).context(context)?;
+    }
+    if own.exists() {
+        layers.insert(0, own);
+    }
+    if layers.is_empty() {
+        // The kernel wants one.
+        let empty = scratch.join("empty");
+        file::create_dirs(&empty, 0o755)?;
+        layers.push(empty);
+    }
+    Ok(Rootfs::Overlay(Overlay {
+        layers,
+        upper,
+        mount_point: work.clone(),
+        work,
+        volatile: true,
         user_xattr: engine.host.rootless,
     }))
 }

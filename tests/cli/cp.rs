@@ -524,6 +524,39 @@ fn nobody_waits_for_who_writes_an_archive() {
 }
 
 #[test]
+fn nobody_waits_for_who_reads_an_archive() {
+    let barge = both();
+    // More than a pipe holds.
+    fs::write(barge.path("t/large"), "x".repeat(1 << 20)).unwrap();
+    let line = ["create", "--name=slow", "--network=none", "-v=vol-slow:/not/there", "busybox"];
+    barge.run([&line[..], &["sh", "-c", "echo new > /home/large; ls /not"]].concat()).ok();
+    barge.run(["cp", "large", "slow:/home"]).ok();
+    let is_read = || {
+        let drafts = fs::read_dir(barge.root().join("tmp")).unwrap();
+        drafts.flatten().any(|draft| draft.path().join("upper").exists())
+    };
+    for script in ["start", "rm"] {
+        let copy = barge.command(["cp", "slow:/home/large", "-"]).spawn();
+        wait_until("it is read", is_read);
+        match script {
+            "start" => drop(barge.run(["start", "-a", "slow"]).ok().stdout("there\n")),
+            _ => drop(barge.run(["rm", "slow"]).ok()),
+        }
+        let copy = copy.wait();
+        if script == "start" {
+            // As it was, or as it became while it was read.
+            assert!(copy.status == 0 && copy.stdout.len() > 1 << 20, "{}", copy.story());
+            barge.run(["cp", "slow:/home/large", "got"]).ok();
+            assert_eq!(fs::read_to_string(barge.path("t/got")).unwrap(), "new\n");
+            barge.run(["cp", "large", "slow:/home"]).ok();
+        } else {
+            copy.exits(125).stderr_has("was removed meanwhile");
+        }
+    }
+    assert!(!is_read());
+}
+
+#[test]
 fn nobody_starts_what_is_copied_to() {
     let barge = both();
     fs::write(barge.path("t/f"), "x").unwrap();

@@ -110,7 +110,7 @@ impl Engine {
         };
         let check = || {
             drop(hold);
-            still_there(self, container)
+            still_there(self, container.id())
         };
         let (image, mut warnings) = commit(&self.store, &mut stream, commit_of, check)
             .inspect_err(|error: &Error| crate::engine::images::free_space(&self.store, error))?;

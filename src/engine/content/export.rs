@@ -18,7 +18,7 @@ impl Engine {
         let owners = Files::of(self, &container).context(context)?.owners;
         let mut stream = TreeStream::all(&root, owners.as_ref()).context(context)?;
         stream.write_to(out, context)?;
-        still_there(self, &container).context(context)?;
+        still_there(self, container.id()).context(context)?;
         self.record_event(Event::of(&container, Action::Export));
         Ok(stream.changed().to_vec())
     }

@@ -22,6 +22,7 @@ pub(in crate::engine) use view::{files_of, made_elsewhere};
 use super::{Engine, images};
 use crate::error::{Error, Kind, Result};
 use crate::image::changes::TreeKind;
+use crate::spec::id::ContainerId;
 use crate::spec::userns::IdMapping;
 use crate::store::container::{Builtin, Container};
 use crate::store::driver::Tree;
@@ -99,11 +100,11 @@ fn refuse_rootfs(container: &Container, verb: &str) -> Result<()> {
 }
 
 /// Fails if a container is not there any more: its files may have gone as they were read.
-fn still_there(engine: &Engine, container: &Container) -> Result<()> {
-    match engine.store.containers().get(container.id())? {
+pub(super) fn still_there(engine: &Engine, id: &ContainerId) -> Result<()> {
+    match engine.store.containers().get(id)? {
         Some(_) => Ok(()),
         None => {
-            let id = container.id().short();
+            let id = id.short();
             Err(Error::new(Kind::Conflict, format!("container {id} was removed meanwhile")))
         }
     }

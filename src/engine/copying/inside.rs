@@ -2,7 +2,9 @@
 //!
 //! While it runs, that is a clone of all its mounts: it stays what it is when the container ends, and
 //! nothing that the container mounts or moves meanwhile leads anywhere else. Otherwise they are
-//! mounted as they would be for it, and its lock is held: nobody starts it on the same files.
+//! mounted as they would be for it. Who changes them holds its lock meanwhile: nobody starts it on the
+//! same files. Who only reads does not, as whoever takes what is read may take long: what the container
+//! has changed is then one more layer that only reads, and mount points are made elsewhere.
 //! Neither is mounted anywhere: it is seen by this process and ends with it.
 //!
 //! Owners are seen as the machine has them: those of the container by way of its mapping.
@@ -15,7 +17,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 
 use crate::engine::bundle::{self, Facts};
-use crate::engine::rootfs::rootfs;
+use crate::engine::rootfs::{read_only, rootfs};
 use crate::engine::users::{self, Prepared};
 use crate::engine::{Engine, content};
 use crate::error::{Context, Error, Kind, Result};
@@ -24,6 +26,7 @@ use crate::runtime::capability::as_owner;
 use crate::spec::id::ContainerId;
 use crate::spec::userns::IdMapping;
 use crate::store::container::{Container, ContainerConfig, Locked, Status};
+use crate::store::draft::Draft;
 use crate::sys::mount::{self, Attributes, NO_DEV};
 use crate::sys::mountns;
 use crate::sys::root::Root;
@@ -42,17 +45,31 @@ pub(super) struct Inside<'a> {
     pub(super) config: ContainerConfig,
     pub(super) engine: &'a Engine,
     lock: Option<Locked<'a>>,
+    /// Where mount points are that were made for somebody who reads.
+    _scratch: Option<Draft>,
+}
+
+/// What somebody wants with a container's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Write,
 }
 
 impl<'a> Inside<'a> {
     /// Gets at a container's files. This process must have a single thread, unless the container runs.
-    pub(super) fn open(engine: &'a Engine, name: &str, id: &ContainerId) -> Result<Self> {
+    pub(super) fn open(
+        engine: &'a Engine,
+        name: &str,
+        id: &ContainerId,
+        purpose: Purpose,
+    ) -> Result<Self> {
         let context = || format!("cannot get at the files of container {name}");
         loop {
             let container = engine.repaired(id)?;
             if container.state.process().is_some() {
                 let root = running(engine, &container).context(context)?;
-                return Self::of(engine, name, container.config, root, None);
+                return Self::of(engine, name, container.config, root, (None, None));
             }
             let locked = engine.store.containers().lock(id)?;
             // It may have been started while we waited; between two runs, it is about to be.
@@ -63,8 +80,18 @@ impl<'a> Inside<'a> {
                 return Err(restarting(name));
             }
             let config = locked.config().clone();
-            let root = stopped(engine, &container, &config).context(context)?;
-            return Self::of(engine, name, config, root, Some(locked));
+            let scratch = match purpose {
+                Purpose::Read => Some(engine.store.draft_dir()?),
+                Purpose::Write => None,
+            };
+            let root = stopped(engine, &container, &config, scratch.as_ref()).context(context);
+            if purpose == Purpose::Write {
+                return Self::of(engine, name, config, root?, (Some(locked), None));
+            }
+            // What is mounted stays so for us; who starts it now asks for it again.
+            drop(engine.release_volumes(id));
+            drop(locked);
+            return Self::of(engine, name, config, root?, (None, scratch));
         }
     }
 
@@ -73,11 +100,11 @@ impl<'a> Inside<'a> {
         name: &str,
         config: ContainerConfig,
         root: Root,
-        lock: Option<Locked<'a>>,
+        (lock, scratch): (Option<Locked<'a>>, Option<Draft>),
     ) -> Result<Self> {
         let mapping = engine.mapping_of(&config)?;
-        let name = name.to_owned();
-        Ok(Self { root: root.with_mounts(), mapping, name, config, engine, lock })
+        let (name, root) = (name.to_owned(), root.with_mounts());
+        Ok(Self { root, mapping, name, config, engine, lock, _scratch: scratch })
     }
 
     /// Tells whether its lock is held, as it does not run.
@@ -155,14 +182,24 @@ fn running(engine: &Engine, container: &Container) -> Result<Root> {
     Ok(Root::of(tree))
 }
 
-fn stopped(engine: &Engine, container: &Container, config: &ContainerConfig) -> Result<Root> {
+/// Mounts the files of a container that does not run; for somebody who only reads, with a directory for
+/// what is made on the way.
+fn stopped(
+    engine: &Engine,
+    container: &Container,
+    config: &ContainerConfig,
+    scratch: Option<&Draft>,
+) -> Result<Root> {
     content::refuse_builtin(container, "copy files of")?;
     let users = engine.user_namespace(config)?;
     let owner = users.as_ref().map(|users| users.first_outside);
     let mut facts = Facts::find(engine, config, "", owner)?;
     facts.volumes = engine.ready_volumes(config)?;
-    // What is changed need not be synced more than any other copy.
-    let files = rootfs(engine, config, &facts.host_tree, true)?;
+    let files = match scratch {
+        Some(scratch) => read_only(engine, config, scratch.path())?,
+        // What is changed need not be synced more than any other copy.
+        None => rootfs(engine, config, &facts.host_tree, true)?,
+    };
     let mounts = bundle::lasting_mounts(config, &facts, Path::exists);
     let tree = content::made_elsewhere(libc::CLONE_NEWNS, || {
         let user = users.as_ref().map(Prepared::for_runtime);

@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat, readlinkat};
 use rustix::io::Errno;
 
-use self::inside::Inside;
+use self::inside::{Inside, Purpose};
 use self::spot::{Spot, Wanted};
 use self::transfer::{Owner, Rules, Side, transfer};
 use super::Engine;
@@ -69,7 +69,7 @@ impl Engine {
     ) -> Result<Vec<String>> {
         let host = host_root()?;
         let (wanted, source) = host_source(&host, from, options)?;
-        let inside = self.inside(to.name)?;
+        let inside = self.inside(to.name, Purpose::Write)?;
         let owner = inside
             .owner(options)?
             .map_or(Owner::Same { from: None, to: inside.mapping.as_ref() }, |(uid, gid)| {
@@ -92,7 +92,7 @@ impl Engine {
         options: CopyOptions,
     ) -> Result<Vec<String>> {
         let host = host_root()?;
-        let inside = self.inside(from.name)?;
+        let inside = self.inside(from.name, Purpose::Read)?;
         let (wanted, source) = inside.source(from.path, options)?;
         let target = host_target(&host, to, &wanted, &source)?;
         let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -116,18 +116,13 @@ impl Engine {
     ) -> Result<Vec<String>> {
         let containers = self.store.containers();
         let ids = [containers.lookup(from.name)?, containers.lookup(to.name)?];
-        let open = |index: usize| Inside::open(self, [from.name, to.name][index], &ids[index]);
-        // Locks are taken in the order of IDs, and one only once.
-        let (mut first, mut second) = (None, None);
-        if ids[0] < ids[1] {
-            first = Some(open(0)?);
-        }
-        if ids[0] != ids[1] {
-            second = Some(open(1)?);
-        }
-        let source_side = match first {
-            Some(first) => first,
-            None => open(0)?,
+        let open = |index: usize, purpose| {
+            Inside::open(self, [from.name, to.name][index], &ids[index], purpose)
+        };
+        let (source_side, second) = match ids[0] == ids[1] {
+            true => (open(0, Purpose::Write)?, None),
+            // Whoever only reads holds no lock any more.
+            false => (open(0, Purpose::Read)?, Some(open(1, Purpose::Write)?)),
         };
         let target_side = second.as_ref().unwrap_or(&source_side);
         let (wanted, source) = source_side.source(from.path, options)?;
@@ -147,7 +142,7 @@ impl Engine {
 
     /// Tells what is at a path of a container.
     pub fn path_stat(&self, at: ContainerPath<'_>) -> Result<PathStat> {
-        let inside = self.inside(at.name)?;
+        let inside = self.inside(at.name, Purpose::Read)?;
         let wanted = Wanted::of(&inside.absolute(at.path));
         let missing = |error| inside.missing(at.path, error);
         let spot = Spot::find(&inside.root, &wanted, false).map_err(missing)?;
@@ -169,8 +164,8 @@ impl Engine {
         })
     }
 
-    fn inside(&self, name: &str) -> Result<Inside<'_>> {
-        Inside::open(self, name, &self.store.containers().lookup(name)?)
+    fn inside(&self, name: &str, purpose: Purpose) -> Result<Inside<'_>> {
+        Inside::open(self, name, &self.store.containers().lookup(name)?, purpose)
     }
 }
 

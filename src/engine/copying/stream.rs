@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Seek, Write};
 
 use rustix::io::Errno;
 
-use super::inside::Inside;
+use super::inside::{Inside, Purpose};
 use super::spot::{Spot, Wanted};
 use super::{ContainerPath, CopyOptions};
 use crate::engine::Engine;
+use crate::engine::content::still_there;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::tree::TreeStream;
 use crate::image::unpack::{Into, unpack_into};
@@ -22,7 +23,7 @@ impl Engine {
         follow_link: bool,
         out: &mut dyn Write,
     ) -> Result<Vec<String>> {
-        let inside = self.inside(from.name)?;
+        let inside = self.inside(from.name, Purpose::Read)?;
         let options = CopyOptions { follow_link, ..CopyOptions::default() };
         let (wanted, source) = inside.source(from.path, options)?;
         let context = || format!("cannot copy \"{}\" from container {}", from.path, from.name);
@@ -34,6 +35,8 @@ impl Engine {
         let owners = inside.mapping.as_ref();
         let mut stream = TreeStream::one(&root, name, shown, owners).context(context)?;
         stream.write_to(out, context)?;
+        // Its files may have gone as they were read.
+        still_there(self, &inside.config.id).context(context)?;
         inside.record(Action::ArchivePath);
         let changed = stream.changed().iter();
         Ok(changed.map(|path| format!("`{path}` changed while it was read")).collect())
@@ -47,7 +50,7 @@ impl Engine {
         to: ContainerPath<'_>,
         options: CopyOptions,
     ) -> Result<Vec<String>> {
-        let inside = self.inside(to.name)?;
+        let inside = self.inside(to.name, Purpose::Write)?;
         if !inside.is_locked() {
             return Self::unpack(&inside, input, to, options);
         }
@@ -62,7 +65,7 @@ impl Engine {
             options_of.read(true).write(true).create_new(true).open(&path).context(context)?;
         std::io::copy(&mut input, &mut kept).context(context)?;
         kept.rewind().context(context)?;
-        Self::unpack(&self.inside(to.name)?, BufReader::new(kept), to, options)
+        Self::unpack(&self.inside(to.name, Purpose::Write)?, BufReader::new(kept), to, options)
     }
 
     /// Finds the directory of a container that an archive is to be unpacked in.
