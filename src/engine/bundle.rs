@@ -55,7 +55,7 @@ pub(super) struct Facts {
     pub(super) cgroup: String,
     /// Its volumes by name, and where the files of each are.
     pub(super) volumes: BTreeMap<String, (Volume, PathBuf)>,
-    /// Where volumes in memory are mounted that were made before.
+    /// Where volumes are mounted that were made before: those in memory and those of other machines.
     pub(super) memory: Vec<PathBuf>,
     /// The layers of images that it mounts, by the number of the mount; the uppermost first.
     pub(super) images: BTreeMap<usize, Vec<PathBuf>>,

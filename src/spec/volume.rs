@@ -1,6 +1,7 @@
 //! Named volumes as they are asked for: their names, and what the driver `local` can be told.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,53 @@ impl VolumeMount<'_> {
     pub fn is_in_memory(&self) -> bool {
         matches!(self.kind, "tmpfs" | "ramfs")
     }
+
+    /// Tells whether its files are on another machine.
+    pub fn is_remote(&self) -> bool {
+        self.is_nfs() || self.is_cifs()
+    }
+
+    fn is_nfs(&self) -> bool {
+        matches!(self.kind, "nfs" | "nfs4")
+    }
+
+    fn is_cifs(&self) -> bool {
+        matches!(self.kind, "cifs" | "smb3")
+    }
+
+    /// Returns the server that the kernel is to be told the address of: as `addr=` in the options has it,
+    /// or the device where there is none. `None` if the kernel has an address already, or needs none.
+    pub fn server(&self) -> Option<&str> {
+        if !self.is_remote() {
+            return None;
+        }
+        let server = match self.options.iter().find_map(|word| address_of(word)) {
+            Some((_, server)) if server.parse::<IpAddr>().is_ok() => return None,
+            Some((_, server)) => server,
+            None if self.is_cifs() => {
+                let path = self.device.trim_start_matches(['/', '\\']);
+                path.split(['/', '\\']).next().unwrap_or_default()
+            }
+            None => match self.device.strip_prefix('[') {
+                Some(rest) => rest.split(']').next().unwrap_or_default(),
+                None => self.device.split(':').next().unwrap_or_default(),
+            },
+        };
+        Some(server).filter(|server| !server.is_empty())
+    }
+
+    /// Returns the options with the address of the server.
+    pub fn options_with(&self, server: IpAddr) -> Vec<String> {
+        let key = if self.is_cifs() { "ip" } else { "addr" };
+        let others = self.options.iter().filter(|word| address_of(word).is_none());
+        let key = self.options.iter().find_map(|word| address_of(word)).map_or(key, |it| it.0);
+        others.map(ToString::to_string).chain([format!("{key}={server}")]).collect()
+    }
+}
+
+/// Takes an option apart that says where a server is.
+fn address_of(word: &str) -> Option<(&str, &str)> {
+    word.split_once('=').filter(|(key, _)| matches!(*key, "addr" | "ip"))
 }
 
 /// Options of a volume that is a directory of the store.
@@ -123,6 +171,13 @@ impl VolumeSpec {
     pub fn mount(&self) -> Option<VolumeMount<'_>> {
         // To a plugin, options mean something else.
         if self.is_by_plugin() { None } else { mount_of(&self.options) }
+    }
+
+    /// Says where the server is that has its files.
+    pub fn find_server(&mut self, server: IpAddr) {
+        if let Some(options) = self.mount().map(|mount| mount.options_with(server).join(",")) {
+            self.options.insert("o".to_owned(), options);
+        }
     }
 
     /// Returns what is asked of its own directory; `None` if it shows something else.
@@ -239,6 +294,32 @@ mod tests {
             ("ä", false),
         ] {
             assert_eq!(parse_name(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_whose_address_the_kernel_needs() {
+        for (kind, device, o, server, with) in [
+            ("nfs", ":/srv", "addr=files.example,rw", Some("files.example"), "rw,addr=192.0.2.7"),
+            ("nfs", ":/srv", "addr=10.0.0.1", None, ""),
+            ("nfs4", "files:/srv", "soft", Some("files"), "soft,addr=192.0.2.7"),
+            ("nfs", "[fd00::1]:/srv", "", Some("fd00::1"), "addr=192.0.2.7"),
+            ("nfs", ":/srv", "nolock", None, ""),
+            ("cifs", "//files/share", "username=me", Some("files"), "username=me,ip=192.0.2.7"),
+            ("cifs", "//10.0.0.1/share", "addr=files", Some("files"), "addr=192.0.2.7"),
+            ("tmpfs", "tmpfs", "addr=files", None, ""),
+        ] {
+            let mut spec = VolumeSpec::default();
+            for (key, value) in [("type", kind), ("device", device), ("o", o)] {
+                spec.add_option(&format!("{key}={value}"));
+            }
+            let mount = spec.mount().unwrap();
+            assert_eq!(mount.server(), server, "{kind} {device} {o}");
+            if server.is_some() {
+                spec.find_server("192.0.2.7".parse().unwrap());
+                assert_eq!(spec.options["o"], with, "{kind} {device} {o}");
+                assert_eq!(spec.mount().unwrap().server(), None);
+            }
         }
     }
 

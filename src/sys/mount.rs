@@ -51,7 +51,13 @@ pub fn filesystem(
     options: &[(String, Option<String>)],
     attributes: u64,
 ) -> io::Result<OwnedFd> {
-    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|error| {
+        let text = || format!("this kernel has no file system `{}`", kind.to_string_lossy());
+        match error {
+            rustix::io::Errno::NODEV => io::Error::new(io::ErrorKind::Unsupported, text()),
+            error => error.into(),
+        }
+    })?;
     if let Some(source) = source {
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", source)?;
     }

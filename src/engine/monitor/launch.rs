@@ -117,7 +117,8 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
         facts.overlays.clone_from(overlays);
     }
     facts.volumes = engine.ready_volumes(config)?;
-    let memory = engine.memory_volumes(config, &facts)?;
+    let mut memory = engine.memory_volumes(config, &facts)?;
+    memory.trees.extend(engine.remote_volumes(config, &facts)?);
     facts.memory = memory.trees.iter().map(|(target, _)| target.clone()).collect();
     facts.images = engine.ready_images(config)?;
     let strange = engine.ready_mounts(config, &facts)?;

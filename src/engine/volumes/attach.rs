@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::remote;
 use crate::engine::create::random_id;
 use crate::engine::{Engine, content, now};
 use crate::error::{Context, Error, Kind, Result};
@@ -82,10 +83,11 @@ impl Engine {
                 continue;
             };
             let volumes = self.store.volumes();
-            let volume = volumes.get(name)?.ok_or_else(|| {
+            let mut volume = volumes.get(name)?.ok_or_else(|| {
                 let message = format!("no volume with name \"{name}\" found: no such volume");
                 Error::new(Kind::NotFound, message)
             })?;
+            remote::look_up(&mut volume)?;
             if volumes.is_fresh(name) {
                 self.fill(config, mount, &volume, *copy)
                     .context(|| format!("cannot prepare volume {name}"))?;

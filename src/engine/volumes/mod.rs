@@ -13,6 +13,7 @@ mod owners;
 mod plugin;
 mod prune;
 mod reload;
+mod remote;
 mod remove;
 
 pub use filter::{check_filters, is_wanted};
