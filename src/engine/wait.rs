@@ -1,8 +1,9 @@
 //! `wait`: until something is so of a container.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
@@ -154,9 +155,7 @@ impl<'a> Waiter<'a> {
     /// Looks once; `None` if there is more to wait for.
     fn step(&mut self) -> Result<Option<i32>> {
         if let Some(watcher) = &self.watcher {
-            let mut events = [0; 4096];
-            // How it is now counts, not how it came to be.
-            while rustix::io::read(watcher, &mut events[..]).is_ok() {}
+            drain(watcher);
         }
         loop {
             if let Some((_, session)) = &mut self.session {
@@ -209,7 +208,7 @@ impl<'a> Waiter<'a> {
 }
 
 /// Watches a container's directory; `None` if it is gone.
-fn watch(engine: &Engine, id: &ContainerId) -> Result<Option<OwnedFd>> {
+pub(super) fn watch(engine: &Engine, id: &ContainerId) -> Result<Option<OwnedFd>> {
     let dir = engine.store.containers().dir(id);
     let context = || format!("cannot watch {}", dir.display());
     let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
@@ -221,4 +220,21 @@ fn watch(engine: &Engine, id: &ContainerId) -> Result<Option<OwnedFd>> {
         Err(Errno::NOENT) => Ok(None),
         other => other.context(context).map(|_| Some(watcher)),
     }
+}
+
+/// Takes what was told of changes: how it is now counts, not how it came to be.
+fn drain(watcher: &OwnedFd) {
+    let mut events = [0; 4096];
+    while rustix::io::read(watcher, &mut events[..]).is_ok() {}
+}
+
+/// Waits until a container that is watched has changed, for some time at most.
+pub(super) fn wait_for_change(watcher: &OwnedFd, time: Duration) -> Result<()> {
+    let context = || "cannot wait for a change of the container";
+    let time = Timespec::try_from(time).map_err(std::io::Error::other).context(context)?;
+    match poll(&mut [PollFd::new(watcher, PollFlags::IN)], Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => drain(watcher),
+        Err(error) => return Err(error).context(context),
+    }
+    Ok(())
 }

@@ -22,6 +22,13 @@ use crate::sys::netlink::Changes;
 /// The largest datagram.
 const LARGEST: usize = 64 << 10;
 
+/// What has become of an address that somebody else on a network gives.
+#[derive(Debug)]
+pub struct News {
+    network: String,
+    event: Event,
+}
+
 /// A container's connection.
 #[derive(Debug)]
 pub struct Attached {
@@ -115,9 +122,15 @@ impl Attached {
         names.into_iter().chain(others).chain(self.clients.iter().map(Client::left)).min()
     }
 
-    /// Does what is to be done now. `buffer` is for datagrams. Returns how it was connected before, if the
-    /// container has other addresses now.
-    pub fn turn(&mut self, id: &ContainerId, buffer: &mut Vec<u8>) -> Option<Endpoint> {
+    /// Returns the networks on which somebody else is yet to give an address.
+    pub fn asks_on(&self) -> impl Iterator<Item = &str> {
+        let asking = self.endpoint.connections.iter().filter(|it| it.is_asking());
+        asking.map(|connection| connection.network.as_str())
+    }
+
+    /// Does what is to be done now. `buffer` is for datagrams. Returns what has become of addresses that
+    /// others give, for [`Attached::settle`].
+    pub fn turn(&mut self, buffer: &mut Vec<u8>) -> Vec<News> {
         // It has that size in the monitor; all datagrams fit.
         buffer.resize(buffer.len().max(LARGEST), 0);
         if let Some(resolver) = &mut self.resolver {
@@ -131,33 +144,38 @@ impl Attached {
             // What fails now is tried again by the next removal or start.
             drop(publish::repair(&self.store, &self.ground));
         }
-        let before = (!self.clients.is_empty()).then(|| self.endpoint.clone())?;
-        for index in 0..self.clients.len() {
-            if let Some(event) = self.clients[index].turn(buffer) {
-                // The container has what it has until the server is asked again.
-                drop(self.take(id, index, event));
-            }
+        let turn = |client: &mut Client| {
+            client.turn(buffer).map(|event| News { network: client.network.clone(), event })
+        };
+        self.clients.iter_mut().filter_map(turn).collect()
+    }
+
+    /// Does what has become of addresses that others give. Returns how it was connected before, if the
+    /// container has other addresses now. The caller holds the container's lock, if it is on record.
+    pub fn settle(&mut self, id: &ContainerId, all: Vec<News>) -> Option<Endpoint> {
+        let before = self.endpoint.clone();
+        for news in all {
+            // The container has what it has until the server is asked again.
+            drop(self.take(id, &news));
         }
         let has_changed = !before.addresses().eq(self.endpoint.addresses());
         has_changed.then_some(before)
     }
 
     /// Does what has become of an address that others give.
-    fn take(&mut self, id: &ContainerId, index: usize, event: Event) -> Result<()> {
-        let client = &self.clients[index];
+    fn take(&mut self, id: &ContainerId, News { network, event }: &News) -> Result<()> {
+        let Some(client) = self.clients.iter().find(|it| it.network == *network) else {
+            return Ok(());
+        };
         // A command may have changed it meanwhile.
         let recorded = self.store.endpoint::<Endpoint>(id)?;
         let mut endpoint = recorded.unwrap_or_else(|| self.endpoint.clone());
         let is_its = |it: &&mut Connection| it.network == client.network;
         let Some(connection) = endpoint.connections.iter_mut().find(is_its) else { return Ok(()) };
         let before = connection.clone();
-        match &event {
+        match event {
             Event::Granted(terms) => {
                 client.record(terms, connection);
-                if before.gateways.is_empty() {
-                    // There is no way out of its network.
-                    connection.gateways.clear();
-                }
                 if !before.servers.is_empty() {
                     connection.servers.clone_from(&before.servers);
                 }
@@ -215,7 +233,8 @@ impl Attached {
         self.clients.retain(|client| connections.iter().any(|it| it.network == client.network));
         for connection in connections {
             if !self.clients.iter().any(|client| client.network == connection.network) {
-                self.clients.extend(Client::resume(connection, netns));
+                // Who waits for its address says that there is none.
+                self.clients.extend(Client::of(connection, netns).ok().flatten());
             }
         }
         if let Some(relay) = &mut self.relay {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::dhcp::Lease;
+use super::dhcp::{Asking, Lease};
 use super::plugin::Attachment;
 use super::ports::PublishedPort;
 use crate::spec::cidr::Cidr;
@@ -69,6 +69,9 @@ pub struct Connection {
     /// Others that it has names for, where the network has none: lines of its `/etc/hosts`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub linked: Vec<(IpAddr, String)>,
+    /// How an address is asked for, where addresses are given by DHCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Asking>,
     /// What somebody else on the network has granted, where addresses are given by DHCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
@@ -94,6 +97,11 @@ impl Endpoint {
     /// Returns the name of the first network.
     pub fn network(&self) -> &str {
         self.connections.first().map_or("", |connection| &connection.network)
+    }
+
+    /// Returns how it is on a network, if it is.
+    pub fn on(&self, network: &str) -> Option<&Connection> {
+        self.connections.iter().find(|connection| connection.network == network)
     }
 
     /// Returns all addresses.
@@ -157,6 +165,11 @@ impl Connection {
     /// Returns the gateway of the same version of IP as an address.
     pub fn gateway_like(&self, address: IpAddr) -> Option<IpAddr> {
         self.gateways.iter().copied().find(|it| it.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Tells whether it has no address yet, and somebody else is to give it one.
+    pub fn is_asking(&self) -> bool {
+        self.asks.is_some() && self.addresses.is_empty()
     }
 
     /// Returns its address of one version of IP.

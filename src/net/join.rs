@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use super::bridge::{self, Bridge};
-use super::dhcp::{self, Client};
+use super::dhcp::{self, Asking, Client};
 use super::endpoint::{Connection, Endpoint};
 use super::ground::Ground;
 use super::{Request, link, publish, veth};
@@ -65,6 +65,13 @@ fn join(
         names: if has_names { names(member, request) } else { Vec::new() },
         links: if has_names { member.links.clone() } else { Vec::new() },
         linked: if has_names { Vec::new() } else { linked(store, member)? },
+        asks: bridge.dhcp.then(|| Asking {
+            // Where all have one hardware address, something else must tell them apart.
+            identity: matches!(bridge.sharing, Some(Sharing::Ipvlan(_)))
+                .then(|| dhcp::identity(request.id, number)),
+            hostname: request.hostname.to_owned(),
+            leads_out: !bridge.internal,
+        }),
         ..Connection::default()
     });
     endpoint.resolver |= has_names;
@@ -100,30 +107,6 @@ fn join(
     }
     store.save_endpoint(request.id, endpoint)?;
     Ok(bridge)
-}
-
-/// Waits until somebody else on a network gives a container, whose interface there is up, an address, and
-/// sets that up.
-pub(super) fn ask(
-    bridge: &Bridge,
-    id: &ContainerId,
-    hostname: &str,
-    connection: &mut Connection,
-    netns: BorrowedFd<'_>,
-) -> Result<Client> {
-    let servers = connection.servers.clone();
-    // Where all have one hardware address, something else must tell them apart.
-    let shares = matches!(bridge.sharing, Some(Sharing::Ipvlan(_)));
-    let identity = shares.then(|| dhcp::identity(id, connection));
-    let client = dhcp::acquire(connection, netns, identity, hostname)?;
-    if !servers.is_empty() {
-        connection.servers = servers;
-    }
-    if bridge.internal {
-        connection.gateways.clear();
-    }
-    veth::set_up(netns, connection)?;
-    Ok(client)
 }
 
 /// Has the plugin of a network connect a container. What it has begun is on record before.
@@ -189,6 +172,9 @@ fn linked(store: &Store, member: &Membership) -> Result<Vec<(IpAddr, String)>> {
 pub(super) fn announce(store: &Store, id: &ContainerId, connection: &Connection) -> Result<()> {
     let network = store.network(&connection.network);
     let addresses: Vec<IpAddr> = connection.addresses.iter().map(|it| it.address()).collect();
+    if addresses.is_empty() {
+        return Ok(());
+    }
     connection.names.iter().try_for_each(|name| network.announce(name, id, &addresses))
 }
 
@@ -207,7 +193,7 @@ pub(super) fn release(store: &Store, id: &ContainerId, connection: &Connection) 
 }
 
 /// Connects a container that runs to one more network; returns how it is connected then. On failure it
-/// is as it was.
+/// is as it was. Where somebody else gives addresses, its monitor is yet to ask for one.
 ///
 /// The caller holds the container's lock.
 pub fn connect(
@@ -222,11 +208,7 @@ pub fn connect(
     let connected = join(store, ground, member, request, &mut endpoint).and_then(|bridge| {
         let Some(connection) = endpoint.connections.last_mut() else { return Ok(()) };
         veth::connect(ground, &bridge, request.id, connection, netns)?;
-        if bridge.dhcp {
-            // The monitor goes on with it.
-            ask(&bridge, request.id, request.hostname, connection, netns)?;
-            store.save_endpoint(request.id, &endpoint)?;
-        } else if bridge.plugin.is_some() {
+        if bridge.plugin.is_some() {
             let last = endpoint.connections.len() - 1;
             plug(store, &bridge, request.id, &mut endpoint, last, netns)?;
         }

@@ -39,6 +39,7 @@ mod veth;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 pub use self::attached::Attached;
 use self::bridge::Bridge;
@@ -97,7 +98,6 @@ pub struct Prepared {
     held: Vec<OwnedFd>,
     doors: Vec<Door>,
     ground: Ground,
-    hostname: String,
     /// Name servers that the user has named.
     servers: Vec<IpAddr>,
     warnings: Vec<String>,
@@ -127,7 +127,6 @@ impl Prepared {
             held: Vec::new(),
             doors: Vec::new(),
             ground: Ground::Own,
-            hostname: request.hostname.to_owned(),
             servers: Vec::new(),
             warnings: Vec::new(),
         }
@@ -271,17 +270,24 @@ fn with_usual_address<'a>(
     Ok(own.into())
 }
 
-/// Connects a network namespace as it was prepared. On failure nothing is left of it.
+/// How long somebody waits for an address that others give, at most.
+pub const PATIENCE: Duration = dhcp::PATIENCE;
+
+/// Says that nobody has given an address on a network in time.
+pub fn nobody_gives(network: &str) -> Error {
+    dhcp::nobody_gives(network)
+}
+
+/// Connects a network namespace as it was prepared. On failure nothing is left of it. Where others give
+/// addresses, those are still to come: see [`Attached::asks_on`].
 pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Result<Attached> {
-    let Prepared { id, way, endpoint, held, doors, ground, hostname, servers, warnings } = prepared;
+    let Prepared { id, way, endpoint, held, doors, ground, servers, warnings } = prepared;
     let mut attached = Attached::new(store, endpoint, held, ground, warnings);
     let network = attached.endpoint.network().to_owned();
     let connected = match &way {
         Way::Host => Ok(()),
         Way::Loopback => loopback_up(netns),
-        Way::Bridges(bridges) => {
-            attach_bridges(store, bridges, (&id, &hostname), &mut attached, netns)
-        }
+        Way::Bridges(bridges) => attach_bridges(store, bridges, &id, &mut attached, netns),
         Way::Pasta(plan) => attach_program(pasta::start(plan, netns), &mut attached, netns),
         Way::Slirp(plan) => attach_program(slirp::start(plan, netns), &mut attached, netns),
     }
@@ -306,7 +312,7 @@ pub fn attach(store: &Store, prepared: Prepared, netns: BorrowedFd<'_>) -> Resul
 fn attach_bridges(
     store: &Store,
     bridges: &[Bridge],
-    (id, hostname): (&ContainerId, &str),
+    id: &ContainerId,
     attached: &mut Attached,
     netns: BorrowedFd<'_>,
 ) -> Result<()> {
@@ -316,17 +322,17 @@ fn attach_bridges(
     }
     let Attached { ground, endpoint, clients, kept, .. } = attached;
     for (index, bridge) in bridges.iter().enumerate() {
-        let connection = &mut endpoint.connections[index];
+        let connection = &endpoint.connections[index];
         veth::connect(ground, bridge, id, connection, netns)?;
         if bridge.dhcp {
-            clients.push(join::ask(bridge, id, hostname, connection, netns)?);
+            let interface = connection.interface.as_deref().unwrap_or_default();
+            let client = dhcp::Client::of(connection, netns);
+            clients
+                .extend(client.context(|| format!("cannot ask for an address of `{interface}`"))?);
         } else if bridge.plugin.is_some() {
             *kept = Some(netns.try_clone_to_owned().context(|| "cannot keep a namespace")?);
             join::plug(store, bridge, id, endpoint, index, netns)?;
         }
-    }
-    if !clients.is_empty() {
-        store.save_endpoint(id, endpoint)?;
     }
     publish::publish(store, ground, id, endpoint)
 }

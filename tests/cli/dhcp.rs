@@ -142,3 +142,46 @@ fn a_network_that_gives_no_addresses_is_not_waited_for_for_ever() {
     barge.run(["rm", "box"]).ok();
     barge.leaves_nothing();
 }
+
+#[test]
+fn nobody_waits_for_who_gives_no_addresses() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let (barge, _far) = with_neighbor();
+    barge.run(CREATE).ok();
+    let stopped = "it was stopped before it was started";
+    barge.run(["create", "--name=box", "--network=lan", "busybox", "sleep", "1000"]).ok();
+    for end in [&["stop", "-t", "0", "box"][..], &["rm", "box"]] {
+        let starting = barge.command(["start", "box"]).spawn();
+        wait_until("it asks", || barge.status("box") == "initialized");
+        barge.run(end).ok();
+        // Had that waited for the server, or for whoever starts it, it would be told that there is none.
+        starting.wait().fails(125).error_has(stopped);
+    }
+    barge.run(["run", "-d", "--name=late", "busybox", "sleep", "1000"]).ok();
+    let networks = |barge: &Barge| {
+        let template = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+        barge.inspect("late", template)
+    };
+    let before = networks(&barge);
+    for (end, told) in [
+        (&["network", "disconnect", "lan", "late"][..], "it was disconnected meanwhile"),
+        (&["stop", "-t", "0", "late"], "the container has ended meanwhile"),
+    ] {
+        let connecting = barge.command(["network", "connect", "lan", "late"]).spawn();
+        wait_until("it is connected", || networks(&barge).contains("lan"));
+        barge.run(["network", "rm", "lan"]).fails(2).error_has("network is being used");
+        barge.run(end).ok();
+        connecting.wait().fails(125).error_has(told);
+        assert_eq!(networks(&barge), before);
+    }
+    // Whoever is there when nobody has given one is as before.
+    barge.run(["start", "late"]).ok();
+    let line = ["network", "connect", "lan", "late"];
+    barge.run(line).fails(125).error_has("no DHCP server gives an address on network `lan`");
+    assert_eq!(networks(&barge), before);
+    barge.run(["exec", "late", "ls", "/sys/class/net"]).ok().stdout("eth0\nlo\n");
+    barge.run(["rm", "-f", "-t", "0", "late"]).ok();
+    barge.leaves_nothing();
+}

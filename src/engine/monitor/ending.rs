@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::client::Client;
-use super::launch::{Running, Waiting};
+use super::launch::Running;
 use super::log::Stream;
 use super::timers::TIMED_OUT;
-use super::{Monitor, interest, started, wait};
+use super::{Monitor, interest, wait};
 use crate::engine::finish::{self, Exit};
 use crate::engine::frame::{Failed, FrameKind};
 use crate::engine::now;
@@ -78,32 +78,6 @@ impl Monitor {
                 state.restarts = restarts;
             })
         }));
-    }
-
-    /// Waits until somebody wants the program to run; `None` if the container has ended before that.
-    pub(super) fn wait_for_start(&mut self, waiting: Waiting) -> Option<Waiting> {
-        self.tell_all(FrameKind::Initialized, &started(&waiting.held));
-        while !self.wanted {
-            let mut files = vec![
-                PollFd::from_borrowed_fd(waiting.process(), PollFlags::IN),
-                PollFd::new(&self.listener, PollFlags::IN),
-            ];
-            for client in &self.clients {
-                files.push(PollFd::new(client.socket(), interest(client, true)));
-            }
-            wait(&mut files, None);
-            let [ended, new] = [0, 1].map(|index| !files[index].revents().is_empty());
-            drop(files);
-            self.read_clients(None);
-            if new {
-                self.accept();
-            }
-            if ended || self.stop {
-                waiting.abandon(&self.engine, &self.id);
-                return None;
-            }
-        }
-        Some(waiting)
     }
 
     /// Waits, while clients may come, go, and ask to stop.

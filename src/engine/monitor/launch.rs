@@ -269,7 +269,9 @@ fn start(
             return Err(error);
         }
     };
-    if let Some(hooks) = parts.spec.hooks()
+    // They are for a container that has its addresses.
+    let waits = attached.as_ref().is_some_and(|attached| attached.asks_on().next().is_some());
+    if let Some(hooks) = parts.spec.hooks().as_ref().filter(|_| !waits)
         && let Err(error) = starting.run_hooks(bundle_of(config, parts), hooks)
     {
         let error = starting.fail(error);
@@ -355,6 +357,18 @@ impl Waiting {
         self.starting.settle()
     }
 
+    /// Goes on when others have given it the addresses that it has waited for.
+    pub(in crate::engine) fn has_addresses(
+        &mut self,
+        engine: &Engine,
+        id: &ContainerId,
+    ) -> Result<()> {
+        let Some((hooks, annotations)) = &self.held.hooks else { return Ok(()) };
+        let directory = &engine.store.containers().run_dir(id);
+        let bundle = Bundle { id: id.as_str(), directory, annotations: annotations.as_ref() };
+        self.starting.run_hooks(bundle, hooks)
+    }
+
     /// Returns its process, to wait for its end.
     pub(in crate::engine) fn process(&self) -> BorrowedFd<'_> {
         self.starting.process()
@@ -422,6 +436,11 @@ impl Held {
         self.network.as_ref()
     }
 
+    /// Returns a network on which somebody else is yet to give it an address.
+    pub(in crate::engine) fn asks_on(&self) -> Option<&str> {
+        self.network.as_ref()?.asks_on().next()
+    }
+
     /// Does what is to be done for the connection now. `buffer` is for datagrams. Returns the connection if
     /// the container's addresses are others since.
     pub(in crate::engine) fn turn_network(
@@ -431,7 +450,14 @@ impl Held {
         buffer: &mut Vec<u8>,
     ) -> Option<&net::Endpoint> {
         let network = self.network.as_mut()?;
-        let before = network.turn(&config.id, buffer)?;
+        let news = network.turn(buffer);
+        if news.is_empty() {
+            return None;
+        }
+        let containers = engine.store.containers();
+        // Others change how it is connected, too. A step of a build is on no record.
+        let _locked = containers.lock(&config.id).ok();
+        let before = network.settle(&config.id, news)?;
         // A container without names goes on as it was.
         drop(change_hosts(engine, config, &before, &network.endpoint));
         Some(&network.endpoint)

@@ -7,6 +7,7 @@
 //! start it again, or tear down and record how it ended. One thread, one loop, no timers but the one
 //! for starting again.
 
+mod addresses;
 mod backlog;
 mod client;
 mod ending;
@@ -158,6 +159,8 @@ struct Monitor {
     /// Whether somebody has asked for the program to run.
     wanted: bool,
     stop: bool,
+    /// Whether something was changed of a container whose program does not run yet.
+    updated: bool,
     timers: Timers,
     orphans: Orphans,
     notify: Notify,
@@ -200,6 +203,7 @@ impl Monitor {
             locked: Some((lock, container)),
             wanted: false,
             stop: false,
+            updated: false,
             timers: Timers::default(),
             orphans,
             notify,
@@ -266,14 +270,16 @@ impl Monitor {
 
     /// Launches the container and tells who waits for it, one way or the other.
     fn start(&mut self, restarts: u32) -> Result<Running, Exit> {
-        let result = match self.launch(restarts) {
-            Ok(Launched::Waits(waiting)) => match self.wait_for_start(waiting) {
-                Some(waiting) => self.go_on(waiting, restarts),
-                None => Ok(None),
-            },
-            Ok(Launched::Runs(running)) => Ok(Some(running)),
-            Err(error) => Err(error),
-        };
+        let result = self.launch(restarts).and_then(|launched| match launched {
+            Launched::Runs(running) => Ok(Some(running)),
+            Launched::Waits(waiting) => {
+                let waiting = self.wait_for_addresses(waiting)?;
+                match waiting.and_then(|waiting| self.wait_for_start(waiting)) {
+                    Some(waiting) => self.go_on(waiting, restarts),
+                    None => Ok(None),
+                }
+            }
+        });
         match result {
             Ok(None) => Err(Exit::abandoned()),
             Ok(Some(mut running)) => {
@@ -302,10 +308,13 @@ impl Monitor {
         };
         self.given.name.clone_from(&locked.state().name);
         let mut waiting = launch::prepare(&self.engine, &self.config, &self.given)?;
-        if self.wanted {
+        // Nobody waits with us for those who give addresses.
+        let asks = waiting.held.asks_on().is_some();
+        if self.wanted && !asks {
             return self.let_run(waiting, locked, restarts).map(Launched::Runs);
         }
-        let recorded = waiting.settle().and_then(|()| {
+        let settled = if asks { Ok(()) } else { waiting.settle() };
+        let recorded = settled.and_then(|()| {
             locked.update(|state| {
                 state.status = Status::Initialized(waiting.held.run.clone());
                 state.error = None;
@@ -443,7 +452,7 @@ impl Monitor {
             let asked = ready[first_of_network..].contains(&true);
             let left = running.held.network().and_then(Attached::left);
             if asked || left.is_some_and(|left| left.is_zero()) {
-                self.turn_network(running);
+                self.turn_network(&mut running.held);
             }
             let clients = self.clients.len();
             if ready[1] {
@@ -539,9 +548,9 @@ impl Monitor {
     }
 
     /// Does what the network needs, and records what has become of it.
-    fn turn_network(&mut self, running: &mut Running) {
+    fn turn_network(&mut self, held: &mut Held) {
         let Self { engine, config, buffer, .. } = self;
-        let Some(endpoint) = running.held.turn_network(engine, config, buffer) else { return };
+        let Some(endpoint) = held.turn_network(engine, config, buffer) else { return };
         let Ok(endpoint) = serde_json::to_value(endpoint) else { return };
         let locked = self.engine.store.containers().lock(&self.id);
         // On a full disk others see the addresses that it had.
@@ -562,9 +571,12 @@ impl Monitor {
         if let Ok(Some(container)) = self.engine.store.containers().get(&self.id) {
             self.config = container.config;
         }
-        if let Some(running) = running {
-            running.held.look_again(&self.engine, &self.config);
-            self.change_health(before.as_ref());
+        match running {
+            Some(running) => {
+                running.held.look_again(&self.engine, &self.config);
+                self.change_health(before.as_ref());
+            }
+            None => self.updated = true,
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use super::join::check_member;
 use crate::engine::Engine;
+use crate::engine::wait::{wait_for_change, watch};
 use crate::error::{Context, Error, Kind, Result};
-use crate::net::{self, Endpoint};
+use crate::net::{self, Connection, Endpoint};
 use crate::spec::id::ContainerId;
 use crate::spec::membership::{DEFAULT_NETWORK, Membership};
 use crate::spec::network::NetworkMode;
@@ -20,7 +22,7 @@ impl Engine {
     pub fn connect_network(&self, container: &str, mut member: Membership) -> Result<()> {
         let id = self.lookup(container)?.config.id;
         let locked = self.store.containers().lock(&id)?;
-        let _held = self.store.networks().hold()?;
+        let held = self.store.networks().hold()?;
         let network = self.store.networks().lookup(&member.network)?;
         check_member(&member, &network)?;
         let mut members = self.members(&locked)?;
@@ -54,7 +56,44 @@ impl Engine {
             None => None,
         };
         members.push(member);
-        self.record_change(locked, members, endpoint, &network, Action::Connect)
+        let run = locked.state().process().cloned();
+        let asks = endpoint
+            .as_ref()
+            .and_then(|it| it.on(&network.name))
+            .is_some_and(Connection::is_asking);
+        self.record_change(locked, members, endpoint, &network, Action::Connect)?;
+        let Some(run) = run.filter(|_| asks) else { return Ok(()) };
+        // Whoever gives addresses may take long, and nobody waits for that with the container.
+        drop(held);
+        self.await_address(&id, &run, &network.name).inspect_err(|_| {
+            // It may be gone, or no longer on the network.
+            drop(self.disconnect_network(id.as_str(), &network.name, true));
+        })
+    }
+
+    /// Waits until the monitor of a container has an address for it that others give.
+    fn await_address(&self, id: &ContainerId, run: &Run, network: &str) -> Result<()> {
+        let meanwhile = |what: &str| Error::new(Kind::Conflict, format!("{what} meanwhile"));
+        let end = Instant::now() + net::PATIENCE;
+        let changes = watch(self, id)?.ok_or_else(|| meanwhile("the container was removed"))?;
+        loop {
+            let container = self.repaired(id)?;
+            let is_it = |it: &Run| (it.pid, it.start_time) == (run.pid, run.start_time);
+            if !container.state.process().is_some_and(is_it) {
+                return Err(meanwhile("the container has ended"));
+            }
+            let endpoint = self.store.endpoint::<Endpoint>(id)?.unwrap_or_default();
+            match endpoint.on(network) {
+                Some(connection) if connection.is_asking() => {}
+                Some(_) => return Ok(()),
+                None => return Err(meanwhile("it was disconnected")),
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(net::nobody_gives(network));
+            }
+            wait_for_change(&changes, left)?;
+        }
     }
 
     /// Disconnects a container from a network. With `force`, one that is not there is fine.

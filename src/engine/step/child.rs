@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -12,9 +13,9 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use super::{NAME, Report, Request, StepEnd, StepFile, StepTree, mark, run_dir};
 use crate::engine::Engine;
 use crate::engine::frame::Failed;
-use crate::engine::monitor::launch::{Given, Running, prepare};
+use crate::engine::monitor::launch::{Given, Running, Waiting, prepare};
 use crate::error::{Context, Error, Kind, Result};
-use crate::net::Attached;
+use crate::net::{self, Attached};
 use crate::runtime::cgroup::Hierarchies;
 use crate::runtime::{Overlay, Rootfs};
 use crate::store::container::ContainerConfig;
@@ -111,7 +112,13 @@ fn in_run_dir(
         rootfs: Some(rootfs),
         ..Given::default()
     };
-    let mut running = prepare(engine, config, &given)?.run(engine, &config.id, None)?;
+    let mut waiting = prepare(engine, config, &given)?;
+    let ready = gets_addresses(engine, config, &mut waiting, socket);
+    if !ready.as_ref().is_ok_and(|ready| *ready) {
+        waiting.abandon(engine, &config.id);
+        return Err(ready.err().unwrap_or_else(interrupted));
+    }
+    let mut running = waiting.run(engine, &config.id, None)?;
     // The pipe is to end with the command.
     drop(given);
     if let Some(master) = running.terminal() {
@@ -131,9 +138,64 @@ fn in_run_dir(
     running.held.tear_down(engine, &config.id);
     let code = code.context(|| "cannot wait for the command")?;
     if was_left {
-        return Err(Error::new(Kind::Unavailable, "interrupted"));
+        return Err(interrupted());
     }
     Ok(StepEnd { code, warnings })
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Unavailable, "interrupted")
+}
+
+/// Waits until others have given the addresses that it is to have; `false` if who waits for it goes first.
+fn gets_addresses(
+    engine: &Engine,
+    config: &ContainerConfig,
+    waiting: &mut Waiting,
+    socket: &UnixStream,
+) -> Result<bool> {
+    if waiting.held.asks_on().is_none() {
+        return Ok(true);
+    }
+    let end = Instant::now() + net::PATIENCE;
+    let mut buffer = Vec::new();
+    while let Some(network) = waiting.held.asks_on() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(net::nobody_gives(network));
+        }
+        let process = PollFd::from_borrowed_fd(waiting.process(), PollFlags::IN);
+        let mut files = vec![process, PollFd::new(socket, PollFlags::IN)];
+        if !wait(&mut files, waiting.held.network(), Some(left))? {
+            return Ok(false);
+        }
+        drop(files);
+        waiting.held.turn_network(engine, config, &mut buffer);
+    }
+    waiting.has_addresses(engine, &config.id).map(|()| true)
+}
+
+/// Waits for one of the files, or until there is something to do for the network; `false` if it was one
+/// of the files.
+fn wait<'a>(
+    files: &mut Vec<PollFd<'a>>,
+    network: Option<&'a Attached>,
+    time: Option<Duration>,
+) -> Result<bool> {
+    let own = files.len();
+    for (file, interest) in network.into_iter().flat_map(Attached::files) {
+        files.push(PollFd::from_borrowed_fd(file, interest));
+    }
+    let left = time.into_iter().chain(network.and_then(Attached::left)).min();
+    let left = left.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    });
+    match poll(files, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error).context(|| "cannot wait for the command"),
+    }
+    Ok(files[..own].iter().all(|file| file.revents().is_empty()))
 }
 
 /// Waits for the command's end, and does meanwhile what its network needs; `false` if who waits
@@ -146,24 +208,11 @@ fn outlives(
 ) -> Result<bool> {
     let mut buffer = Vec::new();
     loop {
-        let network = running.held.network();
-        let mut files = vec![
-            PollFd::new(&running.child.pidfd, PollFlags::IN),
-            PollFd::new(socket, PollFlags::IN),
-        ];
-        for (file, interest) in network.into_iter().flat_map(Attached::files) {
-            files.push(PollFd::from_borrowed_fd(file, interest));
-        }
-        let left = network.and_then(Attached::left).map(|left| Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        match poll(&mut files, left.as_ref()) {
-            Ok(_) if !files[0].revents().is_empty() => return Ok(true),
-            // Nothing more is said: that is its end.
-            Ok(_) if !files[1].revents().is_empty() => return Ok(false),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error).context(|| "cannot wait for the command"),
+        let child = PollFd::new(&running.child.pidfd, PollFlags::IN);
+        let mut files = vec![child, PollFd::new(socket, PollFlags::IN)];
+        if !wait(&mut files, running.held.network(), None)? {
+            // Nothing more is said by who waits: that is its end.
+            return Ok(!files[0].revents().is_empty());
         }
         drop(files);
         running.held.turn_network(engine, config, &mut buffer);

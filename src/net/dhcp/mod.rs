@@ -1,9 +1,10 @@
 //! Addresses that somebody else on a network gives: a client of DHCP for each connection that has one.
 //!
-//! Whoever connects a container waits for the first answer. From then on the monitor's loop polls
-//! [`Client::file`] and calls [`Client::turn`], which renews what is held in time, asks anew when that
-//! fails, and never waits. What is held is on record with the connection, so that a monitor takes over
-//! what a command has asked for. It is given back when the container ends or leaves the network.
+//! It is the container's monitor that asks: its loop polls [`Client::file`] and calls [`Client::turn`],
+//! which asks, renews what is held in time, asks anew when that fails, and never waits. Whoever starts
+//! or connects a container waits for the first answer, and holds no lock meanwhile. How to ask, and
+//! what is held, is on record with the connection. It is given back when the container ends or leaves
+//! the network.
 
 mod message;
 
@@ -12,13 +13,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use self::message::{Answer, Question, Terms, Who, parse};
 use super::endpoint::Connection;
 use super::link::Links;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::sys::packet::Packets;
@@ -30,8 +30,8 @@ pub(super) fn read(packet: &[u8]) {
     parse(packet, &who, 1);
 }
 
-/// How long a container that starts waits for an address.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// How long a container that starts, or is connected, waits for an address.
+pub(super) const PATIENCE: Duration = Duration::from_secs(12);
 /// How long an answer is waited for at first, and at most, before the question is asked again.
 const FIRST: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(64);
@@ -39,8 +39,17 @@ const LAST: Duration = Duration::from_secs(64);
 const REQUESTS: u32 = 4;
 /// How many packets are looked at in one turn.
 const PACKETS: usize = 64;
-/// The largest packet.
-const LARGEST: usize = 64 << 10;
+
+/// How a connection asks for its address, as it is on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asking {
+    /// What tells the container from others that have its hardware address; `None` if nobody has.
+    pub(super) identity: Option<Vec<u8>>,
+    /// The name that the server may make known.
+    pub(super) hostname: String,
+    /// Whether there is a way out of the network.
+    pub(super) leads_out: bool,
+}
 
 /// What is held, as it is on record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +80,8 @@ pub(super) enum Event {
 pub(super) struct Client {
     /// The network that the connection is to.
     pub(super) network: String,
+    /// Whether there is a way out of that.
+    pub(super) leads_out: bool,
     netns: OwnedFd,
     interface: u32,
     who: Who,
@@ -103,12 +114,8 @@ struct Held {
 
 impl Client {
     /// Begins to ask for an address for an interface that is up.
-    fn new(
-        connection: &Connection,
-        netns: BorrowedFd<'_>,
-        identity: Option<Vec<u8>>,
-        hostname: &str,
-    ) -> io::Result<Self> {
+    fn new(connection: &Connection, netns: BorrowedFd<'_>, asking: Asking) -> io::Result<Self> {
+        let Asking { identity, hostname, leads_out } = asking;
         let name = connection.interface.as_deref().unwrap_or_default();
         let link = Links::open_in(netns)?.find(name)?.ok_or(io::ErrorKind::NotFound)?;
         let mac = link.mac.ok_or(io::ErrorKind::Unsupported)?;
@@ -117,9 +124,10 @@ impl Client {
         rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
         Ok(Self {
             network: connection.network.clone(),
+            leads_out,
             netns: netns.try_clone_to_owned()?,
             interface: link.index,
-            who: Who { mac, identity, hostname: hostname.to_owned() },
+            who: Who { mac, identity, hostname },
             packets: None,
             stage: Stage::Discovering,
             number: u32::from_ne_bytes(number),
@@ -128,13 +136,27 @@ impl Client {
         })
     }
 
+    /// Sees to the address of a connection, whose interface is up: goes on with what it holds, or begins
+    /// to ask. `None` if nobody is to be asked.
+    pub(super) fn of(connection: &Connection, netns: BorrowedFd<'_>) -> io::Result<Option<Self>> {
+        match (Self::resume(connection, netns), &connection.asks) {
+            (Some(client), _) => Ok(Some(client)),
+            (None, Some(asks)) => Self::new(connection, netns, asks.clone()).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Goes on with what a connection holds.
     pub(super) fn resume(connection: &Connection, netns: BorrowedFd<'_>) -> Option<Self> {
         let lease = connection.lease.as_ref()?;
         let IpAddr::V4(address) = connection.address(true)?.address() else { return None };
         // An interface that is gone needs no address.
-        let mut client =
-            Self::new(connection, netns, Some(lease.identity.clone()), &lease.hostname).ok()?;
+        let asking = Asking {
+            identity: Some(lease.identity.clone()),
+            hostname: lease.hostname.clone(),
+            leads_out: !connection.gateways.is_empty(),
+        };
+        let mut client = Self::new(connection, netns, asking).ok()?;
         let age = now().saturating_sub(lease.since);
         let left = |seconds: u32| Duration::from_secs(u64::from(seconds).saturating_sub(age));
         let until = Instant::now() + left(lease.seconds);
@@ -274,7 +296,8 @@ impl Client {
     /// Writes what a server has said into a connection.
     pub(super) fn record(&self, terms: &Terms, connection: &mut Connection) {
         connection.addresses = Cidr::new(terms.address, terms.prefix).into_iter().collect();
-        connection.gateways = terms.router.map(IpAddr::V4).into_iter().collect();
+        connection.gateways =
+            terms.router.filter(|_| self.leads_out).map(IpAddr::V4).into_iter().collect();
         connection.servers = terms.name_servers.iter().copied().map(IpAddr::V4).collect();
         connection.lease = Some(Lease {
             server: terms.server,
@@ -287,50 +310,19 @@ impl Client {
     }
 }
 
-/// Waits until a connection, whose interface is up, has an address, and writes that into it. `identity` is
-/// what tells the container from others with its hardware address, if there are.
-pub(super) fn acquire(
-    connection: &mut Connection,
-    netns: BorrowedFd<'_>,
-    identity: Option<Vec<u8>>,
-    hostname: &str,
-) -> Result<Client> {
-    let name = connection.interface.clone().unwrap_or_default();
-    let context = || format!("cannot ask for an address of `{name}`");
-    let mut client = Client::new(connection, netns, identity, hostname).context(context)?;
-    let end = Instant::now() + PATIENCE;
-    let mut buffer = vec![0; LARGEST];
-    loop {
-        if let Some(Event::Granted(terms)) = client.turn(&mut buffer) {
-            client.record(&terms, connection);
-            return Ok(client);
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let text = format!("no DHCP server gives an address on network `{}`", client.network);
-            return Err(Error::new(Kind::Unavailable, text)
-                .hint("see that there is one, or make the network with --subnet"));
-        }
-        let wait = client.left().min(left);
-        let wait = Timespec::try_from(wait).map_err(io::Error::other).context(context)?;
-        let mut files: Vec<_> = client
-            .file()
-            .map(|it| PollFd::from_borrowed_fd(it, PollFlags::IN))
-            .into_iter()
-            .collect();
-        match poll(&mut files, Some(&wait)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(io::Error::from(error)).context(context),
-        }
-    }
+/// Says that nobody has given an address in time.
+pub(super) fn nobody_gives(network: &str) -> Error {
+    let text = format!("no DHCP server gives an address on network `{network}`");
+    Error::new(Kind::Unavailable, text)
+        .hint("see that there is one, or make the network with --subnet")
 }
 
 /// Returns what tells a container's connection from others where they have one hardware address.
-pub(super) fn identity(id: &ContainerId, connection: &Connection) -> Vec<u8> {
+pub(super) fn identity(id: &ContainerId, number: u8) -> Vec<u8> {
     // Of no type of hardware.
     let mut identity = vec![0];
     identity.extend(id.short().as_bytes());
-    identity.push(connection.number);
+    identity.push(number);
     identity
 }
 
