@@ -87,6 +87,23 @@ fn version_2_alone_and_systemd_limit_what_they_are_asked_to() {
     assert_eq!(got, want, "{told}");
 }
 
+#[test]
+fn other_kernels_share_interfaces_tag_packets_and_limit_volumes() {
+    if !needs(&[Need::Root, Need::Debian, Need::Tool("mkfs.xfs")])
+        || cfg!(not(target_arch = "x86_64"))
+    {
+        return;
+    }
+    let barge = Barge::new();
+    let files = barge.path("files");
+    fs::create_dir(&files).unwrap();
+    fs::copy(fixture::busybox(), files.join("busybox.tar")).unwrap();
+    fs::copy(barge.program(), files.join("barge")).unwrap();
+    let told = machine::plain(&barge, &files, include_str!("../machine/plain.sh"));
+    let want: Vec<&str> = include_str!("../machine/seen-plain").lines().collect();
+    assert_eq!(told.lines().collect::<Vec<_>>(), want, "{told}");
+}
+
 /// Replaces parts of an object.
 fn merged(whole: &Value, parts: &Value) -> Value {
     let mut whole = whole.clone();

@@ -20,7 +20,7 @@ get() {
 get update
 get -y --no-install-recommends --download-only install "$@"
 for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$new"; done
-rm -rf "$new/usr/share" "$new/usr/lib/uml"
+rm -rf "$new/usr/share"
 "#;
 
 /// Unpacks packages into a directory; nothing of them is run.

@@ -6,7 +6,8 @@
 //! networks; everything else is asked of name servers ([`upstream`]).
 //!
 //! The sockets have some port: the container may have a name server of its own on port 53. Rules in its
-//! namespace lead there from port 53 of that one address.
+//! namespace lead there from port 53 of that one address. Where the kernel has no such rules, they have
+//! that port.
 //!
 //! Nothing here waits. The monitor's loop polls [`Resolver::files`] and calls [`Resolver::turn`], which
 //! does a bounded amount of work.
@@ -31,7 +32,7 @@ use self::names::{Found, Known, Recent};
 use self::stream::Stream;
 use self::upstream::Upstream;
 use super::{Endpoint, firewall};
-use crate::error::{Context, Result};
+use crate::error::{Context, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::store::Store;
 use crate::store::lease::Mark;
@@ -39,6 +40,9 @@ use crate::sys::netns;
 
 /// Where the container asks.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+
+/// The port that it asks at.
+const PORT: u16 = 53;
 
 /// How many datagrams are read at once; others wait in the socket meanwhile.
 const DATAGRAMS: usize = 64;
@@ -89,12 +93,16 @@ impl Resolver {
         netns: BorrowedFd<'_>,
     ) -> Result<Self> {
         let what = || "cannot listen for the container's questions for names";
-        let datagrams = socket(netns, libc::SOCK_DGRAM, 0).context(what)?;
-        let port = port_of(&datagrams).context(what)?;
-        // The port is free for the other protocol, too: nobody has had the time to take it.
-        let listener = socket(netns, libc::SOCK_STREAM, port).context(what)?;
-        rustix::net::listen(&listener, 16).context(what)?;
-        firewall::redirect_names(netns, SocketAddr::new(ADDRESS.into(), port))?;
+        let mut sockets = listen(netns, 0).context(what)?;
+        let port = port_of(&sockets.0).context(what)?;
+        match firewall::redirect_names(netns, SocketAddr::new(ADDRESS.into(), port)) {
+            // Networks that are an interface's need no firewall, and the kernel may have none.
+            Err(error) if error.kind() == Kind::Unsupported => {
+                sockets = listen(netns, PORT).context(what)?;
+            }
+            led => led?,
+        }
+        let (datagrams, listener) = sockets;
         let mut resolver = Self {
             store: store.clone(),
             id: id.clone(),
@@ -239,6 +247,15 @@ fn socket(netns: BorrowedFd<'_>, kind: i32, port: u16) -> io::Result<OwnedFd> {
     let socket = netns::socket_in(netns, libc::AF_INET, kind | libc::SOCK_NONBLOCK, 0)?;
     rustix::net::bind(&socket, &SocketAddr::new(ADDRESS.into(), port))?;
     Ok(socket)
+}
+
+/// Makes sockets for both protocols that listen at some port, or this one.
+fn listen(netns: BorrowedFd<'_>, port: u16) -> io::Result<(OwnedFd, OwnedFd)> {
+    let datagrams = socket(netns, libc::SOCK_DGRAM, port)?;
+    // The port is free for the other protocol, too: nobody has had the time to take it.
+    let listener = socket(netns, libc::SOCK_STREAM, port_of(&datagrams)?)?;
+    rustix::net::listen(&listener, 16)?;
+    Ok((datagrams, listener))
 }
 
 fn port_of(socket: &OwnedFd) -> io::Result<u16> {
