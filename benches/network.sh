@@ -4,7 +4,8 @@
 #   benches/network.sh [ROUNDS]      20 rounds by default
 #
 # Everything is in a network namespace of its own. The executable is built for release, unless BARGE
-# names another one. Needs busybox-static, iproute2, iperf3 and python3.
+# names another one. Needs busybox-static, iproute2, iperf3, passt and python3, and for pasta a user
+# with subordinate IDs: BENCH_USER, or barge-test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${BARGE_BENCH_INSIDE:-}" != 1 ]; then
@@ -101,4 +102,38 @@ for _ in 1 2 3; do
     floor=$(transfer /run/netns/barge-bench-one /run/netns/barge-bench-two 10.254.0.1)
     ours=$(transfer "/proc/$far/ns/net" "/proc/$pid/ns/net" "$address")
     awk -v a="$ours" -v b="$floor" 'BEGIN { printf "bridge %s, without barge %s: ratio %.2f\n", a, b, a / b }'
+done
+
+# The same pasta on the same way without barge: from this namespace, by its address, to the container.
+user=${BENCH_USER:-barge-test}
+ip link add pasta0 mtu 65520 type dummy 2>/dev/null || ip link add pasta0 mtu 65520 type veth peer name pasta1
+ip link set pasta0 up
+! ip link show pasta1 >/dev/null 2>&1 || ip link set pasta1 up
+ip address add 10.253.0.2/24 dev pasta0
+ip route add default via 10.253.0.1
+install -d -o "$user" -m 700 "$work/home" "$work/run"
+chmod 711 "$work"
+cp -r "$work/image" "$work/own"
+cp "$(command -v iperf3)" "$work/own/bin/"
+ldd "$(command -v iperf3)" | grep -o '/[^ ]*' | while read -r library; do
+    install -D "$library" "$work/own$library"
+done
+tar -C "$work/own" -cf "$work/iperf3.tar" .
+as_user() {
+    setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups env HOME="$work/home" \
+        XDG_RUNTIME_DIR="$work/run" "$@"
+}
+as_user "$work/barge" import - iperf3 <"$work/iperf3.tar" >/dev/null 2>&1
+# received SERVER...: what a server says that has taken from a client here, at port 5201.
+received() {
+    "$@" iperf3 -s -1 -J >"$work/received" 2>/dev/null &
+    local server=$!
+    until iperf3 -c 10.253.0.2 -t 3 >/dev/null 2>&1; do :; done
+    wait $server
+    gbits <"$work/received"
+}
+for _ in 1 2 3; do
+    floor=$(received as_user pasta --config-net -q -t 5201 -u none -T none -U none --)
+    ours=$(received as_user "$work/barge" run --rm -p 5201:5201 iperf3)
+    awk -v a="$ours" -v b="$floor" 'BEGIN { printf "pasta %s, without barge %s: ratio %.2f\n", a, b, a / b }'
 done

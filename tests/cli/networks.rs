@@ -340,6 +340,69 @@ fn networks_have_ipv6() {
 }
 
 #[test]
+fn networks_of_users_without_root_are_walls_and_have_ipv6() {
+    if !needs(&[Need::NoRoot, Need::Tool("pasta")]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    for line in [
+        &["create", "--subnet", "10.71.0.0/24", "a"][..],
+        &["create", "--ipv6", "--subnet", "10.72.0.0/24", "--subnet", "fd77::/64", "b"],
+        &["create", "--subnet", "10.73.0.0/24", "--internal", "in"],
+    ] {
+        barge.run([&["network"], line].concat()).ok();
+    }
+    for (name, networks) in [
+        ("a1", &["a:ip=10.71.0.11"][..]),
+        ("b1", &["b:ip=10.72.0.11,ip6=fd77::11"]),
+        ("ab", &["a:ip=10.71.0.12", "b:ip=10.72.0.12,ip6=fd77::12"]),
+        ("in1", &["in:ip=10.73.0.11"]),
+        ("in2", &["in:ip=10.73.0.12"]),
+    ] {
+        let networks = networks.iter().flat_map(|network| ["--network", *network]);
+        let line = ["run", "-d", "--name", name, "--hostname", name].into_iter().chain(networks);
+        // Another user may have no control groups, and is told so once.
+        barge.run(line.chain(["busybox", "sh", "-c", SERVE])).exits(0);
+        wait_until("the page is there", || page(&barge, name, "127.0.0.1").contains("page of"));
+    }
+    let here = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = here.local_addr().unwrap().port();
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = here.accept() {
+            let _gone = std::io::Write::write_all(&mut stream, b"outside\n");
+        }
+    });
+    let names = barge.run(["exec", "a1", "grep", "host.containers.internal", "/etc/hosts"]).ok();
+    let names = names.text();
+    let outside = format!("{}:{port}", names.split_whitespace().next().unwrap());
+    for (from, to, want) in [
+        ("a1", "10.71.0.12", "page of ab"),
+        ("a1", "10.72.0.11", ""),
+        ("b1", "10.71.0.11", ""),
+        ("ab", "10.72.0.11", "page of b1"),
+        ("in1", "10.73.0.12", "page of in2"),
+        ("in1", "10.71.0.11", ""),
+        ("a1", "10.73.0.11", ""),
+        ("a1", &outside, "outside"),
+        ("in1", &outside, ""),
+    ] {
+        assert_eq!(page(&barge, from, to), want, "{from} to {to}");
+    }
+    // By IPv6, and by names.
+    let get = |from: &str, host: &str| {
+        let script = format!("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {host} 80 | tail -n 1");
+        barge.run(["exec", from, "sh", "-c", &script]).text()
+    };
+    assert_eq!(get("ab", "fd77::11"), "page of b1");
+    assert_eq!(get("b1", "fd77::12"), "page of ab");
+    assert_eq!(get("a1", "fd77::11"), "");
+    let script = "nslookup -type=aaaa ab | grep -c 'fd77::12'";
+    barge.run(["exec", "b1", "sh", "-c", script]).ok().stdout("1\n");
+    barge.run(["rm", "-f", "-t", "0", "-a"]).exits(0);
+    barge.leaves_nothing();
+}
+
+#[test]
 fn addresses_of_a_full_network_are_given_out_once() {
     if !needs(&[Need::Root]) {
         return;

@@ -1,13 +1,13 @@
 //! The user-mode network stacks by name, with options: `--network pasta:…` and `--network slirp4netns:…`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use super::support::place::Place;
 use super::support::registry::free_port;
-use super::support::{Barge, Need, needs, wait_until};
+use super::support::{Barge, Need, needs, tool, wait_until};
 
 /// What a container serves that is asked for its name.
 const PAGE: &str = "mkdir /www; echo the page > /www/index.html; exec httpd -f -vv -p 80 -h /www";
@@ -70,6 +70,14 @@ fn pasta_takes_options() {
         }
     });
     assert_eq!(heard, "from pasta:--map-gw\n");
+    // Or by loopback in there, port by port.
+    let heard = hears(barge.place(), |port| {
+        let (network, script) = (format!("pasta:-T,{port}"), format!("nc -w 5 127.0.0.1 {port}"));
+        let script = format!("echo through loopback | {script}");
+        let line = ["run", "--rm", "--network", &network, "busybox", "sh", "-c", &script];
+        barge.run(line).exits(0);
+    });
+    assert_eq!(heard, "through loopback\n");
     for (network, error) in [
         ("pasta:--nosuch", "pasta failed"),
         ("pasta:mtu=1400", "invalid options of pasta"),
@@ -163,6 +171,48 @@ fn slirp4netns_shows_where_connections_come_from() {
             logs.contains(&seen) || logs.contains(&plain)
         });
         barge.run(["rm", "-f", "-t", "0", "web"]).exits(0);
+    }
+    barge.leaves_nothing();
+}
+
+#[test]
+fn slirp4netns_leaves_by_the_address_that_is_asked_for() {
+    if !needs(&[Need::Root, Need::Tool("slirp4netns")]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let far = Place::network();
+    barge.place().connect(&far, "10.99.0.1/24", "10.99.0.2/24");
+    for (place, addresses) in [
+        (barge.place(), &["10.99.0.3/24", "fd99::1/64", "fd99::3/64"][..]),
+        (&far, &["fd99::2/64"]),
+    ] {
+        for address in addresses {
+            let mut line = vec!["address", "add", *address, "dev", "far0"];
+            if address.contains(':') {
+                line.push("nodad");
+            }
+            place.enter(|| tool("ip", line));
+        }
+    }
+    for (options, address, source) in [
+        ("", "10.99.0.2", "10.99.0.1"),
+        (":outbound_addr=10.99.0.3", "10.99.0.2", "10.99.0.3"),
+        (":outbound_addr=far0", "10.99.0.2", "10.99.0.1"),
+        (":enable_ipv6=true,outbound_addr6=fd99::3", "fd99::2", "fd99::3"),
+    ] {
+        let address: IpAddr = address.parse().unwrap();
+        let listener = far.enter(|| TcpListener::bind((address, 0))).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let came = thread::spawn(move || listener.accept().unwrap().1.ip().to_string());
+        // Its address of IPv6 is announced to it.
+        let script = format!(
+            "for try in $(seq 100); do nc -w 5 {address} {port} && exit; sleep 0.1; done; exit 1"
+        );
+        let network = format!("slirp4netns{options}");
+        let line = ["run", "--rm", "--network", &network, "busybox", "sh", "-c", &script];
+        barge.run(line).exits(0);
+        assert_eq!(came.join().unwrap(), source, "{options}");
     }
     barge.leaves_nothing();
 }
