@@ -3,6 +3,10 @@
 //! A cache travels as an image: its layers are those that steps have made, and its configuration says
 //! which step has made which. So it goes where images go, and what is there already is not sent. An
 //! image that was built may carry the same beside what it is: `type=inline`.
+//!
+//! BuildKit's caches are of no use here, nor ours to it: it finds steps by digests of its own form of
+//! instructions (LLB, as its front end has made it of the Dockerfile), which no other builder has. They are
+//! known when they are seen, and told apart from what is damaged.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +29,8 @@ use crate::store::image::Image;
 
 /// What is said of steps in a configuration.
 const MEMBER: &str = "barge.build.cache.v1";
+/// The same, as BuildKit says it.
+const MEMBER_OF_BUILDKIT: &str = "moby.buildkit.cache.v0";
 
 /// A step that a cache has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,13 +40,39 @@ pub(super) struct Kept {
     pub(super) step: Step,
 }
 
-/// Takes steps from a cache. Returns how many.
+/// What was found of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Steps; none may be left of them.
+    Steps,
+    /// Steps in the words of BuildKit, which are no use.
+    OfBuildKit,
+    /// Nothing.
+    Nothing,
+}
+
+impl Taken {
+    /// What a user should know of it.
+    pub(super) fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Steps => None,
+            Self::OfBuildKit => {
+                Some("what it says of its steps is for BuildKit, and nobody else can use it")
+            }
+            Self::Nothing => Some(
+                "it says nothing of its steps; build it with --cache-to type=inline, or keep a cache by itself",
+            ),
+        }
+    }
+}
+
+/// Takes steps from a cache.
 pub(super) fn take_in(
     engine: &Engine,
     from: &BuildCache,
     options: &PullOptions,
     progress: &dyn Progress,
-) -> Result<usize> {
+) -> Result<Taken> {
     let store = engine.store();
     let mut options = PullOptions { policy: PullPolicy::Always, ..options.clone() };
     if from.insecure {
@@ -49,7 +81,7 @@ pub(super) fn take_in(
     let name = match &from.place {
         CachePlace::Registry(name) => name.clone(),
         CachePlace::Local(path) => format!("oci:{}", path.display()),
-        CachePlace::Inline => return Ok(0),
+        CachePlace::Inline => return Ok(Taken::Steps),
     };
     // What has the name here keeps it.
     let holder = match &from.place {
@@ -57,9 +89,13 @@ pub(super) fn take_in(
         CachePlace::Local(_) | CachePlace::Inline => None,
     };
     let before: BTreeSet<_> = store.images().list()?.into_iter().map(|it| it.image.id).collect();
-    let mut count = 0;
+    let mut taken = Taken::Nothing;
     for image in images::pull(store, &name, &options, progress)? {
-        count += take_steps(engine, &image)?;
+        match take_steps(engine, &image)? {
+            Taken::Nothing => {}
+            Taken::OfBuildKit if taken == Taken::Steps => {}
+            other => taken = other,
+        }
         if !before.contains(&image.id) {
             // What steps have made stays, as they are on record now.
             let id = [image.id.hex().to_owned()];
@@ -69,26 +105,27 @@ pub(super) fn take_in(
     if let Some((image, Some(name))) = holder {
         store.images().tag(&image.id, &name)?;
     }
-    Ok(count)
+    Ok(taken)
 }
 
 /// Records the steps that an image says something of, as far as it has their layers.
-fn take_steps(engine: &Engine, image: &Image) -> Result<usize> {
+fn take_steps(engine: &Engine, image: &Image) -> Result<Taken> {
     let store = engine.store();
-    let Some(config) = store.blobs().read(&image.id.0)? else { return Ok(0) };
+    let Some(config) = store.blobs().read(&image.id.0)? else { return Ok(Taken::Nothing) };
     let document: Map<String, Value> =
         serde_json::from_slice(&config).context(|| "the configuration is malformed")?;
-    let Some(member) = document.get(MEMBER) else { return Ok(0) };
+    let Some(member) = document.get(MEMBER) else {
+        let is_foreign = document.contains_key(MEMBER_OF_BUILDKIT);
+        return Ok(if is_foreign { Taken::OfBuildKit } else { Taken::Nothing });
+    };
     let steps: Vec<Kept> =
         serde_json::from_value(member.clone()).context(|| "what it says of steps is malformed")?;
-    let mut count = 0;
     for Kept { key, step } in steps {
         if step.layer.as_ref().is_none_or(|layer| image.layers.contains(layer)) {
             store.builds().put(&key, &step)?;
-            count += 1;
         }
     }
-    Ok(count)
+    Ok(Taken::Steps)
 }
 
 /// Adds what is said of steps to a configuration.

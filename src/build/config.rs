@@ -6,6 +6,8 @@ use super::stage::{Image, Place};
 use crate::error::Result;
 use crate::spec::dockerfile::{Command, Instruction, Pair, word};
 use crate::spec::image::Empty;
+use crate::spec::network::PortMapping;
+use crate::spec::process::Signal;
 
 impl Builder<'_> {
     /// Follows an instruction that changes the configuration only.
@@ -85,6 +87,10 @@ impl Builder<'_> {
             }
             Instruction::StopSignal(text) => {
                 let signal = place.expand(image, text)?;
+                // Numbers are taken as they are, as by other builders.
+                if !signal.parse::<u32>().is_ok_and(|number| number > 0) {
+                    signal.parse::<Signal>().map_err(|error| place.problem(&error.to_string()))?;
+                }
                 let history = format!("STOPSIGNAL {signal}");
                 image.run().stop_signal = Some(signal);
                 history
@@ -149,22 +155,59 @@ pub(super) fn with_shell(image: &Image, command: &Command) -> Vec<String> {
     }
 }
 
-/// Reads a port, or several: `80`, `53/udp`, `8000-8002`.
+/// Reads a port, or several: `80`, `53/udp`, `8000-8002`. What is said of the host, as in `8080:80`, says
+/// nothing of the image.
 fn exposed(text: &str) -> Result<Vec<String>, String> {
-    let (numbers, protocol) = match text.split_once('/') {
-        Some((numbers, protocol)) => (numbers, protocol.to_ascii_lowercase()),
-        None => (text, "tcp".to_owned()),
+    let (numbers, protocol) = text.split_once('/').unwrap_or((text, ""));
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "" => "tcp".to_owned(),
+        known @ ("tcp" | "udp" | "sctp") => known.to_owned(),
+        _ => return Err(format!("invalid proto: {protocol}: expected tcp, udp or sctp")),
     };
-    if numbers.is_empty() {
-        return Err(format!("invalid containerPort: {text}: expected PORT[/PROTOCOL]"));
-    }
-    let range = numbers
-        .split_once('-')
-        .and_then(|(first, last)| Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?)));
-    Ok(match range {
-        Some((first, last)) if first <= last => {
-            (first..=last).map(|port| format!("{port}/{protocol}")).collect()
+    let invalid = || format!("invalid containerPort: {numbers}: expected PORT[-PORT][/PROTOCOL]");
+    let (first, last) = match numbers.contains(':') {
+        true => {
+            let mapping: PortMapping = numbers.parse().map_err(|_| invalid())?;
+            let first = mapping.container_port;
+            (first, first.saturating_add(mapping.count.saturating_sub(1)))
         }
-        _ => vec![format!("{numbers}/{protocol}")],
-    })
+        false => {
+            let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+            let number = |text: &str| {
+                text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok())?
+            };
+            (number(first).ok_or_else(invalid)?, number(last).ok_or_else(invalid)?)
+        }
+    };
+    if first > last {
+        return Err(invalid());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposes_ports_of_the_image() {
+        for (text, want) in [
+            ("80", "80/tcp"),
+            ("53/UDP", "53/udp"),
+            ("80/", "80/tcp"),
+            ("8000-8002/sctp", "8000/sctp 8001/sctp 8002/sctp"),
+            ("8080:80", "80/tcp"),
+            ("127.0.0.1:8080:80/udp", "80/udp"),
+            ("abc", ""),
+            ("", ""),
+            ("/tcp", ""),
+            ("70000", ""),
+            ("90-80", ""),
+            ("80/foo", ""),
+            ("a:80", ""),
+        ] {
+            let found = exposed(text).map(|ports| ports.join(" "));
+            assert_eq!(found.unwrap_or_default(), want, "{text}");
+        }
+    }
 }

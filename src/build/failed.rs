@@ -1,5 +1,7 @@
 //! A look at where a command has failed, by a shell or another command in the same place.
 
+use std::os::fd::OwnedFd;
+
 use super::Builder;
 use super::config::with_shell;
 use super::run::Room;
@@ -18,6 +20,14 @@ pub struct OnFailure {
     pub terminal: bool,
 }
 
+/// What a command that has failed had.
+pub(super) struct Given {
+    pub(super) spec: ContainerSpec,
+    pub(super) env: Vec<String>,
+    /// Where its file systems in memory are.
+    pub(super) mounts: Option<OwnedFd>,
+}
+
 impl Builder<'_> {
     /// Runs what is wanted where a command has failed, with the files, mounts, variables, directory and
     /// user that it had. What becomes of that changes nothing.
@@ -27,7 +37,7 @@ impl Builder<'_> {
         place: Place<'_>,
         wanted: &OnFailure,
         room: &Room<'_>,
-        given: (ContainerSpec, Vec<String>),
+        given: Given,
     ) {
         // One at a time has the terminal.
         let _alone = self.looking.lock();
@@ -50,7 +60,7 @@ impl Builder<'_> {
         place: Place<'_>,
         wanted: &OnFailure,
         room: &Room<'_>,
-        (mut spec, mut env): (ContainerSpec, Vec<String>),
+        Given { mut spec, mut env, mounts }: Given,
     ) -> Result<()> {
         spec.command = with_shell(image, &Command::Shell(wanted.line.clone().unwrap_or_default()));
         if wanted.line.is_none() {
@@ -59,7 +69,7 @@ impl Builder<'_> {
         // The kernel refuses the scratch space of an overlay that was not synced.
         file::remove_tree(&room.scratch.join("work"))?;
         if !wanted.terminal {
-            let step = room.step(spec, env, None);
+            let step = room.step(spec, env, None, mounts);
             let end = self.launcher.run(step, |bytes| self.listener.output(place.name, bytes))?;
             end.warnings.iter().for_each(|warning| self.listener.warning(warning));
             return Ok(());
@@ -70,9 +80,11 @@ impl Builder<'_> {
             env.push(format!("TERM={kind}"));
         }
         let mut ended = Ok(());
+        let mut step = Some(room.step(spec, env, None, mounts));
         self.listener.leave_terminal(&mut || {
-            let step = room.step(spec.clone(), env.clone(), None);
-            ended = self.launcher.run(step, |_| ()).map(drop);
+            if let Some(step) = step.take() {
+                ended = self.launcher.run(step, |_| ()).map(drop);
+            }
         });
         ended
     }

@@ -69,7 +69,7 @@ use self::layers::Pending;
 use self::scope::Arguments;
 use self::stage::Image;
 use crate::engine::images::{Progress, PullOptions};
-use crate::engine::step::StepLauncher;
+use crate::engine::step::{StepLauncher, StepUsers};
 use crate::engine::{Engine, hold_signals, release_signals};
 use crate::error::{Error, Kind, Result};
 use crate::spec::build_cache::BuildCache;
@@ -207,6 +207,8 @@ struct Builder<'a> {
     file: &'a Dockerfile,
     arguments: Arguments,
     launcher: StepLauncher<'a>,
+    /// The IDs of commands, if they are not ours.
+    users: Option<StepUsers>,
     listener: &'a dyn Listener,
     progress: &'a (dyn Progress + Sync),
     /// When the build began, in nanoseconds since 1970.
@@ -245,8 +247,12 @@ pub fn build(
     };
     for from in &options.cache_from {
         // A build goes without it, if need be.
-        if let Err(error) = cache::take_in(engine, from, &options.pull, progress) {
-            listener.warning(&format!("cannot take build cache from {:?}: {error}", from.place));
+        let why = match cache::take_in(engine, from, &options.pull, progress) {
+            Ok(taken) => taken.warning().map(str::to_owned),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            listener.warning(&format!("cannot take build cache from {}: {why}", from.place));
         }
     }
     let builders: Vec<Builder<'_>> = platforms
@@ -324,6 +330,7 @@ impl<'a> Builder<'a> {
             file,
             arguments,
             launcher: engine.steps()?,
+            users: engine.step_users(&options.settings.users)?,
             listener,
             progress,
             started: crate::engine::now(),

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::copy::{Item, Job, Tree};
+use super::copy::{Item, Job, Tree, mode_of};
 use super::run::Prepared;
 use super::stage::{Image, Place};
 use super::{Builder, Secret};
-use crate::engine::step::{StepFile, StepTree};
+use crate::engine::step::{StepFile, StepMemory, StepTree, StepUsers};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::dockerfile::{Access, RunMount, RunMountKind, word};
 use crate::spec::mount::{Mount, MountSource, OverlayOf};
@@ -63,8 +63,20 @@ impl Builder<'_> {
         };
         Ok(match mount.kind {
             RunMountKind::Tmpfs => {
-                let mut made = Mount::tmpfs(&target(String::new()))?;
+                let target = target(String::new());
+                if self.options.on_failure.is_some() {
+                    prepared.memory.push(StepMemory {
+                        mode: mode_of(&image.lower(), &target)?.unwrap_or(0o1777),
+                        target: target.into(),
+                        size: mount.size,
+                        owner: self.outside((0, 0))?,
+                    });
+                    return Ok(None);
+                }
+                let mut made = Mount::tmpfs(&target)?;
                 made.source = MountSource::Tmpfs { size: mount.size, mode: None };
+                // Other builders forbid neither.
+                made.options.extend(["exec", "dev"].map(str::to_owned));
                 Some(made)
             }
             RunMountKind::Bind => {
@@ -89,7 +101,7 @@ impl Builder<'_> {
                             Some(name) if !matches!(name, "" | ".") => own.join(name),
                             _ => own.to_owned(),
                         };
-                        Some(bind(inside, &target, mount.read_only))
+                        Some(self.bind(inside, &target, mount.read_only))
                     }
                 }
             }
@@ -98,19 +110,22 @@ impl Builder<'_> {
                 let Some(dir) = prepared.caches.get(&number).map(|cache| cache.path.clone()) else {
                     return Ok(None);
                 };
-                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+                let owner = self.on_disk((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)))?;
                 if !dir.exists() {
                     file::create_dirs(&dir, 0o755)?;
                     if let Some(from) = &mount.from {
                         let tree = self.tree(stage, Some(from))?;
                         let job = part_of(tree, mount.source.as_deref().unwrap_or("/"));
                         job.write(&dir, &[])?;
+                        if let Some(users) = self.users.as_ref().filter(|it| it.are_on_disk()) {
+                            users.give(&dir)?;
+                        }
                     }
                     std::os::unix::fs::chown(&dir, Some(owner.0), Some(owner.1))
                         .context(|| format!("cannot change the owner of {}", dir.display()))?;
                     file::set_mode(&dir, mount.mode.unwrap_or(0o755))?;
                 }
-                Some(bind(dir, &target, mount.read_only))
+                Some(self.bind(dir, &target, mount.read_only))
             }
             RunMountKind::Secret => {
                 let name = match (&mount.id, &mount.source, &mount.target) {
@@ -138,7 +153,7 @@ impl Builder<'_> {
                         return Ok(None);
                     }
                 }
-                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+                let owner = self.outside((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)))?;
                 let target = target(format!("/run/secrets/{name}"));
                 let mode = mount.mode.unwrap_or(0o400);
                 prepared.files.push(StepFile { target: target.into(), data, mode, owner });
@@ -159,10 +174,10 @@ impl Builder<'_> {
                 let usual = format!("/run/buildkit/ssh_agent.{}", prepared.agents.len());
                 let target = target(usual);
                 prepared.env.push(format!("SSH_AUTH_SOCK={target}"));
-                let owner = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+                let owner = self.on_disk((mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)))?;
                 let mode = mount.mode.unwrap_or(0o600);
                 prepared.agents.push(Agent::serve(own, &agent, owner, mode)?);
-                Some(bind(own.to_owned(), &target, false))
+                Some(self.bind(own.to_owned(), &target, false))
             }
         })
     }
@@ -180,7 +195,12 @@ impl Builder<'_> {
             .filter(|(_, mount)| mount.kind == RunMountKind::Cache)
             .map(|(number, mount)| {
                 let target = image.absolute(mount.target.as_deref().unwrap_or_default());
-                (mount.id.clone().unwrap_or(target), number, mount.access)
+                let mut name = mount.id.clone().unwrap_or(target);
+                // One whose owners are other users is another one.
+                if let Some(users) = self.users.as_ref().filter(|users| users.are_on_disk()) {
+                    name = format!("{name}\n{}", users.words());
+                }
+                (name, number, mount.access)
             })
             .collect();
         wanted.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
@@ -213,6 +233,33 @@ impl Builder<'_> {
         Ok(caches)
     }
 
+    /// Returns who a user and a group of commands are to us.
+    pub(super) fn outside(&self, owner: (u32, u32)) -> Result<(u32, u32)> {
+        self.users.as_ref().map_or(Ok(owner), |users| users.outside(owner))
+    }
+
+    /// Returns who owns on the disk what a user and a group of commands are to own.
+    fn on_disk(&self, owner: (u32, u32)) -> Result<(u32, u32)> {
+        match &self.users {
+            Some(users) if users.are_on_disk() => users.outside(owner),
+            _ => Ok(owner),
+        }
+    }
+
+    /// A part of this machine; what is changed of it is not kept, unless it is meant to be changed.
+    fn bind(&self, path: PathBuf, target: &str, read_only: bool) -> Mount {
+        Mount {
+            source: MountSource::Bind { path, create: false },
+            target: target.into(),
+            read_only,
+            options: Vec::new(),
+            subpath: None,
+            chown: false,
+            idmap: self.users.as_ref().is_some_and(StepUsers::are_shown),
+            overlay: None::<OverlayOf>,
+        }
+    }
+
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>> {
         match self.options.secrets.get(name) {
             None => self.listener.secret(name),
@@ -239,19 +286,5 @@ fn part_of(tree: Tree, source: &str) -> Job {
         chmod: None,
         parents: false,
         exclude: Vec::new(),
-    }
-}
-
-/// A part of this machine; what is changed of it is not kept, unless it is meant to be changed.
-fn bind(path: PathBuf, target: &str, read_only: bool) -> Mount {
-    Mount {
-        source: MountSource::Bind { path, create: false },
-        target: target.into(),
-        read_only,
-        options: Vec::new(),
-        subpath: None,
-        chown: false,
-        idmap: false,
-        overlay: None::<OverlayOf>,
     }
 }

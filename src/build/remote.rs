@@ -205,9 +205,12 @@ fn git(address: &str, reference: Option<&str>, files: &Path) -> Result<String> {
         // Not all servers give single commits, or short names of them.
         run(&["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])?;
         let found = run(&["rev-parse", "-q", "--verify", &format!("origin/{wanted}^{{commit}}")])
-            .or_else(|_| {
-            run(&["rev-parse", "-q", "--verify", &format!("{wanted}^{{commit}}")])
-        })?;
+            .or_else(|_| run(&["rev-parse", "-q", "--verify", &format!("{wanted}^{{commit}}")]))
+            .map_err(|_| {
+                let message =
+                    format!("repository {address} has no branch, tag or commit `{wanted}`");
+                Error::new(Kind::NotFound, message)
+            })?;
         run(&["checkout", "-q", "--detach", &found])?;
     } else {
         run(&["checkout", "-q", "--detach", "FETCH_HEAD"])?;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use super::agent::Agent;
 use super::config::with_shell;
 use super::copy::{Job, first_missing};
+use super::failed::Given;
 use super::layers::Key;
 use super::scope::is_proxy;
 use super::stage::{Image, Place};
 use super::{Builder, Failure};
-use crate::engine::step::{Step, StepFile, StepTree};
+use crate::engine::step::{Step, StepFile, StepMemory, StepTree, StepUsers};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::upper::collect;
 use crate::spec::container::ContainerSpec;
@@ -21,6 +22,7 @@ use crate::spec::network::NetworkMode;
 use crate::spec::platform::Platform;
 use crate::spec::security::Security;
 use crate::spec::storage::DriverName;
+use crate::spec::userns::{IdMapping, Users};
 use crate::store::builds::Cache;
 use crate::store::driver::whole_tree;
 use crate::store::file;
@@ -49,6 +51,8 @@ pub(super) struct Prepared {
     targets: Vec<String>,
     /// Files that are made for it.
     pub(super) files: Vec<StepFile>,
+    /// File systems in memory that are seen where it has failed, too.
+    pub(super) memory: Vec<StepMemory>,
     /// Caches that it uses.
     pub(super) caches: BTreeMap<usize, Cache>,
     /// Agents that it may ask.
@@ -65,6 +69,8 @@ pub(super) struct Room<'a> {
     whole: Option<&'a Path>,
     trees: &'a [StepTree],
     files: &'a [StepFile],
+    memory: &'a [StepMemory],
+    mapping: Option<&'a IdMapping>,
 }
 
 impl Room<'_> {
@@ -74,6 +80,7 @@ impl Room<'_> {
         spec: ContainerSpec,
         env: Vec<String>,
         input: Option<OwnedFd>,
+        mounts: Option<OwnedFd>,
     ) -> Step {
         Step {
             spec,
@@ -83,7 +90,10 @@ impl Room<'_> {
             scratch: self.scratch.to_owned(),
             trees: self.trees.to_vec(),
             files: self.files.to_vec(),
+            memory: self.memory.to_vec(),
+            mounts,
             whole: self.whole.map(Path::to_owned),
+            mapping: self.mapping.cloned(),
             input,
         }
     }
@@ -111,6 +121,9 @@ impl Builder<'_> {
         key.add("network", format!("{:?} {}", run.network, run.insecure));
         let settings = &self.options.settings;
         key.add("settings", format!("{:?} {:?}", settings.names.hosts, settings.ulimits));
+        if settings.users != Users::default() {
+            key.add("users", format!("{:?}", settings.users));
+        }
         let mounts: Vec<RunMount> = run
             .mounts
             .iter()
@@ -223,11 +236,12 @@ impl Builder<'_> {
                 target: target.into(),
                 data: document.text().into_bytes(),
                 mode: 0o755,
-                owner: (0, 0),
+                owner: self.outside((0, 0))?,
             });
         }
         prepared.targets.extend(settings.mounts.iter().map(|it| it.target.display().to_string()));
         prepared.targets.extend(prepared.trees.iter().map(|it| it.target.display().to_string()));
+        prepared.targets.extend(prepared.memory.iter().map(|it| it.target.display().to_string()));
         prepared.targets.extend(prepared.files.iter().map(|it| it.target.display().to_string()));
         prepared.spec = ContainerSpec {
             image: "build".to_owned(),
@@ -260,6 +274,7 @@ impl Builder<'_> {
     /// Tells whether layers are seen by an overlay.
     pub(super) fn has_overlay(&self) -> bool {
         self.engine.store().driver() == DriverName::Overlay
+            && !self.users.as_ref().is_some_and(StepUsers::are_on_disk)
     }
 
     /// Runs it; returns the exit code if it has failed.
@@ -282,6 +297,7 @@ impl Builder<'_> {
             file::create_dirs(path, 0o755)?;
             job.write(path, &[])?;
         }
+        let changed = self.users.as_ref().filter(|users| users.are_on_disk());
         let whole = match self.has_overlay() {
             true => None,
             false => {
@@ -291,6 +307,10 @@ impl Builder<'_> {
                 Some(whole)
             }
         };
+        if let Some(users) = changed {
+            let parts = prepared.parts.iter().map(|(path, _)| path);
+            parts.chain(&whole).try_for_each(|tree| users.give(tree))?;
+        }
         let room = Room {
             layers: &lower,
             upper,
@@ -298,6 +318,8 @@ impl Builder<'_> {
             whole: whole.as_deref(),
             trees: &prepared.trees,
             files: &prepared.files,
+            memory: &prepared.memory,
+            mapping: self.users.as_ref().map(StepUsers::mapping),
         };
         let input = match self.options.passes_input {
             true => Some(rustix::stdio::stdin().try_clone_to_owned())
@@ -305,11 +327,12 @@ impl Builder<'_> {
                 .context(|| "cannot pass standard input on")?,
             false => None,
         };
-        let step = room.step(prepared.spec.clone(), prepared.env.clone(), input);
+        let step = room.step(prepared.spec.clone(), prepared.env.clone(), input, None);
         let end = self.launcher.run(step, |bytes| self.listener.output(place.name, bytes))?;
         end.warnings.iter().for_each(|warning| self.listener.warning(warning));
         if let Some(wanted) = self.options.on_failure.as_ref().filter(|_| end.code != 0) {
-            self.look_around(image, place, wanted, &room, (prepared.spec, prepared.env));
+            let given = Given { spec: prepared.spec, env: prepared.env, mounts: end.mounts };
+            self.look_around(image, place, wanted, &room, given);
         }
         drop((prepared.agents, prepared.caches));
         if end.code == 0 {
@@ -317,6 +340,7 @@ impl Builder<'_> {
                 remove_stub(whole.as_deref().unwrap_or(upper), &target, known);
             }
             if let Some(whole) = &whole {
+                changed.map_or(Ok(()), |users| users.take_back(whole))?;
                 collect(whole, &lower, upper)?;
             }
             tidy(upper, &lower)?;

@@ -82,7 +82,7 @@ impl Engine {
         super::images::layers(&self.store, &config.layers)?;
         // A range of IDs that was the first one's alone is not to be shared.
         let asked = ContainerSpec { settings: config.settings.clone(), ..ContainerSpec::default() };
-        let users = self.decide_users(&asked)?;
+        let users = self.decide_users(&asked.settings.users)?;
         let owners = self.mapping_on_disk(users.mapping.as_ref(), &asked.settings.users.mode)?;
         config.id_mapping.clone_from(&users.mapping);
         let durable = !config.settings.remove;

@@ -67,7 +67,7 @@ impl Engine {
     }
 
     fn create_once(&self, spec: &ContainerSpec, id: &ContainerId) -> Result<Locked<'_>> {
-        let users = self.decide_users(spec)?;
+        let users = self.decide_users(&spec.settings.users)?;
         let owners = self.mapping_on_disk(users.mapping.as_ref(), &spec.settings.users.mode)?;
         let mut copied: Option<(ImageId, Option<NewTree>)> = None;
         let (image, shown, tree, _no_gc) = loop {

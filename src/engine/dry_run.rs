@@ -35,7 +35,7 @@ impl Engine {
     /// Returns the OCI runtime's configuration, in an order that is the same each time.
     pub fn dry_run(&self, spec: &ContainerSpec) -> Result<Value> {
         self.validate(spec)?;
-        let users = self.decide_users(spec)?;
+        let users = self.decide_users(&spec.settings.users)?;
         let (image, shown) = match &spec.settings.rootfs {
             Some(dir) => (no_image()?, dir.path.display().to_string()),
             None => self.image_of(spec)?,

@@ -6,10 +6,13 @@
 //! command is ended, so it outlives nobody, whatever happens to the build.
 //!
 //! Before the request, one byte comes in, with the command's input if it has one. If the command has a
-//! terminal, the other side of that goes out with a byte before the report.
+//! terminal, the other side of that goes out with a byte before the report. The same goes for the mount
+//! namespace in which its file systems in memory are: who has it can show them to another step, that gets
+//! it in place of an input.
 
 mod child;
 mod terminal;
+mod users;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -22,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 pub use child::{is_asked_for, main};
+pub use users::StepUsers;
 
 use super::frame::Failed;
 use super::{Engine, create};
@@ -31,6 +35,7 @@ use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::spec::container::ContainerSpec;
 use crate::spec::image::RunConfig;
 use crate::spec::log::LogDriver;
+use crate::spec::userns::IdMapping;
 use crate::store::container::ContainerConfig;
 use crate::store::file;
 use crate::store::lock::Lock;
@@ -38,6 +43,11 @@ use crate::sys::{exe, socket};
 
 /// What the program's name is when it is started for a step.
 const NAME: &str = "barge: step";
+
+/// The byte that comes before a request, with the command's input or without.
+const INPUT: &[u8; 1] = b"i";
+/// The same, with the mount namespace of an earlier command.
+const MOUNTS: &[u8; 1] = b"m";
 
 /// The file in the run directory of a step that names its control group.
 const MARK: &str = "step";
@@ -59,8 +69,14 @@ pub struct Step {
     pub trees: Vec<StepTree>,
     /// Files that it sees, and that are nowhere but in memory.
     pub files: Vec<StepFile>,
+    /// File systems in memory that another step may see once this one has ended.
+    pub memory: Vec<StepMemory>,
+    /// Where these are, if they are there by now. A step that gets this has no input.
+    pub mounts: Option<OwnedFd>,
     /// A directory with all its files, where there is no overlay to make of the layers.
     pub whole: Option<PathBuf>,
+    /// The IDs that it has, if they are not ours.
+    pub mapping: Option<IdMapping>,
     /// What it reads; nothing if there is none.
     pub input: Option<OwnedFd>,
 }
@@ -74,7 +90,7 @@ pub struct StepFile {
     pub data: Vec<u8>,
     /// Permission bits.
     pub mode: u32,
-    /// User and group.
+    /// User and group, as they are to us.
     pub owner: (u32, u32),
 }
 
@@ -83,6 +99,19 @@ impl std::fmt::Debug for StepFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StepFile").field("target", &self.target).finish_non_exhaustive()
     }
+}
+
+/// A file system in memory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepMemory {
+    /// Where it is seen.
+    pub target: PathBuf,
+    /// Bytes that it has at most.
+    pub size: Option<u64>,
+    /// Permission bits of its root directory.
+    pub mode: u32,
+    /// Whose that is: user and group, as they are to us.
+    pub owner: (u32, u32),
 }
 
 /// Layers that are seen in a step.
@@ -106,6 +135,7 @@ struct Request {
     scratch: PathBuf,
     trees: Vec<StepTree>,
     files: Vec<StepFile>,
+    memory: Vec<StepMemory>,
     whole: Option<PathBuf>,
 }
 
@@ -122,6 +152,15 @@ pub struct StepEnd {
     pub code: i32,
     /// What did not go as asked, but was no reason to fail.
     pub warnings: Vec<String>,
+    /// The mount namespace that its file systems in memory are in, if it had any.
+    pub mounts: Option<OwnedFd>,
+}
+
+/// What goes along with a request.
+enum Handed {
+    Input(OwnedFd),
+    Mounts(OwnedFd),
+    Nothing,
 }
 
 /// Starts steps.
@@ -176,7 +215,7 @@ impl StepLauncher<'_> {
 
     /// Runs a step, and passes its output on as it comes. If it is to have a terminal, that is the user's.
     pub fn run(&self, step: Step, mut output: impl FnMut(&[u8])) -> Result<StepEnd> {
-        let (request, input) = self.request(step)?;
+        let (request, handed) = self.request(step)?;
         let id = request.config.id.clone();
         let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
         let (from, to) = std::io::pipe().context(|| "cannot make a pipe")?;
@@ -200,12 +239,12 @@ impl StepLauncher<'_> {
         let mut child = command.spawn().context(|| "cannot start a step")?;
         // It holds the other ends.
         drop(command);
-        let talked = self.talk((&request, input), ours, from, &mut output);
+        let talked = self.talk((&request, handed), ours, from, &mut output);
         let waited = child.wait().context(|| "cannot wait for a step");
-        let report = talked?;
+        let (report, mounts) = talked?;
         waited?;
         match report {
-            Some(Report::Ended { code, warnings }) => Ok(StepEnd { code, warnings }),
+            Some(Report::Ended { code, warnings }) => Ok(StepEnd { code, warnings, mounts }),
             Some(Report::Failed(failed)) => Err(failed.into()),
             None if self.has_given_up() => Err(Error::new(Kind::Unavailable, "interrupted")),
             None => Err(Error::new(Kind::Internal, "the step's launcher was killed")),
@@ -214,19 +253,35 @@ impl StepLauncher<'_> {
 
     fn talk(
         &self,
-        (request, input): (&Request, Option<OwnedFd>),
+        (request, handed): (&Request, Handed),
         mut ours: UnixStream,
         mut from: impl Read + AsFd,
         output: &mut impl FnMut(&[u8]),
-    ) -> Result<Option<Report>> {
+    ) -> Result<(Option<Report>, Option<OwnedFd>)> {
         let context = || "cannot talk to a step's launcher";
         let mut line = serde_json::to_vec(request).context(context)?;
         line.push(b'\n');
-        socket::send(ours.as_fd(), b"i", input.as_ref().map(AsFd::as_fd)).context(context)?;
-        drop(input);
+        let (mark, file) = match &handed {
+            Handed::Input(file) => (INPUT, Some(file.as_fd())),
+            Handed::Mounts(file) => (MOUNTS, Some(file.as_fd())),
+            Handed::Nothing => (INPUT, None),
+        };
+        let makes_memory = !request.memory.is_empty() && mark != MOUNTS;
+        socket::send(ours.as_fd(), mark, file).context(context)?;
+        drop(handed);
         ours.write_all(&line).context(context)?;
         let mut answer = Vec::new();
-        if request.config.settings.tty {
+        let mut mounts = None;
+        if makes_memory {
+            let mut byte = [0];
+            let (length, file) = socket::receive(ours.as_fd(), &mut byte).context(context)?;
+            match file {
+                Some(file) => mounts = Some(file),
+                // It has failed before.
+                None => answer.extend_from_slice(&byte[..length]),
+            }
+        }
+        if request.config.settings.tty && answer.is_empty() {
             let mut byte = [0];
             let (length, master) = socket::receive(ours.as_fd(), &mut byte).context(context)?;
             match master {
@@ -241,7 +296,7 @@ impl StepLauncher<'_> {
                 // It ends its command when it sees that.
                 ours.shutdown(std::net::Shutdown::Write).context(context)?;
                 while from.read(&mut buffer).context(context)? > 0 {}
-                return Ok(None);
+                return Ok((None, None));
             }
             if !wait_readable(&from).context(context)? {
                 continue;
@@ -253,12 +308,13 @@ impl StepLauncher<'_> {
         }
         BufReader::new(ours).read_until(b'\n', &mut answer).context(context)?;
         if answer.is_empty() {
-            return Ok(None);
+            return Ok((None, None));
         }
-        serde_json::from_slice(&answer).map(Some).context(context)
+        let report = serde_json::from_slice(&answer).context(context)?;
+        Ok((Some(report), mounts))
     }
 
-    fn request(&self, step: Step) -> Result<(Request, Option<OwnedFd>)> {
+    fn request(&self, step: Step) -> Result<(Request, Handed)> {
         let mut spec = step.spec;
         spec.entrypoint = Some(Vec::new());
         spec.settings.remove = true;
@@ -272,6 +328,7 @@ impl StepLauncher<'_> {
         let mut config = create::decide(&spec, &image, "build".to_owned(), create::random_id()?)?;
         config.env = step.env;
         config.make_working_dir = true;
+        config.id_mapping = step.mapping;
         let request = Request {
             config,
             layers: step.layers,
@@ -279,9 +336,15 @@ impl StepLauncher<'_> {
             scratch: step.scratch,
             trees: step.trees,
             files: step.files,
+            memory: step.memory,
             whole: step.whole,
         };
-        Ok((request, step.input))
+        let handed = match (step.mounts, step.input) {
+            (Some(mounts), _) => Handed::Mounts(mounts),
+            (None, Some(input)) => Handed::Input(input),
+            (None, None) => Handed::Nothing,
+        };
+        Ok((request, handed))
     }
 }
 

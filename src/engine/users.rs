@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::{Engine, host};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::Owners;
-use crate::spec::container::ContainerSpec;
 use crate::spec::userns::{self, IdMapping, IdRange, MapRequest, UsernsMode, Users};
 use crate::store::container::ContainerConfig;
 use crate::store::ranges::Reservation;
@@ -52,8 +51,7 @@ pub(super) struct Prepared {
 
 impl Engine {
     /// Decides which IDs a container has.
-    pub(super) fn decide_users(&self, spec: &ContainerSpec) -> Result<Decided> {
-        let users = &spec.settings.users;
+    pub(super) fn decide_users(&self, users: &Users) -> Result<Decided> {
         let invalid = |text: &str| Error::new(Kind::Invalid, text);
         let has_maps = !users.uids.is_empty() || !users.gids.is_empty();
         let has_names = users.subuid_name.is_some() || users.subgid_name.is_some();
@@ -211,6 +209,21 @@ impl Engine {
         })
     }
 
+    /// Decides which IDs what is no container has, as a build's commands: a namespace of one's own without
+    /// any that are named has all.
+    pub(super) fn decide_other_users(&self, users: &Users) -> Result<Decided> {
+        let has_none = users.uids.is_empty()
+            && users.gids.is_empty()
+            && users.subuid_name.is_none()
+            && users.subgid_name.is_none();
+        match users.mode {
+            UsernsMode::Private if has_none => {
+                Ok(of_mapping(same(IdRange { inside: 0, outside: 0, count: available()? })))
+            }
+            _ => self.decide_users(users),
+        }
+    }
+
     /// Makes, or gets hold of, the user namespace of a container that is about to start.
     pub(super) fn user_namespace(&self, config: &ContainerConfig) -> Result<Option<Prepared>> {
         let (mapping, namespace) = match (&config.settings.users.mode, &config.id_mapping) {
@@ -249,7 +262,7 @@ impl Engine {
             }
         };
         let (uid, gid) = (first(&mapping.uids), first(&mapping.gids));
-        let owners = match self.host.rootless || is_same(&mapping) {
+        let owners = match self.host.rootless || mapping.is_same() {
             true => Owners::Kept,
             false => Owners::Mapped(uid.1, gid.1),
         };
@@ -279,7 +292,7 @@ impl Engine {
             UsernsMode::Container(name) => self.mapping_of(&self.lookup(name)?.config)?,
             _ => mapping.cloned(),
         };
-        match mapping.filter(|mapping| self.host.rootless && !is_same(mapping)) {
+        match mapping.filter(|mapping| self.host.rootless && !mapping.is_same()) {
             // With a single ID all files are the user's, and stay it.
             Some(_) if available()? <= 1 => Ok(None),
             mapping => Ok(mapping),
@@ -317,11 +330,6 @@ fn first(ranges: &[IdRange]) -> (u32, u32) {
 /// Returns who sets a container with these IDs up, to us.
 pub(super) fn first_outside(mapping: &IdMapping) -> (u32, u32) {
     (first(&mapping.uids).1, first(&mapping.gids).1)
-}
-
-/// Tells whether each ID stands for itself.
-fn is_same(mapping: &IdMapping) -> bool {
-    mapping.uids.iter().chain(&mapping.gids).all(|range| range.inside == range.outside)
 }
 
 /// Our own ID 0 appears as `id`, the others keep their order; of `all` there are, `size` are mapped.

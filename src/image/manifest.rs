@@ -20,6 +20,9 @@ pub(crate) const MEDIA_TYPES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
+/// What BuildKit keeps what steps have made in, beside their layers.
+const BUILDKIT_CACHE: &str = "application/vnd.buildkit.cacheconfig.v0";
+
 /// The configuration of what has none.
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
@@ -94,7 +97,11 @@ impl Document {
         // An index has no layers, a manifest no manifests; a document with both means ill.
         match (head.manifests.is_some(), head.layers.is_some()) {
             (true, false) => {
-                let index = serde_json::from_slice(data).context(malformed)?;
+                let index: ImageIndex = serde_json::from_slice(data).context(malformed)?;
+                let kinds = index.manifests().iter().map(Descriptor::media_type);
+                if kinds.into_iter().any(|kind| kind.to_string() == BUILDKIT_CACHE) {
+                    return Err(is_cache());
+                }
                 Ok(Self::Index(Box::new(index)))
             }
             (false, true) => {
@@ -115,6 +122,9 @@ impl Manifest {
                 | "application/vnd.docker.container.image.v1+json"
                 | "application/octet-stream"
         ) {
+            if kind == BUILDKIT_CACHE {
+                return Err(is_cache());
+            }
             // The configuration of an artifact may be empty; then it says itself what it is.
             let kind = match artifact {
                 Some(artifact) if kind == EMPTY => artifact,
@@ -138,6 +148,11 @@ impl Manifest {
             layers: manifest.layers().iter().map(Blob::of).collect::<Result<_>>()?,
         })
     }
+}
+
+fn is_cache() -> Error {
+    Error::new(Kind::Unsupported, "this is no container image, but a build cache of BuildKit")
+        .hint("only BuildKit can use it: what it finds steps by are digests of its own form of instructions")
 }
 
 impl Elsewhere {

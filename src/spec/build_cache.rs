@@ -1,5 +1,6 @@
 //! `--cache-from` and `--cache-to` of a build, in BuildKit's words.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,6 +16,16 @@ pub enum CachePlace {
     Local(PathBuf),
     /// In the image that is built.
     Inline,
+}
+
+impl fmt::Display for CachePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(name) => f.write_str(name),
+            Self::Local(path) => write!(f, "{}", path.display()),
+            Self::Inline => f.write_str("the image itself"),
+        }
+    }
 }
 
 /// One `--cache-from` or `--cache-to`.

@@ -66,6 +66,13 @@ pub struct IdMapping {
     pub gids: Vec<IdRange>,
 }
 
+impl IdMapping {
+    /// Tells whether each ID stands for itself.
+    pub fn is_same(&self) -> bool {
+        self.uids.iter().chain(&self.gids).all(|range| range.inside == range.outside)
+    }
+}
+
 /// One `--uidmap` or `--gidmap`: `[FLAGS]CONTAINER:[@]OUTSIDE[:COUNT]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapRequest {

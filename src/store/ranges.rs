@@ -2,7 +2,8 @@
 //!
 //! `userns/START-COUNT` is a symbolic link to the ID of the container that has the range. One whose
 //! container is gone is free. Who looks for a free one holds the lock `userns.lock` until the
-//! container is on record.
+//! container is on record. What is no container and needs a range for a while, as a build, has a file
+//! of that name instead, and its lock: a file whose lock nobody holds is free.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -36,6 +37,29 @@ impl Reservation {
     }
 }
 
+/// A range that is ours as long as this is there.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // What cannot be removed is found not to be locked.
+        drop(file::remove_file(&self.path));
+    }
+}
+
+impl Reservation {
+    /// Keeps the range until the lease is dropped, and lets others look for theirs.
+    pub fn lease(self) -> Result<Lease> {
+        let path = self.dir.join(format!("{}-{}", self.start, self.count));
+        let lock = Lock::exclusive(&path)?;
+        Ok(Lease { path, _lock: lock })
+    }
+}
+
 impl Store {
     /// Finds a range of a pool (first IDs and how many) that no container has; `None` if there is none.
     pub fn reserve_ids(&self, pool: &[(u32, u32)], count: u32) -> Result<Option<Reservation>> {
@@ -50,8 +74,12 @@ impl Store {
             let range = name.split_once('-').and_then(|(start, count)| {
                 Some((start.parse::<u64>().ok()?, count.parse::<u64>().ok()?))
             });
-            let holder = fs::read_link(&path).ok().and_then(|id| id.to_str()?.parse().ok());
-            let alive = holder.is_some_and(|id: ContainerId| self.containers().dir(&id).exists());
+            let holder: Option<ContainerId> =
+                fs::read_link(&path).ok().and_then(|id| id.to_str()?.parse().ok());
+            let alive = match holder {
+                Some(id) => self.containers().dir(&id).exists(),
+                None => !path.is_symlink() && Lock::is_held(&path)?,
+            };
             match range {
                 Some(range) if alive => taken.push(range),
                 _ => file::remove_file(&path)?,

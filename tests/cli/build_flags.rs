@@ -156,21 +156,26 @@ fn build_lets_people_look_where_it_has_failed() {
     let barge = Barge::with_busybox();
     let secret = barge.file("secret", "s3cr3t");
     let file = "FROM busybox\nENV V=v\nWORKDIR /w\nRUN chown app .\nUSER app\n\
-        RUN --mount=type=secret,id=s,uid=1000 --mount=target=/c echo half >half; exit 7\n";
+        RUN --mount=type=secret,id=s,uid=1000 --mount=target=/c --mount=type=tmpfs,target=/tmp \
+        echo half >half; echo memory >/tmp/m; exit 7\n";
     let dir = context(&barge, &[("Dockerfile", file), ("top", "t\n")]);
     let secret = format!("id=s,src={secret}");
-    let invoke = "echo $V $(pwd) $(id -u) $(cat half /c/top /run/secrets/s); exit 9";
+    let invoke = "echo $V $(pwd) $(id -u) $(cat half /tmp/m /c/top /run/secrets/s); exit 9";
     let begin = ["build", "--network=none", "--secret", &secret];
     let invoked = barge.run(begin.iter().chain(&["--invoke", invoke, &dir])).exits(7);
     let lines = invoked.lines();
-    assert_eq!(lines.last().map(String::as_str), Some("v /w 1000 half t s3cr3t"), "{lines:?}");
+    assert_eq!(
+        lines.last().map(String::as_str),
+        Some("v /w 1000 half memory t s3cr3t"),
+        "{lines:?}"
+    );
     // On a terminal, a shell; what is done there changes neither the result nor the next build.
     for flag in ["--shell-on-fail", "--invoke=on-error"] {
         let line = begin.iter().copied().chain(["--progress=plain", flag, &dir]);
         let mut terminal = barge.command(line).terminal();
         terminal.expect("the build ends when you leave it");
-        terminal.send("echo is-$V-$(pwd)-$(cat half)-$(id -u); tty; exit 0\n");
-        terminal.expect("is-v-/w-half-1000");
+        terminal.send("echo is-$V-$(pwd)-$(cat half /tmp/m | tr '\\n' -)$(id -u); tty; exit 0\n");
+        terminal.expect("is-v-/w-half-memory-1000");
         terminal.expect("/dev/pts/");
         terminal.exits(7);
     }

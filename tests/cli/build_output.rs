@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use serde_json::Value;
 
 use super::build::context;
-use super::support::layout::architecture;
+use super::support::layout::{architecture, digest, hex};
 use super::support::registry::Registry;
 use super::support::{Barge, tool};
 
@@ -317,4 +317,38 @@ fn build_tells_where_an_image_comes_from() {
     assert!(base.starts_with("pkg:docker/localhost/busybox@latest"), "{base}");
     // It runs like any other.
     barge.run(["run", "--rm", "--network=none", &name, "cat", "/etc/os-release"]).ok();
+}
+
+#[test]
+fn build_goes_on_with_caches_of_others() {
+    let barge = Barge::with_busybox();
+    let dir = context(&barge, &[("Dockerfile", "FROM busybox\nRUN echo made\n")]);
+    let from = barge.path("of-buildkit");
+    fs::create_dir_all(from.join("blobs/sha256")).unwrap();
+    fs::write(from.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+    let blob = |kind: &str, content: &str| {
+        let name = digest(content.as_bytes());
+        fs::write(from.join("blobs/sha256").join(hex(&name)), content).unwrap();
+        serde_json::json!({ "mediaType": kind, "digest": name, "size": content.len() })
+    };
+    let layer = blob("application/vnd.oci.image.layer.v1.tar", "");
+    let config = blob("application/vnd.buildkit.cacheconfig.v0", "{\"layers\":[],\"records\":[]}");
+    let (index, image) =
+        ("application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json");
+    // It has been both, at different times.
+    for (kind, document) in [
+        (index, serde_json::json!({ "schemaVersion": 2, "manifests": [layer, config] })),
+        (image, serde_json::json!({ "schemaVersion": 2, "config": config, "layers": [layer] })),
+    ] {
+        let manifests = [blob(kind, &document.to_string())];
+        let list = serde_json::json!({ "schemaVersion": 2, "manifests": manifests });
+        fs::write(from.join("index.json"), list.to_string()).unwrap();
+        let source = format!("type=local,src={}", from.display());
+        let begin = ["build", "--network=none", "--timestamp=0", "--no-cache"];
+        let line = begin.iter().copied().chain(["--cache-from", &source, &dir]);
+        let output = barge.run(line).exits(0).stdout_has("made\n");
+        output.stderr_has("this is no container image, but a build cache of BuildKit");
+    }
+    // Nothing is left of it.
+    assert_eq!(barge.run(["images", "-aq"]).ok().lines().len(), 2);
 }

@@ -6,6 +6,7 @@
 
 mod provenance;
 mod sbom;
+mod sqlite;
 
 use std::collections::BTreeMap;
 

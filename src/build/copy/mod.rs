@@ -127,18 +127,28 @@ const LARGEST: u64 = 64 << 20;
 
 /// Reads a file of an image; `None` if there is none.
 pub(crate) fn read_file(layers: &[PathBuf], path: &str) -> Result<Option<Vec<u8>>> {
-    let Some(root) = Node::root(layers)? else { return Ok(None) };
-    let names = upper::resolve(&root, path.as_bytes(), true)?;
-    let Some(file) = upper::look(&root, &names)?.map(|node| node.open()).transpose()?.flatten()
-    else {
-        return Ok(None);
-    };
+    let Some(file) = open_file(layers, path)? else { return Ok(None) };
     let mut data = Vec::new();
-    std::fs::File::from(file)
-        .take(LARGEST)
+    file.take(LARGEST)
         .read_to_end(&mut data)
         .context(|| format!("cannot read /{path} of the image"))?;
     Ok(Some(data))
+}
+
+/// Opens a file of an image; `None` if there is none.
+pub(crate) fn open_file(layers: &[PathBuf], path: &str) -> Result<Option<std::fs::File>> {
+    let Some(root) = Node::root(layers)? else { return Ok(None) };
+    let names = upper::resolve(&root, path.as_bytes(), true)?;
+    let node = upper::look(&root, &names)?;
+    let file = node.map(|node| node.open()).transpose()?.flatten();
+    Ok(file.map(std::fs::File::from))
+}
+
+/// Returns the permission bits of what is at a path of an image; `None` if there is nothing.
+pub(crate) fn mode_of(layers: &[PathBuf], path: &str) -> Result<Option<u32>> {
+    let Some(root) = Node::root(layers)? else { return Ok(None) };
+    let names = upper::resolve(&root, path.as_bytes(), true)?;
+    Ok(upper::look(&root, &names)?.map(|node| node.stat.st_mode & 0o7777))
 }
 
 /// Returns the names in a directory of an image; none if there is no such directory.

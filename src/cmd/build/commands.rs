@@ -14,6 +14,16 @@ use crate::spec::namespace::{IpcMode, NamespaceMode, Namespaces};
 use crate::spec::network::{NameResolution, NetworkMode, parse_host, parse_server};
 use crate::spec::security::{Security, parse_capability};
 use crate::spec::size::Size;
+use crate::spec::userns::{MapRequest, UsernsMode, Users};
+
+/// Reads which users commands have; as other builders have it, `container` is a namespace of their own.
+fn parse_users(text: &str) -> Result<UsernsMode> {
+    match text {
+        "container" => Ok(UsernsMode::Private),
+        path if path.starts_with('/') => Ok(UsernsMode::Ns(path.into())),
+        other => other.parse(),
+    }
+}
 
 /// What commands get.
 #[derive(Args, Debug)]
@@ -79,9 +89,23 @@ pub(super) struct CommandFlags {
     ulimit: Vec<Ulimit>,
     #[command(flatten)]
     usage: UsageFlags,
-    /// Users of commands: those of the build, which is host
-    #[arg(long, value_name = "MODE", value_parser = ["host"])]
-    userns: Option<String>,
+    /// Users of commands: host, private, auto, keep-id or nomap
+    ///
+    /// With host, which is usual, they are those of the build. With auto, a range of IDs that no container has stands for them, and with private all IDs for themselves, or those that the flags below say. What commands leave has the owners that they see. Without root, each command works on a copy of the image's files then, unless all IDs stand for themselves. A namespace of a container or at a path is refused.
+    #[arg(long, value_name = "MODE", value_parser = parse_users)]
+    userns: Option<UsernsMode>,
+    /// Map the group IDs of commands, as in 0:100000:65536
+    #[arg(long, value_name = "INSIDE:OUTSIDE:COUNT", value_delimiter = ',')]
+    userns_gid_map: Vec<MapRequest>,
+    /// Map the group IDs that /etc/subgid gives this name
+    #[arg(long, value_name = "NAME")]
+    userns_gid_map_group: Option<String>,
+    /// Map the user IDs of commands, as in 0:100000:65536
+    #[arg(long, value_name = "INSIDE:OUTSIDE:COUNT", value_delimiter = ',')]
+    userns_uid_map: Vec<MapRequest>,
+    /// Map the user IDs that /etc/subuid gives this name
+    #[arg(long, value_name = "NAME")]
+    userns_uid_map_user: Option<String>,
     /// Host name of commands: private or host
     #[arg(long, value_name = "MODE")]
     uts: Option<NamespaceMode>,
@@ -93,10 +117,29 @@ pub(super) struct CommandFlags {
 impl CommandFlags {
     /// Returns what commands get.
     pub(super) fn settings(self) -> Result<Settings> {
+        let is_host = self.userns == Some(UsernsMode::Host);
         let mut security =
             Security { cap_add: self.cap_add, cap_drop: self.cap_drop, ..Security::default() };
         for option in &self.security_opt {
             security.apply(option)?;
+        }
+        let mut users = Users {
+            mode: self.userns.unwrap_or_default(),
+            uids: self.userns_uid_map,
+            gids: self.userns_gid_map,
+            subuid_name: self.userns_uid_map_user,
+            subgid_name: self.userns_gid_map_group,
+        };
+        if users != (Users { mode: users.mode.clone(), ..Users::default() }) {
+            if is_host {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "--userns=host and maps of user or group IDs cannot be set together",
+                ));
+            }
+            if users.mode == UsernsMode::Host {
+                users.mode = UsernsMode::Private;
+            }
         }
         let hosts = self.add_host;
         if self.no_hosts && !hosts.is_empty() {
@@ -131,6 +174,7 @@ impl CommandFlags {
             },
             security,
             ulimits: self.ulimit,
+            users,
             ..Settings::default()
         })
     }

@@ -64,12 +64,12 @@ pub(crate) struct Build {
     build_context: Vec<String>,
     /// Take what steps have made from a cache elsewhere
     ///
-    /// An image that was built with --cache-to type=inline, or what --cache-to has kept in a registry or a directory. May be given several times.
+    /// An image that was built with --cache-to type=inline, or what --cache-to has kept in a registry or a directory. May be given several times. The cache of another builder is of no use: BuildKit finds steps by digests of its own form of instructions, which nobody else has. There is a warning then, as for one that cannot be had, and the build goes on.
     #[arg(long, value_name = "NAME|type=registry,ref=NAME|type=local,src=DIR")]
     cache_from: Vec<BuildCache>,
     /// Keep what steps make in a cache elsewhere
     ///
-    /// With mode=max, what steps make that are not part of the result, too. With type=inline, the image itself tells of its steps.
+    /// With mode=max, what steps make that are not part of the result, too. With type=inline, the image itself tells of its steps. Only barge can use it.
     #[arg(long, value_name = "type=registry,ref=NAME|type=local,dest=DIR|type=inline")]
     cache_to: Vec<BuildCache>,
     /// Say something of the Dockerfile: check, outline, targets
@@ -106,7 +106,7 @@ pub(crate) struct Build {
     jobs: u32,
     /// Where a command fails, run this before the build ends
     ///
-    /// A line for the shell of the stage, or on-error for that shell itself. It has the files, mounts, variables, directory and user of the command that has failed, and your terminal if you have one.
+    /// A line for the shell of the stage, or on-error for that shell itself. It has the files, mounts (with what is in memory), variables, directory and user of the command that has failed, and your terminal if you have one.
     #[arg(long, value_name = "COMMAND|on-error")]
     invoke: Option<String>,
     /// Set a label of the image
@@ -156,7 +156,7 @@ pub(crate) struct Build {
     provenance: Option<String>,
     /// Add a list of the packages in the image (SPDX)
     ///
-    /// As the databases of dpkg and apk in it name them. The name of the image is that of a list then, which has the image and the document.
+    /// As the databases of dpkg, apk and RPM in it name them. Of RPM's, those of SQLite are read; there is a warning if there is one of another kind (Berkeley DB, NDB). The name of the image is that of a list then, which has the image and the document.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sbom: Option<String>,
     /// How progress is shown: auto, plain, tty, quiet, rawjson
@@ -176,7 +176,7 @@ pub(crate) struct Build {
     secret: Vec<String>,
     /// Where a command fails, run a shell before the build ends
     ///
-    /// It has the files, mounts, variables, directory and user of the command that has failed.
+    /// It has the files, mounts (with what is in memory), variables, directory and user of the command that has failed.
     #[arg(long)]
     shell_on_fail: bool,
     /// Make one layer of all that are added

@@ -7,13 +7,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, setns};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::{NAME, Report, Request, StepEnd, StepFile, StepTree, mark, run_dir};
+use super::{
+    MOUNTS, NAME, Report, Request, StepEnd, StepFile, StepMemory, StepTree, mark, run_dir,
+};
 use crate::engine::Engine;
 use crate::engine::frame::Failed;
 use crate::engine::monitor::launch::{Given, Running, Waiting, prepare};
+use crate::engine::users::Prepared;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::Hierarchies;
@@ -21,7 +25,7 @@ use crate::runtime::{Overlay, Rootfs};
 use crate::store::container::ContainerConfig;
 use crate::store::file;
 use crate::store::lock::Lock;
-use crate::sys::mount::{self, READ_ONLY};
+use crate::sys::mount::{self, NO_SUID, READ_ONLY};
 use crate::sys::process::{self, Passed};
 use crate::sys::{socket, userns};
 
@@ -51,14 +55,16 @@ fn answer(arguments: Vec<OsString>, mut socket: UnixStream) -> Result<()> {
 
 fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
     let context = || "cannot read what to do";
-    let (_, input) = socket::receive(socket.as_fd(), &mut [0]).context(context)?;
+    let mut mark = [0];
+    let (_, file) = socket::receive(socket.as_fd(), &mut mark).context(context)?;
+    let (input, mounts) = if mark == *MOUNTS { (None, file) } else { (file, None) };
     let mut line = String::new();
     BufReader::new(socket).read_line(&mut line).context(context)?;
     let request: Request = serde_json::from_str(&line).context(context)?;
     let (engine, _) = Engine::from_arguments(&arguments)?;
     let dir = run_dir(&engine, &request.config);
     file::create_dirs(&dir, 0o700)?;
-    let ended = in_run_dir(&engine, (&request, input), socket, &dir);
+    let ended = in_run_dir(&engine, (&request, input, mounts), socket, &dir);
     let removed = file::remove_tree(&dir);
     let end = ended?;
     removed?;
@@ -67,7 +73,7 @@ fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
 
 fn in_run_dir(
     engine: &Engine,
-    (request, input): (&Request, Option<OwnedFd>),
+    (request, input, mounts): (&Request, Option<OwnedFd>, Option<OwnedFd>),
     socket: &UnixStream,
     dir: &Path,
 ) -> Result<StepEnd> {
@@ -84,16 +90,32 @@ fn in_run_dir(
         // The kernel wants one.
         layers.push(empty.clone());
     }
-    if !request.trees.is_empty() || !request.files.is_empty() {
+    if let Some(mounts) = &mounts {
+        setns(mounts, CloneFlags::CLONE_NEWNS)
+            .context(|| "cannot enter the mount namespace of the command that has failed")?;
+    } else if !(request.trees.is_empty() && request.files.is_empty() && request.memory.is_empty()) {
         userns::own_mounts().context(|| "cannot make a mount namespace")?;
     }
+    let memory = kept_in_memory(request, mounts.is_some())?;
+    if mounts.is_none() && !memory.is_empty() {
+        let context = || "cannot pass a mount namespace on";
+        let own = std::fs::File::open("/proc/self/ns/mnt").context(context)?;
+        socket::send(socket.as_fd(), MOUNTS, Some(own.as_fd())).context(context)?;
+    }
+    // By this one, owners are shown only. The command's own is made with its process.
+    let users = match request.trees.is_empty() {
+        true => None,
+        false => engine.user_namespace(config)?,
+    };
     let trees = request.trees.iter().enumerate().map(|(number, tree)| {
-        let made = open(engine, tree, &empty, &request.scratch.join(format!("tree{number}")));
+        let scratch = request.scratch.join(format!("tree{number}"));
+        let made = open(engine, tree, users.as_ref(), (&empty, &scratch));
         made.map(|made| (tree.target.clone(), made))
             .context(|| format!("cannot mount {}", tree.target.display()))
     });
     let mut trees: Vec<(PathBuf, OwnedFd)> = trees.collect::<Result<_>>()?;
     trees.extend(in_memory(&request.files, &request.scratch)?);
+    trees.extend(memory);
     let rootfs = match &request.whole {
         Some(whole) => Rootfs::Directory(whole.clone()),
         None => Rootfs::Overlay(Overlay {
@@ -140,7 +162,7 @@ fn in_run_dir(
     if was_left {
         return Err(interrupted());
     }
-    Ok(StepEnd { code, warnings })
+    Ok(StepEnd { code, warnings, mounts: None })
 }
 
 fn interrupted() -> Error {
@@ -232,6 +254,40 @@ fn standard_streams(input: Option<OwnedFd>) -> Result<Vec<Passed>> {
     ])
 }
 
+/// Makes file systems in memory, or finds those that another step has made in this mount namespace, each
+/// with its place. As they are mounted there, they are as long as the namespace is.
+fn kept_in_memory(request: &Request, are_there: bool) -> Result<Vec<(PathBuf, OwnedFd)>> {
+    let made = request.memory.iter().enumerate().map(|(number, memory)| {
+        let StepMemory { target, size, mode, owner } = memory;
+        let context = || format!("cannot make a file system in memory for {}", target.display());
+        let path = request.scratch.join(format!("memory{number}"));
+        let open = || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(&path, flags, Mode::empty())
+        };
+        if !are_there {
+            file::create_dirs(&path, 0o700)?;
+            let size = size.map(|size| ("size".to_owned(), Some(size.to_string())));
+            let options: Vec<_> = [
+                ("mode", format!("{mode:o}")),
+                ("uid", owner.0.to_string()),
+                ("gid", owner.1.to_string()),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Some(value)))
+            .chain(size)
+            .collect();
+            let made =
+                mount::filesystem(c"tmpfs", Some("tmpfs"), &options, NO_SUID).context(context)?;
+            mount::attach(&made, open().context(context)?).context(context)?;
+        }
+        let shown = open().map_err(std::io::Error::from);
+        let shown = shown.and_then(|place| mount::clone_at(place.as_fd(), false));
+        Ok((target.clone(), shown.context(context)?))
+    });
+    made.collect()
+}
+
 /// Makes mounts of files that are in memory, each with its place.
 fn in_memory(files: &[StepFile], scratch: &Path) -> Result<Vec<(PathBuf, OwnedFd)>> {
     if files.is_empty() {
@@ -269,27 +325,55 @@ fn in_memory(files: &[StepFile], scratch: &Path) -> Result<Vec<(PathBuf, OwnedFd
 }
 
 /// Makes the mount of a tree of layers, or of a part of it.
-fn open(engine: &Engine, tree: &StepTree, empty: &Path, scratch: &Path) -> Result<OwnedFd> {
-    let mut layers: Vec<&Path> = tree.layers.iter().map(PathBuf::as_path).collect();
-    // The kernel wants two where nothing can be changed.
-    while layers.len() < 2 {
-        layers.push(empty);
-    }
-    let options = match engine.host().rootless {
-        true => vec![("userxattr".to_owned(), None)],
-        false => Vec::new(),
-    };
-    let whole = match &tree.changes {
-        None => mount::overlay(&layers, None, &options, READ_ONLY),
-        Some(_) => {
+fn open(
+    engine: &Engine,
+    tree: &StepTree,
+    users: Option<&Prepared>,
+    (empty, scratch): (&Path, &Path),
+) -> Result<OwnedFd> {
+    let whole = match (&tree.changes, users) {
+        (None, None) => {
+            let mut layers: Vec<&Path> = tree.layers.iter().map(PathBuf::as_path).collect();
+            // The kernel wants two where nothing can be changed.
+            while layers.len() < 2 {
+                layers.push(empty);
+            }
+            let options = match engine.host().rootless {
+                true => vec![("userxattr".to_owned(), None)],
+                false => Vec::new(),
+            };
+            mount::overlay(&layers, None, &options, READ_ONLY)
+                .context(|| format!("cannot mount an overlay of {} layers", layers.len()))?
+        }
+        _ => {
             let [upper, work] = ["upper", "work"].map(|name| scratch.join(name));
             for own in [&upper, &work] {
                 file::create_dirs(own, 0o755)?;
             }
-            mount::overlay(&layers, Some((&upper, &work)), &options, 0)
+            let mut layers = tree.layers.clone();
+            if layers.is_empty() {
+                layers.push(empty.to_owned());
+            }
+            let overlay = Overlay {
+                layers,
+                upper,
+                mount_point: work.clone(),
+                work,
+                // A look at a failure may mount it once more, which the kernel refuses otherwise.
+                volatile: false,
+                user_xattr: engine.host().rootless,
+            };
+            let users = users.map(Prepared::for_runtime);
+            let whole = Rootfs::Overlay(overlay).tree(users.as_ref())?;
+            if tree.changes.is_none() {
+                let read_only =
+                    mount::Attributes { set: READ_ONLY, ..mount::Attributes::default() };
+                mount::set_attributes(&whole, read_only, false)
+                    .context(|| "cannot keep it from being changed")?;
+            }
+            whole
         }
-    }
-    .context(|| format!("cannot mount an overlay of {} layers", layers.len()))?;
+    };
     let source = tree.source.strip_prefix("/").unwrap_or(&tree.source);
     if source.as_os_str().is_empty() {
         return Ok(whole);

@@ -30,6 +30,7 @@ use crate::spec::userns::IdMapping;
 use crate::sys::btrfs;
 
 pub(super) use choice::{Choice, choose, recorded};
+pub use shift::shift;
 
 /// The name of a whole tree in the directory that it belongs to. On btrfs it may be a subvolume.
 const TREE: &str = "root";
@@ -77,7 +78,7 @@ impl Containers<'_> {
         let begun = dir.join(format!("{index}.new"));
         file::remove_tree(&begun)?;
         copy(self.store(), layers, &begun, &|| false)?;
-        shift::shift(&begun, owners)?;
+        shift(&begun, owners)?;
         fs::rename(&begun, &copied)
             .context(|| format!("cannot move a file tree to {}", copied.display()))?;
         Ok(copied)
@@ -138,7 +139,7 @@ impl Store {
             }
         };
         if let Some(mapping) = owners {
-            shift::shift(&draft.path().join(TREE), mapping)?;
+            shift(&draft.path().join(TREE), mapping)?;
         }
         if durable {
             syncfs(draft.file())
@@ -183,7 +184,7 @@ fn copy(
 /// to who their owners stand for.
 pub(super) fn copy_tree(from: &Path, to: &Path, owners: Option<&IdMapping>) -> Result<()> {
     copy_into(from, to)?;
-    owners.map_or(Ok(()), |mapping| shift::shift(to, mapping))
+    owners.map_or(Ok(()), |mapping| shift(to, mapping))
 }
 
 /// Copies what is in a directory into another one, with owner and mode of the directory itself.

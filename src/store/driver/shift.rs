@@ -17,7 +17,7 @@ use crate::sys::root::Root;
 const CAPABILITY: &str = "security.capability";
 
 /// Changes all owners in a tree. An owner that stands for nobody is an error.
-pub(super) fn shift(tree: &Path, mapping: &IdMapping) -> Result<()> {
+pub fn shift(tree: &Path, mapping: &IdMapping) -> Result<()> {
     let root = Root::open(tree).context(|| format!("cannot open directory {}", tree.display()))?;
     let mut seen = HashSet::new();
     change(&root, b".", mapping, &mut seen)?;
