@@ -6,7 +6,7 @@
 # For each: the time of a first build and of one with nothing changed, and whether what was built answers.
 # The base image is made by debootstrap, all else comes from the registries that apt, pip, npm and cargo of
 # this machine use; their certificates are passed on as a secret. Where the tool chain is larger than the
-# project (node, rust) it is this machine's own, bound as a named context. Root runs it as root, and again
+# project (node, rust) it is this machine's own: a named context, or a volume. Root runs it as root, and again
 # as the user `barge-test` if there is one; others run it as themselves with BASE=FILE, an archive of a
 # Debian. BARGE=FILE builds with that program.
 set -euo pipefail
@@ -155,8 +155,7 @@ FROM debian AS build
 RUN $apt $install gcc libc6-dev
 WORKDIR /src
 COPY . .
-RUN --mount=type=bind,from=rust,target=/rust --mount=type=secret,id=ca \
-    --mount=type=cache,target=/cargo --mount=type=cache,target=/src/target \
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/cargo --mount=type=cache,target=/src/target \
     CARGO_HOME=/cargo CARGO_HTTP_CAINFO=/run/secrets/ca PATH=/rust/bin:\$PATH cargo build --quiet && \
     cp target/debug/app /app
 FROM debian
@@ -166,7 +165,7 @@ END
             mkdir "$work/rust/src"
             printf '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\nitoa = "1"\n' >"$work/rust/Cargo.toml"
             echo 'fn main() { println!("counted to {}", itoa::Buffer::new().format(41 + 1)) }' >"$work/rust/src/main.rs"
-            project rust --build-context "rust=$tools" || continue
+            project rust -v "$tools:/rust:ro" || continue
             answers rust "counted to 42" run rust ;;
         go)
             cat >"$work/go/Dockerfile" <<END

@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::spec::dockerfile::{Command, Instruction, Pair, word};
 use crate::spec::image::Empty;
 use crate::spec::network::PortMapping;
-use crate::spec::process::Signal;
 
 impl Builder<'_> {
     /// Follows an instruction that changes the configuration only.
@@ -87,10 +86,6 @@ impl Builder<'_> {
             }
             Instruction::StopSignal(text) => {
                 let signal = place.expand(image, text)?;
-                // Numbers are taken as they are, as by other builders.
-                if !signal.parse::<u32>().is_ok_and(|number| number > 0) {
-                    signal.parse::<Signal>().map_err(|error| place.problem(&error.to_string()))?;
-                }
                 let history = format!("STOPSIGNAL {signal}");
                 image.run().stop_signal = Some(signal);
                 history
@@ -156,33 +151,27 @@ pub(super) fn with_shell(image: &Image, command: &Command) -> Vec<String> {
 }
 
 /// Reads a port, or several: `80`, `53/udp`, `8000-8002`. What is said of the host, as in `8080:80`, says
-/// nothing of the image.
+/// nothing of the image. What is no port is kept as it is, as by buildah: nothing comes of it.
 fn exposed(text: &str) -> Result<Vec<String>, String> {
-    let (numbers, protocol) = text.split_once('/').unwrap_or((text, ""));
-    let protocol = match protocol.to_ascii_lowercase().as_str() {
-        "" => "tcp".to_owned(),
-        known @ ("tcp" | "udp" | "sctp") => known.to_owned(),
-        _ => return Err(format!("invalid proto: {protocol}: expected tcp, udp or sctp")),
+    let (numbers, protocol) = match text.split_once('/') {
+        Some((numbers, protocol)) => (numbers, protocol.to_ascii_lowercase()),
+        None => (text, "tcp".to_owned()),
     };
-    let invalid = || format!("invalid containerPort: {numbers}: expected PORT[-PORT][/PROTOCOL]");
-    let (first, last) = match numbers.contains(':') {
-        true => {
-            let mapping: PortMapping = numbers.parse().map_err(|_| invalid())?;
-            let first = mapping.container_port;
-            (first, first.saturating_add(mapping.count.saturating_sub(1)))
-        }
-        false => {
-            let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
-            let number = |text: &str| {
-                text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok())?
-            };
-            (number(first).ok_or_else(invalid)?, number(last).ok_or_else(invalid)?)
-        }
-    };
-    if first > last {
-        return Err(invalid());
+    let mapping = numbers.parse::<PortMapping>().ok().filter(|_| numbers.contains(':'));
+    let inside = numbers.rsplit(':').next().filter(|_| mapping.is_some());
+    let numbers = inside.unwrap_or(numbers);
+    if numbers.is_empty() {
+        return Err(format!("invalid containerPort: {text}: expected PORT[/PROTOCOL]"));
     }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+    let range = numbers
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?)));
+    Ok(match range {
+        Some((first, last)) if first <= last => {
+            (first..=last).map(|port| format!("{port}/{protocol}")).collect()
+        }
+        _ => vec![format!("{numbers}/{protocol}")],
+    })
 }
 
 #[cfg(test)]
@@ -194,17 +183,14 @@ mod tests {
         for (text, want) in [
             ("80", "80/tcp"),
             ("53/UDP", "53/udp"),
-            ("80/", "80/tcp"),
             ("8000-8002/sctp", "8000/sctp 8001/sctp 8002/sctp"),
             ("8080:80", "80/tcp"),
             ("127.0.0.1:8080:80/udp", "80/udp"),
-            ("abc", ""),
+            ("8080-8081:80-81", "80/tcp 81/tcp"),
             ("", ""),
             ("/tcp", ""),
-            ("70000", ""),
-            ("90-80", ""),
-            ("80/foo", ""),
-            ("a:80", ""),
+            ("70000", "70000/tcp"),
+            ("90-80", "90-80/tcp"),
         ] {
             let found = exposed(text).map(|ports| ports.join(" "));
             assert_eq!(found.unwrap_or_default(), want, "{text}");

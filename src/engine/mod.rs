@@ -77,7 +77,7 @@ pub use prune::Pruned;
 pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, KeyWatch, Session, Streams};
 pub(crate) use session::{Input, Typed, catch_signals, write_all};
-pub use start::{Passing, Ready, check_passthrough, hold_signals, release_signals};
+pub use start::{Passing, Ready, check_passthrough, hold_signals, is_interrupted, release_signals};
 pub use stats::Sample;
 pub use stop::{StopOptions, Stopped};
 pub use update::Update;

@@ -53,7 +53,7 @@ pub fn release_signals() -> Result<()> {
 }
 
 /// Tells whether one of the signals has come that were held back.
-pub(super) fn is_interrupted() -> bool {
+pub fn is_interrupted() -> bool {
     signal::is_held(&ENDING)
 }
 

@@ -160,6 +160,14 @@ pub(crate) fn names_in(layers: &[PathBuf], path: &str) -> Result<Vec<String>> {
     Ok(children.keys().filter_map(|name| String::from_utf8(name.clone()).ok()).collect())
 }
 
+/// Ends the work on many files where the user has lost patience: signals are held back meanwhile.
+fn go_on() -> Result<()> {
+    match crate::engine::is_interrupted() {
+        true => Err(Error::new(Kind::Unavailable, "interrupted")),
+        false => Ok(()),
+    }
+}
+
 /// What is copied, found.
 struct Found<'a> {
     source: &'a Source<'a>,
@@ -370,6 +378,7 @@ impl Hasher {
         path: &Names,
         node: &Node,
     ) -> Result<()> {
+        go_on()?;
         let relative = path[base.len()..].join(&b'/');
         let stat = &node.stat;
         let owner = if source.keeps_owners { (stat.st_uid, stat.st_gid) } else { (0, 0) };

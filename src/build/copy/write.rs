@@ -13,7 +13,7 @@ use rustix::fs::{
 use super::mode::ModeChange;
 use super::source::{Source, kind_of};
 use super::upper::{Directory, Names, NewDirectory, Upper, give, times_of};
-use super::{archive, is_left_out, joined};
+use super::{archive, go_on, is_left_out, joined};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::merged::Node;
 use crate::spec::ignore::Patterns;
@@ -140,6 +140,7 @@ impl Writer {
         node: &Node,
         target: &Names,
     ) -> Result<()> {
+        go_on()?;
         let kind = kind_of(node);
         if kind == FileType::Directory {
             let new = self.new_directory();
