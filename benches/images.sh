@@ -1,7 +1,10 @@
 #!/bin/bash
 # Measures what barge does with images and registries beside pipelines of plain tools and podman.
 #
-#   benches/images.sh [ROUNDS]         3 rounds by default
+#   benches/images.sh [ROUNDS [TITLE...]]      3 rounds by default
+#
+# With titles, or parts of them as in `zstd`, only these are measured. BARGE=FILE measures this
+# executable in place of a new release.
 #
 # The image has eight layers of this machine's own files, about 500 MB. Everything that is written
 # goes to a new ext4 on a loop device each time: removing one tree makes the next slow on file
@@ -12,6 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
+titles=("${@:2}")
 export LC_ALL=C
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -33,11 +37,23 @@ finish() {
 }
 trap finish EXIT
 
-echo "building" >&2
-cargo build --release --locked --quiet
-cp "$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)" "$work/barge"
+if [ -z "${BARGE:-}" ]; then
+    echo "building" >&2
+    cargo build --release --locked --quiet
+    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+fi
+cp "$BARGE" "$work/barge"
 
 . benches/measure.sh
+
+# asked TITLE: prints the title if this is to be measured.
+asked() {
+    local part
+    for part in "${titles[@]:-}"; do
+        [[ $1 != *"$part"* ]] || { title "$1"; return; }
+    done
+    return 1
+}
 
 # --- the image, as an OCI layout
 mkdir -p "$work/oci/blobs/sha256" "$work/fs"
@@ -142,18 +158,19 @@ plain_gzip() { unpack gunzip "${urls[@]/#/big/}"; }
 flushed_gzip() { plain_gzip; sync -f "$work/fs"; }
 pull_gzip() { "${cold[@]}" pull -q "$here/big:1"; }
 podman_gzip() { "${podman[@]}" pull -q --tls-verify=false "$here/big:1"; }
-title "cold pull, eight gzip layers"
-beside_podman "curl | gunzip | tar"=plain_gzip "the same; sync"=flushed_gzip barge=pull_gzip podman=podman_gzip
+if asked "cold pull, eight gzip layers"; then
+    beside_podman "curl | gunzip | tar"=plain_gzip "the same; sync"=flushed_gzip barge=pull_gzip podman=podman_gzip
+fi
 
 plain_zstd() { unpack "zstd -dc" "${zstd_urls[@]/#/zstd/}"; }
 flushed_zstd() { plain_zstd; sync -f "$work/fs"; }
 pull_zstd() { "${cold[@]}" pull -q "$here/zstd:1"; }
 podman_zstd() { "${podman[@]}" pull -q --tls-verify=false "$here/zstd:1"; }
-title "cold pull, eight zstd layers"
-beside_podman "curl | zstd | tar"=plain_zstd "the same; sync"=flushed_zstd barge=pull_zstd podman=podman_zstd
+if asked "cold pull, eight zstd layers"; then
+    beside_podman "curl | zstd | tar"=plain_zstd "the same; sync"=flushed_zstd barge=pull_zstd podman=podman_zstd
+fi
 
-if [ -x /usr/bin/time ]; then
-    title "most memory of a pull, KiB"
+if [ -x /usr/bin/time ] && asked "most memory of a pull, KiB"; then
     for image in big zstd; do
         fresh_disk
         /usr/bin/time -f "$image %M" "${cold[@]}" pull -q "$here/$image:1" >/dev/null
@@ -187,17 +204,19 @@ upload() { # the least: blobs as they are, all at once
 }
 push() { "${warm[@]}" push -q "$here/big:1" "127.0.0.1:$other/big:1"; }
 podman_push() { "${podman_warm[@]}" push -q --tls-verify=false "$here/big:1" "127.0.0.1:$other/big:1"; }
-title "push to an empty registry"
-beside_podman "curl | curl"=upload barge=push podman=podman_push
-stop_other
+if asked "push to an empty registry"; then
+    beside_podman "curl | curl"=upload barge=push podman=podman_push
+    stop_other
+fi
 
 before_each() { fresh_disk; }
 "${warm[@]}" save -q -o "$work/archive" "$here/big:1"
 copy() { cat "$work/archive" >"$work/fs/copy"; sync "$work/fs/copy"; }
 save() { "${warm[@]}" save -q -o "$work/fs/archive" "$here/big:1"; sync "$work/fs/archive"; }
 podman_save() { "${podman_warm[@]}" save -q -o "$work/fs/archive" "$here/big:1"; sync "$work/fs/archive"; }
-title "save as docker-archive, to the disk"
-beside_podman copy=copy barge=save podman=podman_save
+if asked "save as docker-archive, to the disk"; then
+    beside_podman copy=copy barge=save podman=podman_save
+fi
 
 unpack_archive() {
     local layer number=0
@@ -211,22 +230,25 @@ unpack_archive() {
 }
 load() { "${cold[@]}" load -q -i "$work/archive"; }
 podman_load() { "${podman[@]}" load -q -i "$work/archive"; }
-title "load of that"
-beside_podman "tar, twice"=unpack_archive barge=load podman=podman_load
+if asked "load of that"; then
+    beside_podman "tar, twice"=unpack_archive barge=load podman=podman_load
+fi
 
 before_each() { :; }
 rounds=$((rounds * 10))
 head_only() { curl -sfI -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://$here/v2/big/manifests/1"; }
 pull_again() { "${warm[@]}" pull -q "$here/big:1"; }
-title "pull of what is here"
-interleave "curl of the manifest"=head_only barge=pull_again
+if asked "pull of what is here"; then
+    interleave "curl of the manifest"=head_only barge=pull_again
+fi
 
-mkdir "$work/tiny"
-tar -C "$work/tiny" -cf "$work/tiny.tar" .
-for ((number = 0; number < 1000; number++)); do
-    "${warm[@]}" import -q --message "$number" "$work/tiny.tar" "tiny:$number" >/dev/null 2>&1
-done
 nothing() { /bin/true; }
 list() { "${warm[@]}" images; }
-title "images, 1,000 of them"
-interleave nothing=nothing images=list
+if asked "images, 1,000 of them"; then
+    mkdir "$work/tiny"
+    tar -C "$work/tiny" -cf "$work/tiny.tar" .
+    for ((number = 0; number < 1000; number++)); do
+        "${warm[@]}" import -q --message "$number" "$work/tiny.tar" "tiny:$number" >/dev/null 2>&1
+    done
+    interleave nothing=nothing images=list
+fi
