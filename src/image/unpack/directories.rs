@@ -106,10 +106,20 @@ impl Unpacker {
     }
 
     fn finish_directory(&mut self, path: &[u8], attributes: &Attributes) -> Result<()> {
+        let Attributes { uid, gid, mode, times, xattrs } = attributes;
+        let present = FIRST_MODE & !self.umask;
+        let is_new = self.into.is_none();
+        let lacks_time_only =
+            is_new && (*uid, *gid, *mode) == (self.own.0, self.own.1, present) && xattrs.is_empty();
         if let Some((parent, name)) = split(path) {
             // Something else may have taken its place later in the archive.
             if self.trail.go(parent).context(|| "cannot open it")?.is_some() {
                 return Ok(());
+            }
+            if lacks_time_only && !self.replaced {
+                let here = self.trail.here();
+                return utimensat(here, name, times, AtFlags::SYMLINK_NOFOLLOW)
+                    .context(|| "cannot set its time");
             }
             match self.trail.step(name) {
                 Ok(()) => {}
@@ -119,10 +129,7 @@ impl Unpacker {
         } else {
             self.trail.forget();
         }
-        let Attributes { uid, gid, mode, times, xattrs } = attributes;
-        let present = FIRST_MODE & !self.umask;
-        let is_new = self.into.is_none();
-        if is_new && (*uid, *gid, *mode) == (self.own.0, self.own.1, present) && xattrs.is_empty() {
+        if lacks_time_only {
             return utimensat(self.trail.here(), "", times, AtFlags::EMPTY_PATH)
                 .context(|| "cannot set its time");
         }

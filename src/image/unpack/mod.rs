@@ -91,6 +91,8 @@ struct Unpacker {
     directories: BTreeMap<Vec<u8>, Attributes>,
     /// How large their names and attributes are.
     waiting: usize,
+    /// Whether something has given way to another thing, so that there may be no such directory now.
+    replaced: bool,
     /// Who files belong to if nothing is done about it.
     own: (u32, u32),
     /// Permission bits that new files do not get.
@@ -116,6 +118,7 @@ impl Unpacker {
             aside,
             directories: BTreeMap::new(),
             waiting: 0,
+            replaced: false,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             umask: current_umask().context(|| "cannot read /proc/self/status")?,
             initial_namespace: userns::is_initial(),
@@ -211,6 +214,7 @@ impl Unpacker {
     /// Removes what is here. Paths may lead elsewhere afterwards, so the directory is looked up anew.
     fn clear(&mut self, name: &[u8]) -> Result<()> {
         self.may_clear(name)?;
+        self.replaced = true;
         if !self.move_aside(name)? {
             remove_all(self.trail.here(), name).context(|| "cannot replace what is there")?;
         }
