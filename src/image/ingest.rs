@@ -3,14 +3,14 @@
 //! Buffers of a fixed number go round between the two, so memory does not depend on the layer.
 //! Nothing is in its place until all digests are verified; the caller publishes what is returned.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
-
 use super::bomb;
 use super::compression::Peeked;
+use super::hashing::{self, Buffer, Hashing};
 use super::recipe::{Recorder, Tap};
 use super::unpack::{Leeway, unpack};
 use crate::error::{Context, Error, Kind, Result};
@@ -26,6 +26,8 @@ use crate::store::packed::Packed;
 /// Large enough that handing over costs nothing, small enough for the processor's cache.
 const BUFFER: usize = 128 << 10;
 const BUFFERS_UNDER_WAY: usize = 3;
+/// One is filled, one is read, others may wait to be hashed.
+const MOST_BUFFERS: usize = BUFFERS_UNDER_WAY + hashing::MOST_WAITING + 2;
 
 /// What is known of a layer before it comes.
 pub(crate) struct Expected<'a> {
@@ -102,7 +104,7 @@ pub(crate) fn layer_into<R: BufRead>(
         let unpacker = scope.spawn(move || {
             let mut tar = Tar::new(arriving, returned);
             let info = unpack(Tap::new(&mut tar, recorder), diff, leeway)?;
-            let diff_id = DiffId(Digest::from_sha256(&tar.hash.finalize().into()));
+            let diff_id = DiffId(Digest::from_sha256(&tar.hash.finish()));
             Ok((info, diff_id, tar.count))
         });
         let first = pass_on(&mut stream, store.max_unpacked_ratio(), &full, &empty);
@@ -187,7 +189,7 @@ fn pass_on<R: BufRead, F: FnMut(u64)>(
     loop {
         let mut buffer = match empty.try_recv() {
             Ok(buffer) => buffer,
-            Err(_) if made <= BUFFERS_UNDER_WAY + 1 => {
+            Err(_) if made < MOST_BUFFERS => {
                 made += 1;
                 vec![0; BUFFER]
             }
@@ -299,7 +301,7 @@ impl<R: BufRead, F: FnMut(u64)> BufRead for Incoming<'_, R, F> {
         if buffer.len() > self.seen {
             let fresh = &buffer[self.seen..];
             if let Some(blob) = &mut self.blob {
-                blob.write_all(fresh).map_err(Broken::keep)?;
+                blob.append(fresh, hashing::update).map_err(Broken::keep)?;
             }
             self.count += fresh.len() as u64;
             self.seen = buffer.len();
@@ -332,48 +334,42 @@ impl<R: BufRead, F: FnMut(u64)> Read for Incoming<'_, R, F> {
 struct Tar {
     arriving: Receiver<Message>,
     returned: Sender<Vec<u8>>,
-    buffer: Vec<u8>,
+    buffer: Option<Arc<Buffer>>,
     position: usize,
     ended: bool,
-    hash: Sha256,
+    hash: Hashing,
     count: u64,
 }
 
 impl Tar {
     fn new(arriving: Receiver<Message>, returned: Sender<Vec<u8>>) -> Self {
-        Self {
-            arriving,
-            returned,
-            buffer: Vec::new(),
-            position: 0,
-            ended: false,
-            hash: Sha256::new(),
-            count: 0,
-        }
+        let hash = Hashing::begin();
+        Self { arriving, returned, buffer: None, position: 0, ended: false, hash, count: 0 }
+    }
+
+    fn left(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer.data()[self.position..])
     }
 }
 
 impl BufRead for Tar {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.position == self.buffer.len() && !self.ended {
-            let used = std::mem::take(&mut self.buffer);
-            if used.capacity() > 0 {
-                // Nobody needs buffers any more when the first half has ended.
-                drop(self.returned.send(used));
-            }
+        if self.left().is_empty() && !self.ended {
+            self.buffer = None;
             self.position = 0;
             match self.arriving.recv() {
-                Ok(Message::Data(buffer)) => {
-                    self.hash.update(&buffer);
-                    self.count += buffer.len() as u64;
-                    self.buffer = buffer;
+                Ok(Message::Data(data)) => {
+                    self.count += data.len() as u64;
+                    let buffer = Buffer::new(data, self.returned.clone());
+                    self.hash.add(&buffer);
+                    self.buffer = Some(buffer);
                 }
                 Ok(Message::End) => self.ended = true,
                 // The first half failed, and says why.
                 Err(_) => return Err(ErrorKind::UnexpectedEof.into()),
             }
         }
-        Ok(&self.buffer[self.position..])
+        Ok(self.left())
     }
 
     fn consume(&mut self, length: usize) {

@@ -15,6 +15,7 @@ pub mod commit;
 pub(crate) mod compression;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod hashing;
 mod header;
 pub mod import;
 mod ingest;

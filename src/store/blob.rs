@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-use sha2::{Digest as _, Sha256};
+use sha2::Digest as _;
 
 use super::draft::{Draft, Finished};
 use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::digest::Digest;
+use crate::sys::sha256::Sha256;
 
 /// Documents above this size are refused: nobody's manifest or configuration is this large.
 pub const MAX_DOCUMENT: u64 = 8 << 20;
@@ -84,7 +85,7 @@ impl<'a> Blobs<'a> {
         Ok(BlobDraft {
             blobs: *self,
             draft: self.store.draft_file()?,
-            hash: Sha256::new(),
+            hash: Sha256::default(),
             size: 0,
             here: 0,
         })
@@ -93,7 +94,7 @@ impl<'a> Blobs<'a> {
     /// Goes on with a blob of which the first bytes are in a file that is locked.
     pub(super) fn go_on(&self, path: PathBuf, file: File, here: u64) -> BlobDraft<'a> {
         let draft = Draft::of_partial(path, file);
-        BlobDraft { blobs: *self, draft, hash: Sha256::new(), size: 0, here }
+        BlobDraft { blobs: *self, draft, hash: Sha256::default(), size: 0, here }
     }
 
     /// Stores a document that is in memory already; one that is there and damaged is replaced.
@@ -145,7 +146,7 @@ impl<'a> Blobs<'a> {
 impl BlobDraft<'_> {
     /// Returns the digest of what was written so far, and its size.
     pub fn digest(&self) -> (Digest, u64) {
-        (Digest::from_sha256(&self.hash.clone().finalize().into()), self.size)
+        (Digest::from_sha256(&self.hash.clone().finish()), self.size)
     }
 
     /// Gives up making a blob of it; the file stays as long as the draft.
@@ -156,6 +157,19 @@ impl BlobDraft<'_> {
     /// Returns how many bytes were written so far.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Writes bytes; `update` adds them to the hash.
+    pub fn append(
+        &mut self,
+        data: &[u8],
+        update: impl FnOnce(&mut Sha256, &[u8]),
+    ) -> std::io::Result<()> {
+        let here = usize::try_from(self.here.saturating_sub(self.size)).unwrap_or(usize::MAX);
+        self.draft.file().write_all(&data[here.min(data.len())..])?;
+        update(&mut self.hash, data);
+        self.size += data.len() as u64;
+        Ok(())
     }
 
     /// Opens what was written so far, for as long as it takes.
@@ -177,14 +191,8 @@ impl BlobDraft<'_> {
 
 impl Write for BlobDraft<'_> {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        let written = match usize::try_from(self.here.saturating_sub(self.size)) {
-            Ok(0) => self.draft.file().write(data)?,
-            Ok(here) => here.min(data.len()),
-            Err(_) => data.len(),
-        };
-        self.hash.update(&data[..written]);
-        self.size += written as u64;
-        Ok(written)
+        self.append(data, Sha256::update)?;
+        Ok(data.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -194,7 +202,7 @@ impl Write for BlobDraft<'_> {
 
 /// Computes the digest of bytes in memory.
 pub fn digest_of(data: &[u8]) -> Digest {
-    Digest::from_sha256(&Sha256::digest(data).into())
+    Digest::from_sha256(&sha2::Sha256::digest(data).into())
 }
 
 #[cfg(test)]

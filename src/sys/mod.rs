@@ -26,6 +26,7 @@ pub mod quota;
 pub mod replacement;
 pub mod root;
 pub mod schedule;
+pub mod sha256;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
