@@ -16,8 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::listen::Stream;
+use super::pipe::channel;
 use super::reply::Head;
-use super::stream::{Body, Parts, full, response};
+use super::stream::{Body, full, response};
 use super::websocket;
 use crate::error::{Context, Error, Kind, Result};
 
@@ -33,7 +34,7 @@ pub(super) struct Opening(Way);
 enum Way {
     Upgrade(OnUpgrade),
     WebSocket(OnUpgrade),
-    Bodies(Option<Incoming>, mpsc::Sender<Bytes>),
+    Bodies(Option<Incoming>, mpsc::Sender<io::Result<Bytes>>),
 }
 
 /// Answers a request that begins a conversation; `kind` is the type of what the client will hear. Without
@@ -51,10 +52,10 @@ pub(super) fn open(
         let upgrade = hyper::upgrade::on(&mut request);
         return (response(head, full(Vec::new())), Opening(Way::Upgrade(upgrade)));
     }
-    let (sender, parts) = mpsc::channel(WAITING);
+    let (sender, parts) = channel(WAITING);
     let body = body_is_input.then(|| request.into_body());
     let head = Head::new(StatusCode::OK, kind);
-    (response(head, Parts { parts }.boxed_unsync()), Opening(Way::Bodies(body, sender)))
+    (response(head, parts.boxed_unsync()), Opening(Way::Bodies(body, sender)))
 }
 
 /// Answers a request that begins a conversation in messages of a WebSocket.
@@ -88,7 +89,7 @@ pub(super) enum Telling {
     /// The descriptor is for looking whether the client is there; the truth value says whether it is told in
     /// messages of a WebSocket.
     Stream(tokio::io::WriteHalf<Box<dyn Stream>>, std::os::fd::OwnedFd, bool),
-    Body(mpsc::Sender<Bytes>),
+    Body(mpsc::Sender<io::Result<Bytes>>),
 }
 
 impl Opening {
@@ -174,7 +175,7 @@ impl Telling {
     /// Tells the client something; `false` if it has gone.
     pub(super) async fn tell(&mut self, data: Bytes) -> bool {
         match self {
-            Self::Body(sender) => sender.send(data).await.is_ok(),
+            Self::Body(sender) => sender.send(Ok(data)).await.is_ok(),
             Self::Stream(stream, _, true) => {
                 stream.write_all(&websocket::frame(&data)).await.is_ok()
             }

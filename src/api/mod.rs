@@ -32,6 +32,7 @@ mod membership;
 pub mod model;
 mod names;
 mod networks;
+pub(crate) mod pipe;
 mod process;
 mod query;
 mod reply;

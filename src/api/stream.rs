@@ -2,17 +2,16 @@
 
 use std::convert::Infallible;
 use std::io::{self, Cursor, Write};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::pipe::{PipeWriter, pipe};
 use super::reply::{Head, Reply};
 use super::request::{Answer, Asked, Call};
 use super::route::Handler;
@@ -25,12 +24,6 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes of the largest body that is taken where it is read as a whole.
 const LARGEST: usize = 4 << 20;
-
-/// Bytes that are collected before they are sent on.
-const PART: usize = 32 << 10;
-
-/// How many parts wait at most for a slow reader.
-const WAITING: usize = 4;
 
 /// Makes the answer from its head and its body.
 pub(super) fn response(head: Head, body: Body) -> Response<Body> {
@@ -96,8 +89,8 @@ pub(super) async fn look(
 ) -> Result<Response<Body>> {
     let body = read_whole(request).await?;
     let (teller, head) = oneshot::channel();
-    let (sender, parts) = mpsc::channel(WAITING);
-    let answer = FromThread { head: Some(teller), parts: sender, collected: Vec::new() };
+    let (writer, parts) = pipe();
+    let answer = FromThread { head: Some(teller), writer };
     let mut call = Call::new(asked, names, Box::new(Cursor::new(body)), Box::new(answer))?;
     let thread = tokio::spawn(blocking(move || {
         let result = handler(&service.engine, &mut call);
@@ -106,7 +99,7 @@ pub(super) async fn look(
         result
     }));
     if let Ok(head) = head.await {
-        return Ok(response(head, Parts { parts }.boxed_unsync()));
+        return Ok(response(head, parts.boxed_unsync()));
     }
     thread.await.map_err(broken_off)?.map(whole)
 }
@@ -114,8 +107,7 @@ pub(super) async fn look(
 /// The end of an answer at which a thread writes.
 struct FromThread {
     head: Option<oneshot::Sender<Head>>,
-    parts: mpsc::Sender<Bytes>,
-    collected: Vec<u8>,
+    writer: PipeWriter,
 }
 
 impl Answer for FromThread {
@@ -125,50 +117,17 @@ impl Answer for FromThread {
     }
 
     fn is_wanted(&self) -> bool {
-        !self.parts.is_closed()
+        self.writer.is_wanted()
     }
 }
 
 impl Write for FromThread {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.collected.extend_from_slice(data);
-        if self.collected.len() >= PART {
-            self.flush()?;
-        }
-        Ok(data.len())
+        self.writer.write(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.collected.is_empty() {
-            return Ok(());
-        }
-        let part = Bytes::from(std::mem::take(&mut self.collected));
-        // A reader that is slow is waited for; one that is gone is not.
-        self.parts.blocking_send(part).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-impl Drop for FromThread {
-    fn drop(&mut self) {
-        // The reader may be gone.
-        drop(self.flush());
-    }
-}
-
-/// A body that comes part by part.
-pub(super) struct Parts {
-    pub(super) parts: mpsc::Receiver<Bytes>,
-}
-
-impl hyper::body::Body for Parts {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        poller: &mut Poller<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.parts.poll_recv(poller).map(|part| part.map(|part| Ok(Frame::data(part))))
+        self.writer.flush()
     }
 }
 

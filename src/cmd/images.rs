@@ -130,6 +130,26 @@ pub(super) fn image_filter(text: &str) -> Result<Filter> {
     })
 }
 
+impl Images {
+    /// Tells whether anything is shown of how images are used: it costs time, and few ask for it.
+    fn shows_usage(&self) -> bool {
+        let format = self.format.as_deref().map(str::trim);
+        format.is_some_and(|text| text == "json" || USAGE.iter().any(|it| text.contains(it)))
+    }
+
+    /// Prints rows, wherever their images are.
+    fn print(&self, world: &mut World, rows: Vec<Row>) -> Result<Status> {
+        let columns = match (self.digests, self.history) {
+            (false, false) => &PLAIN,
+            (true, false) => &WITH_DIGESTS,
+            (false, true) => &WITH_HISTORY,
+            (true, true) => &WITH_BOTH,
+        };
+        listing::print(&mut world.out, columns, rows, self.format.as_deref(), !self.noheading)?;
+        Ok(Status::SUCCESS)
+    }
+}
+
 /// One name of an image, or an image without one.
 struct Entry<'a> {
     image: &'a NamedImage,
@@ -141,11 +161,9 @@ impl Act for Images {
         let engine = world.engine()?;
         let format = self.format.as_deref().map(str::trim);
         let options = ListOptions {
-            filters: self.filter,
-            name: self.name,
-            // It costs time, and few ask for it.
-            usage: format
-                .is_some_and(|text| text == "json" || USAGE.iter().any(|it| text.contains(it))),
+            filters: self.filter.clone(),
+            name: self.name.clone(),
+            usage: self.shows_usage(),
         };
         let listing = images::list(engine.store(), &options)?;
         for error in &listing.damaged {
@@ -184,14 +202,7 @@ impl Act for Images {
             listing: &listing,
         };
         let rows = entries.iter().map(|entry| view.row(entry)).collect();
-        let columns = match (self.digests, self.history) {
-            (false, false) => &PLAIN,
-            (true, false) => &WITH_DIGESTS,
-            (false, true) => &WITH_HISTORY,
-            (true, true) => &WITH_BOTH,
-        };
-        listing::print(&mut world.out, columns, rows, self.format.as_deref(), !self.noheading)?;
-        Ok(Status::SUCCESS)
+        self.print(world, rows)
     }
 
     fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {

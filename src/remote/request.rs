@@ -10,15 +10,9 @@ use hyper::Method;
 use hyper::body::{Body, Frame, SizeHint};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use tokio::sync::mpsc;
 
+use crate::api::pipe::{PipeBody, pipe};
 use crate::error::{Context, Result};
-
-/// How many parts of a body wait at most.
-const WAITING: usize = 4;
-
-/// Bytes of a part of a body.
-const PART: usize = 64 << 10;
 
 /// What stands for itself in a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -147,14 +141,12 @@ impl Request {
             Content::Nothing => (Payload::Whole(None), None),
             Content::Whole(data) => (Payload::Whole(Some(data.into())), None),
             Content::Written(writer) => {
-                let (sender, parts) = mpsc::channel(WAITING);
+                let (mut to, parts) = pipe();
                 let sending = thread::spawn(move || {
-                    let mut pipe = Pipe { sender, collected: Vec::new() };
-                    let written = writer(&mut pipe)
-                        .and_then(|()| pipe.flush().context(|| "cannot send to the host"));
+                    let written = writer(&mut to)
+                        .and_then(|()| to.flush().context(|| "cannot send to the host"));
                     if written.is_err() {
-                        // What comes is not whole, and must not look so.
-                        drop(pipe.sender.blocking_send(Err(io::ErrorKind::BrokenPipe.into())));
+                        to.break_off();
                     }
                     written
                 });
@@ -167,34 +159,10 @@ impl Request {
 /// A thread that writes a body, and how that went.
 pub(super) type Sending = JoinHandle<Result<()>>;
 
-/// Where a body is written to.
-struct Pipe {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    collected: Vec<u8>,
-}
-
-impl Write for Pipe {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.collected.extend_from_slice(data);
-        if self.collected.len() >= PART {
-            self.flush()?;
-        }
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.collected.is_empty() {
-            return Ok(());
-        }
-        let part = Bytes::from(std::mem::take(&mut self.collected));
-        self.sender.blocking_send(Ok(part)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
 /// The body of a request.
 pub(super) enum Payload {
     Whole(Option<Bytes>),
-    Parts(mpsc::Receiver<io::Result<Bytes>>),
+    Parts(PipeBody),
 }
 
 impl Body for Payload {
@@ -207,9 +175,7 @@ impl Body for Payload {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Whole(data) => Poll::Ready(data.take().map(|data| Ok(Frame::data(data)))),
-            Self::Parts(parts) => {
-                parts.poll_recv(poller).map(|part| part.map(|part| part.map(Frame::data)))
-            }
+            Self::Parts(parts) => Pin::new(parts).poll_frame(poller),
         }
     }
 
@@ -237,20 +203,5 @@ mod tests {
         assert_eq!(escape("a b?c#%"), "a%20b%3Fc%23%25");
         let request = Request::get("/x").with("a", "1 &").flag("b", false).maybe("c", Some(2));
         assert_eq!(request.target(), "/x?a=1+%26&c=2");
-    }
-
-    #[test]
-    fn sends_what_is_written() {
-        let request = Request::post("/x").written("text/plain", |out| {
-            out.write_all(&vec![7; PART * 2]).context(|| "cannot write")
-        });
-        let (body, sending) = request.body();
-        let Payload::Parts(mut parts) = body else { panic!("it comes in parts") };
-        let mut length = 0;
-        while let Some(part) = parts.blocking_recv() {
-            length += part.unwrap().len();
-        }
-        assert_eq!(length, PART * 2);
-        sending.unwrap().join().unwrap().unwrap();
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Images, PLAIN, Sort, USAGE, WITH_BOTH, WITH_DIGESTS, WITH_HISTORY, elapsed};
+use super::{Images, Sort, elapsed};
 use crate::cmd::World;
 use crate::cmd::answers::{self, bytes, entries, number, text, words};
 use crate::cmd::exit::Status;
-use crate::cmd::listing::{self, Row};
+use crate::cmd::listing::Row;
 use crate::error::Result;
 use crate::remote::{Host, Request};
 use crate::spec::filter::Filter;
@@ -27,8 +27,6 @@ impl Images {
     /// Does it on another host.
     pub(super) fn list_on(&self, host: &Host, world: &mut World) -> Result<Status> {
         let format = self.format.as_deref().map(str::trim);
-        let usage = format
-            .is_some_and(|text| text == "json" || USAGE.iter().any(|field| text.contains(field)));
         let mut filters = self.filter.clone();
         filters.extend(self.name.as_ref().map(|name| Filter {
             key: "reference".to_owned(),
@@ -38,7 +36,7 @@ impl Images {
         let request = Request::get("/images/json")
             .flag("all", self.all)
             .flag("digests", self.digests)
-            .flag("shared-size", usage)
+            .flag("shared-size", self.shows_usage())
             .maybe("filters", answers::filters(&filters)?);
         let images = entries(host.document(request)?);
         let mut rows: Vec<Entry<'_>> = images.iter().flat_map(of_image).collect();
@@ -65,14 +63,7 @@ impl Images {
             .iter()
             .map(|row| Row { fields: fields(row, now, self.no_trunc), document: row.image.clone() })
             .collect();
-        let columns = match (self.digests, self.history) {
-            (false, false) => &PLAIN,
-            (true, false) => &WITH_DIGESTS,
-            (false, true) => &WITH_HISTORY,
-            (true, true) => &WITH_BOTH,
-        };
-        listing::print(&mut world.out, columns, rows, self.format.as_deref(), !self.noheading)?;
-        Ok(Status::SUCCESS)
+        self.print(world, rows)
     }
 }
 
