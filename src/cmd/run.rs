@@ -12,7 +12,7 @@ use super::flags::{ContainerFlags, together};
 use super::output;
 use super::tree::Act;
 use crate::engine::images;
-use crate::engine::{Engine, RemoveOptions, check_passthrough, hold_signals};
+use crate::engine::{Engine, IdFile, RemoveOptions, check_passthrough, hold_signals};
 use crate::error::{Context, Error, Kind, Result};
 use crate::remote::Host;
 use crate::spec::container::ContainerSpec;
@@ -79,6 +79,7 @@ impl Act for Create {
         if self.dry_run.dry_run {
             return show(world, &engine, self.container);
         }
+        check_id_file(&self.container)?;
         let spec = request(&engine, self.container, &world.defaults()?)?;
         hold_signals()?;
         let id = engine.create(&spec)?;
@@ -111,6 +112,7 @@ impl Act for Run {
         );
         let usual = world.defaults()?;
         check_passthrough(self.container.log_driver(&usual))?;
+        check_id_file(&self.container)?;
         let spec = request(&engine, self.container, &usual)?;
         hold_signals()?;
         // It makes itself ready while the container is put on record.
@@ -169,6 +171,11 @@ fn remove_image(engine: &Engine, name: &str) {
     if let Some(error) = failure {
         output::warning(&format!("failed to remove the image: {error}"));
     }
+}
+
+/// Refuses a file for the ID that is there already, before an image is fetched or anything is made.
+fn check_id_file(flags: &ContainerFlags) -> Result<()> {
+    flags.identity.new_cidfile().map_or(Ok(()), IdFile::check)
 }
 
 /// Returns the container that the flags ask for, whose image is here then.

@@ -5,13 +5,11 @@ mod environment;
 pub(super) mod limits;
 mod validate;
 
-use std::path::Path;
-
 pub(super) use decide::decide;
 
 use super::start::is_interrupted;
 use super::users::Decided;
-use super::{Engine, log_tag};
+use super::{Engine, IdFile, RemoveOptions, log_tag};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::ContainerSpec;
 use crate::spec::digest::{Digest, ImageId};
@@ -22,7 +20,7 @@ use crate::spec::name;
 use crate::spec::notify::SdNotify;
 use crate::spec::storage::DriverName;
 use crate::spec::userns::IdMapping;
-use crate::store::container::{Belongings, Builtin, ContainerConfig, Locked, Retired};
+use crate::store::container::{Belongings, Builtin, ContainerConfig, Locked};
 use crate::store::driver::NewTree;
 use crate::store::events::{Action, Event};
 use crate::store::garbage::Parts;
@@ -40,17 +38,25 @@ impl Engine {
     /// what is returned is held.
     pub fn create_as(&self, spec: &ContainerSpec, id: &ContainerId) -> Result<Locked<'_>> {
         self.validate(spec)?;
+        let id_file = self.make_id_file(spec)?;
         if let (true, Some(name)) = (spec.replace, &spec.name) {
             self.make_room(name)?;
         }
-        let made = self.create_once(spec, id);
-        match made {
+        let locked = match self.create_once(spec, id) {
             // The holder may be a container whose creation was cut off.
             Err(error) if error.kind() == Kind::Conflict && self.sweep()? => {
                 self.create_once(spec, id).map_err(|_| error)
             }
             other => other,
+        }?;
+        if let Some(Err(error)) = id_file.map(|file| file.write(id)) {
+            drop(locked);
+            // The first failure is the one to report.
+            let all = RemoveOptions { volumes: true, ..RemoveOptions::default() };
+            drop(self.remove(id.as_str(), all));
+            return Err(error);
         }
+        Ok(locked)
     }
 
     /// Removes what was cut off; `false` if there was nothing.
@@ -139,10 +145,7 @@ impl Engine {
                     if let Some(range) = &users.reservation {
                         range.hold(&config.id)?;
                     }
-                    return match &spec.settings.cidfile {
-                        Some(path) => self.write_cidfile(path, locked),
-                        None => Ok(locked),
-                    };
+                    return Ok(locked);
                 }
             }
         }
@@ -219,11 +222,25 @@ impl Engine {
         })
     }
 
+    fn make_id_file(&self, spec: &ContainerSpec) -> Result<Option<IdFile>> {
+        let Some(path) = &spec.settings.cidfile else { return Ok(None) };
+        let context = || format!("cannot resolve {}", path.display());
+        let path = std::path::absolute(path).context(context)?;
+        // The file of a container that is replaced goes with it.
+        if let (true, Some(name)) = (spec.replace, &spec.name)
+            && let Ok(old) = self.store.containers().lookup(name)
+            && let Some(old) = self.store.containers().get(&old)?
+            && old.config.settings.cidfile.as_ref() == Some(&path)
+        {
+            self.make_room(name)?;
+        }
+        IdFile::create(&path).map(Some)
+    }
+
     fn make_room(&self, name: &str) -> Result<()> {
         match self.store.containers().lookup(name) {
             Ok(_) => {
-                let options =
-                    super::RemoveOptions { force: true, ..super::RemoveOptions::default() };
+                let options = RemoveOptions { force: true, ..RemoveOptions::default() };
                 self.remove(name, options).map(drop)
             }
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
@@ -239,18 +256,6 @@ impl Engine {
     ) -> Result<Locked<'_>> {
         let locked = self.store.containers().create(config, name, own)?;
         self.record_event(Event::of_named(config, name, Action::Create));
-        Ok(locked)
-    }
-
-    fn write_cidfile<'a>(&'a self, path: &Path, locked: Locked<'a>) -> Result<Locked<'a>> {
-        let written = std::fs::write(path, locked.config().id.as_str())
-            .context(|| format!("cannot write the container ID to {}", path.display()));
-        if let Err(error) = written {
-            // The first failure is the one to report. Its volumes are still held; who made them
-            // removes them.
-            drop(self.take_off_record(locked, false).and_then(Retired::erase));
-            return Err(error);
-        }
         Ok(locked)
     }
 }

@@ -423,6 +423,38 @@ fn run_writes_the_cidfile() {
 }
 
 #[test]
+fn a_cidfile_is_new_and_goes_where_no_container_was_made() {
+    let barge = Barge::with_busybox();
+    let file = barge.file("precious", "precious");
+    let link = barge.path_text("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for (command, path) in [("run", &file), ("create", &file), ("run", &link), ("create", &link)] {
+        barge.run([command, "--cidfile", path, "nosuch", "true"]).fails(125).error(&format!(
+            "container ID file found, make sure the other container isn't running or delete {path}"
+        ));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+    }
+    assert!(barge.containers().is_empty());
+    let cid = barge.path_text("cid");
+    barge.run(["create", "--name=taken", "busybox", "true"]).ok();
+    for line in [&["--name=taken", "busybox"][..], &["--network=nosuch", "busybox"], &["nosuch"]] {
+        let line = [&["create", "--pull=never", "--cidfile", &cid][..], line].concat();
+        barge.run(line).fails(125);
+        assert!(!barge.path("cid").exists());
+    }
+    // The file of a container that is replaced goes with it; that of another one does not.
+    let line = ["create", "--replace", "--cidfile", &cid, "--name=taken", "busybox", "true"];
+    barge.run(line).ok();
+    let id = barge.run(line).ok().text();
+    assert_eq!(fs::read_to_string(&cid).unwrap(), id);
+    let line = ["create", "--replace", "--cidfile", &cid, "--name=other", "busybox", "true"];
+    barge.run(line).fails(125);
+    fs::write(&cid, "somebody else's").unwrap();
+    barge.run(["rm", "taken"]).ok();
+    assert_eq!(fs::read_to_string(&cid).unwrap(), "somebody else's");
+}
+
+#[test]
 fn run_records_labels() {
     let barge = Barge::with_busybox();
     let file = barge.file("labels", "from=file\n");

@@ -23,7 +23,7 @@ pub(in crate::cmd) struct IdentityFlags {
     /// Write the monitor's process ID to this file
     #[arg(long, value_name = "FILE")]
     conmon_pidfile: Option<PathBuf>,
-    /// Write the container's ID to this file
+    /// Write the container's ID to this new file
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
     /// Add a label
@@ -56,6 +56,11 @@ pub(in crate::cmd) struct IdentityFlags {
 }
 
 impl IdentityFlags {
+    /// Returns the file that is to have the ID, if it cannot be that of a container that is replaced.
+    pub(in crate::cmd) fn new_cidfile(&self) -> Option<&Path> {
+        self.cidfile.as_deref().filter(|_| !self.replace)
+    }
+
     /// Adds it to what is asked for.
     pub(super) fn apply(self, usual: &Defaults, spec: &mut ContainerSpec) -> Result<()> {
         let restart = self.restart.unwrap_or_default();

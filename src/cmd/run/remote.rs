@@ -1,8 +1,5 @@
 //! `run` and `create` on other hosts.
 
-use std::fs::File;
-use std::io::Write;
-
 use super::{Create, Run, Stream, not_started};
 use crate::api::model::asked;
 use crate::cmd::World;
@@ -14,8 +11,9 @@ use crate::cmd::host::refuse;
 use crate::cmd::output;
 use crate::cmd::pull::pull_on;
 use crate::cmd::talk::{Partner, not_run};
+use crate::engine::IdFile;
 use crate::engine::images::PullPolicy;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::remote::{Host, Request, escape};
 use crate::spec::container::ContainerSpec;
 use crate::spec::defaults::Defaults;
@@ -77,10 +75,7 @@ fn create(host: &Host, flags: ContainerFlags) -> Result<(String, ContainerSpec)>
     let usual = Defaults { http_proxy: Some(false), ..Defaults::default() };
     let spec = flags.request(&usual)?;
     let body = asked::container(&spec)?;
-    if let Some(path) = spec.settings.cidfile.as_deref().filter(|path| path.exists()) {
-        let text = format!("the ID file {} is there already", path.display());
-        return Err(Error::new(Kind::Conflict, text).hint("remove it, or name another file"));
-    }
+    let id_file = spec.settings.cidfile.as_deref().map(IdFile::create).transpose()?;
     let policy = pull.policy();
     if policy == PullPolicy::Always || policy == PullPolicy::Newer {
         pull_on(host, &spec.image, &pull.registry)?;
@@ -110,18 +105,22 @@ fn create(host: &Host, flags: ContainerFlags) -> Result<(String, ContainerSpec)>
         output::warning(warning);
     }
     let id = answers::text(&made, "Id").to_owned();
-    if let Some(path) = &spec.settings.cidfile {
-        let written = File::create_new(path).and_then(|mut file| file.write_all(id.as_bytes()));
-        written.context(|| format!("cannot write the container's ID to {}", path.display()))?;
+    if let Some(file) = id_file {
+        let written = id.parse().and_then(|id| file.write(&id));
+        written.map_err(|error| forget_made(host, &id, error))?;
     }
     Ok((id, spec))
 }
 
 /// Removes a container that could not be started, if it was to be removed anyway.
 fn forget(host: &Host, id: &str, spec: &ContainerSpec, error: Error) -> Error {
-    if spec.settings.remove {
-        // It may be gone already. The failure to report is the first one.
-        drop(host.act(Request::delete(format!("/containers/{id}")).with("force", 1)));
-    }
+    if spec.settings.remove { forget_made(host, id, error) } else { error }
+}
+
+/// Removes a container that nobody will hear of.
+fn forget_made(host: &Host, id: &str, error: Error) -> Error {
+    // It may be gone already. The failure to report is the first one.
+    let gone = Request::delete(format!("/containers/{}", escape(id))).with("force", 1);
+    drop(host.act(gone.with("v", 1)));
     error
 }

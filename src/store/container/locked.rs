@@ -105,7 +105,11 @@ impl<'a> Locked<'a> {
         let gone = dir.with_extension("gone");
         // First, while the name is surely ours: a container without a name is still found by its ID.
         file::remove_file(&self.containers.name_path(&self.container.state.name))?;
-        if let Some(cidfile) = &self.container.config.settings.cidfile {
+        // Somebody may have put another container's into its place, or anything else.
+        if let Some(cidfile) = &self.container.config.settings.cidfile
+            && fs::symlink_metadata(cidfile).is_ok_and(|it| it.is_file())
+            && fs::read(cidfile).is_ok_and(|text| text.trim_ascii() == id.as_str().as_bytes())
+        {
             file::remove_file(cidfile)?;
         }
         fs::rename(&dir, &gone).context(|| format!("cannot remove {}", dir.display()))?;
