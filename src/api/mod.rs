@@ -33,6 +33,7 @@ pub mod model;
 mod names;
 mod networks;
 pub(crate) mod pipe;
+mod plugins;
 mod process;
 mod query;
 mod reply;

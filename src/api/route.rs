@@ -13,8 +13,8 @@ use super::request::{Asked, Call};
 use super::serve::Service;
 use super::stream::Body;
 use super::{
-    archive, build, buildkit, commit, containers, exec, images, networks, secrets, system, usage,
-    volumes,
+    archive, build, buildkit, commit, containers, exec, images, networks, plugins, secrets, system,
+    usage, volumes,
 };
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -82,6 +82,7 @@ pub(super) const ROUTES: &[&[Route]] = &[
     networks::ROUTES,
     volumes::ROUTES,
     secrets::ROUTES,
+    plugins::ROUTES,
     usage::ROUTES,
     SWARM,
 ];

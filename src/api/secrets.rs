@@ -1,11 +1,12 @@
-//! Secrets, configs and plugins: `/secrets/…`, `/configs/…`, `/plugins/…`.
+//! Secrets and configs: `/secrets/…`, `/configs/…`.
 //!
-//! Docker has secrets in swarms only; here they are this machine's.
+//! Docker has both in swarms only; here they are this machine's.
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,20 +15,34 @@ use super::reply::Reply;
 use super::request::Call;
 use super::route::{How, Route, route};
 use crate::engine::Engine;
+use crate::engine::configs::Relabeled;
 use crate::engine::secrets::NewSecret;
 use crate::error::{Error, Kind, Result};
 use crate::spec::filter;
+use crate::store::secret::Kept;
 
 pub(super) const ROUTES: &[Route] = &[
-    route("GET", "/secrets", How::Look(list)),
+    route("GET", "/secrets", How::Look(|engine, call| list(engine, call, Kept::Secret))),
     route("POST", "/secrets/create", How::Change(create)),
-    route("GET", "/secrets/{id}", How::Look(inspect)),
+    route("GET", "/secrets/{id}", How::Look(|engine, call| inspect(engine, call, Kept::Secret))),
     route("DELETE", "/secrets/{id}", How::Change(remove)),
-    route("GET", "/configs", How::Look(none)),
-    route("GET", "/plugins", How::Look(none)),
+    route(
+        "POST",
+        "/secrets/{id}/update",
+        How::Change(|engine, call| update(engine, call, Kept::Secret)),
+    ),
+    route("GET", "/configs", How::Look(|engine, call| list(engine, call, Kept::Config))),
+    route("POST", "/configs/create", How::Change(create_config)),
+    route("GET", "/configs/{id}", How::Look(|engine, call| inspect(engine, call, Kept::Config))),
+    route("DELETE", "/configs/{id}", How::Change(remove_config)),
+    route(
+        "POST",
+        "/configs/{id}/update",
+        How::Change(|engine, call| update(engine, call, Kept::Config)),
+    ),
 ];
 
-/// What a secret is to be.
+/// What a secret or a config is to be.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Wanted {
@@ -35,6 +50,7 @@ struct Wanted {
     labels: Option<BTreeMap<String, String>>,
     data: Option<String>,
     driver: Option<Driver>,
+    templating: Option<Driver>,
 }
 
 #[derive(Default, Deserialize)]
@@ -44,19 +60,35 @@ struct Driver {
     options: Option<BTreeMap<String, String>>,
 }
 
-/// There are none.
-fn none(_: &Engine, _: &mut Call) -> Result<Reply> {
-    Ok(Reply::json(&json!([])))
+impl Wanted {
+    /// Reads what is asked for; only services of a swarm have templates filled in.
+    fn read(call: &mut Call) -> Result<Self> {
+        let wanted: Self = call.json()?;
+        match wanted.templating.as_ref().map(|driver| driver.name.as_str()) {
+            None | Some("") => Ok(wanted),
+            Some(driver) => {
+                let text = format!("templates ({driver}) are not filled in by barge");
+                Err(Error::new(Kind::Unsupported, text).hint("leave Templating out"))
+            }
+        }
+    }
+
+    /// Decodes the data.
+    fn data(&self, kept: Kept) -> Result<Vec<u8>> {
+        let what = kept.as_str();
+        let invalid = |_| Error::new(Kind::Invalid, format!("the data of a {what} must be base64"));
+        BASE64_STANDARD.decode(self.data.as_deref().unwrap_or_default()).map_err(invalid)
+    }
 }
 
-fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
+fn list(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
     const KEYS: [&str; 4] = ["id", "label", "name", "names"];
     let filters = call.query.filters()?;
     if let Some(filter) = filters.iter().find(|filter| !KEYS.contains(&&*filter.key)) {
         return Err(Error::new(Kind::Invalid, format!("invalid filter '{}'", filter.key)));
     }
     let mut all = Vec::new();
-    for found in engine.store().secrets().list()? {
+    for found in engine.store().kept(kept).list()? {
         let is_wanted = filter::passes(&filters, |key, value| {
             Ok(match key {
                 "id" => found.id.starts_with(value),
@@ -66,16 +98,15 @@ fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
             })
         })?;
         if is_wanted {
-            all.push(secret::document(&found));
+            all.push(secret::document(kept, &found));
         }
     }
     Ok(Reply::json(&all))
 }
 
 fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let wanted: Wanted = call.json()?;
-    let invalid = |_| Error::new(Kind::Invalid, "the data of a secret must be base64");
-    let data = BASE64_STANDARD.decode(wanted.data.unwrap_or_default()).map_err(invalid)?;
+    let wanted = Wanted::read(call)?;
+    let data = wanted.data(Kept::Secret)?;
     let driver = wanted.driver.unwrap_or_default();
     let id = engine.create_secret(NewSecret {
         name: wanted.name,
@@ -88,11 +119,39 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
     Ok(Reply::created(&json!({ "ID": id })))
 }
 
-fn inspect(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    Ok(Reply::json(&secret::document(&engine.store().secrets().lookup(call.name())?)))
+fn create_config(engine: &Engine, call: &mut Call) -> Result<Reply> {
+    let wanted = Wanted::read(call)?;
+    let data = wanted.data(Kept::Config)?;
+    let id = engine.create_config(&wanted.name, &data, wanted.labels.unwrap_or_default())?;
+    Ok(Reply::created(&json!({ "ID": id })))
+}
+
+fn inspect(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
+    Ok(Reply::json(&secret::document(kept, &engine.store().kept(kept).lookup(call.name())?)))
 }
 
 fn remove(engine: &Engine, call: &mut Call) -> Result<Reply> {
     engine.remove_secret(call.name())?;
     Ok(Reply::done())
+}
+
+fn remove_config(engine: &Engine, call: &mut Call) -> Result<Reply> {
+    engine.remove_config(call.name())?;
+    Ok(Reply::done())
+}
+
+fn update(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
+    let version = call.query.parse("version")?.ok_or_else(|| {
+        let text = format!("invalid {} version: there is none", kept.as_str());
+        Error::new(Kind::Invalid, text).hint("say by `version` which one is to be changed")
+    })?;
+    let wanted = Wanted::read(call)?;
+    let wanted = Relabeled {
+        version,
+        name: wanted.name,
+        labels: wanted.labels.unwrap_or_default(),
+        data: wanted.data.filter(|data| !data.is_empty()),
+    };
+    engine.relabel(kept, call.name(), &wanted)?;
+    Ok(Reply::empty(StatusCode::OK))
 }

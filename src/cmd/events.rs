@@ -231,7 +231,7 @@ fn line(event: &Event, whole: bool) -> String {
             let container = event.details.get("container").map(String::as_str).unwrap_or_default();
             add(&format!("(container={container}, name={})", event.name));
         }
-        Object::Image | Object::Secret | Object::Volume | Object::System => {
+        Object::Image | Object::Secret | Object::Config | Object::Volume | Object::System => {
             for part in [id, &event.name] {
                 if !part.is_empty() {
                     add(part);

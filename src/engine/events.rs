@@ -31,7 +31,8 @@ pub struct EventOptions {
 }
 
 /// What events can be filtered by.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
+    "config",
     "container",
     "event",
     "image",
@@ -141,6 +142,7 @@ fn is_wanted(event: &Event, filters: &[Filter]) -> Result<bool> {
                     || (event.object == Object::Image && of_image(&event.name))
                     || of_image(&event.image)
             }
+            "config" => is(Object::Config, value),
             "label" => filter::label_matches(&event.labels, value),
             "network" => is(Object::Network, value),
             "pod" => is(Object::Pod, value),

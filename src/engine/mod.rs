@@ -10,6 +10,7 @@ mod background;
 mod bundle;
 mod cdi;
 mod clone;
+pub mod configs;
 mod content;
 pub mod copying;
 mod create;

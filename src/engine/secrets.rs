@@ -58,8 +58,7 @@ impl Engine {
                 format!("secret data must be larger than 0 and less than {MOST} bytes"),
             ));
         }
-        let mut id = to_hex(&random::<13>()?);
-        id.truncate(25);
+        let id = made_up_id(&random()?);
         let elsewhere = Elsewhere::of(&new.driver, &new.options)?;
         let before = self.store.secrets().named(&name)?;
         let data = match &elsewhere {
@@ -88,6 +87,7 @@ impl Engine {
                     name: name.clone(),
                     created,
                     updated,
+                    version: 1,
                     labels: new.labels.clone(),
                     driver: if elsewhere.is_some() { new.driver.clone() } else { String::new() },
                     options: new.options.clone(),
@@ -208,6 +208,13 @@ impl Engine {
         let dir = self.store.containers().run_dir(id).join("secrets");
         if dir.exists() { file::remove_tree(&dir) } else { Ok(()) }
     }
+}
+
+/// Makes an ID of random bytes: 25 hexadecimal digits.
+pub(super) fn made_up_id(random: &[u8; 13]) -> String {
+    let mut id = to_hex(random);
+    id.truncate(25);
+    id
 }
 
 /// Removes the data of a secret that is off the record, if it is elsewhere.

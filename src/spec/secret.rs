@@ -10,6 +10,9 @@ use crate::error::{Error, Kind, Result};
 /// The most bytes that a secret may have, as Podman has it.
 pub const MOST: usize = 512_000;
 
+/// The most bytes that a config may have, as Docker has it.
+pub const MOST_OF_CONFIG: usize = 1_024_000;
+
 /// Where a container has a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretUse {
@@ -92,6 +95,11 @@ impl FromStr for SecretUse {
 
 /// Checks the name of a secret, as Podman does.
 pub fn parse_name(text: &str) -> Result<String> {
+    parse_name_of("secret", text)
+}
+
+/// Checks the name of something that is kept as secrets are.
+pub fn parse_name_of(what: &str, text: &str) -> Result<String> {
     let good = (1..=253).contains(&text.len()) && !text.contains([',', '/', '=', '\0']);
     if good && !text.trim().is_empty() {
         return Ok(text.to_owned());
@@ -99,7 +107,7 @@ pub fn parse_name(text: &str) -> Result<String> {
     Err(Error::new(
         Kind::Invalid,
         format!(
-            "secret name `{text}` can not include '=', '/', ',', or the NULL ('\\0') and be between 1 and 253 characters: invalid secret name"
+            "{what} name `{text}` can not include '=', '/', ',', or the NULL ('\\0') and be between 1 and 253 characters: invalid {what} name"
         ),
     ))
 }

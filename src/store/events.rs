@@ -65,6 +65,8 @@ pub enum Object {
     Volume,
     /// A secret.
     Secret,
+    /// A config.
+    Config,
     /// A pod.
     Pod,
     /// barge itself.
@@ -131,6 +133,7 @@ impl Object {
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Secret => "secret",
+            Self::Config => "config",
             Self::Pod => "pod",
             Self::System => "system",
         }

@@ -224,6 +224,16 @@ impl<'a> Lists<'a> {
             .map(|digests| digests.into_iter().map(ImageId).collect())
     }
 
+    /// Reads all lists.
+    pub fn all(&self) -> Result<Vec<List>> {
+        let mut all = Vec::new();
+        for id in self.ids()? {
+            // Removed as we look.
+            all.extend(self.get(&id)?);
+        }
+        Ok(all)
+    }
+
     /// Reads all lists with their names, as images.
     pub fn list(&self) -> Result<Vec<NamedImage>> {
         let ids = self.ids()?;

@@ -36,6 +36,8 @@
 //! ├── chains.lock                  held while one is made
 //! ├── secrets/HEX.json             one secret, named by the hash of its name
 //! ├── secrets.lock                 held while secrets are changed
+//! ├── configs/HEX.json             one config, as secrets are
+//! ├── configs.lock                 held while configs are changed
 //! ├── volumes/NAME/                one volume; `store::volume` draws it
 //! ├── networks/NAME.json           a network that a user has made
 //! ├── networks.lock                held while one comes or goes, and while a container joins one
@@ -260,7 +262,12 @@ impl Store {
 
     /// Returns the secrets.
     pub fn secrets(&self) -> secret::Secrets<'_> {
-        secret::Secrets::new(self)
+        self.kept(secret::Kept::Secret)
+    }
+
+    /// Returns the secrets or the configs.
+    pub fn kept(&self, kept: secret::Kept) -> secret::Secrets<'_> {
+        secret::Secrets::new(self, kept)
     }
 
     /// Returns the volumes.

@@ -1,8 +1,9 @@
-//! Secrets: small pieces of data that containers get and nobody else sees.
+//! Secrets: small pieces of data that containers get and nobody else sees; and configs, which are the
+//! same but that anybody may see them.
 //!
 //! `secrets/HEX.json` is one secret with its data, HEX the SHA-256 of its name; only its owner can read
 //! it. Whoever changes a secret holds `secrets.lock`. A container that was made with one has a copy,
-//! `containers/HEX/secrets/N`: the secret may change or go.
+//! `containers/HEX/secrets/N`: the secret may change or go. Configs are in `configs`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +17,26 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::closest::closest;
 use crate::spec::id::is_hex;
 
-/// A secret.
+/// What kind of data is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// What nobody but containers sees.
+    Secret,
+    /// What anybody may see.
+    Config,
+}
+
+impl Kept {
+    /// Returns the word for one of them.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Config => "config",
+        }
+    }
+}
+
+/// A secret or a config.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret {
     /// Its ID: 25 hexadecimal digits.
@@ -25,8 +45,11 @@ pub struct Secret {
     pub name: String,
     /// When it was made, in nanoseconds since 1970.
     pub created: i64,
-    /// When it was replaced last, in nanoseconds since 1970.
+    /// When it was changed or replaced last, in nanoseconds since 1970.
     pub updated: i64,
+    /// Counts the changes since it was made or replaced, beginning with 1.
+    #[serde(default = "first")]
+    pub version: u64,
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -38,6 +61,11 @@ pub struct Secret {
     pub options: BTreeMap<String, String>,
     /// The data, in base64; empty if it is elsewhere.
     pub data: String,
+}
+
+/// The version of what was not changed.
+fn first() -> u64 {
+    1
 }
 
 impl Secret {
@@ -54,19 +82,20 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// All secrets of a store.
+/// All secrets of a store, or all its configs.
 #[derive(Clone, Copy, Debug)]
 pub struct Secrets<'a> {
     store: &'a Store,
+    kept: Kept,
 }
 
 impl<'a> Secrets<'a> {
-    pub(super) fn new(store: &'a Store) -> Self {
-        Self { store }
+    pub(super) fn new(store: &'a Store, kept: Kept) -> Self {
+        Self { store, kept }
     }
 
     fn directory(&self) -> PathBuf {
-        self.store.root.join("secrets")
+        self.store.root.join(format!("{}s", self.kept.as_str()))
     }
 
     fn record(&self, name: &str) -> PathBuf {
@@ -74,7 +103,7 @@ impl<'a> Secrets<'a> {
     }
 
     fn lock(&self) -> Result<Lock> {
-        Lock::exclusive(&self.store.root.join("secrets.lock"))
+        Lock::exclusive(&self.directory().with_extension("lock"))
     }
 
     /// Reads the secret of a name.
@@ -99,13 +128,14 @@ impl<'a> Secrets<'a> {
         if let Some(secret) = self.named(text)? {
             return Ok(secret);
         }
+        let what = self.kept.as_str();
         let all = self.list()?;
         let begins = |secret: &&Secret| is_hex(text) && secret.id.starts_with(text);
         let found: Vec<&Secret> = all.iter().filter(begins).collect();
         match found.as_slice() {
             [secret] => Ok((*secret).clone()),
             [] => {
-                let message = format!("no secret with name or id \"{text}\": no such secret");
+                let message = format!("no {what} with name or id \"{text}\": no such {what}");
                 let error = Error::new(Kind::NotFound, message);
                 Err(match closest(text, all.iter().map(|secret| secret.name.as_str())) {
                     Some(close) => error.hint(format!("did you mean `{close}`?")),
@@ -113,7 +143,7 @@ impl<'a> Secrets<'a> {
                 })
             }
             _ => {
-                let message = format!("more than one secret has an ID that begins with \"{text}\"");
+                let message = format!("more than one {what} has an ID that begins with \"{text}\"");
                 Err(Error::new(Kind::Conflict, message)
                     .hint("give more digits of the ID, or a name"))
             }

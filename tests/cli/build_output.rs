@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use serde_json::Value;
 
 use super::build::context;
+use super::support::docker::DockerHost;
 use super::support::layout::{architecture, digest, hex};
 use super::support::registry::Registry;
 use super::support::{Barge, tool};
@@ -317,6 +318,27 @@ fn build_tells_where_an_image_comes_from() {
     assert!(base.starts_with("pkg:docker/localhost/busybox@latest"), "{base}");
     // It runs like any other.
     barge.run(["run", "--rm", "--network=none", &name, "cat", "/etc/os-release"]).ok();
+    // And the service tells the same, of the name and of the image.
+    let docker = DockerHost::start(&barge);
+    let id = barge.run(["images", "-q", "--no-trunc", "--filter=dangling=true"]).ok().text();
+    for image in [name.as_str(), id.as_str()] {
+        let path = format!("/images/{image}/attestations");
+        let listed = docker.get(&path);
+        assert_eq!(listed.as_array().map(Vec::len), Some(2), "{image}: {listed}");
+        assert!(listed[0].get("Statement").is_none(), "{listed}");
+        assert_eq!(listed[0]["Descriptor"]["mediaType"], "application/vnd.in-toto+json");
+        let kind = provenance["predicateType"].as_str().unwrap();
+        let platform = "%7B%22os%22:%22linux%22,%22architecture%22:%22amd64%22%7D";
+        let one = docker.get(&format!("{path}?statement=1&type={kind}&platform={platform}"));
+        assert_eq!(one[0]["Statement"], provenance);
+        assert_eq!((&one[0]["PredicateType"], &one[1]), (&Value::from(kind), &Value::Null));
+    }
+    let none = docker.get("/images/localhost%2Fbusybox/attestations");
+    assert_eq!(none, Value::Array(Vec::new()));
+    let path = format!("/images/{name}/attestations?platform=nonsense%2F%2F");
+    assert_eq!(docker.ask("GET", &path, "").status, 400);
+    let path = format!("/images/{name}/attestations?platform=linux%2Fs390x");
+    assert_eq!(docker.ask("GET", &path, "").status, 404);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use super::support::docker::DockerHost;
 use super::support::{Barge, Running, wait_until};
 
 /// A plugin whose volumes are directories. It writes down what it is asked.
@@ -184,4 +185,28 @@ fn a_plugin_is_told_of_the_end_whoever_is_killed() {
     let spec = barge.path("x/docker/plugins/shelf.spec");
     fs::write(spec, "unix:///nowhere/shelf.sock\n").unwrap();
     barge.run(["volume", "rm", "one"]).fails(125).error_has("/nowhere/shelf.sock");
+}
+
+#[test]
+fn the_service_lists_plugins_and_leaves_them_alone() {
+    let barge = Barge::new();
+    let plugin = Plugin::start(&barge);
+    // Nobody is behind this one.
+    fs::write(barge.path("x/docker/plugins/gone.spec"), "unix:///nosuch/gone.sock").unwrap();
+    let docker = DockerHost::start(&barge);
+    let line = ["plugin", "ls", "--format", "{{.Name}} {{.Enabled}}"];
+    let listed = docker.docker(line).ok().text();
+    assert!(listed.lines().any(|line| line == "shelf true"), "{listed}");
+    assert!(listed.lines().any(|line| line == "gone false"), "{listed}");
+    let line =
+        ["plugin", "ls", "-q", "--filter", "capability=volumedriver", "--filter=enabled=true"];
+    assert_eq!(docker.docker(line).ok().text().lines().count(), 1);
+    let found = docker.get("/plugins/shelf/json");
+    assert_eq!(found["Config"]["Interface"]["Types"][0], "docker.volumedriver/1.0");
+    assert_eq!(docker.ask("GET", "/plugins/nosuch/json", "").status, 404);
+    for line in [&["disable", "shelf"][..], &["rm", "shelf"]] {
+        let line = [&["plugin"][..], line].concat();
+        docker.docker(line).exits(1).stderr_has("neither installed nor changed");
+    }
+    drop(plugin.process);
 }

@@ -118,6 +118,13 @@ impl<'a> DockerHost<'a> {
         Answer { status, head, body }
     }
 
+    /// Returns the path of all events up to now.
+    pub(crate) fn events_so_far(&self) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.expect("it is later than 1970");
+        format!("/events?since=1&until={}.{:09}", now.as_secs(), now.subsec_nanos())
+    }
+
     /// Asks for something that must be there.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Value {

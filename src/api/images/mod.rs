@@ -1,6 +1,7 @@
 //! Images: `/images/…`, `/distribution/…` and `/auth`.
 
 mod archive;
+mod attestations;
 mod create;
 pub(super) mod progress;
 mod push;
@@ -28,6 +29,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST", "/images/prune", How::Change(prune)),
     route("GET", "/images/{name...}/json", How::Look(inspect)),
     route("GET", "/images/{name...}/history", How::Look(history)),
+    route("GET", "/images/{name...}/attestations", How::Look(attestations::attestations)),
     route("GET", "/images/{name...}/get", How::Work(archive::save)),
     route("POST", "/images/{name...}/push", How::Work(push::push)),
     route("POST", "/images/{name...}/tag", How::Change(tag)),

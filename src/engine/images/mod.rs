@@ -1,5 +1,6 @@
 //! What users do with images: one verb a file.
 
+mod attestations;
 mod diff;
 mod distribution;
 mod filter;
@@ -20,6 +21,7 @@ mod search;
 mod tag;
 mod tree;
 
+pub use attestations::{Statement, StatementOptions, statements};
 pub use diff::diff;
 pub(super) use diff::{NOT_OF_IMAGES, Seen, compare, layers};
 pub use distribution::{Distribution, distribution};

@@ -60,6 +60,11 @@ pub(in crate::engine) fn ensure(
     Ok(Some((image, name)))
 }
 
+/// Returns the digest of a list's member for a platform.
+pub(in crate::engine) fn instance(list: &List, platform: Option<&Platform>) -> Result<Digest> {
+    chosen(list, platform).map(|(digest, _)| digest)
+}
+
 fn chosen(list: &List, platform: Option<&Platform>) -> Result<(Digest, Member)> {
     let host = Platform::host();
     let digest = choose(&list.index, platform.unwrap_or(&host))?.digest.clone();

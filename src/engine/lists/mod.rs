@@ -13,7 +13,7 @@ pub use add::{AddFilesOptions, AddOptions, add, add_files};
 pub use annotate::{AnnotateOptions, annotate};
 pub use create::{CreateOptions, create};
 pub use inspect::{Inspection, inspect};
-pub(super) use instance::{ensure, here};
+pub(super) use instance::{ensure, here, instance};
 pub use make::{extend, make};
 pub use push::{push, push_made};
 pub use remove::{exists, remove, remove_member};

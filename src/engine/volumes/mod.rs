@@ -18,6 +18,6 @@ mod remove;
 
 pub use filter::{check_filters, is_wanted};
 pub use list::{VolumeUse, list, lookup, size};
-pub use plugin::place_for;
+pub use plugin::{FoundPlugin, place_for, plugins};
 pub use prune::PrunedVolumes;
 pub use reload::Reloaded;

@@ -161,9 +161,14 @@ impl Plugin {
 
     /// Tells whether it is one for volumes.
     pub(super) fn is_for_volumes(&self) -> Result<bool> {
+        Ok(self.kinds()?.iter().any(|kind| kind == "VolumeDriver"))
+    }
+
+    /// Asks what it is for, as in `VolumeDriver`.
+    fn kinds(&self) -> Result<Vec<String>> {
         let answer: Value = self.post("/Plugin.Activate", &json!({}))?;
-        let kinds = answer["Implements"].as_array();
-        Ok(kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "VolumeDriver")))
+        let kinds = answer["Implements"].as_array().map_or(&[][..], Vec::as_slice);
+        Ok(kinds.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     fn ask(&self, verb: &str, question: &Value) -> Result<Answer> {
@@ -216,6 +221,31 @@ impl Address {
             _ => None,
         }
     }
+}
+
+/// A plugin that seems to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPlugin {
+    /// Its name, as drivers are named.
+    pub name: String,
+    /// Its socket, or its host and port.
+    pub address: String,
+    /// What it is for, as in `VolumeDriver`; `None` if it does not answer.
+    pub kinds: Option<Vec<String>>,
+}
+
+/// Looks for plugins, and asks each what it is for.
+pub fn plugins() -> Vec<FoundPlugin> {
+    let found = |name: String| {
+        // What has no address is none.
+        let plugin = Plugin::find(&name).ok()?;
+        let address = match &plugin.address {
+            Address::Unix(path) => path.display().to_string(),
+            Address::Tcp(host) => host.clone(),
+        };
+        Some(FoundPlugin { name, address, kinds: plugin.kinds().ok() })
+    };
+    Plugin::all().into_iter().filter_map(found).collect()
 }
 
 /// Where plugins are looked for: this machine's, the user's own.

@@ -15,7 +15,7 @@ const TABLE: &[(&str, &str, u16)] = &[
     ("POST", "/images/create", 400),
     ("GET", "/images/nosuch/json", 404),
     ("GET", "/images/nosuch/history", 404),
-    ("GET", "/images/nosuch/attestations", 501),
+    ("GET", "/images/nosuch/attestations", 404),
     ("POST", "/images/localhost:1%2Fnosuch/push", 200),
     ("POST", "/images/nosuch/tag?repo=a", 404),
     ("DELETE", "/images/nosuch", 404),
@@ -44,7 +44,7 @@ const TABLE: &[(&str, &str, u16)] = &[
     ("GET", "/plugins", 200),
     ("GET", "/plugins/privileges", 501),
     ("POST", "/plugins/pull", 501),
-    ("GET", "/plugins/nosuch/json", 501),
+    ("GET", "/plugins/nosuch/json", 404),
     ("DELETE", "/plugins/nosuch", 501),
     ("POST", "/plugins/nosuch/enable", 501),
     ("POST", "/plugins/nosuch/disable", 501),
@@ -56,12 +56,14 @@ const TABLE: &[(&str, &str, u16)] = &[
     ("POST", "/secrets/create", 400),
     ("GET", "/secrets/nosuch", 404),
     ("DELETE", "/secrets/nosuch", 404),
-    ("POST", "/secrets/nosuch/update", 501),
+    ("POST", "/secrets/nosuch/update", 400),
+    ("POST", "/secrets/nosuch/update?version=1", 404),
     ("GET", "/configs", 200),
-    ("POST", "/configs/create", 501),
-    ("GET", "/configs/nosuch", 501),
-    ("DELETE", "/configs/nosuch", 501),
-    ("POST", "/configs/nosuch/update", 501),
+    ("POST", "/configs/create", 400),
+    ("GET", "/configs/nosuch", 404),
+    ("DELETE", "/configs/nosuch", 404),
+    ("POST", "/configs/nosuch/update", 400),
+    ("POST", "/configs/nosuch/update?version=1", 404),
     ("GET", "/distribution/UPPER/json", 400),
     ("GET", "/nodes", 503),
     ("GET", "/swarm", 503),
@@ -76,7 +78,7 @@ fn each_endpoint_answers() {
     let docker = DockerHost::start(&barge);
     let mut wrong = Vec::new();
     for (method, target, want) in TABLE {
-        for version in ["", "/v1.24", "/v1.41", "/v1.51"] {
+        for version in ["", "/v1.24", "/v1.41", "/v1.51", "/v1.56"] {
             let answer = docker.ask(method, &format!("{version}{target}"), "");
             if answer.status != *want {
                 let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -95,7 +97,7 @@ fn bodies_that_make_no_sense_are_refused() {
     let barge = Barge::new();
     let docker = DockerHost::start(&barge);
     for target in
-        ["/networks/create", "/volumes/create", "/secrets/create", "/auth", "/commit?container=x"]
+        ["/networks/create", "/volumes/create", "/secrets/create", "/configs/create", "/auth"]
     {
         for body in ["{", "[]", "\"x\"", "{\"Name\": 5}", "{\"Labels\": [1]}"] {
             let status = docker.ask("POST", target, body).status;

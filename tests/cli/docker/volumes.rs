@@ -1,4 +1,4 @@
-//! Volumes and secrets by Docker's client.
+//! Volumes, secrets and configs by Docker's client.
 
 use serde_json::json;
 
@@ -93,4 +93,57 @@ fn secrets_are_this_machine_s() {
     let answer = docker.ask("POST", "/configs/create", "{}");
     assert_eq!((answer.status, answer.message().contains("configs")), (501, true));
     assert_eq!(docker.ask("POST", "/plugins/pull?remote=x", "").status, 501);
+}
+
+#[test]
+fn configs_can_be_read_by_all_and_relabeled() {
+    let barge = Barge::new();
+    let docker = DockerHost::start(&barge);
+    let line = ["config", "create", "--label", "a=b", "web", "-"];
+    let id = docker.docker_command(line).input("listen 80;").run().exits(0).text();
+    assert_eq!(id.len(), 25, "{id}");
+    docker
+        .docker(["config", "ls", "--format", "{{.Name}} {{.ID}}"])
+        .ok()
+        .stdout(&format!("web {id}\n"));
+    docker.docker(["config", "inspect", "--pretty", "web"]).ok().stdout_has("listen 80;");
+    docker.docker_command(["config", "create", "web", "-"]).input("x").run().exits(1);
+    assert_eq!(docker.ask("POST", "/configs/create", r#"{"Name": "e", "Data": ""}"#).status, 400);
+    let templated = r#"{"Name": "t", "Data": "eA==", "Templating": {"Name": "golang"}}"#;
+    assert_eq!(docker.ask("POST", "/configs/create", templated).status, 501);
+    // Secrets are changed as configs are; of neither is it any of the other's names.
+    docker.docker_command(["secret", "create", "web", "-"]).input("hidden").run().exits(0);
+    for (kind, data) in [("configs", json!("bGlzdGVuIDgwOw==")), ("secrets", json!(null))] {
+        let found = docker.get(&format!("/{kind}/web"));
+        assert_eq!((&found["Version"]["Index"], &found["Spec"]["Data"]), (&json!(1), &data));
+        let mut spec = found["Spec"].clone();
+        spec["Labels"] = json!({ "c": "d" });
+        let update = |version: u32, spec: &serde_json::Value| {
+            let path = format!("/{kind}/web/update?version={version}");
+            docker.ask("POST", &path, &spec.to_string()).status
+        };
+        assert_eq!(update(2, &spec), 500, "nobody has changed it yet");
+        let mut other = spec.clone();
+        other["Data"] = json!("eA==");
+        assert_eq!(update(1, &other), 400, "only labels change");
+        assert_eq!(update(1, &spec), 200);
+        assert_eq!(update(1, &spec), 500, "somebody has changed it");
+        let now = docker.get(&format!("/{kind}/web"));
+        assert_eq!((&now["Version"]["Index"], &now["Spec"]["Data"]), (&json!(2), &data));
+        assert_eq!(now["Spec"]["Labels"], json!({ "c": "d" }));
+        let filter = "%7B%22label%22%3A%5B%22c%3Dd%22%5D%7D";
+        let found = docker.get(&format!("/{kind}?filters={filter}"));
+        assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+    }
+    docker.docker(["config", "rm", "web"]).ok();
+    docker.docker(["config", "inspect", "web"]).exits(1).stderr_has("No such config");
+    assert_eq!(docker.ask("GET", "/secrets/web", "").status, 200);
+    let filters = "%7B%22type%22%3A%5B%22config%22%5D%7D";
+    let events = docker.ask("GET", &format!("{}&filters={filters}", docker.events_so_far()), "");
+    let events = String::from_utf8(events.body).unwrap();
+    let actions: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["Action"].to_string())
+        .collect();
+    assert_eq!(actions, ["\"create\"", "\"update\"", "\"remove\""]);
 }

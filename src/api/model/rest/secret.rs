@@ -1,22 +1,24 @@
-//! Secrets, as Docker's REST API shows them: never what they are.
+//! Secrets and configs, as Docker's REST API shows them: of secrets, never what they are.
 
 use serde_json::{Value, json};
 
 use crate::spec::time;
-use crate::store::secret::Secret;
+use crate::store::secret::{Kept, Secret};
 
-/// Makes the document of a secret.
-pub fn document(secret: &Secret) -> Value {
-    let mut spec = json!({ "Name": secret.name, "Labels": secret.labels });
-    if !secret.driver.is_empty() {
-        spec["Driver"] = json!({ "Name": secret.driver, "Options": secret.options });
+/// Makes the document of a secret or a config.
+pub fn document(kept: Kept, it: &Secret) -> Value {
+    let mut spec = json!({ "Name": it.name, "Labels": it.labels });
+    if kept == Kept::Config {
+        spec["Data"] = it.data.as_str().into();
+    }
+    if !it.driver.is_empty() {
+        spec["Driver"] = json!({ "Name": it.driver, "Options": it.options });
     }
     json!({
-        "ID": secret.id,
-        // Docker counts the changes of a swarm; here a secret is replaced whole.
-        "Version": { "Index": 1 },
-        "CreatedAt": time::rfc3339_short(secret.created),
-        "UpdatedAt": time::rfc3339_short(secret.updated),
+        "ID": it.id,
+        "Version": { "Index": it.version },
+        "CreatedAt": time::rfc3339_short(it.created),
+        "UpdatedAt": time::rfc3339_short(it.updated),
         "Spec": spec,
     })
 }
