@@ -76,6 +76,9 @@ struct Connection {
     force: bool,
 }
 
+/// The first minor version in which a network is said to have more than a list of them tells.
+const STATUS: u16 = 52;
+
 fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let mut filters = call.query.filters()?;
     check_filters(&filters)?;
@@ -97,6 +100,12 @@ fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
         let users = users_of(built_in, &containers);
         if is_built_in_wanted(built_in, &users, &filters)? {
             all.push(network::built_in(built_in, if with_users { &users } else { &[] }));
+        }
+    }
+    if call.version.minor >= STATUS {
+        // Until then there was an empty one.
+        for network in &mut all {
+            network.as_object_mut().map(|network| network.shift_remove("Containers"));
         }
     }
     Ok(Reply::json(&all))
@@ -145,7 +154,11 @@ fn inspect(engine: &Engine, call: &mut Call) -> Result<Reply> {
     }
     let found = networks::lookup(engine, call.name());
     let found = found.map_err(|error| unknown(call.name(), error))?;
-    Ok(Reply::json(&network::document(&found, true)))
+    let mut document = network::document(&found, true);
+    if call.version.minor >= STATUS {
+        document["Status"] = network::status(&found);
+    }
+    Ok(Reply::json(&document))
 }
 
 fn unknown(name: &str, error: Error) -> Error {

@@ -9,7 +9,7 @@ use super::request::{Call, write_line};
 use super::route::{How, Route, route};
 use super::version::{NEWEST, OLDEST};
 use crate::engine::{Engine, EventOptions, now};
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::spec::time;
 use crate::store::events::Event;
 
@@ -68,26 +68,52 @@ fn events(engine: &Engine, call: &mut Call) -> Result<Reply> {
         until: at("until")?,
         follow: true,
     };
+    let minor = call.version.minor;
+    let kind = events_kind(call.field("accept").unwrap_or_default(), minor);
     let call = std::cell::RefCell::new(call);
     // What is wrong with the filters is told before anything is sent.
     let begun = |call: &mut Call| match call.has_begun() {
         true => Ok(()),
-        false => call.stream(Head::new(StatusCode::OK, JSON)).map(drop),
+        false => call.stream(Head::new(StatusCode::OK, kind)).map(drop),
     };
     engine.events(
         &options,
         &mut |event: &Event| {
             let mut call = call.borrow_mut();
             begun(&mut call)?;
-            write_line(call.answer(), &event::docker(event))
+            if kind == SEQUENCE {
+                call.answer().write_all(b"\x1e").context(|| "cannot write to the client")?;
+            }
+            write_line(call.answer(), &event::docker(event, minor))
         },
         &mut || begun(&mut call.borrow_mut()),
     )?;
     Ok(Reply::streamed())
 }
 
+/// The first minor version in which it is said what the firewall is made with.
+const FIREWALL: u16 = 49;
+
+/// Documents, each behind a mark of its own (RFC 7464).
+const SEQUENCE: &str = "application/json-seq";
+
+/// Chooses the type of a stream of events, of those that the client takes.
+fn events_kind(accepted: &str, minor: u16) -> &'static str {
+    const KINDS: [(&str, u16); 3] =
+        [("application/jsonl", 53), ("application/x-ndjson", 52), (SEQUENCE, 52)];
+    let mut wanted = accepted.split(',').map(|it| it.split(';').next().unwrap_or_default().trim());
+    wanted
+        .find_map(|wanted| match wanted {
+            JSON => Some(JSON),
+            _ => {
+                KINDS.iter().find(|(kind, since)| *kind == wanted && minor >= *since).map(|it| it.0)
+            }
+        })
+        .unwrap_or(JSON)
+}
+
 /// `GET /info`.
-fn info(engine: &Engine, _: &mut Call) -> Result<Reply> {
+fn info(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let info = engine.info()?;
     let store = engine.store();
     let host = engine.host();
@@ -181,6 +207,9 @@ fn info(engine: &Engine, _: &mut Call) -> Result<Reply> {
     });
     if let (Value::Object(document), Value::Object(rest)) = (&mut document, rest) {
         document.extend(rest);
+    }
+    if call.version.minor >= FIREWALL {
+        document["FirewallBackend"] = json!({ "Driver": "nftables" });
     }
     Ok(Reply::json(&document))
 }

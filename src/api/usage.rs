@@ -1,5 +1,7 @@
 //! `GET /system/df`: what takes how much space.
 
+use serde_json::{Value, json};
+
 use super::model::docker;
 use super::model::rest::usage::{self, Kinds};
 use super::reply::Reply;
@@ -11,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 
 pub(super) const ROUTES: &[Route] = &[route("GET", "/system/df", How::Look(df))];
 
-/// The first version that has sums of each kind.
+/// The first version that has sums of each kind; those after it have nothing else.
 const SUMS: u16 = 52;
 
 fn df(engine: &Engine, call: &mut Call) -> Result<Reply> {
@@ -24,16 +26,20 @@ fn df(engine: &Engine, call: &mut Call) -> Result<Reply> {
         let image = store.images().get(&found.config.image_id)?;
         let all = own + image.map_or(0, |image| image.size);
         let size = ContainerSize { own: *own, all };
-        containers.push(docker::summary(store, found, now, Some(size)));
+        containers.push(docker::summary(store, found, now, Some(size), call.version.minor));
     }
     let minor = call.version.minor;
-    Ok(Reply::json(&match minor < SUMS {
-        true => usage::lists(&used, &cache, containers, kinds, minor),
-        false => {
-            let verbose = call.query.is_set("verbose");
-            usage::sums(&used, &cache, containers, kinds, verbose, minor)
+    let verbose = call.query.is_set("verbose");
+    let mut document = match minor {
+        ..=SUMS if minor < SUMS || !verbose => {
+            usage::lists(&used, &cache, containers.clone(), kinds, minor)
         }
-    }))
+        _ => json!({}),
+    };
+    if let (true, Value::Object(document)) = (minor >= SUMS, &mut document) {
+        document.extend(usage::sums(&used, &cache, containers, kinds, verbose, minor));
+    }
+    Ok(Reply::json(&document))
 }
 
 fn kinds(call: &Call) -> Result<Kinds> {

@@ -9,7 +9,7 @@ use super::{find, spec};
 use crate::api::query::Query;
 use crate::api::reply::{Head, JSON, Reply};
 use crate::api::request::Call;
-use crate::engine::{Condition, Engine, RemoveOptions, Stopped, Update};
+use crate::engine::{Condition, Engine, RemoveOptions, StopOptions, Stopped, Update};
 use crate::error::{Error, Kind, Result};
 use crate::spec::process::Signal;
 
@@ -49,17 +49,20 @@ pub(in crate::api) fn in_runc_words(error: Error) -> Error {
     Error::new(kind, format!("failed to create task for container: {text}: {words}"))
 }
 
-/// Reads how long to wait before killing; -1 is for good.
-fn seconds(call: &Call) -> Result<Option<u32>> {
+/// Reads the signal, and how long to wait before killing; -1 is for good.
+fn stop_options(call: &Call) -> Result<StopOptions> {
     let asked = call.query.parse::<i64>("t")?;
-    Ok(asked.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX / 1000)))
+    Ok(StopOptions {
+        signal: call.query.get("signal").map(str::parse).transpose()?,
+        seconds: asked.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX / 1000)),
+    })
 }
 
 /// `POST /containers/{id}/stop`.
 pub(super) fn stop(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let seconds = seconds(call)?;
+    let options = stop_options(call)?;
     let container = find(engine, call.name())?;
-    match engine.stop(container.id().as_str(), seconds)? {
+    match engine.stop(container.id().as_str(), options)? {
         Stopped::NotRunning => Ok(Reply::unchanged()),
         Stopped::InTime | Stopped::Killed { .. } => Ok(Reply::done()),
     }
@@ -67,9 +70,9 @@ pub(super) fn stop(engine: &Engine, call: &mut Call) -> Result<Reply> {
 
 /// `POST /containers/{id}/restart`.
 pub(super) fn restart(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let seconds = seconds(call)?;
+    let options = stop_options(call)?;
     let container = find(engine, call.name())?;
-    engine.restart(container.id().as_str(), seconds).map_err(in_runc_words)?;
+    engine.restart(container.id().as_str(), options).map_err(in_runc_words)?;
     Ok(Reply::done())
 }
 

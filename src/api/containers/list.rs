@@ -20,6 +20,7 @@ pub(super) fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let relative = filters.iter().any(|it| matches!(&*it.key, "before" | "since"));
     let all = if every || relative { engine.list()? } else { engine.list_running()? };
     let now = now();
+    let minor = call.version.minor;
     let sizes = call.query.is_set("size");
     let mut shown: Vec<Value> = Vec::new();
     for container in &all {
@@ -28,7 +29,7 @@ pub(super) fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
             continue;
         }
         let size = sizes.then(|| engine.container_size(container)).transpose()?;
-        shown.push(docker::summary(engine.store(), container, now, size));
+        shown.push(docker::summary(engine.store(), container, now, size, minor));
         if Some(shown.len()) == limit {
             break;
         }

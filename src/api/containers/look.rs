@@ -23,12 +23,15 @@ pub(in crate::api) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed
 /// Time between two looks at what a container uses.
 const SAMPLE: Duration = Duration::from_secs(1);
 
+/// The first minor version in which it is said which system the numbers are of.
+const OS_TYPE: u16 = 52;
+
 /// `GET /containers/{id}/json`.
 pub(super) fn inspect(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let container = find(engine, call.name())?;
     let sizes = call.query.is_set("size");
     let size = sizes.then(|| engine.container_size(&container)).transpose()?;
-    Ok(Reply::json(&docker::inspect(engine.store(), &container, size)))
+    Ok(Reply::json(&docker::inspect(engine.store(), &container, size, call.version.minor)))
 }
 
 /// `GET /containers/{id}/top`.
@@ -205,7 +208,10 @@ pub(super) fn stats(engine: &Engine, call: &mut Call) -> Result<Reply> {
             other => other?,
         };
         let sample = engine.sample(found)?;
-        let document = usage(&sample, before.as_ref());
+        let mut document = usage(&sample, before.as_ref());
+        if call.version.minor >= OS_TYPE {
+            document["os_type"] = "linux".into();
+        }
         if follow {
             call.line(&document)?;
         } else if call.query.is_set("one-shot")

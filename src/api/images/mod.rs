@@ -9,7 +9,7 @@ mod registry;
 
 use hyper::StatusCode;
 
-use super::model::rest::image;
+use super::model::rest::image::{self, Counted};
 use super::names;
 use super::reply::Reply;
 use super::request::Call;
@@ -38,6 +38,9 @@ pub(super) const ROUTES: &[Route] = &[
     route("POST", "/auth", How::Look(registry::auth)),
 ];
 
+/// The first minor version in which a list says how many containers each image has.
+const COUNTED: u16 = 51;
+
 fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let mut filters = call.query.filters()?;
     for filter in &mut filters {
@@ -50,13 +53,19 @@ fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
         let (key, value) = ("reference".to_owned(), name.to_owned());
         filters.push(Filter { key, value, negated: false });
     }
-    let usage = call.query.is_set("shared-size");
-    let listing = images::list(engine.store(), &ListOptions { filters, name: None, usage })?;
+    let shares = call.query.is_set("shared-size");
+    let counts = shares || call.version.minor >= COUNTED;
+    let options = ListOptions { filters, name: None, usage: counts };
+    let listing = images::list(engine.store(), &options)?;
+    let counted = |id| {
+        let usage = listing.usage.get(id);
+        Counted { containers: usage, shared: usage.filter(|_| shares) }
+    };
     let rows: Vec<_> = listing
         .images
         .iter()
         .filter(|named| !named.image.is_list())
-        .map(|named| image::summary(named, listing.usage.get(&named.image.id), call.version.minor))
+        .map(|named| image::summary(named, counted(&named.image.id), call.version.minor))
         .collect();
     Ok(Reply::json(&rows))
 }

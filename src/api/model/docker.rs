@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::container::{self, command};
 use super::network::{names_of, published};
 use super::status::docker_status;
+use super::versions;
 use crate::engine::ContainerSize;
 use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK};
 use crate::spec::network::NetworkMode;
@@ -13,7 +14,7 @@ use crate::store::Store;
 use crate::store::container::{Container, ContainerConfig, Status};
 
 /// Makes the document of `GET /containers/{id}/json`.
-pub fn inspect(store: &Store, found: &Container, size: Option<ContainerSize>) -> Value {
+pub fn inspect(store: &Store, found: &Container, size: Option<ContainerSize>, minor: u16) -> Value {
     let mut document = container::inspect(store, found);
     let Container { config, state, .. } = found;
     document["Created"] = json!(time::rfc3339(config.created));
@@ -65,6 +66,7 @@ pub fn inspect(store: &Store, found: &Container, size: Option<ContainerSize>) ->
         _ => host["UsernsMode"].clone(),
     };
     rename_default(&mut document["NetworkSettings"]);
+    versions::container(&mut document, config, minor);
     if let Some(size) = size {
         document["SizeRw"] = json!(size.own);
         document["SizeRootFs"] = json!(size.all);
@@ -134,10 +136,17 @@ pub fn word(found: &Container) -> &'static str {
 }
 
 /// Makes the document of one container in `GET /containers/json`.
-pub fn summary(store: &Store, found: &Container, now: i64, size: Option<ContainerSize>) -> Value {
+pub fn summary(
+    store: &Store,
+    found: &Container,
+    now: i64,
+    size: Option<ContainerSize>,
+    minor: u16,
+) -> Value {
     let Container { config, state, .. } = found;
     let mut networks = json!({ "Networks": container::networks(found) });
     rename_default(&mut networks);
+    versions::networks(&mut networks, config, minor);
     let ports = published(state);
     let mut shown: Vec<Value> = ports
         .iter()
@@ -173,7 +182,7 @@ pub fn summary(store: &Store, found: &Container, now: i64, size: Option<Containe
         "Labels": config.labels,
         "State": word(found),
         "Status": docker_status(found, now),
-        "HostConfig": { "NetworkMode": network_mode(config) },
+        "HostConfig": host_summary(config),
         "NetworkSettings": networks,
         "Mounts": container::mounts(store, config),
     });
@@ -186,6 +195,15 @@ pub fn summary(store: &Store, found: &Container, now: i64, size: Option<Containe
     if let Some(size) = size {
         document["SizeRw"] = json!(size.own);
         document["SizeRootFs"] = json!(size.all);
+    }
+    document
+}
+
+/// What a list says of how a container is run.
+fn host_summary(config: &ContainerConfig) -> Value {
+    let mut document = json!({ "NetworkMode": network_mode(config) });
+    if !config.settings.annotations.is_empty() {
+        document["Annotations"] = json!(config.settings.annotations);
     }
     document
 }

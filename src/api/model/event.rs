@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::versions;
 use crate::store::events::{Action, Event, Object};
 
 /// Makes the document of an event: Podman's fields, then Docker's. Where both have one name for a
@@ -41,7 +42,7 @@ pub fn document(event: &Event) -> Value {
 
 /// Makes the document of an event with Docker's fields only: clients in Go take small and capital letters
 /// for the same.
-pub fn docker(event: &Event) -> Value {
+pub fn docker(event: &Event, minor: u16) -> Value {
     const FIELDS: [&str; 9] =
         ["status", "id", "from", "Type", "Action", "Actor", "scope", "time", "timeNano"];
     let Value::Object(mut whole) = document(event) else { return Value::Null };
@@ -54,7 +55,9 @@ pub fn docker(event: &Event) -> Value {
         document["Actor"]["Attributes"]["image"] = json!(familiar);
         document["from"] = json!(familiar);
     }
-    Value::Object(document)
+    let mut document = Value::Object(document);
+    versions::event(&mut document, minor);
+    document
 }
 
 /// Docker says in the action how a container's health is.

@@ -13,4 +13,5 @@ pub mod selection;
 pub mod status;
 pub mod top;
 mod usual;
+mod versions;
 pub mod volume;

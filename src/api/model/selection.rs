@@ -15,8 +15,9 @@ use crate::spec::{process::Signal, time};
 use crate::store::container::{Container, Status as State};
 
 /// What containers can be filtered by.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "ancestor",
+    "annotation",
     "before",
     "command",
     "exited",
@@ -92,6 +93,7 @@ fn test(container: &Container, key: &str, value: &str, all: &[Container]) -> Res
         // There are none here.
         "is-task" => !parse_bool(value).unwrap_or(true),
         "label" => filter::label_matches(&config.labels, value),
+        "annotation" => filter::label_matches(&config.settings.annotations, value),
         "ancestor" => image_matches(&config.image, config.image_hex(), value),
         "network" => {
             let value = if value == DEFAULT_ALIAS { DEFAULT_NETWORK } else { value };

@@ -5,6 +5,8 @@ mod compose;
 mod copying;
 mod images;
 mod networks;
+mod schema;
 mod sdk;
 mod table;
+mod traps;
 mod volumes;

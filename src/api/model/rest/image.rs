@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{list_or_null, or_null};
+use crate::api::model::versions;
 use crate::engine::images::{HistoryEntry, Inspection, Removals, Usage};
 use crate::spec::digest::DiffId;
 use crate::spec::reference::Reference;
@@ -13,8 +14,17 @@ use crate::store::image::{NamedImage, Removal};
 /// Nanoseconds of a second.
 const SECOND: i64 = 1_000_000_000;
 
-/// Makes an image's row of a list. Without its use, Docker says that nobody has counted.
-pub fn summary(named: &NamedImage, usage: Option<&Usage>, minor: u16) -> Value {
+/// How an image is used, as far as somebody has counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted<'a> {
+    /// How many containers were made from it.
+    pub containers: Option<&'a Usage>,
+    /// Bytes that it has in common with others.
+    pub shared: Option<&'a Usage>,
+}
+
+/// Makes an image's row of a list. Of what nobody has counted, Docker says that it is -1.
+pub fn summary(named: &NamedImage, usage: Counted<'_>, minor: u16) -> Value {
     let NamedImage { image, names, digests } = named;
     let (mut tags, mut repo_digests) = (familiar(names), familiar(digests));
     if minor < 43 {
@@ -26,14 +36,14 @@ pub fn summary(named: &NamedImage, usage: Option<&Usage>, minor: u16) -> Value {
         }
     }
     let mut document = json!({
-        "Containers": usage.map_or(json!(-1), |usage| usage.containers.into()),
+        "Containers": usage.containers.map_or(json!(-1), |usage| usage.containers.into()),
         "Created": image.created.div_euclid(SECOND),
         "Id": image.id,
         "Labels": or_null(&image.config.labels),
         "ParentId": "",
         "RepoDigests": repo_digests,
         "RepoTags": tags,
-        "SharedSize": usage.map_or(json!(-1), |usage| usage.shared.into()),
+        "SharedSize": usage.shared.map_or(json!(-1), |usage| usage.shared.into()),
         "Size": image.size,
     });
     if minor < 44 {
@@ -94,6 +104,7 @@ pub fn inspect(inspection: &Inspection, minor: u16) -> Value {
         document["Container"] = "".into();
         document["ContainerConfig"] = document["Config"].clone();
     }
+    versions::image(&mut document, minor);
     document
 }
 
@@ -194,7 +205,11 @@ mod tests {
 
     #[test]
     fn names_are_what_clients_called_them() {
-        let row = summary(&named(&["alpine", "localhost:5000/a/b:1", "user/app"]), None, 51);
+        let row = summary(
+            &named(&["alpine", "localhost:5000/a/b:1", "user/app"]),
+            Counted::default(),
+            51,
+        );
         assert_eq!(
             row["RepoTags"],
             json!(["alpine:latest", "localhost:5000/a/b:1", "user/app:latest"])
@@ -207,11 +222,13 @@ mod tests {
 
     #[test]
     fn old_clients_see_what_they_know() {
-        let row = summary(&named(&[]), None, 41);
+        let row = summary(&named(&[]), Counted::default(), 41);
         assert_eq!(row["RepoTags"], json!(["<none>:<none>"]));
         assert_eq!(row["RepoDigests"], json!(["<none>@<none>"]));
         assert_eq!(row["VirtualSize"], 7);
-        let row = summary(&named(&[]), Some(&Usage { containers: 2, shared: 3 }), 51);
+        let usage = Usage { containers: 2, shared: 3 };
+        let row = summary(&named(&[]), Counted { containers: Some(&usage), shared: None }, 51);
+        assert_eq!(row["SharedSize"], json!(-1));
         assert_eq!((&row["RepoTags"], &row["Containers"]), (&json!([]), &json!(2)));
     }
 }

@@ -1,5 +1,8 @@
 //! Networks, as Docker's REST API shows them: with `bridge`, `host` and `none`, which are always there.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 
 use super::NEVER;
@@ -96,6 +99,42 @@ pub fn document(found: &NetworkUse, with_users: bool) -> Value {
     })
 }
 
+/// Says how many addresses of a network's subnets are taken, and how many more can be leased.
+pub fn status(found: &NetworkUse) -> Value {
+    let connections = found.connections();
+    let mut subnets = Map::new();
+    for subnet in &found.network.spec.subnets {
+        let (first, last) = subnet.subnet.range();
+        let users = connections.iter().flat_map(|(_, connection)| &connection.addresses);
+        let mut taken: BTreeSet<IpAddr> = users.map(|address| address.address()).collect();
+        taken.extend(subnet.gateway);
+        taken.insert(first);
+        if last.is_ipv4() {
+            // The one that reaches all.
+            taken.insert(last);
+        }
+        taken.retain(|address| subnet.subnet.contains(*address));
+        let (from, to) = subnet.range.unwrap_or((first, last));
+        let gone = taken.range(from..=to).count() as u128;
+        let free = (number(to) - number(from)).saturating_add(1).saturating_sub(gone);
+        subnets.insert(
+            subnet.subnet.to_string(),
+            json!({
+                "IPsInUse": taken.len(),
+                "DynamicIPsAvailable": u64::try_from(free).unwrap_or(u64::MAX),
+            }),
+        );
+    }
+    json!({ "IPAM": { "Subnets": subnets } })
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
 /// Makes the document of a network that every machine has; `users` are the containers that run on it.
 pub fn built_in(network: BuiltIn, users: &[&Container]) -> Value {
     let own = network.id();
@@ -180,7 +219,10 @@ mod tests {
             interface: "barge1".to_owned(),
             spec,
         };
-        let shown = document(&NetworkUse { network, users: Vec::new() }, true);
+        let found = NetworkUse { network, users: Vec::new() };
+        let shown = document(&found, true);
+        let counts = json!({ "IPsInUse": 2, "DynamicIPsAvailable": 127 });
+        assert_eq!(status(&found)["IPAM"]["Subnets"]["10.7.0.0/24"], counts);
         assert_eq!(
             shown["IPAM"]["Config"],
             json!([{ "Subnet": "10.7.0.0/24", "IPRange": "10.7.0.128/25" }])

@@ -1,8 +1,9 @@
 //! What takes how much space, as Docker's REST API shows it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{image, volume};
+use super::image::{self, Counted};
+use super::volume;
 use crate::build::CacheUse;
 use crate::engine::{DiskUsage, Total};
 
@@ -35,14 +36,17 @@ pub fn lists(
     minor: u16,
 ) -> Value {
     let or_null = |wanted: bool, list: Vec<Value>| if wanted { json!(list) } else { Value::Null };
-    json!({
+    let mut document = json!({
         "LayersSize": if kinds.images { used.images.bytes } else { 0 },
         "Images": or_null(kinds.images, images(used, minor)),
         "Containers": or_null(kinds.containers, containers),
         "Volumes": or_null(kinds.volumes, volumes(used)),
         "BuildCache": or_null(kinds.builds, records(cache)),
-        "BuilderSize": 0,
-    })
+    });
+    if minor < 42 {
+        document["BuilderSize"] = 0.into();
+    }
+    document
 }
 
 /// Makes the document as clients since 1.52 know it: sums, and with `verbose` all that they are of.
@@ -53,21 +57,22 @@ pub fn sums(
     kinds: Kinds,
     verbose: bool,
     minor: u16,
-) -> Value {
-    let mut document = json!({});
+) -> Map<String, Value> {
+    let mut document = Map::new();
     let mut add = |wanted: bool, name: &str, total: Total, items: Vec<Value>| {
         if !wanted {
             return;
         }
-        document[name] = json!({
+        let mut sum = json!({
             "ActiveCount": total.active,
             "TotalCount": total.count,
             "Reclaimable": total.reclaimable,
             "TotalSize": total.bytes,
         });
         if verbose && !items.is_empty() {
-            document[name]["Items"] = items.into();
+            sum["Items"] = items.into();
         }
+        document.insert(name.to_owned(), sum);
     };
     add(kinds.images, "ImageUsage", used.images, images(used, minor));
     add(kinds.containers, "ContainerUsage", used.containers, containers);
@@ -80,7 +85,9 @@ pub fn sums(
 }
 
 fn images(used: &DiskUsage, minor: u16) -> Vec<Value> {
-    used.each_image.iter().map(|(named, usage)| image::summary(named, Some(usage), minor)).collect()
+    let counted = |usage| Counted { containers: Some(usage), shared: Some(usage) };
+    let each = used.each_image.iter();
+    each.map(|(named, usage)| image::summary(named, counted(usage), minor)).collect()
 }
 
 fn volumes(used: &DiskUsage) -> Vec<Value> {

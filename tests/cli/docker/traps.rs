@@ -1,0 +1,94 @@
+//! Where services that only look like Docker's fail with its clients.
+
+use serde_json::{Value, json};
+
+use crate::support::docker::DockerHost;
+use crate::support::{Barge, Need, needs};
+
+#[test]
+fn volumes_are_filled_unless_they_are_not_to_be() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let run = |volume: &str, more: &str| {
+        let mount = format!("type=volume,source={volume},target=/etc{more}");
+        let line = ["run", "--rm", "--network=none", "--mount", &mount, "busybox"];
+        docker.docker([&line[..], &["sh", "-c", "test -e /etc/passwd"]].concat()).status
+    };
+    assert_eq!(run("filled", ""), 0);
+    assert_eq!(run("empty", ",volume-nocopy"), 1);
+}
+
+#[test]
+fn what_is_removed_is_told_in_docker_s_words() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    docker.docker(["run", "--name=box", "--network=none", "busybox", "true"]).ok();
+    docker.docker(["rm", "box"]).ok();
+    docker.docker(["volume", "create", "data"]).ok();
+    docker.docker(["volume", "rm", "data"]).ok();
+    docker.docker(["network", "create", "net"]).ok();
+    docker.docker(["network", "rm", "net"]).ok();
+    docker.docker(["tag", "busybox", "other"]).ok();
+    docker.docker(["rmi", "other"]).ok();
+    let answer = docker.ask("GET", &docker.events_so_far(), "");
+    let told: Vec<(Value, Value)> = serde_json::Deserializer::from_slice(&answer.body)
+        .into_iter::<Value>()
+        .map(|event| event.unwrap())
+        .map(|event| (event["Type"].clone(), event["Action"].clone()))
+        .collect();
+    for (kind, action) in [
+        ("container", "die"),
+        ("container", "destroy"),
+        ("volume", "destroy"),
+        ("network", "destroy"),
+        ("image", "untag"),
+    ] {
+        assert!(told.contains(&(json!(kind), json!(action))), "{kind} {action}: {told:?}");
+    }
+    assert!(!told.iter().any(|(_, action)| action == "remove" || action == "died"), "{told:?}");
+}
+
+#[test]
+fn a_container_takes_a_port_of_a_range_and_a_link() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let run = |line: &[&str]| docker.docker([&["run", "-d"], line].concat()).exits(0).text();
+    run(&["--name=db", "busybox", "sleep", "1000"]);
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sleep", "1000"], "ExposedPorts": { "80/tcp": {} },
+        "HostConfig": { "PortBindings": { "80/tcp": [{ "HostPort": "28000-28001" }] } },
+    });
+    let mut ports = Vec::new();
+    for name in ["one", "two"] {
+        let path = format!("/containers/create?name={name}");
+        assert_eq!(docker.ask("POST", &path, &body.to_string()).status, 201);
+        assert_eq!(docker.ask("POST", &format!("/containers/{name}/start"), "").status, 204);
+        let found = docker.get(&format!("/containers/{name}/json"));
+        let bound = &found["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"];
+        ports.push(bound.as_str().unwrap().to_owned());
+    }
+    ports.sort();
+    assert_eq!(ports, ["28000", "28001"]);
+    run(&["--name=web", "--link", "db:store", "busybox", "sleep", "1000"]);
+    docker.docker(["exec", "web", "cat", "/etc/hosts"]).ok().stdout_has("store");
+    let links = docker.get("/containers/web/json")["HostConfig"]["Links"].clone();
+    assert_eq!(links, json!(["/db:/web/store"]));
+    let one = docker.get("/containers/web/stats?stream=0&one-shot=1");
+    assert_eq!(one["name"], "/web");
+}
+
+#[test]
+fn a_container_is_stopped_by_the_signal_that_is_asked_for() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let script = "trap 'exit 3' USR1; trap 'exit 4' TERM; echo up; while :; do sleep 0.1; done";
+    let line = ["run", "-d", "--name=box", "--network=none", "busybox", "sh", "-c", script];
+    docker.docker(line).ok();
+    barge.await_log("box", "up");
+    assert_eq!(docker.ask("POST", "/containers/box/stop?signal=USR1", "").status, 204);
+    assert_eq!(docker.get("/containers/box/json")["State"]["ExitCode"], 3);
+    assert_eq!(docker.ask("POST", "/containers/box/stop?signal=NOSUCH", "").status, 400);
+}
