@@ -20,6 +20,7 @@ use crate::engine::images::{PullOptions, PullPolicy};
 use crate::error::{Error, Kind, Result};
 use crate::spec::container::Settings;
 use crate::spec::digest::Digest;
+use crate::spec::dockerfile::Dockerfile;
 use crate::spec::limits::{Resources, Ulimit};
 use crate::spec::network::{NameResolution, NetworkMode, parse_host};
 use crate::spec::security::Security;
@@ -49,7 +50,13 @@ fn build(engine: &Engine, call: &mut Call) -> Result<Reply> {
     options.ignored = sources.ignored.clone();
     let quiet = call.query.is_set("q");
     let lines = Lines::new(call);
-    let teller = Teller { lines: &lines, quiet };
+    // What is wrong with it is told by the build.
+    let file = Dockerfile::parse(&options.file_name, &options.file).ok();
+    let numbers = file.map(|file| Numbers::new(&file, &options)).unwrap_or_default();
+    let teller = Teller { lines: &lines, quiet, numbers };
+    // A client shows a step's output behind what the step is.
+    options.one_by_one = true;
+    teller.open();
     let layers = Layers::new(&lines, Way::In, None);
     let built = match build::build(engine, &options, &teller, &layers) {
         Ok(built) => built,
@@ -67,6 +74,7 @@ fn build(engine: &Engine, call: &mut Call) -> Result<Reply> {
     if quiet {
         lines.write(&json!({ "stream": format!("{}\n", image.id) }));
     } else {
+        teller.close(&options);
         lines.write(&json!({ "aux": { "ID": image.id } }));
         teller.say(&format!("Successfully built {}\n", image.id.short()));
         for name in &options.names {
@@ -160,13 +168,70 @@ fn settings(call: &Call) -> Result<Settings> {
     })
 }
 
+/// The numbers of steps as the classic builder has them: through all stages, with what is before the first.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The instructions before the first stage.
+    before: Vec<String>,
+    /// For each stage, the number of its `FROM`, and how many instructions it has.
+    stages: Vec<(usize, usize)>,
+    count: usize,
+}
+
+impl Numbers {
+    /// Counts the instructions up to the stage that is wanted. Labels of the result are one more.
+    fn new(file: &Dockerfile, options: &BuildOptions) -> Self {
+        let all = file.stages.len();
+        let target = options.target.as_ref().and_then(|name| file.stage(name, all));
+        let before: Vec<String> = file.global_args.iter().map(|step| step.text.clone()).collect();
+        let mut count = before.len();
+        let mut stages = Vec::new();
+        for stage in &file.stages[..target.map_or(all, |target| target + 1)] {
+            stages.push((count + 1, stage.steps.len() + 1));
+            count += stage.steps.len() + 1;
+        }
+        count += usize::from(!options.labels.is_empty());
+        Self { before, stages, count }
+    }
+
+    /// Returns the number of a step; `None` for what the base image wants to be done, which has none.
+    fn of(&self, step: &StepName) -> Option<usize> {
+        let Some((first, own)) = self.stages.get(step.stage) else { return Some(step.number) };
+        let added = step.count.saturating_sub(*own);
+        match step.number {
+            1 => Some(*first),
+            number if number < added + 2 => None,
+            number => Some(first + number - added - 1),
+        }
+    }
+}
+
 /// Tells a client how the build goes on.
 struct Teller<'a, 'b> {
     lines: &'a Lines<'b>,
     quiet: bool,
+    numbers: Numbers,
 }
 
 impl Teller<'_, '_> {
+    /// Tells what is before the first stage.
+    fn open(&self) {
+        for (number, text) in (1..).zip(&self.numbers.before) {
+            self.say(&format!("Step {number}/{} : {text}\n", self.numbers.count));
+        }
+    }
+
+    /// Tells of the labels that the result has got.
+    fn close(&self, options: &BuildOptions) {
+        if options.labels.is_empty() {
+            return;
+        }
+        let labels: Vec<String> =
+            options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let count = self.numbers.count;
+        self.say(&format!("Step {count}/{count} : LABEL {}\n", labels.join(" ")));
+    }
+
     fn say(&self, text: &str) {
         if !self.quiet {
             self.lines.write(&json!({ "stream": text }));
@@ -176,8 +241,11 @@ impl Teller<'_, '_> {
 
 impl Listener for Teller<'_, '_> {
     fn begin(&self, step: &StepName) {
-        let StepName { number, count, text, .. } = step;
-        self.say(&format!("Step {number}/{count} : {text}\n"));
+        let count = self.numbers.count.max(step.number);
+        match self.numbers.of(step) {
+            Some(number) => self.say(&format!("Step {number}/{count} : {}\n", step.text)),
+            None => self.say(&format!("# Executing a build trigger: {}\n", step.text)),
+        }
     }
 
     fn line(&self, _: &StepName, text: &str) {
@@ -192,5 +260,37 @@ impl Listener for Teller<'_, '_> {
 
     fn warning(&self, text: &str) {
         self.say(&format!("[Warning] {text}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_steps_through_all_stages() {
+        let text = "ARG V=1\nFROM a AS one\nRUN b\nFROM c\nRUN d\nRUN e\n";
+        let file = Dockerfile::parse("Dockerfile", text).unwrap();
+        let step = |stage, number, count| StepName { stage, number, count, ..StepName::default() };
+        let mut options = BuildOptions::default();
+        let numbers = Numbers::new(&file, &options);
+        assert_eq!(numbers.count, 6);
+        for (stage, number, count, want) in [
+            (0, 1, 2, Some(2)),
+            (0, 2, 2, Some(3)),
+            (1, 1, 3, Some(4)),
+            (1, 3, 3, Some(6)),
+            // The base image wants two things to be done first.
+            (1, 1, 5, Some(4)),
+            (1, 2, 5, None),
+            (1, 3, 5, None),
+            (1, 4, 5, Some(5)),
+        ] {
+            assert_eq!(numbers.of(&step(stage, number, count)), want, "{stage} {number}/{count}");
+        }
+        options.labels.push(("a".to_owned(), "b".to_owned()));
+        assert_eq!(Numbers::new(&file, &options).count, 7);
+        options.target = Some("one".to_owned());
+        assert_eq!(Numbers::new(&file, &options).count, 4);
     }
 }

@@ -204,9 +204,14 @@ fn git(address: &str, reference: Option<&str>, files: &Path) -> Result<String> {
     if shallow.is_err() {
         // Not all servers give single commits, or short names of them.
         run(&["fetch", "-q", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"])?;
-        let found = run(&["rev-parse", "-q", "--verify", &format!("origin/{wanted}^{{commit}}")])
-            .or_else(|_| run(&["rev-parse", "-q", "--verify", &format!("{wanted}^{{commit}}")]))
-            .map_err(|_| {
+        if reference.is_none() {
+            // Which branch is the usual one is known there only.
+            run(&["remote", "set-head", "origin", "--auto"])?;
+        }
+        let commit =
+            |name: &str| run(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")]);
+        let found =
+            commit(&format!("origin/{wanted}")).or_else(|_| commit(wanted)).map_err(|_| {
                 let message =
                     format!("repository {address} has no branch, tag or commit `{wanted}`");
                 Error::new(Kind::NotFound, message)

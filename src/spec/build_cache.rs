@@ -65,18 +65,42 @@ impl FromStr for BuildCache {
                 "write NAME, type=registry,ref=NAME, type=local,src=DIR (or dest=DIR) or type=inline",
             )
         };
-        let mut cache =
-            Self { place: CachePlace::Inline, all: false, ignore_errors: false, insecure: false };
         if !text.contains('=') && !text.is_empty() {
-            cache.place = CachePlace::Registry(text.to_owned());
-            return Ok(cache);
+            return Ok(Self::in_registry(text));
         }
-        let (mut kind, mut name, mut path) = (None, None, None);
-        for word in fields(text).map_err(invalid)? {
+        let words = fields(text).map_err(invalid)?;
+        let (mut kind, mut pairs) = (None, Vec::new());
+        for word in &words {
             let (key, value) =
                 word.split_once('=').ok_or_else(|| invalid(format!("`{word}` is no KEY=VALUE")))?;
             match key.trim() {
-                "type" => kind = Some(value.to_owned()),
+                "type" => kind = Some(value),
+                key => pairs.push((key, value)),
+            }
+        }
+        let kind = kind.ok_or_else(|| invalid("type is required".to_owned()))?;
+        Self::of(kind, pairs).map_err(|error| match error.kind() {
+            Kind::Invalid => invalid(error.to_string()),
+            _ => error,
+        })
+    }
+}
+
+impl BuildCache {
+    /// Makes one of what is in a registry.
+    pub fn in_registry(name: &str) -> Self {
+        let place = CachePlace::Registry(name.to_owned());
+        Self { place, all: false, ignore_errors: false, insecure: false }
+    }
+
+    /// Makes one of its kind and what else is said, both in BuildKit's words.
+    pub fn of<'a>(kind: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let invalid = |why: String| Error::new(Kind::Invalid, why);
+        let mut cache =
+            Self { place: CachePlace::Inline, all: false, ignore_errors: false, insecure: false };
+        let (mut name, mut path) = (None, None);
+        for (key, value) in pairs {
+            match key {
                 "ref" => name = Some(value.to_owned()),
                 "src" | "dest" => path = Some(PathBuf::from(value)),
                 "mode" if matches!(value, "min" | "max") => cache.all = value == "max",
@@ -85,23 +109,22 @@ impl FromStr for BuildCache {
                 // What they ask for is so anyway.
                 "tag" | "digest" | "compression" | "compression-level" | "force-compression"
                 | "oci-mediatypes" | "image-manifest" => {}
-                _ => return Err(invalid(format!("unknown attribute `{word}`"))),
+                _ => return Err(invalid(format!("unknown attribute `{key}={value}`"))),
             }
         }
-        cache.place = match (kind.as_deref(), name, path) {
-            (Some("registry"), Some(name), _) => CachePlace::Registry(name),
-            (Some("registry"), None, _) => return Err(invalid("ref= is required".to_owned())),
-            (Some("local"), _, Some(path)) => CachePlace::Local(path),
-            (Some("local"), _, None) => return Err(invalid("a directory is required".to_owned())),
-            (Some("inline"), ..) => CachePlace::Inline,
-            (Some(other), ..) => {
+        cache.place = match (kind, name, path) {
+            ("registry", Some(name), _) => CachePlace::Registry(name),
+            ("registry", None, _) => return Err(invalid("ref= is required".to_owned())),
+            ("local", _, Some(path)) => CachePlace::Local(path),
+            ("local", _, None) => return Err(invalid("a directory is required".to_owned())),
+            ("inline", ..) => CachePlace::Inline,
+            (other, ..) => {
                 return Err(Error::new(
                     Kind::Unsupported,
                     format!("unsupported type `{other}` of build cache"),
                 )
                 .hint("registry, local and inline are known"));
             }
-            (None, ..) => return Err(invalid("type is required".to_owned())),
         };
         Ok(cache)
     }

@@ -6,6 +6,8 @@
 use std::fs;
 
 use crate::support::docker::DockerHost;
+use crate::support::http::{Http, reply};
+use crate::support::registry::Registry;
 use crate::support::{Barge, Need, Output, needs, tool};
 
 const OLD: &str = "/var/cache/barge-tests/trixie/docker-buildx";
@@ -230,4 +232,118 @@ fn compose_builds_its_services() {
         let name = format!("docker.io/library/{name}");
         barge.run(["run", "--rm", "--network=none", &name, "cat", "/word"]).ok().stdout(word);
     }
+}
+
+#[test]
+fn private_bases_are_fetched_by_who_the_client_is() {
+    if !needs(&[Need::Tool(NEW)]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let registry = Registry::with_password(barge.place());
+    let base = registry.reference("box:1");
+    // It is known by then only what the base is.
+    let dir = context(&barge, "ARG BASE\nFROM $BASE\nLABEL made=here\n");
+    let base = format!("BASE={base}");
+    let line = ["-t", "app", "--build-arg", &base, &dir];
+    let text = said(&build(&docker, NEW, &line).exits(1));
+    assert!(text.contains("authentication required"), "{text}");
+    let host = registry.reference("");
+    let host = host.trim_end_matches('/');
+    // user:secret
+    let auths = format!(r#"{{"auths":{{"{host}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#);
+    fs::create_dir_all(barge.path("docker")).unwrap();
+    barge.file("docker/config.json", &auths);
+    build(&docker, NEW, &line).exits(0);
+    barge.run(["image", "exists", "docker.io/library/app"]).exits(0);
+}
+
+#[test]
+fn results_and_caches_go_to_registries() {
+    if !needs(&[Need::Tool(NEW)]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let registry = Registry::empty(barge.place());
+    let name = registry.reference("app:1");
+    let dir = context(&barge, "FROM busybox\nRUN head -c 20 /dev/urandom > /made\n");
+    let line = ["-t", &name, "--cache-to", "type=inline", "--push", &dir];
+    build(&docker, NEW, &line).exits(0);
+    let show = ["run", "--rm", "--network=none", &name, "sha256sum", "/made"];
+    let made = barge.run(show).ok().text();
+    barge.run(["rmi", &name]).exits(0);
+    barge.run(["builder", "prune", "-af"]).ok();
+    let from = format!("type=registry,ref={name}");
+    let text = said(&build(&docker, NEW, &["-t", &name, "--cache-from", &from, &dir]).exits(0));
+    assert!(text.contains("CACHED"), "{text}");
+    assert_eq!(barge.run(show).ok().text(), made);
+    // All steps, beside the image.
+    let kept = registry.reference("app:cache");
+    let to = format!("type=registry,ref={kept},mode=max");
+    build(&docker, NEW, &["-t", &name, "--cache-to", &to, &dir]).exits(0);
+    barge.run(["rmi", &name]).exits(0);
+    barge.run(["builder", "prune", "-af"]).ok();
+    let from = format!("type=registry,ref={kept}");
+    let text = said(&build(&docker, NEW, &["-t", &name, "--cache-from", &from, &dir]).exits(0));
+    assert!(text.contains("CACHED"), "{text}");
+    // A directory of the client's is out of reach.
+    let to = format!("type=local,dest={}", barge.path_text("cache"));
+    let text = said(&build(&docker, NEW, &["--cache-to", &to, &dir]).exits(1));
+    assert!(text.contains("is with the client"), "{text}");
+}
+
+#[test]
+fn images_for_several_platforms_are_pushed() {
+    if !needs(&[Need::Tool(NEW)]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let registry = Registry::empty(barge.place());
+    let name = registry.reference("several:1");
+    let dir = context(&barge, "FROM scratch\nCOPY Dockerfile /file\n");
+    let line = ["--platform=linux/amd64,linux/arm64", "-t", &name, "--push", &dir];
+    build(&docker, NEW, &line).exits(0);
+    let source = format!("docker://{name}");
+    let line = ["inspect", "--tls-verify=false", "--raw", &source];
+    let index = barge.other_command("skopeo", line).run().ok().json();
+    let of = |number: usize| index["manifests"][number]["platform"]["architecture"].clone();
+    assert_eq!([of(0), of(1)], ["amd64", "arm64"], "{index}");
+}
+
+#[test]
+fn contexts_come_from_git() {
+    if !needs(&[Need::Tool(NEW), Need::Tool("git")]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    fs::create_dir_all(barge.path("work/sub")).unwrap();
+    barge.file("work/Dockerfile", "FROM busybox\nCOPY data /data\n");
+    barge.file("work/data", "main\n");
+    barge.file("work/sub/Dockerfile", "FROM busybox\nCOPY data /data\n");
+    barge.file("work/sub/data", "below\n");
+    let script = "cd work && git init -q -b main && git add -A && \
+                  git -c user.name=t -c user.email=t@t commit -q -m one && cd .. && \
+                  git clone -q --bare work repo.git && git -C repo.git update-server-info";
+    let root = barge.directory().to_owned();
+    tool("sh", ["-c", &format!("cd {} && {script}", root.display())]);
+    let http = Http::start(barge.place(), move |request| {
+        let path = request.path.split('?').next().unwrap_or_default().trim_start_matches('/');
+        match fs::read(root.join(path)) {
+            Ok(data) if path.starts_with("repo.git/") => reply(200, data),
+            _ => reply(404, "no"),
+        }
+    });
+    let address = format!("http://{}/repo.git", http.address());
+    let cat = ["run", "--rm", "--network=none", "docker.io/library/app", "cat", "/data"];
+    for (fragment, want) in [("", "main\n"), ("#main:sub", "below\n")] {
+        let line = ["-t", "app", &format!("{address}{fragment}")];
+        build(&docker, NEW, &line).exits(0);
+        barge.run(cat).ok().stdout(want);
+    }
+    let text = said(&build(&docker, NEW, &[&format!("{address}#nosuch")]).exits(1));
+    assert!(text.contains("nosuch"), "{text}");
 }

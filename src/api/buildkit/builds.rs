@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::message::RpcStatus;
-use super::message::control::{Exporter, SolveRequest};
+use super::message::control::{CacheOptions, Exporter, SolveRequest};
 use super::progress::Progress;
 use super::rpc::{Code, Status};
 
@@ -34,6 +34,8 @@ pub(super) struct Build {
     pub(super) session: String,
     /// What becomes of the result.
     pub(super) exporters: Vec<Exporter>,
+    /// Where steps are kept besides, and where they are taken from.
+    pub(super) cache: CacheOptions,
     /// How it goes on.
     pub(super) progress: Progress,
     /// What was built, by the names that clients know it by.
@@ -59,6 +61,7 @@ impl Builds {
             reference: request.reference.clone(),
             session: request.session.clone(),
             exporters,
+            cache: request.cache.clone().unwrap_or_default(),
             progress: Progress::default(),
             results: Mutex::default(),
             returned: watch::Sender::new(None),

@@ -12,7 +12,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
 use super::files::{self, OfTask as _};
-use super::message::session::{CheckAgentRequest, GetSecretRequest, GetSecretResponse};
+use super::message::session::{
+    CheckAgentRequest, GetSecretRequest, GetSecretResponse, LoginRequest, LoginResponse,
+};
 use super::message::{BytesMessage, Empty};
 use super::rpc::{Answer, Channel, Code, Messages, Outgoing, Status};
 use crate::error::{Context, Error, Kind, Result};
@@ -31,6 +33,7 @@ const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CHECK_AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
 const AGENT: &str = "/moby.sshforward.v1.SSH/ForwardAgent";
+const LOGIN: &str = "/moby.filesync.v1.Auth/Credentials";
 const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
 
 /// All sessions, by their names.
@@ -258,6 +261,18 @@ impl Session {
         let found = self.ask::<GetSecretResponse>(SECRET, &request).await;
         let context = || format!("cannot get secret `{id}` from the client");
         found.map(|found| found.map(|secret| secret.data)).context(context)
+    }
+
+    /// Asks who the client is to a registry: user name and password, or no name and a token.
+    pub(super) async fn login(&self, registry: &str) -> Result<Option<(String, String)>> {
+        if !self.supports(LOGIN) {
+            return Ok(None);
+        }
+        let request = LoginRequest { host: registry.to_owned() };
+        let found = self.ask::<LoginResponse>(LOGIN, &request).await;
+        let context = || format!("cannot get the credentials for {registry} from the client");
+        let known = |found: LoginResponse| (found.username, found.secret);
+        Ok(found.context(context)?.map(known).filter(|(_, secret)| !secret.is_empty()))
     }
 
     /// Makes a socket that leads to an SSH agent of the client; `None` if it has no such agent. It is

@@ -14,7 +14,7 @@ use super::gather::{Gathered, Gatherer};
 use super::message::Any;
 use super::rpc::{Code, Status};
 use super::session::Session;
-use super::worker::{Answer, Broken, Event, Output, Request, Worker};
+use super::worker::{Answer, Broken, CacheEntry, Event, Output, Request, Worker};
 use crate::api::serve::Service;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::draft::Draft;
@@ -79,6 +79,8 @@ impl Solver<'_> {
             file: gathered.file.clone(),
             context: gathered.context.clone(),
             contexts: gathered.contexts.iter().cloned().collect(),
+            cache_from: self.build.cache.imports.iter().map(entry).collect(),
+            cache_to: self.build.cache.exports.iter().map(entry).collect(),
         };
         let facts = self.work(&request, &results).await?;
         self.hand_over(&request, &facts).await.map_err(plain)?;
@@ -140,6 +142,13 @@ impl Solver<'_> {
                     };
                     worker.answer(&answer).await.map_err(plain)?;
                 }
+                Event::Login(registry) => {
+                    let answer = match self.session.login(&registry).await {
+                        Ok(found) => Answer::Login(found),
+                        Err(error) => Answer::Failed(error.to_string()),
+                    };
+                    worker.answer(&answer).await.map_err(plain)?;
+                }
                 Event::Made(facts) => return Ok(facts),
                 Event::Broken(broken) => return Err(status(&broken)),
             }
@@ -176,6 +185,11 @@ impl Solver<'_> {
         }
         Ok(answer.end(&mut outgoing).await?)
     }
+}
+
+fn entry(place: &super::message::control::CachePlace) -> CacheEntry {
+    let attributes = place.attributes.clone().into_iter().collect();
+    CacheEntry { kind: place.kind.clone(), attributes }
 }
 
 /// Sockets of SSH agents, by name; they are there as long as this is.

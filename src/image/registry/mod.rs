@@ -39,7 +39,7 @@ pub use login::{
     CredentialFiles, Login, LoginDialog, LoginOptions, Logout, check_login, logged_in,
     logged_in_as, login, logout, logout_all,
 };
-pub use options::RegistryOptions;
+pub use options::{LoginSource, RegistryOptions};
 pub(crate) use search::search;
 pub(crate) use upload::{Content, Growing};
 pub(crate) use web::WebFile;

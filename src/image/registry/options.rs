@@ -2,7 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::error::Result;
+
+/// Who can be asked for the credentials of a registry, by its host and port: user name and password, or no
+/// user name and a token.
+pub type LoginSource = Arc<dyn Fn(&str) -> Result<Option<(String, String)>> + Send + Sync>;
 
 /// How to talk to a registry.
 #[derive(Clone, Default)]
@@ -15,6 +22,8 @@ pub struct RegistryOptions {
     /// Credentials of several registries, in the format of such a file; those of a registry that is not
     /// in it are looked for as usual.
     pub logins: Option<Vec<u8>>,
+    /// Who is asked for credentials that are not known by now, before they are looked for as usual.
+    pub login_source: Option<LoginSource>,
     /// File with credentials, instead of the usual ones.
     pub authfile: Option<PathBuf>,
     /// Directory with certificates for it, instead of the usual ones.
@@ -35,6 +44,7 @@ impl fmt::Debug for RegistryOptions {
             .field("tls_verify", &self.tls_verify)
             .field("user", &self.credentials.as_ref().map(|(user, _)| user))
             .field("logins", &self.logins.is_some())
+            .field("login_source", &self.login_source.is_some())
             .field("authfile", &self.authfile)
             .field("cert_dir", &self.cert_dir)
             .field("retry", &self.retry)

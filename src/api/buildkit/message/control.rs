@@ -24,8 +24,28 @@ pub(crate) struct SolveRequest {
     pub(crate) frontend: String,
     #[prost(map = "string, string", tag = "7")]
     pub(crate) attributes: HashMap<String, String>,
+    #[prost(message, optional, tag = "8")]
+    pub(crate) cache: Option<CacheOptions>,
     #[prost(message, repeated, tag = "13")]
     pub(crate) exporters: Vec<Exporter>,
+}
+
+/// Caches besides the builder's own.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct CacheOptions {
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) exports: Vec<CachePlace>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) imports: Vec<CachePlace>,
+}
+
+/// Where such a cache is.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct CachePlace {
+    #[prost(string, tag = "1")]
+    pub(crate) kind: String,
+    #[prost(map = "string, string", tag = "2")]
+    pub(crate) attributes: HashMap<String, String>,
 }
 
 /// What becomes of the result.

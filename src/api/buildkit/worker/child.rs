@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::attributes::{self, below};
 use super::steps::Steps;
-use super::{Answer, Broken, ContextPlace, Event, Output, Place, Request};
+use super::{Answer, Broken, CacheEntry, ContextPlace, Event, Output, Place, Request};
 use crate::api::alone;
 use crate::build::{
     self, Asked, BuildOptions, Built, Failure, Fetched, Listener, NamedContext, Remote, Sink,
@@ -24,6 +24,7 @@ use crate::build::{
 use crate::engine::Engine;
 use crate::engine::images::{Progress, ProgressEvent};
 use crate::error::{Context, Error, Kind, Result};
+use crate::spec::build_cache::BuildCache;
 use crate::spec::build_output::BuildOutput;
 use crate::spec::dockerfile::Dockerfile;
 use crate::spec::reference::Reference;
@@ -41,7 +42,7 @@ fn answer(words: &[OsString], socket: UnixStream) -> Result<()> {
     let mut line = String::new();
     answers.read_line(&mut line).context(context)?;
     let request: Request = serde_json::from_str(&line).context(context)?;
-    let talk = Talk {
+    let talk = Arc::new(Talk {
         socket: socket.try_clone().context(context)?,
         out: Mutex::new(socket),
         answers: Mutex::new(answers),
@@ -50,7 +51,7 @@ fn answer(words: &[OsString], socket: UnixStream) -> Result<()> {
         file: OnceLock::new(),
         failed: Mutex::new(None),
         pulled: Mutex::new(None),
-    };
+    });
     let last = match carry_out(words, &request, &talk) {
         Ok(made) => Event::Made(made),
         Err(broken) => Event::Broken(broken),
@@ -62,12 +63,16 @@ fn answer(words: &[OsString], socket: UnixStream) -> Result<()> {
 fn carry_out(
     words: &[OsString],
     request: &Request,
-    talk: &Talk,
+    talk: &Arc<Talk>,
 ) -> Result<BTreeMap<String, String>, Broken> {
     let plain = |error: Error| Broken::from(&error);
     let engine = alone::open(words).map_err(plain)?;
     let sources = sources(&engine, request).map_err(plain)?;
     let mut options = attributes::options(&request.attributes).map_err(plain)?;
+    let asked = Arc::clone(talk);
+    options.pull.registry.login_source = Some(Arc::new(move |registry| asked.login(registry)));
+    options.cache_from = cache_from(request).map_err(plain)?;
+    options.cache_to = request.cache_to.iter().map(cache).collect::<Result<_>>().map_err(plain)?;
     options.outputs = request.outputs.iter().map(output).collect::<Result<_>>().map_err(plain)?;
     options.file_name.clone_from(&sources.file_name);
     options.file.clone_from(&sources.file);
@@ -84,8 +89,8 @@ fn carry_out(
     // Both are set here only.
     drop(talk.file.set((sources.file_name.clone(), sources.file.clone())));
     drop(talk.steps.set(Steps::new(file)));
-    let built =
-        build::build(&engine, &options, talk, talk).map_err(|failure| talk.broken(&failure))?;
+    let built = build::build(&engine, &options, &**talk, &**talk)
+        .map_err(|failure| talk.broken(&failure))?;
     give(&engine, &built, &options, request, talk).map_err(plain)
 }
 
@@ -122,7 +127,51 @@ fn give(
             fact("image.name", output.names.join(","));
         }
     }
+    for to in &options.cache_to {
+        match build::export_cache(engine, built, to, &options.pull.registry, talk) {
+            Err(error) if to.ignore_errors => talk.warning(&error.to_string()),
+            kept => kept?,
+        }
+    }
     Ok(facts)
+}
+
+/// Returns the caches that steps are taken from. Clients say some of them in old ways, and some twice.
+fn cache_from(request: &Request) -> Result<Vec<BuildCache>> {
+    let words = |name: &str| request.attributes.get(name).filter(|text| !text.is_empty());
+    let mut all = Vec::new();
+    for name in words("cache-from").into_iter().flat_map(|text| text.split(',')) {
+        all.push(BuildCache::in_registry(name));
+    }
+    let mut entries: Vec<CacheEntry> = match words("cache-imports") {
+        None => Vec::new(),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            Error::new(Kind::Invalid, "invalid value of the build's `cache-imports`")
+                .caused_by(error)
+        })?,
+    };
+    entries.extend(request.cache_from.iter().cloned());
+    for entry in &entries {
+        all.push(cache(entry)?.check_source()?);
+    }
+    let mut known = Vec::new();
+    for cache in all {
+        if !known.contains(&cache) {
+            known.push(cache);
+        }
+    }
+    Ok(known)
+}
+
+/// Reads where a cache is. One in a directory of the client's is out of reach.
+fn cache(entry: &CacheEntry) -> Result<BuildCache> {
+    if entry.kind == "local" {
+        let text = "a build cache of type=local is with the client";
+        return Err(Error::new(Kind::Unsupported, text)
+            .hint("use type=registry, or build by `barge build`, which reads and writes one"));
+    }
+    let pairs = entry.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    BuildCache::of(&entry.kind, pairs)
 }
 
 /// Gets the Dockerfile and the context together.
@@ -281,6 +330,14 @@ impl Talk {
         }
         broken.place = Some(Place { file_name: file_name.clone(), file: file.clone(), line });
         broken
+    }
+
+    /// Asks who the client is to a registry.
+    fn login(&self, registry: &str) -> Result<Option<(String, String)>> {
+        match self.ask(&Event::Login(registry.to_owned()))? {
+            Answer::Login(found) => Ok(found),
+            _ => Ok(None),
+        }
     }
 
     fn take_pulled(&self) -> Option<String> {

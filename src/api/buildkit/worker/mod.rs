@@ -41,6 +41,22 @@ pub(super) struct Request {
     pub(super) context: ContextPlace,
     /// Contexts that the client has sent, by name.
     pub(super) contexts: BTreeMap<String, PathBuf>,
+    /// Where steps are taken from, besides those that are not in the attributes.
+    pub(super) cache_from: Vec<CacheEntry>,
+    /// Where steps are kept besides.
+    pub(super) cache_to: Vec<CacheEntry>,
+}
+
+/// A cache besides the builder's own, in BuildKit's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct CacheEntry {
+    /// The kind.
+    #[serde(rename = "Type")]
+    pub(super) kind: String,
+    /// What else is said of it.
+    #[serde(rename = "Attrs")]
+    pub(super) attributes: BTreeMap<String, String>,
 }
 
 /// Where a context is.
@@ -89,6 +105,8 @@ pub(super) enum Event {
     Secret(String),
     /// An SSH agent is needed.
     Agent(String),
+    /// It must be known who the client is to a registry.
+    Login(String),
     /// All is done: what clients are told of the result.
     Made(BTreeMap<String, String>),
     /// It has failed.
@@ -132,6 +150,8 @@ pub(super) enum Answer {
     Secret(Option<String>),
     /// The socket of an agent; `None` if there is no such.
     Agent(Option<PathBuf>),
+    /// User name and password; with no user name, a token that stands for both.
+    Login(Option<(String, String)>),
     /// It cannot be had: why.
     Failed(String),
 }

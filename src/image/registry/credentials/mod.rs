@@ -13,8 +13,11 @@ pub(crate) use key::Key;
 
 use super::RegistryOptions;
 use crate::error::{Context, Result};
-use crate::spec::reference::Reference;
+use crate::spec::reference::{DEFAULT_REGISTRY, Reference};
 use crate::store::registries;
+
+/// The host that has the registry of Docker's own.
+const DOCKER_HOST: &str = "registry-1.docker.io";
 
 /// What proves who we are.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +54,20 @@ pub(crate) fn find_by_key(key: &Key, options: &RegistryOptions) -> Result<Option
             file::look_up(key, Path::new("the credentials of the request"), logins)?
     {
         return Ok(Some(found));
+    }
+    if let Some(ask) = &options.login_source {
+        // As clients of Docker know its own registry.
+        let registry = match key.registry() {
+            DEFAULT_REGISTRY => DOCKER_HOST,
+            other => other,
+        };
+        match ask(registry)? {
+            Some((user, token)) if user.is_empty() => {
+                return Ok(Some(Credentials::Identity(user, token)));
+            }
+            Some((user, password)) => return Ok(Some(Credentials::Password(user, password))),
+            None => {}
+        }
     }
     let named = options.authfile.clone().or_else(|| variable("REGISTRY_AUTH_FILE"));
     find_with_helpers(key, || match &named {
