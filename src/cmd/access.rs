@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE as URL_SAFE;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::host::refuse;
 use crate::engine::images::{RegistryOptions, logged_in};
@@ -63,6 +63,21 @@ impl AccessFlags {
 
     /// Returns who we are to the registry of an image, for another host that goes there in our name.
     pub(crate) fn proof(&self, image: &str) -> Result<Option<String>> {
+        let known = self.known(image)?;
+        Ok(known.map(|(_, document)| URL_SAFE.encode(document.to_string())))
+    }
+
+    /// As [`proof`](Self::proof), to the registries of several images.
+    pub(crate) fn proofs(&self, images: &[String]) -> Result<Option<String>> {
+        let mut all = Map::new();
+        for image in images {
+            all.extend(self.known(image)?);
+        }
+        Ok((!all.is_empty()).then(|| URL_SAFE.encode(Value::Object(all).to_string())))
+    }
+
+    /// Returns the registry of an image, and who we are to it.
+    fn known(&self, image: &str) -> Result<Option<(String, Value)>> {
         refuse(&[
             ("--cert-dir", self.cert_dir.is_some()),
             ("--tls-verify", self.tls_verify.is_some() || self.insecure),
@@ -77,9 +92,9 @@ impl AccessFlags {
         };
         Ok(found.map(|(user, secret, is_token)| {
             let kind = if is_token { "identitytoken" } else { "password" };
-            let document =
-                json!({ "username": user, kind: secret, "serveraddress": reference.registry() });
-            URL_SAFE.encode(document.to_string())
+            let registry = reference.registry().to_owned();
+            let document = json!({ "username": user, kind: secret, "serveraddress": registry });
+            (registry, document)
         }))
     }
 }

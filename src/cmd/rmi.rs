@@ -154,6 +154,44 @@ impl Act for Untag {
         images::untag(engine.store(), &self.image, &self.names)?;
         Ok(Status::SUCCESS)
     }
+
+    /// Docker's API takes a name away by removing it; with the last one the image would go.
+    fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
+        let path = format!("/images/{}/json", escape(&self.image));
+        let image = host.document(Request::get(path))?;
+        let known = answers::words(&image, "RepoTags");
+        let wanted: Vec<&str> = match self.names.as_slice() {
+            [] => known.clone(),
+            names => names
+                .iter()
+                .map(|name| {
+                    let found = known.iter().find(|it| is_same_name(it, name));
+                    found
+                        .copied()
+                        .ok_or_else(|| Error::new(Kind::NotFound, format!("{name}: tag not known")))
+                })
+                .collect::<Result<_>>()?,
+        };
+        if known.iter().all(|name| wanted.contains(name)) {
+            let text =
+                format!("{} would have no name, and be removed with the last one", self.image);
+            return Err(Error::new(Kind::Unsupported, text)
+                .hint("give it another name first: barge tag; or remove it: barge rmi"));
+        }
+        for name in wanted {
+            host.act(Request::delete(format!("/images/{}", escape(name))).with("noprune", 1))?;
+        }
+        Ok(Status::SUCCESS)
+    }
+}
+
+/// Tells whether a name is one that a user has written, perhaps without the tag.
+fn is_same_name(known: &str, written: &str) -> bool {
+    let written = RemoteName::new(written);
+    let known = RemoteName::new(known);
+    let short = known.repository.strip_prefix("localhost/").unwrap_or(known.repository);
+    (known.repository == written.repository || short == written.repository)
+        && known.tag.unwrap_or("latest") == written.tag.unwrap_or("latest")
 }
 
 /// Check whether an image is here

@@ -20,6 +20,7 @@ use crate::engine::images::PullPolicy;
 use crate::engine::random_hex;
 use crate::error::{Context, Error, Kind, Result};
 use crate::remote::{Host, Request};
+use crate::spec::dockerfile::Dockerfile;
 use crate::spec::ignore::Patterns;
 
 impl Build {
@@ -144,6 +145,12 @@ impl Build {
             ignore_file: self.ignorefile.clone(),
         };
         let sources = Sources::of_directory(&asked)?;
+        // What is wrong with the file is told there.
+        let file = Dockerfile::parse(&sources.file_name, &sources.file).ok();
+        let bases = file.map(|file| file.stages.into_iter().map(|stage| stage.base).collect());
+        if let Some(proofs) = self.access.proofs(&bases.unwrap_or_else(Vec::new))? {
+            request = request.field("x-registry-config", proofs);
+        }
         let context = sources.context.clone().unwrap_or_default();
         // Who reads it there must find it in the context.
         let within = sources.path.as_ref().and_then(|path| {

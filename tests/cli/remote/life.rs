@@ -40,6 +40,14 @@ fn remote_run_leaves_containers_in_the_background() {
     let id = there.run([&line[..], &["sh", "-c", "echo up; sleep 1000"]].concat()).ok().text();
     assert!(is_full_id(&id), "{id}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), id);
+    there
+        .run(["create", "--cidfile", &file, "nosuch"])
+        .fails(125)
+        .error_has("container ID file found");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), id);
+    let new = barge.path_text("new");
+    there.run(["create", "--cidfile", &new, "--network", "nosuch", "busybox"]).fails(125);
+    assert!(!barge.path("new").exists());
     assert_eq!(barge.status("web"), "running");
     barge.await_log("web", "up");
     there.run(["logs", "web"]).ok().stdout("up\n");
@@ -143,4 +151,34 @@ fn remote_containers_stand_still_and_get_other_limits() {
     there.run(["stats", "--no-stream", "--format", format, "p"]).ok().stdout("p 1\n");
     there.run(["restart", "-t", "0", "p"]).ok().stdout("p\n");
     there.run(["rm", "-f", "--all"]).ok();
+}
+
+#[test]
+fn remote_health_is_probed() {
+    let barge = Barge::with_busybox();
+    let there = There::new(&barge);
+    let line = ["run", "-d", "--name=box", "--network=none", "--health-interval=1h"];
+    let probe = ["--health-cmd=test -e /well", "busybox", "sleep", "1000"];
+    there.run([&line[..], &probe].concat()).ok();
+    there.run(["healthcheck", "run", "box"]).exits(1).stdout("");
+    there.run(["healthcheck", "run", "--ignore-result", "box"]).exits(0);
+    there.run(["exec", "box", "touch", "/well"]).ok();
+    there.run(["healthcheck", "run", "box"]).ok().stdout("");
+    there.run(["run", "-d", "--name=none", "--network=none", "busybox", "sleep", "1000"]).ok();
+    there.run(["healthcheck", "run", "none"]).fails(125).error_has("no defined healthcheck");
+}
+
+#[test]
+fn remote_names_are_taken_away_but_the_last() {
+    let barge = Barge::with_busybox();
+    let there = There::new(&barge);
+    let names =
+        || there.run(["image", "inspect", "-f", "{{len .RepoTags}}", "busybox"]).ok().text();
+    there.run(["tag", "busybox", "other:1"]).ok();
+    assert_eq!(names(), "2");
+    there.run(["untag", "busybox", "nosuch"]).fails(125).error_has("nosuch: tag not known");
+    there.run(["untag", "busybox", "other:1"]).ok();
+    assert_eq!(names(), "1");
+    there.run(["untag", "busybox"]).fails(125).error_has("removed with the last one");
+    assert_eq!(names(), "1");
 }

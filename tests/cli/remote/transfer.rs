@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::support::Barge;
+use super::super::support::http::{Http, reply};
+use super::super::support::registry::Registry;
+use super::super::support::{Barge, tool};
 use super::There;
 
 #[test]
@@ -90,4 +92,79 @@ fn remote_builds_get_their_context() {
         .run(["system", "df", "--format", "{{.Type}}"])
         .ok()
         .stdout("Images\nContainers\nLocal Volumes\nBuild Cache\n");
+}
+
+#[test]
+fn remote_images_go_to_registries_and_come_from_there() {
+    let barge = Barge::with_busybox();
+    let (from, to) = (Registry::with_password(barge.place()), Registry::empty(barge.place()));
+    let there = There::new(&barge);
+    let name = to.reference("there/box:1");
+    let id = there.run(["image", "inspect", "-f", "{{.Id}}", "busybox"]).ok().text();
+    there.run(["tag", "busybox", &name]).ok();
+    there.run(["push", &name]).ok().stdout_has("1: digest: sha256:");
+    there.run(["rmi", &name]).ok().stdout_has("Untagged: ");
+    let pulled = there.run(["pull", &name]).ok().text();
+    assert_eq!(format!("sha256:{pulled}"), id);
+    there.run(["pull", &to.reference("there/box:nosuch")]).fails(125).error_has("nosuch");
+    // One that asks who it is.
+    let name = from.reference("box:1");
+    there.run(["pull", &name]).fails(125);
+    there.run(["pull", "--creds", "user:wrong", &name]).fails(125);
+    there.run(["pull", "--creds", "user:secret", &name]).ok();
+    there.run(["push", "--creds", "user:secret", &name]).exits(125).stderr_has("Not Allowed");
+    // A build's base is fetched there, by who the user is here.
+    there.run(["rmi", &name]).ok();
+    fs::create_dir(barge.path("c")).unwrap();
+    barge.file("c/Dockerfile", &format!("FROM {name}\nLABEL made=there\n"));
+    let dir = barge.path_text("c");
+    let host = from.reference("");
+    let auth = barge.path_text("auth.json");
+    let line = ["login", "--authfile", &auth, "-u", "user", "-p", "secret"];
+    barge.run([&line[..], &[host.trim_end_matches('/')]].concat()).ok();
+    there.run(["build", "-q", "--network=none", &dir]).fails(125);
+    let build = there.command(["build", "-q", "--network=none", "-t", "made", &dir]);
+    build.env("REGISTRY_AUTH_FILE", &auth).run().ok();
+    let file = "FROM busybox\nRUN echo built > /built\n";
+    there.command(["build", "-q", "--network=none", "-"]).input(file).run().ok();
+    let left = there.run(["builder", "du"]).ok().text();
+    assert!(left.contains("RUN echo built"), "{left}");
+}
+
+#[test]
+fn remote_searches_are_done_there() {
+    let barge = Barge::with_busybox();
+    let registry = Registry::empty(barge.place());
+    let name = registry.reference("team/box:1");
+    barge.run(["push", "-q", "busybox", &name]).exits(0);
+    let there = There::new(&barge);
+    let term = registry.reference("box");
+    let repository = registry.reference("team/box");
+    there.run(["search", "--format", "{{.Name}}", &term]).ok().stdout(&format!("{repository}\n"));
+}
+
+#[test]
+fn remote_builds_fetch_contexts_there() {
+    let barge = Barge::with_busybox();
+    let there = There::new(&barge);
+    fs::create_dir(barge.path("c")).unwrap();
+    barge.file("c/Dockerfile", "FROM busybox\nCOPY data /data\nRUN cat /data\n");
+    barge.file("c/data", "from afar\n");
+    let archive = barge.path_text("c.tar");
+    tool("tar", ["-C", &barge.path_text("c"), "-cf", &archive, "."]);
+    let bytes = fs::read(&archive).unwrap();
+    let line = ["build", "--network=none", "--no-cache"];
+    let built = there.command([&line[..], &["-"]].concat()).input(bytes.clone()).run().ok();
+    built.stdout_has("from afar\n");
+    let http = Http::start(barge.place(), move |request| match request.path.as_str() {
+        "/context.tar" => reply(200, bytes.clone()),
+        "/Dockerfile" => reply(200, "FROM busybox\nRUN echo alone\n"),
+        _ => reply(404, "no"),
+    });
+    for (path, said) in [("context.tar", "from afar\n"), ("Dockerfile", "alone\n")] {
+        let address = format!("http://{}/{path}", http.address());
+        there.run([&line[..], &[&address]].concat()).ok().stdout_has(said);
+    }
+    let address = format!("http://{}/nosuch", http.address());
+    there.run([&line[..], &[&address]].concat()).fails(125).error_has("404");
 }

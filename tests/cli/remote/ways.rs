@@ -208,3 +208,68 @@ fn remote_hosts_are_reached_by_ssh() {
     let failed = run(&["--host", "ssh://host", "ps"]).fails(125);
     failed.error_has("no answer from ssh://host: `ssh` has ended with exit status: 255");
 }
+
+/// Starts OpenSSH's server with keys of its own, and makes an `ssh` that knows it as `server`; returns the
+/// server and the path on which that `ssh` comes first.
+fn ssh_server(barge: &Barge) -> (Running, String) {
+    let dir = barge.path("ssh");
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    let file = |name: &str| dir.join(name).display().to_string();
+    for key in ["host", "client"] {
+        tool("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", &file(key)]);
+    }
+    std::fs::copy(file("client.pub"), file("authorized")).unwrap();
+    let port = super::super::support::registry::free_port(barge.place());
+    let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", file("bin"));
+    std::os::unix::fs::symlink(barge.program(), file("bin/barge")).unwrap();
+    let server = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nStrictModes no\n\
+         AuthorizedKeysFile {}\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n\
+         SetEnv PATH={path} BARGE_ROOT={} BARGE_RUNROOT={}\n",
+        file("host"),
+        file("authorized"),
+        barge.root().display(),
+        barge.runroot().display(),
+    );
+    let client = format!(
+        "Host server\n  HostName 127.0.0.1\n  Port {port}\nHost *\n  UserKnownHostsFile {}\n  \
+         GlobalKnownHostsFile none\n  LogLevel ERROR\n  StrictHostKeyChecking accept-new\n  IdentityFile {}\n  \
+         IdentitiesOnly yes\n  IdentityAgent none\n",
+        file("known"),
+        file("client"),
+    );
+    std::fs::write(file("sshd_config"), server).unwrap();
+    std::fs::write(file("ssh_config"), client).unwrap();
+    let wrapper = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", file("ssh_config"));
+    std::fs::write(file("bin/ssh"), wrapper).unwrap();
+    std::fs::set_permissions(file("bin/ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // The server of Debian wants it, and its package makes it when the service starts.
+    std::fs::create_dir_all("/run/sshd").unwrap();
+    let line = ["-D", "-e", "-f", &file("sshd_config")];
+    let mut running = barge.other_command("/usr/sbin/sshd", line).spawn();
+    running.expect_error("Server listening on 127.0.0.1");
+    (running, path)
+}
+
+#[test]
+fn remote_hosts_are_reached_by_a_real_ssh_server() {
+    if !needs(&[Need::Root, Need::Tool("/usr/sbin/sshd")]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let (mut server, path) = ssh_server(&barge);
+    let run = |line: &[&str]| barge.bare_command(line).env("PATH", &path).run();
+    run(&["--host", "ssh://root@server", "ps", "-q"]).ok().stdout("");
+    run(&["system", "connection", "add", "server", "ssh://root@server"]).ok();
+    let line = ["run", "-d", "--name", "web", "--network=none", "busybox", "sh", "-c"];
+    let id = run(&[&["--context", "server"], &line[..], &["cat; sleep 1000"]].concat()).ok().text();
+    assert_eq!(barge.inspect("web", "{{.Id}}"), id);
+    // Streams and exit codes come through, and much of both.
+    let exec = ["--context", "server", "exec", "-i", "web", "sh", "-c", "wc -c; exit 7"];
+    let counted = barge.bare_command(exec).env("PATH", &path).input(vec![b'x'; 3_000_000]).run();
+    counted.exits(7).stdout("3000000\n");
+    run(&["--context", "server", "rm", "-f", "-t", "0", "web"]).ok();
+    run(&["--host", "ssh://root@127.0.0.1:1", "ps"]).exits(125).stderr_has("refused");
+    server.signal(Signal::TERM);
+    server.wait();
+}
