@@ -214,17 +214,22 @@ fn service_keeps_nothing_of_clients_that_vanish() {
     assert_eq!(barge.status(&id), "running");
 }
 
-#[test]
-fn service_answers_many_at_once() {
-    let barge = Barge::with_busybox();
-    let served = Served::start(&barge);
-    barge.start(["--name", "one", "busybox", "sleep", "100"]);
-    // Connections that say nothing hold nobody up.
-    let idle: Vec<UnixStream> =
-        (0..500).map(|_| UnixStream::connect(served.socket()).unwrap()).collect();
+/// Asks on a connection that stays, and reads the answer.
+fn ping(stream: &mut UnixStream) {
+    write!(stream, "GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nOK") {
+        let mut buffer = [0; 1024];
+        let length = stream.read(&mut buffer).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..length]);
+    }
+}
+
+/// Asks for two hundred things at once.
+fn ask_for_many(socket: &str) {
     std::thread::scope(|scope| {
         for number in 0..200 {
-            let socket = served.socket();
             scope.spawn(move || {
                 let path = match number % 3 {
                     0 => "/_ping",
@@ -241,10 +246,105 @@ fn service_answers_many_at_once() {
             });
         }
     });
+}
+
+#[test]
+fn service_answers_many_at_once() {
+    let barge = Barge::with_busybox();
+    let served = Served::start(&barge);
+    barge.start(["--name", "one", "busybox", "sleep", "100"]);
+    assert_eq!(served.ask("GET", "/_ping", "").0, 200);
+    let before = (served.resources().0, usize::MAX);
+    // Connections that have nothing more to say hold nobody up.
+    let mut idle: Vec<UnixStream> =
+        (0..500).map(|_| UnixStream::connect(served.socket()).unwrap()).collect();
+    idle.iter_mut().for_each(ping);
+    (0..5).for_each(|_| ask_for_many(served.socket()));
+    // So many connections and threads take some, whatever has been asked.
+    let memory = served.memory();
+    assert!(memory < 32 << 20, "it has {memory} bytes");
+    // They are still good.
+    idle.iter_mut().for_each(ping);
     drop(idle);
+    served.await_resources(before);
     let begun = Instant::now();
     assert_eq!(served.ask("GET", "/_ping", "").0, 200);
     assert!(begun.elapsed() < Duration::from_mins(1));
+}
+
+/// Asks for something, and reads no more of the answer than that there is one.
+fn ask_and_read_nothing(served: &Served<'_>, request: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(served.socket()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head);
+    assert!(head == "HTTP/1.1 200" || head == "HTTP/1.1 101", "{request}: {head}");
+    stream
+}
+
+#[test]
+fn service_is_not_held_up_by_clients_that_do_not_read() {
+    let barge = Barge::with_busybox();
+    let served = Served::start(&barge);
+    std::fs::create_dir(barge.path("out")).unwrap();
+    // More than fits between a container and a client: 16 MiB.
+    let script = "line=$(head -c 1023 /dev/zero | tr '\\0' x); head -c 8000000 /dev/urandom > /big; \
+                  for i in $(seq 16384); do echo $line; done; echo > /d/done; exec sleep 1000";
+    let body = serde_json::json!({
+        "Image": "busybox", "Cmd": ["sh", "-c", script],
+        "HostConfig": { "NetworkMode": "none", "Binds": [format!("{}:/d", barge.path_text("out"))] },
+    });
+    let made = served.json("POST", "/containers/create?name=box", &body.to_string());
+    let id = made["Id"].as_str().unwrap().to_owned();
+    assert_eq!(served.ask("GET", "/_ping", "").0, 200);
+    let before = (served.resources().0, usize::MAX);
+    let memory = served.memory();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let attach = format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1");
+    let mut clients = vec![ask_and_read_nothing(
+        &served,
+        &format!("POST {attach} HTTP/1.1\r\nHost: d\r\n{upgrade}\r\n"),
+    )];
+    assert_eq!(served.ask("POST", "/containers/box/start", "").0, 204);
+    clients.push(ask_and_read_nothing(
+        &served,
+        &format!("POST {attach}&logs=1 HTTP/1.1\r\nHost: d\r\n\r\n"),
+    ));
+    // Events of things that nobody has made, so many that they fill what is between.
+    let mut events =
+        std::fs::OpenOptions::new().append(true).open(barge.root().join("events")).unwrap();
+    for number in 0..3000 {
+        writeln!(events, r#"{{"time":1,"type":"volume","action":"create","name":"v{number}"}}"#)
+            .unwrap();
+    }
+    let logs = format!("/containers/{id}/logs?stdout=1&follow=1");
+    for path in [&logs, "/containers/box/stats", "/events?since=0", "/events"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: d\r\n\r\n");
+        clients.push(ask_and_read_nothing(&served, &request));
+    }
+    wait_until("the container has written all", || barge.path("out/done").exists());
+    let request = "GET /containers/box/export HTTP/1.1\r\nHost: d\r\n\r\n";
+    clients.push(ask_and_read_nothing(&served, request));
+    // Whoever reads is served.
+    let (status, text) = served.ask("GET", &format!("/containers/{id}/logs?stdout=1"), "");
+    assert_eq!((status, text.len()), (200, 16384 * 1032));
+    assert_eq!(served.ask("GET", "/containers/json", "").0, 200);
+    let grown = served.memory().saturating_sub(memory);
+    assert!(grown < 8 << 20, "the service has grown by {grown} bytes");
+    for monitor in barge.processes() {
+        let bytes = super::support::service::memory_of(monitor);
+        assert!(bytes < 48 << 20, "process {monitor} has {bytes} bytes");
+    }
+    drop(clients);
+    served.await_resources(before);
+    let is_request = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.starts_with(b"barge: request\0"))
+    };
+    wait_until("no process answers nobody", || !barge.processes().iter().any(|it| is_request(it)));
+    assert_eq!(barge.status("box"), "running");
 }
 
 #[test]

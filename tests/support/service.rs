@@ -90,6 +90,11 @@ impl<'a> Served<'a> {
         (count("fd"), count("task"))
     }
 
+    /// Returns the bytes of memory that the service has.
+    pub(crate) fn memory(&self) -> u64 {
+        memory_of(self.pid().unsigned_abs())
+    }
+
     /// Waits until the service has no more open files and threads than before.
     #[track_caller]
     pub(crate) fn await_resources(&self, before: (usize, usize)) {
@@ -98,6 +103,14 @@ impl<'a> Served<'a> {
             now.0 <= before.0 && now.1 <= before.1
         });
     }
+}
+
+/// Returns the bytes of memory that a process has for itself; 0 if it is gone.
+pub(crate) fn memory_of(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
 }
 
 impl Drop for Served<'_> {
