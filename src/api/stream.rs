@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response};
 use tokio::sync::oneshot;
@@ -17,13 +17,16 @@ use super::request::{Answer, Asked, Call};
 use super::route::Handler;
 use super::serve::Service;
 use super::version::NEWEST;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes of the largest body that is taken where it is read as a whole.
 const LARGEST: usize = 4 << 20;
+
+/// Bytes of a body that is refused which are read all the same.
+const MOST_PASSED_OVER: usize = 64 << 20;
 
 /// Makes the answer from its head and its body.
 pub(super) fn response(head: Head, body: Body) -> Response<Body> {
@@ -72,11 +75,23 @@ pub(super) fn full(body: Vec<u8>) -> Body {
 
 /// Reads a body to its end; one that is too large is refused.
 pub(super) async fn read_whole(request: Request<Incoming>) -> Result<Vec<u8>> {
-    let body = Limited::new(request.into_body(), LARGEST).collect().await;
-    let body = body.map_err(|error| {
-        Error::new(Kind::Invalid, "cannot read the body of the request").caused_by(error)
-    })?;
-    Ok(body.to_bytes().to_vec())
+    let context = || "cannot read the body of the request";
+    let (mut body, mut all, mut length) = (request.into_body(), Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(io::Error::other).context(context)?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= LARGEST {
+            all.extend_from_slice(&data);
+        } else if length > MOST_PASSED_OVER {
+            break;
+        }
+        // Who is cut off as it writes may not see the answer: some more is passed over.
+    }
+    if length > LARGEST {
+        return Err(Error::new(Kind::Invalid, "the body of the request is too large"));
+    }
+    Ok(all)
 }
 
 /// Has a thread of the service answer a request.
