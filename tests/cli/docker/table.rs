@@ -98,6 +98,8 @@ fn bodies_that_make_no_sense_are_refused() {
     let docker = DockerHost::start(&barge);
     for target in
         ["/networks/create", "/volumes/create", "/secrets/create", "/configs/create", "/auth"]
+            .into_iter()
+            .chain(["/commit?container=x"])
     {
         for body in ["{", "[]", "\"x\"", "{\"Name\": 5}", "{\"Labels\": [1]}"] {
             let status = docker.ask("POST", target, body).status;

@@ -122,7 +122,8 @@ fn remote_images_go_to_registries_and_come_from_there() {
     let auth = barge.path_text("auth.json");
     let line = ["login", "--authfile", &auth, "-u", "user", "-p", "secret"];
     barge.run([&line[..], &[host.trim_end_matches('/')]].concat()).ok();
-    there.run(["build", "-q", "--network=none", &dir]).fails(125);
+    let build = ["build", "-q", "--network=none", &dir];
+    there.run(build).exits(125).stderr_has("authentication required");
     let build = there.command(["build", "-q", "--network=none", "-t", "made", &dir]);
     build.env("REGISTRY_AUTH_FILE", &auth).run().ok();
     let file = "FROM busybox\nRUN echo built > /built\n";
