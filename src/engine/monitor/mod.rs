@@ -435,16 +435,21 @@ impl Monitor {
             }
             let network_left = network.and_then(Attached::left);
             let settling = settled.map(|at| at.saturating_duration_since(Instant::now()));
-            if settling.is_some_and(|left| left.is_zero()) {
-                // From here on, it mostly waits.
-                process::forget_free_memory();
-                let _as_it_is = process::forget_code();
+            let is_settled = settling.is_some_and(|left| left.is_zero());
+            if is_settled {
                 settled = None;
             }
             // A terminal that has stopped is not waited for.
             let moving = held.then_some(backlog::PATIENCE);
+            let settling = settling.filter(|_| !is_settled);
             let times = [self.timers.left(), self.log.patience(), settling, moving, network_left];
             let patience = times.into_iter().flatten().min();
+            if is_settled {
+                // From here on, it mostly waits. Last: what is used after that is there again, in
+                // pieces as large as the file system has them.
+                process::forget_free_memory();
+                let _as_it_is = process::forget_code();
+            }
             let some = wait(&mut files, patience);
             self.log.write_begun();
             let ready: Vec<bool> = files.iter().map(|file| !file.revents().is_empty()).collect();
