@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Engine;
 use super::bundle::HostDir;
@@ -44,12 +44,7 @@ pub(super) fn rootfs(
     for own in [&upper, &work] {
         file::create_dirs(own, 0o755)?;
     }
-    if layers.is_empty() {
-        // The kernel wants one.
-        let empty = dir.join("empty");
-        file::create_dirs(&empty, 0o755)?;
-        layers.push(empty);
-    }
+    layers.extend(places(engine, config)?);
     Ok(Rootfs::Overlay(Overlay {
         layers,
         upper,
@@ -59,6 +54,15 @@ pub(super) fn rootfs(
         volatile,
         user_xattr: engine.host.rootless,
     }))
+}
+
+/// Returns the layer below all layers of a container's image. A directory that is in place of an image may
+/// be around the store, and the kernel wants no layer within another: then there is none.
+pub(in crate::engine) fn places(
+    engine: &Engine,
+    config: &ContainerConfig,
+) -> Result<Option<PathBuf>> {
+    config.settings.rootfs.is_none().then(|| engine.store.places()).transpose()
 }
 
 /// As [`rootfs`], for somebody who only reads: others may use its directories meanwhile. What is made on
@@ -94,12 +98,7 @@ pub(super) fn read_only(
     if own.exists() {
         layers.insert(0, own);
     }
-    if layers.is_empty() {
-        // The kernel wants one.
-        let empty = scratch.join("empty");
-        file::create_dirs(&empty, 0o755)?;
-        layers.push(empty);
-    }
+    layers.extend(places(engine, config)?);
     Ok(Rootfs::Overlay(Overlay {
         layers,
         upper,

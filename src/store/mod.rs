@@ -32,6 +32,7 @@
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
 //! ├── builds/HEX.json              what a step of a build has made, named by all it depends on
 //! ├── caches/HEX/                  what `RUN --mount=type=cache` shows, named by its name
+//! ├── places/                      where every container has something mounted: its lowest layer
 //! ├── chains/HEX/root/             driver btrfs: layers put together, named by their chain ID
 //! ├── chains.lock                  held while one is made
 //! ├── secrets/HEX.json             one secret, named by the hash of its name
@@ -97,6 +98,7 @@ pub mod log;
 pub mod network;
 pub mod packed;
 pub mod partial;
+mod places;
 mod quota;
 pub mod ranges;
 pub mod registries;
@@ -206,6 +208,7 @@ impl Store {
         }
         let Some(choice) = choose(self)? else { return Ok(None) };
         self.record_driver(choice.driver)?;
+        self.places()?;
         file::write_atomic(format, FORMAT.as_bytes())?;
         Ok(choice.warning)
     }

@@ -19,6 +19,7 @@ pub use mount::MountedContainer;
 pub(super) use view::still;
 pub(in crate::engine) use view::{files_of, made_elsewhere};
 
+use super::rootfs::places;
 use super::{Engine, images};
 use crate::error::{Error, Kind, Result};
 use crate::image::changes::TreeKind;
@@ -35,6 +36,8 @@ struct Files {
     kind: TreeKind,
     /// The layers of its image, the uppermost first.
     lower: Vec<PathBuf>,
+    /// What is below them, and of no image.
+    places: Option<PathBuf>,
     /// For which IDs of the image those of its own files stand, where they are others.
     owners: Option<IdMapping>,
 }
@@ -54,21 +57,23 @@ impl Files {
             ),
         };
         Ok(match containers.tree(config) {
-            Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower, owners },
+            Tree::Whole(own) => Self { own, kind: TreeKind::Whole, lower, places: None, owners },
             Tree::Layers(_) => {
                 let own = containers.dir(&config.id).join("upper");
-                Self { own, kind: TreeKind::Upper, lower, owners }
+                let places = places(engine, config)?;
+                Self { own, kind: TreeKind::Upper, lower, places, owners }
             }
         })
     }
 
     /// Returns all directories that it sees together, the uppermost first.
     fn all(self) -> Vec<PathBuf> {
+        let lower = self.lower.into_iter().chain(self.places);
         match self.kind {
             TreeKind::Whole => vec![self.own],
             // It is made by the first start.
-            TreeKind::Upper if !self.own.exists() => self.lower,
-            TreeKind::Upper => std::iter::once(self.own).chain(self.lower).collect(),
+            TreeKind::Upper if !self.own.exists() => lower.collect(),
+            TreeKind::Upper => std::iter::once(self.own).chain(lower).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ use rustix::net::SocketType;
 
 use super::Files;
 use crate::engine::Engine;
+use crate::engine::rootfs::places;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::changes::TreeKind;
 use crate::store::container::{Container, ContainerConfig};
@@ -79,7 +80,10 @@ pub(in crate::engine) fn files_of(
     let containers = engine.store.containers();
     let mut all = match containers.tree(config) {
         Tree::Whole(tree) => vec![tree],
-        Tree::Layers(layers) => layers,
+        Tree::Layers(mut layers) => {
+            layers.extend(places(engine, config)?);
+            layers
+        }
     };
     let upper = containers.dir(&config.id).join("upper");
     if upper.exists() {
