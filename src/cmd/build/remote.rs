@@ -147,8 +147,9 @@ impl Build {
         let sources = Sources::of_directory(&asked)?;
         // What is wrong with the file is told there.
         let file = Dockerfile::parse(&sources.file_name, &sources.file).ok();
-        let bases = file.map(|file| file.stages.into_iter().map(|stage| stage.base).collect());
-        if let Some(proofs) = self.access.proofs(&bases.unwrap_or_else(Vec::new))? {
+        let bases: Option<Vec<String>> =
+            file.map(|file| file.stages.into_iter().map(|stage| stage.base).collect());
+        if let Some(proofs) = self.access.proofs(&bases.unwrap_or_default())? {
             request = request.field("x-registry-config", proofs);
         }
         let context = sources.context.clone().unwrap_or_default();

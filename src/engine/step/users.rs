@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::spec::userns::{IdMapping, IdRange, UsernsMode, Users, outside_of};
 use crate::store::driver::shift;
-use crate::store::ranges::Lease;
+use crate::store::ranges::{Lease, Reservation};
 
 /// The IDs of all steps of a build.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Engine {
             .hint("use --userns=auto, or --userns-uid-map"));
         }
         let decided = self.decide_other_users(users)?;
-        let lease = decided.reservation.map(|range| range.lease()).transpose()?;
+        let lease = decided.reservation.map(Reservation::lease).transpose()?;
         let Some(mapping) = decided.mapping else { return Ok(None) };
         let on_disk = self.mapping_on_disk(Some(&mapping), &users.mode)?.is_some();
         Ok(Some(StepUsers { mapping, on_disk, _lease: lease }))

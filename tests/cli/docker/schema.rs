@@ -70,7 +70,7 @@ impl Document {
             "object" => value.is_object() || value.is_null(),
             other => panic!("{at}: type {other}"),
         };
-        let may_be_null = nullable || NULL.iter().any(|path| *path == at);
+        let may_be_null = nullable || NULL.contains(&at);
         if !(is_of_kind || (may_be_null && value.is_null())) {
             found.wrong.insert(format!("{at}: no {kind}: {value}"));
             return;

@@ -116,7 +116,7 @@ fn remote_images_go_to_registries_and_come_from_there() {
     // A build's base is fetched there, by who the user is here.
     there.run(["rmi", &name]).ok();
     fs::create_dir(barge.path("c")).unwrap();
-    barge.file("c/Dockerfile", &format!("FROM {name}\nLABEL made=there\n"));
+    barge.file("c/Dockerfile", format!("FROM {name}\nLABEL made=there\n"));
     let dir = barge.path_text("c");
     let host = from.reference("");
     let auth = barge.path_text("auth.json");
