@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::reply::{Head, Reply};
 use super::request::Call;
 use super::route::{How, Route, route};
-use crate::engine::Engine;
 use crate::engine::copying::{ContainerPath, CopyOptions, PathStat};
+use crate::engine::{Engine, hold_signals};
 use crate::error::{Error, Kind, Result};
 use crate::spec::time;
 
@@ -36,6 +36,8 @@ fn stat(engine: &Engine, call: &mut Call) -> Result<Reply> {
 fn get(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let (id, path) = (call.name().to_owned(), wanted_path(call)?.to_owned());
     let from = ContainerPath { name: &id, path: &path };
+    // Who has read enough goes; then writing fails, and what was made on the way is removed.
+    hold_signals()?;
     let found = engine.path_stat(from)?;
     let head = Head::new(StatusCode::OK, "application/x-tar").with(STAT, encoded(&found));
     let mut out = io::BufWriter::with_capacity(CHUNK, call.stream(head)?);
