@@ -85,8 +85,13 @@ impl VolumeMount<'_> {
         matches!(self.kind, "tmpfs" | "ramfs")
     }
 
-    /// Tells whether its files are on another machine.
-    pub fn is_remote(&self) -> bool {
+    /// Tells whether no container can mount it: its files are on another machine, or on a block device.
+    pub fn is_for_machine(&self) -> bool {
+        let is_elsewhere = self.kind == "bind" || self.is_in_memory();
+        self.is_remote() || (self.device.starts_with('/') && !is_elsewhere)
+    }
+
+    fn is_remote(&self) -> bool {
         self.is_nfs() || self.is_cifs()
     }
 

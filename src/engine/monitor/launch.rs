@@ -118,7 +118,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     }
     facts.volumes = engine.ready_volumes(config)?;
     let mut memory = engine.memory_volumes(config, &facts)?;
-    memory.trees.extend(engine.remote_volumes(config, &facts)?);
+    memory.trees.extend(engine.machine_volumes(config, &facts)?);
     facts.memory = memory.trees.iter().map(|(target, _)| target.clone()).collect();
     facts.images = engine.ready_images(config)?;
     let strange = engine.ready_mounts(config, &facts)?;

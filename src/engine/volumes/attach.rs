@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::remote;
+use super::machine;
 use crate::engine::create::random_id;
 use crate::engine::{Engine, content, now};
 use crate::error::{Context, Error, Kind, Result};
@@ -87,7 +87,7 @@ impl Engine {
                 let message = format!("no volume with name \"{name}\" found: no such volume");
                 Error::new(Kind::NotFound, message)
             })?;
-            remote::look_up(&mut volume)?;
+            machine::look_up(&mut volume)?;
             if volumes.is_fresh(name) {
                 self.fill(config, mount, &volume, *copy)
                     .context(|| format!("cannot prepare volume {name}"))?;

@@ -8,12 +8,12 @@ mod filter;
 mod from;
 mod images;
 mod list;
+mod machine;
 mod memory;
 mod owners;
 mod plugin;
 mod prune;
 mod reload;
-mod remote;
 mod remove;
 
 pub use filter::{check_filters, is_wanted};

@@ -1,7 +1,6 @@
-//! Volumes whose files are on another machine: `type=nfs` and `type=cifs`.
-//!
-//! As with Docker, it is this machine that mounts them, by its own network, not the container by its
-//! own, and a server that is named is looked up here: the kernel takes addresses only.
+//! Volumes that are not mounted in the container but by this machine, as with Docker: those on other
+//! machines (`type=nfs`, `type=cifs`) by its network, not the container's, and those on a block device,
+//! which no container may open. A server that is named is looked up: the kernel takes addresses only.
 
 use std::net::ToSocketAddrs;
 use std::os::fd::OwnedFd;
@@ -38,9 +37,9 @@ pub(super) fn look_up(volume: &mut Volume) -> Result<()> {
 }
 
 impl Engine {
-    /// Mounts the volumes of a container whose files are on other machines; returns where they are to be.
+    /// Mounts the volumes of a container that this machine has to mount; returns where they are to be.
     /// This process must have a single thread.
-    pub(in crate::engine) fn remote_volumes(
+    pub(in crate::engine) fn machine_volumes(
         &self,
         config: &ContainerConfig,
         facts: &Facts,
@@ -49,7 +48,9 @@ impl Engine {
         for mount in &config.settings.mounts {
             let Some(name) = mount.volume() else { continue };
             let Some((volume, _)) = facts.volumes.get(name) else { continue };
-            let Some(own) = volume.spec.mount().filter(VolumeMount::is_remote) else { continue };
+            let Some(own) = volume.spec.mount().filter(VolumeMount::is_for_machine) else {
+                continue;
+            };
             let part = mount.subpath.as_ref().map(|below| format!("subpath={}", below.display()));
             let mut options = own.options.clone();
             // What another container may do with it says nothing about this one.
