@@ -1,7 +1,7 @@
 //! Processes with deadlines: nothing that a test starts can hang the run.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -150,9 +150,19 @@ impl Invocation {
 
 /// Starts a command in a place.
 pub(crate) fn start(command: &mut Command, place: &Place, shown: &str) -> Child {
-    place
-        .enter(|| command.spawn())
-        .unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"))
+    let mut started = place.enter(|| command.spawn());
+    // A process that another thread has just begun to make holds what was open here, until it is another
+    // program: also a copy of ours that was being written.
+    let is_busy = |it: &io::Result<Child>| {
+        it.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ExecutableFileBusy)
+    };
+    eventually(Duration::from_secs(10), || {
+        if is_busy(&started) {
+            started = place.enter(|| command.spawn());
+        }
+        !is_busy(&started)
+    });
+    started.unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"))
 }
 
 /// Opens a descriptor that becomes readable when the process ends.
@@ -372,7 +382,7 @@ impl Running {
         while let (Some(stdin), false) = (&mut self.stdin, self.pending.is_empty()) {
             match stdin.write(&self.pending) {
                 Ok(count) => drop(self.pending.drain(..count)),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It does not want more; whether that is right is for the test to say.
                 Err(_) => {
                     self.pending.clear();
