@@ -91,6 +91,11 @@ impl Engine {
             changes.clear();
             let dir = self.store.containers().dir(container.id()).join("host");
             for (upper, shown) in host_dirs(&dir)? {
+                // Not every directory that can be shown can be read.
+                let context = || format!("cannot list {}", upper.display());
+                if fs::read_dir(&upper).context(context)?.next().is_none() {
+                    continue;
+                }
                 let below = changes_below(&upper, &shown)?;
                 changes.extend(below);
             }
