@@ -1,8 +1,8 @@
 //! Places where every container has something mounted: the lowest layer of all that overlay shows.
 //!
 //! An image that has none of them needs them all the same. Otherwise each start would make them in the
-//! container's own layer, through overlay, one by one, and each end would remove them: a twentieth of
-//! what it costs to run a program in a container. What the image has is above them and hides them.
+//! container's own layer, through overlay, one by one, and each end would remove them: some
+//! hundredths of what it costs to run a program in a container. What the image has is above them and hides them.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
