@@ -204,7 +204,7 @@ fn a_part_of_an_image_is_mounted() {
     let barge = Barge::with_busybox();
     load(&barge, "1", "localhost/a:1");
     for (part, command, want) in
-        [("emptied", "ls /img", "new\n"), ("greeting", "cat /img", "hello from a layer\n")]
+        [("/emptied", "ls /img", "new\n"), ("greeting", "cat /img", "hello from a layer\n")]
     {
         let mount = format!("type=image,src=a:1,dst=/img,subpath={part}");
         barge.shell(&["--mount", &mount], command).ok().stdout(want);

@@ -219,13 +219,14 @@ impl MountSource {
     }
 }
 
-/// Checks a path below the source of a mount: it must not lead out of it.
+/// Checks a path below the source of a mount: it must not lead out of it. Podman writes one in an image
+/// with a leading slash, Docker without.
 fn subpath(text: &str) -> Result<PathBuf> {
-    let path: PathBuf = Path::new(text).components().collect();
+    let path: PathBuf = Path::new(text.trim_start_matches('/')).components().collect();
     let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
     if path.as_os_str().is_empty() || !path.components().all(inside) {
         return Err(Error::new(Kind::Invalid, format!("invalid subpath `{text}`"))
-            .hint("write a path below the source, without .. and a leading /"));
+            .hint("write a path below the source, without .."));
     }
     Ok(path)
 }
