@@ -46,6 +46,8 @@ pub(crate) enum FrameKind {
     /// From the monitor: all is there but the program, which waits for [`Start`](Self::Start); a
     /// [`Started`].
     Initialized = 14,
+    /// From the monitor: what this machine mounts for the container is there.
+    Mounted = 15,
 }
 
 impl FrameKind {
@@ -66,6 +68,7 @@ impl FrameKind {
             12 => Self::Probed,
             13 => Self::Start,
             14 => Self::Initialized,
+            15 => Self::Mounted,
             _ => return None,
         })
     }

@@ -4,6 +4,7 @@
 //! over a socket (see [`frame`]) and know that it lives by a lock that it holds. Everything else
 //! they learn from the store.
 
+mod ahead;
 mod anew;
 pub mod artifacts;
 mod background;

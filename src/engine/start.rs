@@ -9,7 +9,7 @@ use super::{Engine, monitor};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::log::LogDriver;
-use crate::store::container::{Locked, Status};
+use crate::store::container::{ContainerConfig, Locked, Status};
 use crate::store::file;
 use crate::sys::process::{Passed, Words};
 use crate::sys::{exe, signal, socket, spawn};
@@ -35,10 +35,15 @@ impl Ready {
     pub fn id(&self) -> &ContainerId {
         &self.id
     }
+
+    /// Returns the connection to it.
+    pub(super) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
 }
 
 /// Signals that end a command.
-const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+pub(super) const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Holds signals back while a container is made and started, so that none is left half made.
 ///
@@ -73,16 +78,29 @@ impl Engine {
         passing: &Passing,
     ) -> Result<Option<Session>> {
         let container = self.repaired(id)?;
-        let driver = container.config.settings.log.driver;
+        let config = &container.config;
+        let driver = config.settings.log.driver;
         check_passthrough(driver)?;
-        self.start_donors(&container.config)?;
+        self.start_donors(config)?;
+        let runs = container.state.status.monitored().is_some();
+        let ahead = if runs { None } else { self.ready_ahead(config, passing)? };
         let locked = self.store.containers().lock(id)?;
         match &locked.state().status {
-            Status::Created | Status::Exited => start(attach, |greeting| {
-                let ready = self.ready_for(id.clone(), driver, passing)?;
-                self.hand_over(ready, locked, greeting)
-            })
-            .map(Some),
+            Status::Created | Status::Exited => {
+                if runs && self.has_machine_volumes(config)? {
+                    // It has ended since.
+                    drop(locked);
+                    return self.start_with_files(id, attach, passing);
+                }
+                start(attach, |greeting| {
+                    let ready = match ahead {
+                        Some(ready) => ready,
+                        None => self.ready_for(id.clone(), driver, passing)?,
+                    };
+                    self.hand_over(ready, locked, greeting)
+                })
+                .map(Some)
+            }
             // Under the lock: its monitor cannot end without telling.
             Status::Initialized(_) => start(attach, |greeting| {
                 let socket = self.dial(id, greeting);
@@ -103,11 +121,15 @@ impl Engine {
         attach: Option<&Attach>,
     ) -> Result<Option<Session>> {
         let mut locked = created;
-        if !locked.config().donors().is_empty() {
-            // Who starts or removes those must not have to wait for us.
+        let mounts = self.has_machine_volumes(locked.config())?;
+        if mounts || !locked.config().donors().is_empty() {
+            // Who starts or removes others, or this one, must not have to wait for us.
             let config = locked.config().clone();
             drop(locked);
             self.start_donors(&config)?;
+            if mounts {
+                self.mount_ahead(&ready)?;
+            }
             locked = self.store.containers().lock(&config.id)?;
             if locked.state().status != Status::Created {
                 return Ok(None);
@@ -126,9 +148,11 @@ impl Engine {
     /// not go as asked.
     pub fn init(&self, id: &ContainerId) -> Result<Vec<String>> {
         let container = self.repaired(id)?;
-        let driver = container.config.settings.log.driver;
+        let config = &container.config;
+        let driver = config.settings.log.driver;
         check_passthrough(driver)?;
-        self.start_donors(&container.config)?;
+        self.start_donors(config)?;
+        let ahead = self.ready_ahead(config, &Passing::default())?;
         let locked = self.store.containers().lock(id)?;
         if locked.state().status.monitored().is_some() {
             return Err(Error::new(
@@ -139,10 +163,24 @@ impl Engine {
             )
             .hint(format!("it is {}", locked.state().word())));
         }
-        let ready = self.ready_for(id.clone(), driver, &Passing::default())?;
+        let ready = match ahead {
+            Some(ready) => ready,
+            None => self.ready_for(id.clone(), driver, &Passing::default())?,
+        };
         let socket = self.hand_over(ready, locked, &greeting(None))?;
         let started = hear(&socket, &mut Decoder::default(), FrameKind::Initialized)?;
         Ok(started.warnings)
+    }
+
+    /// As [`Engine::ready`], for a container for which this machine has to mount something, which is done
+    /// when this returns; `None` if there is nothing to mount.
+    fn ready_ahead(&self, config: &ContainerConfig, passing: &Passing) -> Result<Option<Ready>> {
+        if !self.has_machine_volumes(config)? {
+            return Ok(None);
+        }
+        let ready = self.ready_for(config.id.clone(), config.settings.log.driver, passing)?;
+        self.mount_ahead(&ready)?;
+        Ok(Some(ready))
     }
 
     fn ready_for(&self, id: ContainerId, driver: LogDriver, passing: &Passing) -> Result<Ready> {
@@ -180,10 +218,7 @@ impl Engine {
 /// Has a monitor start its container, greets it for that with `greet`, and waits until it has.
 fn start(attach: Option<&Attach>, greet: impl FnOnce(&[u8]) -> Result<OwnedFd>) -> Result<Session> {
     if let Some(signal) = signal::take_held(&ENDING) {
-        return Err(Error::new(
-            Kind::Unavailable,
-            format!("interrupted by signal {signal} before the container was started"),
-        ));
+        return Err(interrupted(signal));
     }
     // Those that come while it starts are for the container, too.
     let signals = attach.map(|attach| session::catch_signals(attach.proxy_signals)).transpose()?;
@@ -194,6 +229,13 @@ fn start(attach: Option<&Attach>, greet: impl FnOnce(&[u8]) -> Result<OwnedFd>) 
     let started = hear(&socket, &mut decoder, FrameKind::Started)?;
     let tty = attach.is_some_and(|attach| attach.tty);
     Session::new(socket, decoder, started, tty, signals)
+}
+
+pub(super) fn interrupted(signal: i32) -> Error {
+    Error::new(
+        Kind::Unavailable,
+        format!("interrupted by signal {signal} before the container was started"),
+    )
 }
 
 /// Forgets what was asked of the last run.

@@ -9,6 +9,7 @@
 //! mapping changes nothing.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Engine, host};
@@ -240,31 +241,21 @@ impl Engine {
             }
             (_, None) => return Ok(None),
             (_, Some(mapping)) => {
-                let ranges =
-                    |ranges: &[IdRange]| -> Vec<crate::sys::userns::IdRange> {
-                        ranges
-                            .iter()
-                            .map(|&IdRange { inside, outside, count }| {
-                                crate::sys::userns::IdRange { inside, outside, count }
-                            })
-                            .collect()
-                    };
-                let namespace =
-                    make(&ranges(&mapping.uids), &ranges(&mapping.gids)).map_err(|error| {
-                        Error::new(
-                            Kind::Unavailable,
-                            "cannot make a user namespace with the IDs asked for",
-                        )
-                        .hint("see the sysctl user.max_user_namespaces, and that all IDs are yours")
-                        .caused_by(error)
-                    })?;
+                let namespace = namespace_of(mapping).map_err(|error| {
+                    Error::new(
+                        Kind::Unavailable,
+                        "cannot make a user namespace with the IDs asked for",
+                    )
+                    .hint("see the sysctl user.max_user_namespaces, and that all IDs are yours")
+                    .caused_by(error)
+                })?;
                 (mapping.clone(), namespace)
             }
         };
         let (uid, gid) = (first(&mapping.uids), first(&mapping.gids));
-        let owners = match self.host.rootless || mapping.is_same() {
-            true => Owners::Kept,
-            false => Owners::Mapped(uid.1, gid.1),
+        let owners = match self.shows_owners(&mapping) {
+            false => Owners::Kept,
+            true => Owners::Mapped(uid.1, gid.1),
         };
         Ok(Some(Prepared {
             namespace,
@@ -272,6 +263,11 @@ impl Engine {
             first: (uid.0, gid.0),
             first_outside: (uid.1, gid.1),
         }))
+    }
+
+    /// Tells whether files are shown with the owners that a container's IDs stand for.
+    pub(super) fn shows_owners(&self, mapping: &IdMapping) -> bool {
+        !self.host.rootless && !mapping.is_same()
     }
 
     /// Returns the IDs of a container; `None` if they are ours.
@@ -309,6 +305,18 @@ impl Prepared {
             first: self.first,
         }
     }
+}
+
+/// Makes a user namespace with these IDs.
+pub(super) fn namespace_of(mapping: &IdMapping) -> io::Result<OwnedFd> {
+    let ranges =
+        |ranges: &[IdRange]| -> Vec<crate::sys::userns::IdRange> {
+            let range = |&IdRange { inside, outside, count }: &IdRange| {
+                crate::sys::userns::IdRange { inside, outside, count }
+            };
+            ranges.iter().map(range).collect()
+        };
+    make(&ranges(&mapping.uids), &ranges(&mapping.gids))
 }
 
 fn of_mapping(mapping: IdMapping) -> Decided {

@@ -223,7 +223,7 @@ pub(super) fn watch(engine: &Engine, id: &ContainerId) -> Result<Option<OwnedFd>
 }
 
 /// Takes what was told of changes: how it is now counts, not how it came to be.
-fn drain(watcher: &OwnedFd) {
+pub(super) fn drain(watcher: &OwnedFd) {
     let mut events = [0; 4096];
     while rustix::io::read(watcher, &mut events[..]).is_ok() {}
 }

@@ -41,5 +41,5 @@ pub use hooks::{Bundle, OCI_VERSION};
 pub use launch::{Bond, FilterOf, Launch, Starting, Stdio};
 pub use rootfs::{Overlay, Rootfs, detached};
 pub use shown::shown;
-pub use threshold::{Owners, UserNamespace};
+pub use threshold::{Owners, UserNamespace, show_owners};
 pub use user::who;

@@ -2,6 +2,7 @@
 //! them or changes them.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use oci_spec::runtime::Mount;
 
@@ -16,23 +17,29 @@ use crate::sys::mount::{self, Attributes, NO_DEV, READ_ONLY};
 /// Mounts a container's files as it would see them; returns a clone of it all, which is mounted
 /// nowhere and has no devices that could be opened.
 ///
+/// What this machine has mounted already is `given`, with the place of each.
+///
 /// It mounts in this process' own mount namespace, which must be one for this alone. Nobody else may
 /// use the directories of the root file system meanwhile.
 pub fn shown(
     files: &Rootfs,
     mounts: &[Mount],
+    given: &[(PathBuf, OwnedFd)],
     user: Option<&UserNamespace<'_>>,
     read_only: bool,
 ) -> Result<OwnedFd> {
     mount::set_propagation_of_all(MS_SLAVE)
         .context(|| "cannot cut the mounts off from the host's")?;
     // As for the container: what is bound is found before anything of ours covers it.
-    let prepare = |entry: &Mount| match user {
-        Some(user) => Source::prepare(entry, user),
-        None => {
-            let options = Options::parse(entry.options().as_deref().unwrap_or_default());
-            Source::of(entry, &options, None).map(Some)
+    let prepare = |entry: &Mount| {
+        if let Some((_, tree)) = given.iter().find(|(target, _)| target == entry.destination()) {
+            return Source::given(tree).map(Some);
         }
+        if let Some(user) = user {
+            return Source::prepare(entry, user);
+        }
+        let options = Options::parse(entry.options().as_deref().unwrap_or_default());
+        Source::of(entry, &options, None).map(Some)
     };
     let sources = mounts.iter().map(prepare).collect::<Result<Vec<_>>>()?;
     let root = rootfs::attach(files.tree(user)?, files.mount_point())?;

@@ -175,12 +175,8 @@ pub(super) fn map_owners(tree: &OwnedFd, user: &UserNamespace<'_>) -> Result<()>
     show_owners(tree, user.namespace, false)
 }
 
-/// Makes a detached mount, and those below it, show owners as a user namespace maps them.
-pub(super) fn show_owners(
-    tree: &OwnedFd,
-    namespace: BorrowedFd<'_>,
-    recursive: bool,
-) -> Result<()> {
+/// Makes a detached mount, and those below it if `recursive`, show owners as a user namespace maps them.
+pub fn show_owners(tree: &OwnedFd, namespace: BorrowedFd<'_>, recursive: bool) -> Result<()> {
     mount::map_owners(tree, namespace, recursive).map_err(|error| {
         Error::new(Kind::Unsupported, "cannot show files with other owners")
             .hint("idmapped mounts need Linux 5.12 (5.19 for overlay) and a file system that has them, as ext4, xfs or btrfs")

@@ -95,12 +95,18 @@ impl VolumeMount<'_> {
         self.is_nfs() || self.is_cifs()
     }
 
-    fn is_nfs(&self) -> bool {
+    /// Tells whether it is on another machine that speaks NFS.
+    pub fn is_nfs(&self) -> bool {
         matches!(self.kind, "nfs" | "nfs4")
     }
 
     fn is_cifs(&self) -> bool {
         matches!(self.kind, "cifs" | "smb3")
+    }
+
+    /// Tells whether its options can say who all files belong to.
+    pub fn takes_owners(&self) -> bool {
+        self.is_cifs() || matches!(self.kind, "vfat" | "msdos" | "exfat" | "ntfs" | "ntfs3" | "udf")
     }
 
     /// Returns the server that the kernel is to be told the address of: as `addr=` in the options has it,

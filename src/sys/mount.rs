@@ -87,11 +87,17 @@ fn explain(context: &OwnedFd, error: io::Error, option: &str) -> io::Error {
         }
         Err(_) => String::new(),
     };
+    let kind = match error.raw_os_error() {
+        // As NFS says it of a version that the kernel lacks.
+        Some(libc::EPROTONOSUPPORT) => io::ErrorKind::Unsupported,
+        _ => error.kind(),
+    };
     match (reason.as_str(), option) {
-        ("", "") => error,
-        ("", option) => io::Error::new(error.kind(), format!("option `{option}`: {error}")),
+        ("", "") if kind == error.kind() => error,
+        ("", "") => io::Error::new(kind, error),
+        ("", option) => io::Error::new(kind, format!("option `{option}`: {error}")),
         // The kernel's own words tell more than the number.
-        (reason, _) => io::Error::new(error.kind(), reason),
+        (reason, _) => io::Error::new(kind, reason),
     }
 }
 

@@ -10,8 +10,13 @@ pub struct Signals(OwnedFd);
 impl Signals {
     /// Blocks these signals and makes them readable.
     pub fn new(signals: &[i32]) -> io::Result<Self> {
+        hold(signals)?;
+        Self::of_held(signals)
+    }
+
+    /// Makes those of these signals readable that are held back; the others go their usual way.
+    pub fn of_held(signals: &[i32]) -> io::Result<Self> {
         let set = set_of(signals);
-        mask(libc::SIG_BLOCK, &set)?;
         // SAFETY: the set is a whole structure that outlives the call.
         match unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }
         {

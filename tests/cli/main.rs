@@ -103,6 +103,7 @@ mod update;
 mod user_mode;
 mod users;
 mod volume;
+mod volume_machine;
 mod volume_memory;
 mod volume_options;
 mod volume_safety;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
-use super::support::{Barge, Need, is_root, needs, tool};
+use super::support::{Barge, Need, is_root, needs};
 
 #[test]
 fn a_container_gets_what_another_has() {
@@ -179,48 +179,4 @@ fn owners_and_names_are_given_in_several_ways() {
         assert_ne!(barge.run(["volume", "create"].iter().chain(line)).status, 0, "{line:?}");
     }
     barge.run(["volume", "ls", "-q"]).ok().stdout("");
-}
-
-/// A loop device.
-struct Disk(String);
-
-impl Disk {
-    fn of(file: &str) -> Self {
-        Self(tool("losetup", ["--find", "--show", file]).trim().to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        tool("losetup", ["--detach", &self.0]);
-    }
-}
-
-#[test]
-fn a_disk_is_a_volume() {
-    if !needs(&[Need::Root, Need::Tool("mkfs.ext4"), Need::Tool("losetup")]) {
-        return;
-    }
-    let barge = Barge::with_busybox();
-    let image = barge.path_text("image");
-    fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
-    tool("mkfs.ext4", ["-q", &image]);
-    let disk = Disk::of(&image);
-    let device = format!("device={}", disk.0);
-    let options = ["-o", "type=ext4", "-o", &device, "-o", "o=noatime"];
-    barge.run([&["volume", "create"], &options[..], &["disk"]].concat()).ok();
-    let run =
-        |more: &[&str]| barge.run([&["run", "--rm", "--network=none"], more].concat()).ok().lines();
-    run(&["-v", "disk:/x", "busybox", "sh", "-c", "mkdir -p /x/a; echo kept >/x/a/f"]);
-    let part = "--mount=type=volume,src=disk,dst=/y,volume-subpath=a,readonly";
-    let look = "cat /y/f; touch /y/g 2>/dev/null || echo whole; grep -c ' /y ext4 ro.*noatime' /proc/mounts";
-    assert_eq!(run(&[part, "busybox", "sh", "-c", look]), ["kept", "whole", "1"]);
-    barge.run(["create", "--name=box", "-v", "disk:/x", "busybox", "true"]).ok();
-    let out = barge.path("out");
-    barge.run(["cp", "box:/x/a/f", &out.to_string_lossy()]).ok();
-    assert_eq!(fs::read_to_string(out).unwrap(), "kept\n");
-    barge.run(["rm", "box"]).ok();
-    barge.run(["volume", "rm", "disk"]).ok();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(&disk.0), "{mounts}");
 }

@@ -19,7 +19,9 @@ use crate::spec::volume::{LOCAL, VolumeSpec};
 /// `-o type=none -o o=bind -o device=/srv`.
 /// Containers that run at the same time share one in memory.
 /// Files of another machine are `-o type=nfs -o device=:/srv -o o=addr=HOST,nfsvers=4` (or cifs): this machine looks
-/// HOST up and mounts them by its own network, when a container starts.
+/// HOST up and mounts them by its own network, when a container starts. So are disks, as by
+/// `-o type=ext4 -o device=/dev/sdb1`. Both need root; a container with users of its own (--userns)
+/// sees the owners that these stand for, where the file system can show them.
 /// Without a type, there are size=, inodes=, uid=, gid= and nocopy, for the directory of the store, as
 /// options of their own or in `o`; the first two need a store on a file system with project quotas, as xfs with prjquota.
 /// Other drivers are volume plugins as Docker has them: a socket in /run/docker/plugins, or what says

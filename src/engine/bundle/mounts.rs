@@ -145,7 +145,7 @@ pub(super) fn all(config: &ContainerConfig, facts: &Facts) -> Result<Vec<OciMoun
 /// What the user mounts that is there without the container, parents before what lies below them.
 ///
 /// Where changes are discarded, what is below is shown and cannot be changed. What is `there` no more
-/// is left out.
+/// is left out. What was made before is that of this machine.
 pub(in crate::engine) fn lasting(
     config: &ContainerConfig,
     facts: &Facts,
@@ -162,6 +162,7 @@ pub(in crate::engine) fn lasting(
         }
         let shown = of_user(index, &mount, facts);
         let is_lasting = match shown.typ().as_deref() {
+            _ if facts.memory.contains(&mount.target) => true,
             Some("tmpfs" | "ramfs") => false,
             Some("bind") => shown.source().as_deref().is_some_and(&there),
             _ => true,

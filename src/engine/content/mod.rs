@@ -6,6 +6,7 @@
 
 mod commit;
 mod diff;
+mod elsewhere;
 mod export;
 mod hold;
 mod mount;
@@ -15,9 +16,10 @@ use std::path::PathBuf;
 
 pub use commit::CommitOptions;
 pub use diff::DiffSubject;
+pub(in crate::engine) use elsewhere::{Made, Making, made_elsewhere};
 pub use mount::MountedContainer;
+pub(in crate::engine) use view::files_of;
 pub(super) use view::still;
-pub(in crate::engine) use view::{files_of, made_elsewhere};
 
 use super::rootfs::places;
 use super::{Engine, images};

@@ -7,7 +7,7 @@
 //! Without root, what is mounted is seen in the mount namespace of one `barge unshare` only, where a
 //! start elsewhere cannot find it. There, what does not run can be looked at, but not changed.
 
-use super::{refuse_builtin, still, view};
+use super::{made_elsewhere, refuse_builtin, still};
 use crate::engine::Engine;
 use crate::engine::mounts::{Place, check_power};
 use crate::engine::rootfs::rootfs;
@@ -133,7 +133,7 @@ impl Engine {
         let config = &container.config;
         let rootfs = rootfs(self, config, &[], config.settings.remove)?;
         let users = self.user_namespace(config)?;
-        view::made_elsewhere(libc::CLONE_NEWNS, || {
+        made_elsewhere(libc::CLONE_NEWNS, || {
             mount::set_propagation_of_all(MS_SLAVE)
                 .context(|| "cannot cut the mounts off from the host's")?;
             rootfs.tree(users.as_ref().map(|users| users.for_runtime()).as_ref())

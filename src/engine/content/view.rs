@@ -3,24 +3,21 @@
 //! While it has a process, that is a clone of the mount that it has. Otherwise it is an overlay that only reads,
 //! or its own directory. Neither is mounted anywhere: it is seen by this process and ends with it.
 
-use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns};
-use rustix::net::SocketType;
 
-use super::Files;
+use super::{Files, made_elsewhere};
 use crate::engine::Engine;
 use crate::engine::rootfs::places;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::changes::TreeKind;
 use crate::store::container::{Container, ContainerConfig};
 use crate::store::driver::Tree;
-use crate::sys::clone::{clone3, exit_now};
 use crate::sys::mount::{self, Attributes, NO_DEV, READ_ONLY};
+use crate::sys::process;
 use crate::sys::root::Root;
-use crate::sys::{process, socket};
 
 /// Opens the root of a container. This process must have a single thread.
 pub(super) fn open(engine: &Engine, container: &Container) -> Result<Root> {
@@ -108,36 +105,4 @@ fn overlay(engine: &Engine, all: &[PathBuf]) -> Result<OwnedFd> {
         mount::overlay(&layers, None, options, READ_ONLY | NO_DEV)
             .context(|| format!("cannot mount an overlay of {} layers", layers.len()))
     })
-}
-
-/// Has a child make a mount, in namespaces of its own. What it opens outlives both.
-pub(in crate::engine) fn made_elsewhere(
-    namespaces: i32,
-    make: impl FnOnce() -> Result<OwnedFd>,
-) -> Result<OwnedFd> {
-    let context = || "cannot look into the container";
-    let (ours, theirs) = socket::pair(SocketType::SEQPACKET).context(context)?;
-    let child = clone3(namespaces, None, || -> Infallible {
-        // Nobody listens if that fails.
-        match make() {
-            Ok(tree) => drop(socket::send(theirs.as_fd(), b"t", Some(tree.as_fd()))),
-            Err(error) => {
-                drop(socket::send(theirs.as_fd(), format!("e{error}").as_bytes(), None));
-            }
-        }
-        exit_now(0)
-    })
-    .context(context)?;
-    drop(theirs);
-    let mut text = vec![0; 4096];
-    let received = socket::receive(ours.as_fd(), &mut text);
-    process::wait(child.pidfd.as_fd()).context(context)?;
-    match received.context(context)? {
-        (_, Some(tree)) => Ok(tree),
-        (length, None) => {
-            let reason = text.get(1..length).unwrap_or_default();
-            let reason = String::from_utf8_lossy(reason).into_owned();
-            Err(Error::new(Kind::Internal, context()).caused_by(reason))
-        }
-    }
 }

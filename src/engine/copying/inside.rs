@@ -19,6 +19,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::engine::bundle::{self, Facts};
 use crate::engine::rootfs::{read_only, rootfs};
 use crate::engine::users::{self, Prepared};
+use crate::engine::volumes::MachineMounts;
 use crate::engine::{Engine, content};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime;
@@ -71,6 +72,7 @@ impl<'a> Inside<'a> {
                 let root = running(engine, &container).context(context)?;
                 return Self::of(engine, name, container.config, root, (None, None));
             }
+            let mounts = engine.mounted_by_machine(&container.config).context(context)?;
             let locked = engine.store.containers().lock(id)?;
             // It may have been started while we waited; between two runs, it is about to be.
             if locked.state().process().is_some() {
@@ -84,7 +86,8 @@ impl<'a> Inside<'a> {
                 Purpose::Read => Some(engine.store.draft_dir()?),
                 Purpose::Write => None,
             };
-            let root = stopped(engine, &container, &config, scratch.as_ref()).context(context);
+            let root = stopped(engine, &container, &config, mounts, scratch.as_ref());
+            let root = root.context(context);
             if purpose == Purpose::Write {
                 return Self::of(engine, name, config, root?, (Some(locked), None));
             }
@@ -182,12 +185,13 @@ fn running(engine: &Engine, container: &Container) -> Result<Root> {
     Ok(Root::of(tree))
 }
 
-/// Mounts the files of a container that does not run; for somebody who only reads, with a directory for
-/// what is made on the way.
+/// Mounts the files of a container that does not run, among them what this machine has mounted for it
+/// already; for somebody who only reads, with a directory for what is made on the way.
 fn stopped(
     engine: &Engine,
     container: &Container,
     config: &ContainerConfig,
+    machine: MachineMounts,
     scratch: Option<&Draft>,
 ) -> Result<Root> {
     content::refuse_builtin(container, "copy files of")?;
@@ -195,6 +199,8 @@ fn stopped(
     let owner = users.as_ref().map(|users| users.first_outside);
     let mut facts = Facts::find(engine, config, "", owner)?;
     facts.volumes = engine.ready_volumes(config)?;
+    let trees = machine.trees;
+    facts.memory = trees.iter().map(|(target, _)| target.clone()).collect();
     let files = match scratch {
         Some(scratch) => read_only(engine, config, scratch.path())?,
         // What is changed need not be synced more than any other copy.
@@ -203,7 +209,7 @@ fn stopped(
     let mounts = bundle::lasting_mounts(config, &facts, Path::exists);
     let tree = content::made_elsewhere(libc::CLONE_NEWNS, || {
         let user = users.as_ref().map(Prepared::for_runtime);
-        runtime::shown(&files, &mounts, user.as_ref(), config.settings.read_only)
+        runtime::shown(&files, &mounts, &trees, user.as_ref(), config.settings.read_only)
     })?;
     Ok(Root::of(tree))
 }

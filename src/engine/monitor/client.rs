@@ -177,6 +177,7 @@ impl Client {
                 FrameKind::Stdout
                 | FrameKind::Stderr
                 | FrameKind::Initialized
+                | FrameKind::Mounted
                 | FrameKind::Started
                 | FrameKind::Failed
                 | FrameKind::Exited

@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::engine::rootfs::rootfs;
 use crate::engine::users::Prepared;
+use crate::engine::volumes::MachineMounts;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
@@ -92,19 +93,25 @@ pub(in crate::engine) struct Given {
 }
 
 /// Makes all of a container, up to a process that waits to become its program. On failure nothing of
-/// it is left.
+/// it is left. `mounts` are what this machine has mounted for it.
 pub(in crate::engine) fn prepare(
     engine: &Engine,
     config: &ContainerConfig,
     given: &Given,
+    mounts: MachineMounts,
 ) -> Result<Waiting> {
-    prepare_all(engine, config, given).inspect_err(|_| {
+    prepare_all(engine, config, given, mounts).inspect_err(|_| {
         // The first failure is the one to report.
         drop(engine.release_volumes(&config.id));
     })
 }
 
-fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Result<Waiting> {
+fn prepare_all(
+    engine: &Engine,
+    config: &ContainerConfig,
+    given: &Given,
+    mounts: MachineMounts,
+) -> Result<Waiting> {
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = engine.group_of(config, &hierarchies)?;
@@ -118,7 +125,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
     }
     facts.volumes = engine.ready_volumes(config)?;
     let mut memory = engine.memory_volumes(config, &facts)?;
-    memory.trees.extend(engine.machine_volumes(config, &facts)?);
+    memory.trees.extend(mounts.trees);
     facts.memory = memory.trees.iter().map(|(target, _)| target.clone()).collect();
     facts.images = engine.ready_images(config)?;
     let strange = engine.ready_mounts(config, &facts)?;
@@ -179,6 +186,7 @@ fn prepare_all(engine: &Engine, config: &ContainerConfig, given: &Given) -> Resu
                 paused: false,
                 cgroup: path,
             };
+            warnings.extend(mounts.warnings);
             warnings.extend(strange);
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             let is_synced = rootfs.is_synced();

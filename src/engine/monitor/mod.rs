@@ -14,6 +14,7 @@ mod ending;
 mod health;
 pub(super) mod launch;
 mod log;
+mod mounting;
 mod notify;
 mod orphans;
 mod stdio;
@@ -36,7 +37,8 @@ use self::orphans::Orphans;
 use self::timers::Timers;
 use super::anew::ARGUMENTS;
 use super::finish::Exit;
-use super::frame::{Failed, FrameKind, Started};
+use super::frame::{self, Failed, FrameKind, Started};
+use super::volumes::MachineMounts;
 use super::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::Attached;
@@ -54,6 +56,10 @@ pub(super) const NAME: &str = "barge: monitor ";
 
 /// The first byte that it hears: its container is there, and here is the lock.
 pub(super) const YOURS: &[u8] = b"y";
+
+/// What it may hear before that: to mount what this machine mounts for the container, and to say when
+/// that is done.
+pub(super) const MOUNT: &[u8] = b"m";
 
 /// Bytes of one output that are copied before anything else is looked at.
 const MOST_AT_ONCE: usize = 256 << 10;
@@ -97,20 +103,36 @@ fn begin(arguments: &[OsString]) -> Result<Option<Monitor>> {
     };
     let begun = Engine::from_arguments(arguments).and_then(|(engine, id)| {
         let orphans = Orphans::adopt()?;
-        let Some(lock) = wait_for_lock(&control)? else { return Ok(None) };
-        Monitor::new(engine, id, orphans, arguments, lock, control).map(Some)
+        let Some((lock, mounts)) = wait_for_lock(&engine, &id, &control)? else { return Ok(None) };
+        Monitor::new(engine, id, orphans, arguments, (lock, mounts), control).map(Some)
     });
     begun.inspect_err(tell)
 }
 
-/// Waits for the container's record lock; `None` if who started us has given up.
-fn wait_for_lock(control: &OwnedFd) -> Result<Option<Lock>> {
-    let mut word = [0; YOURS.len()];
-    let (length, file) = socket::receive(control.as_fd(), &mut word)
-        .context(|| "cannot hear from who started the monitor")?;
-    match file {
-        Some(file) if word[..length] == *YOURS => Ok(Some(Lock::passed_on(file))),
-        _ => Ok(None),
+/// Waits for the container's record lock, and before that mounts what is to be mounted first; `None` if
+/// who started us has given up.
+fn wait_for_lock(
+    engine: &Engine,
+    id: &ContainerId,
+    control: &OwnedFd,
+) -> Result<Option<(Lock, MachineMounts)>> {
+    let mut mounts = MachineMounts::default();
+    loop {
+        let mut word = [0; YOURS.len()];
+        let (length, file) = socket::receive(control.as_fd(), &mut word)
+            .context(|| "cannot hear from who started the monitor")?;
+        match (&word[..length], file) {
+            (YOURS, Some(file)) => return Ok(Some((Lock::passed_on(file), mounts))),
+            (MOUNT, None) => {
+                let Some(made) = mounting::mount_ahead(engine, id, control)? else {
+                    return Ok(None);
+                };
+                mounts = made;
+                frame::send(control.as_fd(), FrameKind::Mounted, b"")
+                    .context(|| "cannot tell who started the monitor")?;
+            }
+            _ => return Ok(None),
+        }
     }
 }
 
@@ -156,6 +178,8 @@ struct Monitor {
     /// The record lock of who started us, until the container runs, and the record, which nobody else has
     /// changed since.
     locked: Option<(Lock, Container)>,
+    /// What this machine has mounted for the next run, or why it could not.
+    mounts: Result<MachineMounts>,
     /// Whether somebody has asked for the program to run.
     wanted: bool,
     stop: bool,
@@ -176,7 +200,7 @@ impl Monitor {
         id: ContainerId,
         orphans: Orphans,
         arguments: &[OsString],
-        lock: Lock,
+        (lock, mounts): (Lock, MachineMounts),
         control: OwnedFd,
     ) -> Result<Self> {
         let files = passed_files(arguments)?;
@@ -201,6 +225,7 @@ impl Monitor {
             listener,
             mark: Some(mark),
             locked: Some((lock, container)),
+            mounts: Ok(mounts),
             wanted: false,
             stop: false,
             updated: false,
@@ -248,6 +273,7 @@ impl Monitor {
             self.record_waiting(&exit, restarts);
             self.tell_end(&exit);
             self.wait_to_restart(wait);
+            self.mount_again();
             wait = (wait * 2).min(LONGEST_WAIT);
             if self.stop || self.stopped_by_user() {
                 self.finish(&exit);
@@ -301,13 +327,14 @@ impl Monitor {
 
     /// Makes the container, and lets its program run if somebody wants that by now.
     fn launch(&mut self, restarts: u32) -> Result<Launched> {
+        let mounts = std::mem::replace(&mut self.mounts, Ok(MachineMounts::default()));
         let containers = self.engine.store.containers();
         let mut locked = match self.locked.take() {
             Some((lock, container)) => containers.locked(container, lock),
             None => containers.lock(&self.id)?,
         };
         self.given.name.clone_from(&locked.state().name);
-        let mut waiting = launch::prepare(&self.engine, &self.config, &self.given)?;
+        let mut waiting = launch::prepare(&self.engine, &self.config, &self.given, mounts?)?;
         // Nobody waits with us for those who give addresses.
         let asks = waiting.held.asks_on().is_some();
         if self.wanted && !asks {

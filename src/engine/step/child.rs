@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::engine::frame::Failed;
 use crate::engine::monitor::launch::{Given, Running, Waiting, prepare};
 use crate::engine::users::Prepared;
+use crate::engine::volumes::MachineMounts;
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached};
 use crate::runtime::cgroup::Hierarchies;
@@ -134,7 +135,7 @@ fn in_run_dir(
         rootfs: Some(rootfs),
         ..Given::default()
     };
-    let mut waiting = prepare(engine, config, &given)?;
+    let mut waiting = prepare(engine, config, &given, MachineMounts::default())?;
     let ready = gets_addresses(engine, config, &mut waiting, socket);
     if !ready.as_ref().is_ok_and(|ready| *ready) {
         waiting.abandon(engine, &config.id);

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::machine;
 use crate::engine::create::random_id;
 use crate::engine::{Engine, content, now};
 use crate::error::{Context, Error, Kind, Result};
@@ -47,7 +46,25 @@ impl Engine {
                 self.make_volume(&volume, durable || !anonymous)?;
             }
         }
+        self.check_overlays(config)?;
         Ok(held)
+    }
+
+    /// Refuses to show a volume with changes going elsewhere that has no directory to be below them.
+    fn check_overlays(&self, config: &ContainerConfig) -> Result<()> {
+        let above = config.settings.mounts.iter().filter(|mount| mount.overlay.is_some());
+        for name in above.filter_map(Mount::volume) {
+            let volume = self.store.volumes().get(name)?;
+            let mount = volume.as_ref().and_then(|volume| volume.spec.mount());
+            if mount.is_some_and(|own| own.kind != "bind") {
+                let message = format!(
+                    "the mount option `O` cannot be set for volume {name}: its files are there only where it is mounted"
+                );
+                return Err(Error::new(Kind::Invalid, message)
+                    .hint("mount it without O: readonly, if nothing is to be changed"));
+            }
+        }
+        Ok(())
     }
 
     /// Returns what the volumes of a container that is never made would be.
@@ -83,11 +100,10 @@ impl Engine {
                 continue;
             };
             let volumes = self.store.volumes();
-            let mut volume = volumes.get(name)?.ok_or_else(|| {
+            let volume = volumes.get(name)?.ok_or_else(|| {
                 let message = format!("no volume with name \"{name}\" found: no such volume");
                 Error::new(Kind::NotFound, message)
             })?;
-            machine::look_up(&mut volume)?;
             if volumes.is_fresh(name) {
                 self.fill(config, mount, &volume, *copy)
                     .context(|| format!("cannot prepare volume {name}"))?;

@@ -18,6 +18,7 @@ mod remove;
 
 pub use filter::{check_filters, is_wanted};
 pub use list::{VolumeUse, list, lookup, size};
+pub(in crate::engine) use machine::MachineMounts;
 pub use plugin::{FoundPlugin, place_for, plugins};
 pub use prune::PrunedVolumes;
 pub use reload::Reloaded;

@@ -2,10 +2,11 @@
 //! changes go elsewhere.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Component, Path};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, OFlags, Uid, chownat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, statat};
 use rustix::io::Errno;
 
 use crate::engine::Engine;
@@ -13,7 +14,7 @@ use crate::engine::bundle::Facts;
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime;
 use crate::spec::mount::{Mount, MountSource, OverlayOf};
-use crate::spec::userns::outside_of;
+use crate::spec::userns::{IdMapping, outside_of};
 use crate::store::container::ContainerConfig;
 use crate::store::file;
 use crate::sys::root::Root;
@@ -54,18 +55,9 @@ impl Engine {
                     .context(|| format!("cannot make an overlay of {}", source.display()))?;
             } else if let (true, Some((uid, gid))) = (mount.chown, facts.user) {
                 let mapping = self.mapping_of(config)?;
-                let ids = match &mapping {
-                    // It is mounted with the owners that it has on the disk, seen from inside.
-                    Some(mapping) if !mount.idmap => {
-                        outside_of(&mapping.uids, uid).zip(outside_of(&mapping.gids, gid))
-                    }
-                    _ => Some((uid, gid)),
-                };
-                let unknown = || {
-                    let message = format!("user {uid}:{gid} is not mapped in the user namespace");
-                    Error::new(Kind::Invalid, message)
-                };
-                give(&source, ids.ok_or_else(unknown)?)?;
+                // With `idmap`, it is mounted with the owners that it has on the disk, seen from inside.
+                let mapping = mapping.filter(|_| !mount.idmap);
+                give(&source, outside(mapping.as_ref(), (uid, gid))?)?;
             } else if facts.rootless && !mount.read_only && is_strange(&source) {
                 strange.push(format!(
                     "{} belongs to a user or group that is not yours to map: the container has only \
@@ -76,6 +68,16 @@ impl Engine {
         }
         Ok(strange)
     }
+}
+
+/// Returns who a container's user and group are to us.
+pub(super) fn outside(mapping: Option<&IdMapping>, ids: (u32, u32)) -> Result<(u32, u32)> {
+    let Some(mapping) = mapping else { return Ok(ids) };
+    let found = outside_of(&mapping.uids, ids.0).zip(outside_of(&mapping.gids, ids.1));
+    found.ok_or_else(|| {
+        let message = format!("user {}:{} is not mapped in the user namespace", ids.0, ids.1);
+        Error::new(Kind::Invalid, message)
+    })
 }
 
 /// Returns what is shown by a mount, if that is something on the disk.
@@ -140,21 +142,31 @@ fn give(tree: &Path, ids: (u32, u32)) -> Result<()> {
     // By whatever name it was called.
     let real = fs::canonicalize(tree).context(|| format!("cannot find {}", tree.display()))?;
     refuse_machine(&real)?;
+    let top = rustix::fs::open(tree, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .context(|| format!("cannot open {}", tree.display()))?;
+    give_open(top, tree, ids)
+}
+
+/// As [`give`], of a tree that is open, whatever its name.
+pub(super) fn give_open(top: OwnedFd, tree: &Path, ids: (u32, u32)) -> Result<()> {
     let context = |path: &[u8]| {
         let below = path.escape_ascii().to_string();
-        move || format!("cannot change the owner of `{below}` in {}", tree.display())
+        move || match below.as_str() {
+            "" => format!("cannot change the owner of {}", tree.display()),
+            below => format!("cannot change the owner of `{below}` in {}", tree.display()),
+        }
     };
     let (uid, gid) = (Uid::from_raw(ids.0), Gid::from_raw(ids.1));
-    let found = fs::metadata(tree).context(|| format!("cannot look at {}", tree.display()))?;
-    if (found.uid(), found.gid()) != ids {
-        chown(tree, Some(ids.0), Some(ids.1))
-            .context(|| format!("cannot change the owner of {}", tree.display()))
-            .map_err(|error| not_mapped(error, (found.uid(), found.gid())))?;
+    let found = fstat(&top).context(|| format!("cannot look at {}", tree.display()))?;
+    if (found.st_uid, found.st_gid) != ids {
+        chownat(&top, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .context(context(b""))
+            .map_err(|error| not_mapped(error, (found.st_uid, found.st_gid)))?;
     }
-    if !found.is_dir() {
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
         return Ok(());
     }
-    let root = Root::open(tree).context(|| format!("cannot open {}", tree.display()))?;
+    let root = Root::of(top);
     let mut waiting = vec![Vec::new()];
     while let Some(path) = waiting.pop() {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
