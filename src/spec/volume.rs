@@ -100,6 +100,21 @@ impl VolumeMount<'_> {
         matches!(self.kind, "nfs" | "nfs4")
     }
 
+    /// Returns the version to ask for where NFS is spoken and the options name none: what mount(2) means
+    /// by that. By fsconfig(2), the kernel has none, and says that this one is not available.
+    pub fn usual_version(&self) -> Option<&'static str> {
+        let names_it = |word: &&str| {
+            let key = word.split_once('=').map_or(*word, |(key, _)| key);
+            matches!(key, "vers" | "nfsvers" | "v2" | "v3" | "v4" | "v4.0" | "v4.1" | "v4.2")
+        };
+        match self.kind {
+            _ if self.options.iter().any(|word| names_it(&word)) => None,
+            "nfs" => Some("vers=3"),
+            "nfs4" => Some("vers=4"),
+            _ => None,
+        }
+    }
+
     fn is_cifs(&self) -> bool {
         matches!(self.kind, "cifs" | "smb3")
     }
@@ -331,6 +346,28 @@ mod tests {
                 assert_eq!(spec.options["o"], with, "{kind} {device} {o}");
                 assert_eq!(spec.mount().unwrap().server(), None);
             }
+        }
+    }
+
+    #[test]
+    fn asks_for_the_version_that_is_meant() {
+        for (kind, o, want) in [
+            ("nfs", "addr=10.0.0.1", Some("vers=3")),
+            ("nfs4", "addr=10.0.0.1", Some("vers=4")),
+            ("nfs4", "minorversion=1", Some("vers=4")),
+            ("nfs", "rw,vers=4", None),
+            ("nfs", "nfsvers=4.2", None),
+            ("nfs", "v4.1,soft", None),
+            ("nfs4", "v4.2", None),
+            ("nfs", "version", Some("vers=3")),
+            ("cifs", "username=me", None),
+            ("ext4", "", None),
+        ] {
+            let mut spec = VolumeSpec::default();
+            for (key, value) in [("type", kind), ("device", "//h/srv"), ("o", o)] {
+                spec.add_option(&format!("{key}={value}"));
+            }
+            assert_eq!(spec.mount().unwrap().usual_version(), want, "{kind} {o}");
         }
     }
 

@@ -132,6 +132,7 @@ impl MachineVolume {
         // What another container may do with it says nothing about this one.
         options.retain(|word| !OF_MOUNTS.contains(word));
         options.extend(part.as_deref());
+        options.extend(own.usual_version());
         let entry = bundle::mount(&self.mount.target, own.kind, own.device, &options);
         let tree = runtime::detached(&entry).map_err(|error| self.explain(error, &own))?;
         let mut warnings = Vec::new();
