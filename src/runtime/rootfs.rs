@@ -413,7 +413,7 @@ impl Source {
         let made = match kind {
             "overlay" => match make(&split_layers(&options.data)) {
                 // Before Linux 6.5, all are named at once.
-                Err(error) if error.to_string().contains("lowerdir+") => make(&options.data),
+                Err(error) if mount::may_lack_lists(&error) => make(&options.data),
                 other => other,
             },
             _ => make(&options.data),

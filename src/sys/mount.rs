@@ -234,16 +234,61 @@ pub fn overlay(
             own.push((name.to_owned(), Some(shorten(path)?.display().to_string())));
         }
     }
-    let make = |one_by_one| {
-        let mut options = lower_options(&layers, one_by_one);
+    let make = |layers: &[&Path], one_by_one| {
+        let mut options = lower_options(layers, one_by_one);
         options.extend_from_slice(&own);
         options.extend_from_slice(rest);
         filesystem(c"overlay", Some("overlay"), &options, attributes)
     };
-    match make(true) {
-        Err(error) if error.to_string().contains("lowerdir+") => make(false),
+    // Where it cannot be, it is not tried: those kernels write that into their log.
+    let listed =
+        if takes_lists() { make(&layers, true) } else { Err(io::ErrorKind::InvalidInput.into()) };
+    match listed {
+        Err(error) if may_lack_lists(&error) => {
+            let all = lower_options(&layers, false);
+            let is_short =
+                |it: &Option<String>| it.as_ref().is_none_or(|it| it.len() <= LONGEST_VALUE);
+            if all.iter().all(|(_, value)| is_short(value)) {
+                return make(&layers, false);
+            }
+            let mut dirs = Vec::new();
+            for path in &layers {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                dirs.push(rustix::fs::open(*path, flags, Mode::empty())?);
+            }
+            let numbers: Vec<PathBuf> =
+                dirs.iter().map(|dir| dir.as_raw_fd().to_string().into()).collect();
+            let numbers: Vec<&Path> = numbers.iter().map(PathBuf::as_path).collect();
+            in_directory(c"/proc/self/fd", || make(&numbers, false))
+        }
         other => other,
     }
+}
+
+/// Does something with another working directory, which other threads do not have.
+fn in_directory<T>(path: &CStr, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS)?;
+    let before = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::process::chdir(path)?;
+    let done = act();
+    rustix::process::fchdir(before)?;
+    done
+}
+
+/// Tells whether the kernel is one that takes the layers of an overlay one at a time.
+fn takes_lists() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|it| it.parse::<u32>().ok()).unwrap_or(0);
+    (next(), next()) >= (6, 5)
+}
+
+/// Tells whether an overlay may have been refused because the kernel takes all layers as one value only.
+/// Most of those kernels look at options when they mount, and then say no more than that something is
+/// wrong with them.
+pub fn may_lack_lists(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.to_string().contains("lowerdir+")
 }
 
 /// Converts a file system type for [`filesystem`].
