@@ -311,7 +311,7 @@ pub(super) fn remove(store: &Store, ground: &Ground, name: &str) -> Result<()> {
     // Its rules go first: what is off the record is nobody's any more.
     record.remove()?;
     if all(store)?.iter().all(Bridge::is_direct) {
-        firewall::remove(ground, &interface_name(store.runroot()))?;
+        publish::remove(store, ground)?;
     } else {
         publish::install(store, ground, None)?;
     }

@@ -15,6 +15,7 @@ mod device;
 mod dhcp;
 mod direct;
 mod dns;
+mod docker;
 mod endpoint;
 mod files;
 mod firewall;

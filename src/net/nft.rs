@@ -10,6 +10,9 @@ use crate::sys::netlink::{Changes, Protocol, Refused, Socket, append, flags};
 
 /// The address family of our table: both versions of IP.
 const INET: u8 = 1;
+/// Those of tables of others.
+pub(super) const IPV4: u8 = 2;
+pub(super) const IPV6: u8 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u16 = 10;
@@ -20,6 +23,7 @@ const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
 const DELETE_CHAIN: u16 = 5;
 const NEW_RULE: u16 = 6;
 const GET_RULE: u16 = 7;
@@ -34,7 +38,11 @@ const DELETE_FLOWTABLE: u16 = 24;
 /// The kind of set that has a value for each key.
 const SET_IS_MAP: u32 = 0x8;
 /// Where a comment is in the data that the kernel keeps for its users.
-const ELEMENT_COMMENT: u8 = 0;
+const COMMENT: u8 = 0;
+/// Where a rule has its number, and such data.
+pub(super) const RULE_HANDLE: u16 = 3;
+const RULE_POSITION: u16 = 6;
+pub(super) const RULE_NOTE: u16 = 7;
 /// Elements in one message: all of them together must fit into one attribute of 64 KiB.
 const ELEMENTS_AT_ONCE: usize = 400;
 
@@ -62,6 +70,11 @@ impl Attributes {
 
     pub(super) fn nested(self, kind: u16, value: Self) -> Self {
         self.bytes(kind | NESTED, &value.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -106,6 +119,7 @@ pub(super) struct Element {
 
 /// A transaction on one table: done as a whole or not at all.
 pub(super) struct Transaction<'a> {
+    family: u8,
     table: &'a str,
     messages: Vec<u8>,
     last: u32,
@@ -113,9 +127,14 @@ pub(super) struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins one.
+    /// Begins one on a table of ours.
     pub(super) fn on(table: &'a str) -> Self {
-        let mut transaction = Self { table, messages: Vec::new(), last: 0, rules: 0 };
+        Self::of(INET, table)
+    }
+
+    /// Begins one on a table of this family.
+    pub(super) fn of(family: u8, table: &'a str) -> Self {
+        let mut transaction = Self { family, table, messages: Vec::new(), last: 0, rules: 0 };
         transaction.bracket(BATCH_BEGIN);
         transaction
     }
@@ -165,14 +184,37 @@ impl<'a> Transaction<'a> {
         self.add(NEW_RULE, flags::CREATE | flags::APPEND, rule);
     }
 
+    /// Puts a rule into a chain, before the one of that number or at the end, with a comment.
+    pub(super) fn insert_rule(
+        &mut self,
+        chain: &str,
+        expressions: Attributes,
+        before: Option<u64>,
+        comment: &str,
+    ) {
+        let rule = Attributes::default().text(1, self.table).text(2, chain).nested(4, expressions);
+        let mut rule = rule.bytes(RULE_NOTE, &note(comment));
+        let place = match before {
+            Some(handle) => {
+                rule = rule.bytes(RULE_POSITION, &handle.to_be_bytes());
+                0
+            }
+            None => flags::APPEND,
+        };
+        self.add(NEW_RULE, flags::CREATE | place, rule);
+    }
+
+    /// Takes the rule of this number out of a chain.
+    pub(super) fn delete_rule(&mut self, chain: &str, handle: u64) {
+        let rule = Attributes::default().text(1, self.table).text(2, chain);
+        self.add(DELETE_RULE, 0, rule.bytes(RULE_HANDLE, &handle.to_be_bytes()));
+    }
+
     /// Puts elements into a map.
     pub(super) fn add_elements(&mut self, map: Map, elements: &[Element]) {
         self.elements(NEW_ELEMENTS, flags::CREATE, map, elements, |element| {
-            let comment = element.comment.as_bytes();
-            let mut note = vec![ELEMENT_COMMENT, u8::try_from(comment.len() + 1).unwrap_or(1)];
-            note.extend_from_slice(comment);
-            note.push(0);
-            key(element).nested(2, Attributes::default().bytes(1, &element.value)).bytes(6, &note)
+            let value = Attributes::default().bytes(1, &element.value);
+            key(element).nested(2, value).bytes(6, &note(&element.comment))
         });
     }
 
@@ -218,7 +260,7 @@ impl<'a> Transaction<'a> {
 
     fn add(&mut self, kind: u16, extra: u16, attributes: Attributes) {
         self.last += 1;
-        let payload = [header(INET, 0).as_slice(), &attributes.0].concat();
+        let payload = [header(self.family, 0).as_slice(), &attributes.0].concat();
         let flags = flags::REQUEST | flags::ACK | extra;
         append(&mut self.messages, SUBSYSTEM << 8 | kind, flags, self.last, &payload);
     }
@@ -226,6 +268,28 @@ impl<'a> Transaction<'a> {
     fn bracket(&mut self, kind: u16) {
         self.last += 1;
         append(&mut self.messages, kind, flags::REQUEST, self.last, &header(0, SUBSYSTEM));
+    }
+}
+
+/// Makes the data for users of the firewall that are a comment.
+pub(super) fn note(comment: &str) -> Vec<u8> {
+    let comment = comment.as_bytes();
+    let mut note = vec![COMMENT, u8::try_from(comment.len() + 1).unwrap_or(1)];
+    note.extend_from_slice(comment);
+    note.push(0);
+    note
+}
+
+/// Returns the comment in such data.
+pub(super) fn comment_in(mut note: &[u8]) -> Option<String> {
+    loop {
+        let (&[kind, length], rest) = note.split_first_chunk()?;
+        let (value, rest) = rest.split_at_checked(length.into())?;
+        if kind == COMMENT {
+            let text = value.strip_suffix(&[0]).unwrap_or(value);
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
+        note = rest;
     }
 }
 
@@ -282,4 +346,36 @@ pub(super) fn count_rules(socket: &mut Socket, table: &str) -> io::Result<usize>
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(0),
         other => other.map(|()| count),
     }
+}
+
+/// Tells whether a chain is there.
+pub(super) fn has_chain(
+    socket: &mut Socket,
+    family: u8,
+    table: &str,
+    chain: &str,
+) -> io::Result<bool> {
+    let attributes = Attributes::default().text(1, table).text(3, chain);
+    let payload = [header(family, 0).as_slice(), &attributes.0].concat();
+    match socket.request(SUBSYSTEM << 8 | GET_CHAIN, 0, &payload, |_, _| ()) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        // A kernel without this family.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Gives the attributes of each rule of a chain, in order.
+pub(super) fn each_rule(
+    socket: &mut Socket,
+    family: u8,
+    table: &str,
+    chain: &str,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let attributes = Attributes::default().text(1, table).text(2, chain);
+    let payload = [header(family, 0).as_slice(), &attributes.0].concat();
+    socket.request(SUBSYSTEM << 8 | GET_RULE, flags::DUMP, &payload, |_, payload| {
+        each(payload.get(header(0, 0).len()..).unwrap_or_default());
+    })
 }

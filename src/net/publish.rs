@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use super::bridge::{self, Bridge};
 use super::choose::interface_name;
+use super::docker;
 use super::endpoint::Endpoint;
 use super::firewall::{self, Network, Publication, Published};
 use super::ground::Ground;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::spec::id::ContainerId;
 use crate::store::Store;
 
@@ -24,7 +25,22 @@ pub(super) fn install(store: &Store, ground: &Ground, and: Option<&Bridge>) -> R
     let publications: Vec<_> =
         endpoints.iter().filter_map(|(id, endpoint)| publication(id, endpoint)).collect();
     let networks = served(&bridges);
-    firewall::install(ground, &interface_name(store.runroot()), &networks, &publications)
+    let table = interface_name(store.runroot());
+    firewall::install(ground, &table, &networks, &publications)?;
+    docker::admit(ground, &table, &open(&networks))
+}
+
+/// Takes everything out of the firewall again.
+pub(super) fn remove(store: &Store, ground: &Ground) -> Result<()> {
+    let table = interface_name(store.runroot());
+    docker::admit(ground, &table, &[])?;
+    firewall::remove(ground, &table)
+}
+
+/// Returns the bridges whose containers have anything to do with what is beyond this machine.
+fn open<'a>(networks: &[Network<'a>]) -> Vec<&'a str> {
+    let open = networks.iter().filter(|network| !network.internal);
+    open.map(|network| network.interface).collect()
 }
 
 /// Returns what the firewall is told of networks.
@@ -49,7 +65,13 @@ pub(super) fn repair(store: &Store, ground: &Ground) -> Result<()> {
         let mut bridges = bridge::all(store)?;
         bridges.retain(|bridge| !bridge.is_direct());
         // It may have gone with the last network.
-        Ok::<_, Error>(bridges.is_empty() || firewall::is_whole(ground, &table, &served(&bridges))?)
+        if bridges.is_empty() {
+            return Ok::<_, Error>(true);
+        }
+        let networks = served(&bridges);
+        let is_admitted = docker::is_admitted(ground, &table, &open(&networks));
+        Ok(firewall::is_whole(ground, &table, &networks)?
+            && is_admitted.context(|| "cannot look at Docker's firewall")?)
     };
     if is_whole()? {
         return Ok(());

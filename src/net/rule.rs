@@ -69,6 +69,21 @@ impl Rule {
         self.meta(key, 1).compare(1, equal, &padded)
     }
 
+    /// Passes packets that came in by, or go out by, this interface, in the words of `iptables`.
+    pub(super) fn interface_of_iptables(self, end: End, name: &str) -> Self {
+        let key = match end {
+            End::Source => 6,
+            End::Destination => 7,
+        };
+        self.meta(key, 1).compare(1, true, &[name.as_bytes(), &[0]].concat())
+    }
+
+    /// Counts packets.
+    pub(super) fn counted(self) -> Self {
+        let nothing = 0u64.to_be_bytes();
+        self.expression("counter", Attributes::default().bytes(1, &nothing).bytes(2, &nothing))
+    }
+
     /// Passes IPv4.
     pub(super) fn ipv4(self) -> Self {
         self.meta(15, FIRST).compare(FIRST, true, &[2])

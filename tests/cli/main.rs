@@ -6,6 +6,7 @@ mod support;
 
 mod artifact;
 mod attach;
+mod beside;
 mod bombs;
 mod build;
 mod build_cases;
