@@ -162,6 +162,29 @@ fn a_port_is_chosen_if_none_is_given() {
 }
 
 #[test]
+fn a_port_that_was_chosen_stays() {
+    let barge = Barge::with_busybox();
+    serve(&barge, "web", &["80", "127.0.0.1::81-82", "80/udp"]);
+    let ports = || barge.run(["port", "web"]).ok().lines();
+    let first = ports();
+    assert_eq!(first.len(), 4, "{first:?}");
+    barge.run(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(ports(), first);
+    barge.run(["stop", "-t", "0", "web"]).exits(0);
+    let port = first[0].rsplit_once(':').unwrap().1.parse().unwrap();
+    // Unless somebody else has come meanwhile, who is not in the way.
+    let taken = barge.place().enter(|| TcpListener::bind(("0.0.0.0", port))).unwrap();
+    barge.run(["start", "web"]).ok();
+    let second = ports();
+    assert!(second.len() == 4 && second[0] != first[0], "{second:?}");
+    drop(taken);
+    barge.run(["restart", "-t", "0", "web"]).ok();
+    assert_eq!(ports(), second);
+    barge.run(["rm", "-f", "-t", "0", "web"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
 fn a_port_can_be_bound_to_one_address() {
     let barge = Barge::with_busybox();
     let port = free_port(barge.place());

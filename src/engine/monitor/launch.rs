@@ -18,7 +18,7 @@ use crate::engine::rootfs::rootfs;
 use crate::engine::users::Prepared;
 use crate::engine::volumes::MachineMounts;
 use crate::error::{Context, Error, Kind, Result};
-use crate::net::{self, Attached};
+use crate::net::{self, Attached, PublishedPort};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{Bond, Bundle, FilterOf, Launch, Rootfs, Starting};
 use crate::spec::account::Accounts;
@@ -86,6 +86,8 @@ pub(in crate::engine) struct Given {
     pub(in crate::engine) notify: bool,
     /// Its file system, if it is not what its record says.
     pub(in crate::engine) rootfs: Option<Rootfs>,
+    /// The ports of this machine that its last run had, if some were left to us.
+    pub(in crate::engine) ports: Vec<PublishedPort>,
     /// Mounts that were made for it, and where they are to be.
     pub(in crate::engine) trees: Vec<(PathBuf, OwnedFd)>,
     /// Where changes of what is mounted go that are discarded, if not to its own directory.
@@ -143,7 +145,7 @@ fn prepare_all(
     if config.settings.cgroups == CgroupsMode::Split {
         hierarchies.make_room()?;
     }
-    let network = Network::prepare(engine, config, &facts)?;
+    let network = Network::prepare(engine, config, &facts, &given.ports)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     let made =
         Cgroup::create(&hierarchies, &path, &resources.unwrap_or_default(), engine.host.rootless);
@@ -437,6 +439,13 @@ impl Held {
     pub(in crate::engine) fn endpoint(&self) -> Option<serde_json::Value> {
         let endpoint = &self.network.as_ref()?.endpoint;
         serde_json::to_value(endpoint).ok()
+    }
+
+    /// Its ports of this machine, as they go into the record, if some were left to us.
+    pub(in crate::engine) fn ports(&self, config: &ContainerConfig) -> Option<serde_json::Value> {
+        let were_left = config.settings.ports.iter().any(|mapping| mapping.host_port.is_none());
+        let endpoint = &self.network.as_ref().filter(|_| were_left)?.endpoint;
+        serde_json::to_value(&endpoint.ports).ok()
     }
 
     /// Returns the connection, with what is to be done for it while the container runs.

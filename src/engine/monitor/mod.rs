@@ -334,6 +334,9 @@ impl Monitor {
             None => containers.lock(&self.id)?,
         };
         self.given.name.clone_from(&locked.state().name);
+        let ports = locked.state().ports.clone();
+        // What cannot be read any more is chosen anew.
+        self.given.ports = ports.and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
         let mut waiting = launch::prepare(&self.engine, &self.config, &self.given, mounts?)?;
         // Nobody waits with us for those who give addresses.
         let asks = waiting.held.asks_on().is_some();
@@ -346,6 +349,7 @@ impl Monitor {
                 state.status = Status::Initialized(waiting.held.run.clone());
                 state.error = None;
                 state.network = waiting.held.endpoint();
+                state.ports = waiting.held.ports(&self.config);
             })?;
             self.write_numbers(&waiting.held.run)
         });
@@ -386,6 +390,7 @@ impl Monitor {
             state.oom_killed = false;
             state.restarts = restarts;
             state.network = running.held.endpoint();
+            state.ports = running.held.ports(&self.config);
         });
         if let Err(error) = recorded.and_then(|()| self.write_numbers(run)) {
             running.abandon(&self.engine, &self.id);

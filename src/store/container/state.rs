@@ -32,6 +32,10 @@ pub struct ContainerState {
     pub stopping: bool,
     /// Its network endpoint, as the network code recorded it.
     pub network: Option<serde_json::Value>,
+    /// Which ports of this machine its present or last run has, as the network code recorded them, if some
+    /// were left to that: the next run has the same ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<serde_json::Value>,
     /// The networks that it is on, if that was changed since it was created. Readers find them in the
     /// configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +60,7 @@ impl ContainerState {
             stopped_by_user: false,
             stopping: false,
             network: None,
+            ports: None,
             networks: None,
             changes: None,
         }

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::files::{copy_names, write_names};
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
-use crate::error::{Context, Result};
-use crate::net::{self, Attached};
+use crate::error::{Context, Kind, Result};
+use crate::net::{self, Attached, PublishedPort};
 use crate::runtime::Starting;
 use crate::spec::id::ContainerId;
 use crate::spec::namespace::{Existing, NamespaceKind};
-use crate::spec::network::NetworkMode;
+use crate::spec::network::{NetworkMode, PortMapping};
 use crate::store::container::ContainerConfig;
 
 /// The container's network before its process exists.
@@ -27,6 +27,7 @@ impl Network {
         engine: &Engine,
         config: &ContainerConfig,
         facts: &Facts,
+        last: &[PublishedPort],
     ) -> Result<Self> {
         let settings = &config.settings;
         let containers = engine.store.containers();
@@ -49,18 +50,24 @@ impl Network {
                     NetworkMode::Default => net::default_mode(engine.host.rootless),
                     other => other.clone(),
                 };
-                let prepared = net::prepare(
-                    &engine.store,
-                    &net::Request {
-                        id: &config.id,
-                        name: &facts.name,
-                        hostname: config.hostname(),
-                        mode: &mode,
-                        ports: &settings.ports,
-                        names: &settings.names,
-                        rootless: engine.host.rootless,
-                    },
-                )?;
+                let request = |ports| net::Request {
+                    id: &config.id,
+                    name: &facts.name,
+                    hostname: config.hostname(),
+                    mode: &mode,
+                    ports,
+                    names: &settings.names,
+                    rootless: engine.host.rootless,
+                };
+                let prepare = |ports| net::prepare(&engine.store, &request(ports));
+                let ports = with_last_ports(&settings.ports, last);
+                let prepared = match prepare(&ports) {
+                    // Somebody else may have one of them by now.
+                    Err(error) if error.kind() == Kind::Conflict && ports != settings.ports => {
+                        prepare(&settings.ports)?
+                    }
+                    prepared => prepared?,
+                };
                 let endpoint = prepared.endpoint().clone();
                 (Self::Own(Box::new(prepared)), endpoint)
             }
@@ -113,6 +120,26 @@ impl Network {
             drop(net::detach(&engine.store, &config.id));
         }
     }
+}
+
+/// Gives mappings that leave the port of this machine to us the one that they had last.
+fn with_last_ports(mappings: &[PortMapping], last: &[PublishedPort]) -> Vec<PortMapping> {
+    let mut left = last.to_vec();
+    let mut with_last = |mapping: &PortMapping| -> Vec<PortMapping> {
+        let single = |offset| -> Option<PortMapping> {
+            let container_port = mapping.container_port.checked_add(offset)?;
+            let position = left.iter().position(|it| {
+                it.container_port == container_port
+                    && it.protocol == mapping.protocol
+                    && mapping.host_ip.is_none_or(|address| address == it.host_ip)
+            })?;
+            let host_port = Some(left.remove(position).host_port);
+            Some(PortMapping { host_port, container_port, count: 1, ..mapping.clone() })
+        };
+        let known = mapping.host_port.is_none().then(|| (0..mapping.count).map(single).collect());
+        known.flatten().unwrap_or_else(|| vec![mapping.clone()])
+    };
+    mappings.iter().flat_map(&mut with_last).collect()
 }
 
 /// What a container on the host's own network sees of it.
