@@ -182,6 +182,7 @@ fn check_id_file(flags: &ContainerFlags) -> Result<()> {
 fn request(engine: &Engine, flags: ContainerFlags, usual: &Defaults) -> Result<ContainerSpec> {
     let pull = flags.pull.clone().or_usual(usual)?;
     let mut spec = flags.request(usual)?;
+    usual.network.settle(&mut spec.settings.network, engine.host().rootless);
     if spec.settings.rootfs.is_none() {
         pull.ensure(engine, &mut spec.image)?;
     }

@@ -22,9 +22,9 @@ use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
 use crate::spec::membership::DEFAULT_NETWORK;
 use crate::spec::network_spec::{Ipam, Isolation, Sharing};
-use crate::store::Store;
 use crate::store::lock::Lock;
 use crate::store::network::Network;
+use crate::store::{Store, defaults};
 
 /// A bridge network that is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -439,6 +439,18 @@ fn choose_default(
             return Ok((interface, vec![gateway]));
         }
     }
+    let usual = defaults::read(&[])?.network;
+    if usual.subnet.is_some() {
+        let named = choose::default_gateway(&usual);
+        let made = made_subnets(store)?;
+        if let Some(network) = named.iter().find(|it| made.iter().any(|own| own.overlaps(**it))) {
+            let text = format!("default_subnet {} is that of another network", network.network());
+            return Err(Error::new(Kind::Conflict, text).hint(
+                "name another one in containers.conf, or remove that network; see `barge network ls`",
+            ));
+        }
+        return Ok((interface, named));
+    }
     let mut taken = links.networks().context(|| "cannot list routes")?;
     if ground.is_shared() {
         let of_machine = Links::open().and_then(|mut links| links.networks());
@@ -446,7 +458,7 @@ fn choose_default(
     }
     // Those that are down have no routes.
     taken.extend(made_subnets(store)?);
-    let gateway = choose::free_network(&taken, true).ok_or_else(choose::no_network)?;
+    let gateway = choose::free_network(&taken, None, true).ok_or_else(choose::no_network)?;
     Ok((interface, vec![gateway]))
 }
 

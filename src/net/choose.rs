@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::link::Links;
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
+use crate::spec::defaults::{NetworkDefaults, Pool};
 use crate::spec::id::to_hex;
 use crate::spec::network_spec::{Ipam, NetworkSpec, Subnet};
 
@@ -29,9 +30,18 @@ pub(super) fn uplink_mtu(links: &mut Links, most: u32) -> io::Result<Option<u32>
     Ok(links.by_index(uplink.index)?.map(|link| link.mtu.min(most)))
 }
 
-/// Returns the gateway of the first private network that overlaps none of those taken; the default
-/// one is larger than others.
-pub(super) fn free_network(taken: &[Cidr], is_default: bool) -> Option<Cidr> {
+/// Returns the gateway of the first network that overlaps none of those taken: of the pools that somebody
+/// has named, or a private one. The default one is larger than others.
+pub(super) fn free_network(
+    taken: &[Cidr],
+    pools: Option<&[Pool]>,
+    is_default: bool,
+) -> Option<Cidr> {
+    let is_free = |network: &Cidr| !taken.iter().any(|other| other.overlaps(*network));
+    if let Some(pools) = pools {
+        let mut free = pools.iter().flat_map(|pool| pool.networks()).filter(is_free);
+        return free.find_map(|it| Cidr::new(it.nth(1)?, it.prefix()));
+    }
     let large = [([10, 88], 16)].into_iter().map(|([a, b], prefix)| (a, b, 0, prefix));
     let small = (89..=255)
         .map(|b| (10, b))
@@ -43,26 +53,34 @@ pub(super) fn free_network(taken: &[Cidr], is_default: bool) -> Option<Cidr> {
         .filter(|_| is_default)
         .chain(small)
         .filter_map(|(a, b, c, prefix)| Cidr::new(Ipv4Addr::new(a, b, c, 1), prefix))
-        .find(|network| !taken.iter().any(|other| other.overlaps(*network)))
+        .find(is_free)
 }
 
 /// Returns what the default network has where nothing else has it.
-pub(super) fn default_gateway() -> Vec<Cidr> {
-    free_network(&[], true).into_iter().collect()
+pub(super) fn default_gateway(usual: &NetworkDefaults) -> Vec<Cidr> {
+    let named = usual.subnet.and_then(|it| Cidr::new(it.nth(1)?, it.prefix()));
+    named.or_else(|| free_network(&[], None, true)).into_iter().collect()
 }
 
 /// The error for want of addresses.
 pub(super) fn no_network() -> Error {
-    Error::new(Kind::Unavailable, "no private network is free for containers")
-        .hint("all of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 is routed; see `ip route`")
+    Error::new(Kind::Unavailable, "no private network is free for containers").hint(
+        "all of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16, or of default_subnet_pools in \
+             containers.conf, is routed; see `ip route`",
+    )
 }
 
 /// Completes what is asked for of a network: addresses that neither this machine nor one of the other
-/// networks has, with their gateways. `seed` is random.
+/// networks has, with their gateways: of those that are `usual`. `seed` is random.
 ///
 /// Addresses that were asked for must not be those of another network; that this machine has a route
 /// to them may be what the user wants.
-pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Result<()> {
+pub fn complete(
+    spec: &mut NetworkSpec,
+    others: &[Cidr],
+    usual: &NetworkDefaults,
+    seed: [u8; 8],
+) -> Result<()> {
     if spec.ipam != Ipam::HostLocal {
         let ipam = spec.ipam.as_str();
         if !spec.subnets.is_empty() {
@@ -80,7 +98,7 @@ pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Resul
         // It is somebody else's: nothing could be chosen that is right.
         let text = format!("a network of driver {} needs its subnet", spec.driver.as_str());
         return Err(Error::new(Kind::Invalid, text).hint(
-            "name it by --subnet, or leave addresses to the containers: --ipam-driver none",
+            "name it by --subnet, or say who gives containers addresses: --ipam-driver dhcp or none",
         ));
     }
     let of_ipam = |key: &String| key == "ipam" || key.starts_with("ipam.");
@@ -107,8 +125,9 @@ pub fn complete(spec: &mut NetworkSpec, others: &[Cidr], seed: [u8; 8]) -> Resul
             .context(|| "cannot list routes")?;
         taken.extend_from_slice(others);
         // The default network's, also while nobody is on it.
-        taken.extend(default_gateway());
-        spec.subnets.insert(0, plain(free_network(&taken, false).ok_or_else(no_network)?));
+        taken.extend(default_gateway(usual));
+        let free = free_network(&taken, usual.pools.as_deref(), false);
+        spec.subnets.insert(0, plain(free.ok_or_else(no_network)?));
     }
     if spec.ipv6 && !has(spec, false) {
         spec.subnets.extend(unique_local(seed).map(plain));
@@ -189,7 +208,7 @@ mod tests {
             (&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], None, None),
         ] {
             for (is_default, want) in [(true, want), (false, other)] {
-                let got = free_network(&cidrs(taken), is_default).map(|it| it.to_string());
+                let got = free_network(&cidrs(taken), None, is_default).map(|it| it.to_string());
                 assert_eq!(got.as_deref(), want, "{taken:?}");
             }
         }
@@ -211,7 +230,8 @@ mod tests {
         ] {
             let mut spec = NetworkSpec { ipv6, ..NetworkSpec::default() };
             spec.add_subnets(&cidrs(subnets), &[], &[]).unwrap();
-            let done = complete(&mut spec, &cidrs(others), [1, 2, 3, 4, 5, 6, 7, 8]);
+            let usual = NetworkDefaults::default();
+            let done = complete(&mut spec, &cidrs(others), &usual, [1, 2, 3, 4, 5, 6, 7, 8]);
             let show = |it: &Subnet| format!("{} {}", it.subnet, it.gateway.unwrap());
             let got =
                 done.ok().map(|()| spec.subnets.iter().map(show).collect::<Vec<_>>().join(", "));

@@ -63,8 +63,8 @@ use crate::spec::membership::{DEFAULT_NETWORK, Membership};
 use crate::spec::network::{NameResolution, NetworkMode, PortMapping};
 use crate::spec::network_spec::Subnet;
 use crate::spec::user_mode::PastaOptions;
-use crate::store::Store;
 use crate::store::network::Network;
+use crate::store::{Store, defaults};
 
 /// The word that stands for an address of the host where a container's names are given.
 const HOST_GATEWAY: &str = "host-gateway";
@@ -462,7 +462,10 @@ pub fn describe_default(store: &Store, network: &mut Network) -> Result<()> {
     let known = store.network(DEFAULT_NETWORK).load::<Bridge>()?;
     let interface = known.as_ref().map(|bridge| bridge.interface.clone());
     network.interface = interface.unwrap_or_else(|| choose::interface_name(store.runroot()));
-    let gateways = known.map(|bridge| bridge.gateways).unwrap_or_else(choose::default_gateway);
+    let gateways = match known {
+        Some(bridge) => bridge.gateways,
+        None => choose::default_gateway(&defaults::read(&[])?.network),
+    };
     let subnet =
         |it: Cidr| Subnet { subnet: it.network(), gateway: Some(it.address()), range: None };
     network.spec.subnets = gateways.into_iter().map(subnet).collect();

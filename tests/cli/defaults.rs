@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::{Barge, is_root};
+use super::support::{Barge, Need, is_root, needs};
 
 /// Runs a script in a new container, with the files that the test has written.
 #[track_caller]
@@ -79,6 +79,69 @@ fn it_says_what_flags_leave_open() {
     assert_eq!(barge.inspect("box", "{{.Config.StopTimeout}}"), "77");
     let annotations = barge.inspect("box", "{{json .HostConfig.Annotations}}");
     assert!(annotations.contains("\"of\":\"file\"") && annotations.contains("\"own\":\"1\""));
+}
+
+#[test]
+fn it_says_which_networks_are_usual() {
+    let barge = Barge::with_busybox();
+    let write = |text: &str| drop(barge.file("conf", format!("[network]\n{text}\n")));
+    let run = |line: &[&str]| barge.command(line).env("CONTAINERS_CONF", barge.path("conf")).run();
+    write(
+        "default_subnet = \"10.60.0.0/16\"\n\
+         default_subnet_pools = [{base = \"10.61.0.0/24\", size = 25}]",
+    );
+    for name in ["a", "b"] {
+        run(&["network", "create", name]).ok();
+    }
+    run(&["network", "create", "c"]).fails(125).error_has("no private network is free");
+    let template = "{{range .Subnets}}{{.Subnet}}{{end}}";
+    for (name, want) in [("podman", "10.60.0.0/16"), ("a", "10.61.0.0/25"), ("b", "10.61.0.128/25")]
+    {
+        let shown = run(&["network", "inspect", name, "-f", template]).ok().text();
+        assert_eq!(shown, want);
+    }
+    let script = "ip -4 -o addr show dev eth0 | awk '{print $4}'";
+    let address = |network: &[&str]| {
+        let line = [&["run", "--rm"], network, &["busybox", "sh", "-c", script]].concat();
+        run(&line).exits(0).text()
+    };
+    let bridge = ["--network", "bridge"];
+    assert_eq!(address(&bridge), "10.60.0.2/16");
+    write("default_network = \"b\"");
+    assert_eq!(address(&bridge), "10.61.0.130/25");
+    if is_root() {
+        assert_eq!(address(&[]), "10.61.0.130/25");
+    }
+    write("default_network = \"nosuch\"");
+    let line = ["run", "--rm", "--network", "bridge", "busybox", "true"];
+    run(&line).fails(125).error_has("unable to find network with name or ID nosuch");
+    barge.leaves_nothing();
+}
+
+#[test]
+fn it_says_which_network_stack_is_usual() {
+    if !needs(&[Need::NoRoot, Need::Tool("pasta"), Need::Tool("slirp4netns")]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    for (text, want) in [
+        ("default_rootless_network_cmd = \"slirp4netns\"", "slirp4netns 65520"),
+        (
+            "default_rootless_network_cmd = \"pasta\"\npasta_options = [\"-m\", \"1400\"]",
+            "pasta 1400",
+        ),
+        ("pasta_options = [\"--mtu\", \"1300\"]", "pasta 1300"),
+    ] {
+        barge.file("conf", format!("[network]\n{text}\n"));
+        let script = "cat /sys/class/net/[!l]*/mtu";
+        let line = ["run", "--name", "box", "busybox", "sh", "-c", script];
+        let file = barge.path("conf");
+        let mtu = barge.command(line).env("CONTAINERS_CONF", file).run().exits(0).text();
+        let mode = barge.inspect("box", "{{.HostConfig.NetworkMode}}");
+        assert_eq!(format!("{mode} {mtu}"), want);
+        barge.run(["rm", "box"]).ok();
+    }
+    barge.leaves_nothing();
 }
 
 #[test]

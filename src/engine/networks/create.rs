@@ -7,6 +7,7 @@ use crate::net;
 use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, parse_interface};
 use crate::spec::name;
 use crate::spec::network_spec::NetworkSpec;
+use crate::store::defaults;
 use crate::store::events::{Action, Event, Object};
 use crate::store::network::Network;
 
@@ -72,7 +73,7 @@ impl Engine {
         let subnets = |it: &Network| it.spec.subnets.iter().map(|it| it.subnet).collect::<Vec<_>>();
         let mut others: Vec<_> = all.iter().flat_map(subnets).collect();
         others.extend(net::default_subnets(&self.store)?);
-        net::complete(&mut spec, &others, random()?)?;
+        net::complete(&mut spec, &others, &defaults::read(&[])?.network, random()?)?;
         let network = Network { id, name: name.clone(), created: now(), interface, spec };
         locked.save(&network)?;
         self.record_network(&network, Action::Create);

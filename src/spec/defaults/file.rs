@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::network::{self, NetworkDefaults};
 use super::{Defaults, List};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::container::{parse_device, parse_umask};
@@ -19,6 +20,7 @@ use crate::spec::size::Size;
 struct File {
     containers: Containers,
     engine: Engine,
+    network: network::Raw,
 }
 
 #[derive(Default, Deserialize)]
@@ -75,23 +77,23 @@ struct Engine {
 /// A member of a list, or whether the list adds to that of earlier files.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Item {
+pub(super) enum Item {
     Text(String),
     Mark { append: bool },
 }
 
 /// What reads the values of a file.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     origin: &'a str,
 }
 
 impl Reader<'_> {
-    fn within<T>(&self, key: &str, parsed: Result<T>) -> Result<T> {
+    pub(super) fn within<T>(&self, key: &str, parsed: Result<T>) -> Result<T> {
         parsed.context(|| format!("{}: `{key}`", self.origin))
     }
 
     /// Parses a value; an empty one says nothing.
-    fn value<T>(
+    pub(super) fn value<T>(
         &self,
         key: &str,
         text: Option<String>,
@@ -101,7 +103,7 @@ impl Reader<'_> {
         text.map(|text| self.within(key, parse(&text))).transpose()
     }
 
-    fn list<T>(
+    pub(super) fn list<T>(
         &self,
         key: &str,
         items: Option<Vec<Item>>,
@@ -185,6 +187,7 @@ impl Defaults {
             log_size_max: raw.log_size_max,
             log_tag: raw.log_tag.filter(|tag| !tag.is_empty()),
             mounts: reader.list("mounts", raw.mounts, Mount::parse_mount)?,
+            network: NetworkDefaults::read(file.network, &reader)?,
             netns: reader.value("netns", raw.netns.filter(|it| it != "private"), str::parse)?,
             no_hosts: raw.no_hosts,
             oom_score_adj: raw.oom_score_adj,

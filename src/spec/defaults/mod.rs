@@ -4,10 +4,12 @@
 //! here, are passed over, as Podman does.
 
 mod file;
+mod network;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use self::network::{NetworkDefaults, Pool};
 use super::group::CgroupsMode;
 use super::keys::DetachKeys;
 use super::limits::Ulimit;
@@ -66,6 +68,8 @@ pub struct Defaults {
     pub log_tag: Option<String>,
     /// Mounts, as for `--mount` and `--volume`.
     pub mounts: List<Mount>,
+    /// Networks: which is the usual one, and their addresses.
+    pub network: NetworkDefaults,
     /// Network.
     pub netns: Option<NetworkMode>,
     /// Whether the image's /etc/hosts stays.
@@ -153,6 +157,7 @@ impl Defaults {
         later_wins!(time_zone umask userns utsns);
         lists!(annotations cgroup_conf capabilities devices dns_options dns_searches dns_servers);
         lists!(cdi_directories env mounts sysctls ulimits volumes);
+        self.network.overlay(later.network);
     }
 
     /// Leaves out what distributions ship as Podman's taste, and no administrator has chosen: it
