@@ -206,6 +206,8 @@ fn a_network_in_use_is_not_removed() {
     let of_box = &shown[0]["containers"][&id];
     assert_eq!(of_box["name"], "box");
     assert_eq!(of_box["interfaces"]["eth0"]["mac_address"], "06:ba:0a:59:00:02");
+    let template = "{{range .Containers}}{{.Name}} {{.IPv4Address}}{{end}}";
+    barge.run(["network", "inspect", "n", "-f", template]).ok().stdout("box 10.89.0.2/24\n");
     assert_eq!(
         barge.inspect("box", "{{(index .NetworkSettings.Networks \"n\").IPAddress}}"),
         "10.89.0.2"

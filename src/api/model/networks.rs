@@ -84,10 +84,24 @@ pub fn inspect_row(found: &NetworkUse) -> Value {
         ("Routes", "routes"),
         ("Labels", "labels"),
         ("Options", "options"),
-        ("Containers", "containers"),
     ] {
         row[name] = row[from].clone();
     }
+    row["Containers"] = found.connections().iter().fold(
+        row["containers"].clone(),
+        |mut containers, (container, connection)| {
+            // By Podman's names in templates, and by Docker's.
+            let shown = &mut containers[container.id().as_str()];
+            shown["Name"] = shown["name"].clone();
+            shown["Interfaces"] = shown["interfaces"].clone();
+            shown["MacAddress"] = json!(connection.mac.clone().unwrap_or_default());
+            for (name, ipv4) in [("IPv4Address", true), ("IPv6Address", false)] {
+                let address = connection.address(ipv4).map(|it| it.to_string());
+                shown[name] = json!(address.unwrap_or_default());
+            }
+            containers
+        },
+    );
     row["IPAMOptions"] = row["ipam_options"].clone();
     let subnets: Vec<Value> = found
         .network
