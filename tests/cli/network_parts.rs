@@ -1,15 +1,44 @@
-//! Networks with real programs on them: nginx, redis, curl and dig; and containers that die in all ways.
+//! Networks with real programs on them: nginx, redis, PostgreSQL, Python, curl and dig; and containers that
+//! die in all ways.
 
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::leaks::{entries, processes};
-use super::support::registry::Registry;
+use super::support::registry::{Registry, free_port};
 use super::support::{Barge, Need, eventually, is_root, needs, wait_until};
 
 /// How many containers die.
 const CONTAINERS: u32 = 24;
+
+/// A service that counts its visitors in redis and has its text from a database.
+const SERVICE: &str = "
+import http.server, psycopg2, socket
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with psycopg2.connect(host='db', user='app', dbname='postgres') as db:
+            at = db.cursor()
+            at.execute(\"SELECT 'from ' || current_database()\")
+            text = at.fetchone()[0]
+        with socket.create_connection(('store', 6379)) as cache:
+            cache.sendall(b'INCR visitors\\r\\n')
+            count = cache.makefile().readline().strip(':\\r\\n')
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f'{text} to visitor {count}\\n'.encode())
+http.server.HTTPServer(('', 8000), Page).serve_forever()
+";
+
+/// nginx before that.
+const PROXY: &str = "echo 'server { listen 80; location / { proxy_pass http://service:8000; } }' \
+                     > /etc/nginx/conf.d/page.conf; exec nginx -g 'daemon off;'";
+
+/// A database that takes those on its network.
+const DATABASE: &str = "bin=$(echo /usr/lib/postgresql/*/bin); \
+                        [ -e $PGDATA ] || $bin/initdb --username=app --auth=trust --no-sync; \
+                        echo 'host all all samenet trust' >> $PGDATA/pg_hba.conf; \
+                        exec $bin/postgres -k /tmp -c listen_addresses='*'";
 
 #[test]
 fn real_programs_find_each_other_by_name() {
@@ -60,6 +89,59 @@ fn real_programs_find_each_other_by_name() {
     );
     barge.run(["rm", "-f", "-t", "0", "-a"]).exits(0);
     barge.leaves_nothing();
+}
+
+#[test]
+fn a_proxy_a_service_a_cache_and_a_database_find_each_other_by_name() {
+    if !needs(&[Need::Debian]) {
+        return;
+    }
+    let barge = Barge::new();
+    let registries = [Registry::with_web(barge.place()), Registry::with_database(barge.place())];
+    let [web, database] = [registries[0].reference("web:1"), registries[1].reference("database:1")];
+    for image in [&web, &database] {
+        barge.run(["pull", "-q", image]).ok();
+    }
+    barge.run(["network", "create", "n"]).ok();
+    let run = |name: &str, flags: &[&str], image: &str, command: &[&str]| {
+        let line = ["run", "-d", "--name", name, "--hostname", name, "--network"];
+        barge.run([&line[..], flags, &[image], command].concat()).exits(0);
+    };
+    let redis = ["redis-server", "--save", "", "--bind", "0.0.0.0", "--protected-mode", "no"];
+    run("cache", &["n:alias=store"], &web, &redis);
+    run("db", &["n"], &database, &["sh", "-ec", DATABASE]);
+    run("service", &["n"], &database, &["python3", "-c", SERVICE]);
+    let port = free_port(barge.place());
+    let publish = format!("{port}:80");
+    run("proxy", &["n", "-p", &publish], &web, &["sh", "-ec", PROXY]);
+    let url = format!("http://127.0.0.1:{port}/");
+    let mut visitor = 0;
+    let mut serves = |what: &str| {
+        let line = ["-fsS", "-m", "10", &url];
+        let ask = || barge.other_command("curl", line).limit(Duration::from_secs(30)).run();
+        let mut page = String::new();
+        wait_until(what, || {
+            let output = ask();
+            page = output.text();
+            output.status == 0
+        });
+        visitor += 1;
+        assert_eq!(page, format!("from postgres to visitor {visitor}"));
+    };
+    serves("all of them answer");
+    let psql = "exec /usr/lib/postgresql/*/bin/psql -h db -U app -Atc 'SELECT 1' postgres";
+    // Not from a container that ends at once: the kernel keeps the namespace of a server for a while that
+    // says good-bye to somebody who is gone.
+    barge.run(["exec", "service", "sh", "-c", psql]).exits(0).stdout("1\n");
+    // Whoever has a new address is found there.
+    let template = "{{.NetworkSettings.Networks.n.IPAddress}}";
+    let before = barge.inspect("db", template);
+    barge.run(["restart", "db"]).exits(0);
+    assert_ne!(barge.inspect("db", template), before);
+    serves("the database answers again");
+    barge.run(["rm", "-f", "-t", "0", "-a"]).exits(0);
+    barge.leaves_nothing();
+    barge.run(["network", "rm", "n"]).ok();
 }
 
 /// Ways to die.
