@@ -59,6 +59,9 @@ pub(super) struct Bridge {
     /// What makes the network, if we do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) plugin: Option<Plugin>,
+    /// Whether it is a bridge of this machine's that others have made, and see to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unmanaged: bool,
     /// The tag of the VLAN of the bridge that its ports are in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vlan: Option<u16>,
@@ -78,7 +81,22 @@ impl Bridge {
 
     /// Tells whether it is a network of others, with which bridges and the firewall have nothing to do.
     pub(super) fn is_direct(&self) -> bool {
-        self.sharing.is_some() || self.plugin.is_some()
+        self.sharing.is_some() || self.plugin.is_some() || self.unmanaged
+    }
+
+    /// Tells whether containers have ports of it.
+    fn has_ports(&self) -> bool {
+        self.sharing.is_none() && self.plugin.is_none()
+    }
+
+    /// Sets up a port of it, once it is there.
+    pub(super) fn set_port(&self, links: &mut Links, port: &str) -> io::Result<()> {
+        links.set_port(port, !self.neighbors)?;
+        match self.vlan.filter(|_| self.unmanaged) {
+            Some(id) => links.set_port_vlan(port, id),
+            // Where the bridge is ours, that is what all of its ports are in.
+            None => Ok(()),
+        }
     }
 
     /// Tells whether the network has IPv6.
@@ -281,7 +299,11 @@ pub(super) fn reload(store: &Store) -> Result<()> {
             .and_then(|()| plug_all(store, &mut links, bridge))
             .context(|| format!("cannot reload network `{}`", bridge.network))?;
     }
-    if bridges.is_empty() { Ok(()) } else { publish::install(store, ground, None) }
+    if bridges.iter().all(Bridge::is_direct) {
+        Ok(())
+    } else {
+        publish::install(store, ground, None)
+    }
 }
 
 /// Takes a network down if no container is on it.
@@ -356,11 +378,16 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
     let spec = &network.spec;
     let sharing = spec.sharing();
     let plugin = Plugin::of(store, network);
-    if (sharing.is_some() || plugin.is_some()) && ground.is_shared() {
-        let driver = spec.driver.as_str();
-        let text =
-            format!("networks of driver {driver} need root: they change the machine's own network");
-        return Err(Error::new(Kind::Unsupported, text).hint("use a network of driver bridge"));
+    let unmanaged = spec.is_unmanaged();
+    if (sharing.is_some() || plugin.is_some() || unmanaged) && ground.is_shared() {
+        let (what, hint) = match unmanaged {
+            true => ("on bridges that others have made".to_owned(), "leave out -o mode=unmanaged"),
+            false => {
+                (format!("of driver {}", spec.driver.as_str()), "use a network of driver bridge")
+            }
+        };
+        let text = format!("networks {what} need root: they change the machine's own network");
+        return Err(Error::new(Kind::Unsupported, text).hint(hint));
     }
     let mut vlan_of = None;
     let (interface, gateways) = match network.name.as_str() {
@@ -388,7 +415,7 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
     let mtu = match spec.mtu() {
         Some(mtu) => mtu,
         // As large as what they go out by.
-        None if sharing.is_some() => {
+        None if sharing.is_some() || unmanaged => {
             let lower = vlan_of.as_ref().map_or(&interface, |vlan| &vlan.parent);
             find(links, lower)?.map_or(USUAL_MTU, |link| link.mtu)
         }
@@ -413,6 +440,7 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
         sharing,
         vlan_of,
         plugin,
+        unmanaged,
         vlan: spec.vlan(),
         dhcp: spec.ipam == Ipam::Dhcp,
         // A kernel may have one table of routes only: then containers see their gateway in their place.
@@ -471,17 +499,17 @@ fn made_subnets(store: &Store) -> Result<Vec<Cidr>> {
 /// Makes the interfaces of all containers on a network ports of its bridge: somebody may have removed
 /// that, and they were left behind.
 fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
-    let Some(link) = find(links, &bridge.interface)?.filter(|_| !bridge.is_direct()) else {
+    let Some(link) = find(links, &bridge.interface)?.filter(|_| bridge.has_ports()) else {
         return Ok(());
     };
     for (id, endpoint) in store.endpoints::<Endpoint>()? {
         for connection in endpoint.connections.iter().filter(|it| it.network == bridge.network) {
             let name = veth::host_interface(&id, connection.number);
             links.plug(&name, link.index).context(|| format!("cannot plug `{name}` in"))?;
-            let set = links.set_port(&name, !bridge.neighbors);
-            match set {
+            match bridge.set_port(links, &name) {
                 // It is gone, or not there yet.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other.context(|| format!("cannot set up `{name}`"))?,
             }
         }
@@ -491,6 +519,9 @@ fn plug_all(store: &Store, links: &mut Links, bridge: &Bridge) -> Result<()> {
 
 fn make(ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<()> {
     let name = &bridge.interface;
+    if bridge.unmanaged {
+        return direct::find_bridge(links, bridge);
+    }
     if bridge.is_direct() {
         return if bridge.plugin.is_some() { Ok(()) } else { direct::make(links, bridge) };
     }

@@ -87,14 +87,15 @@ pub fn complete(
             let text = format!("{ipam} ipam driver is set but subnets are given");
             return Err(Error::new(Kind::Invalid, text));
         }
-        if spec.ipam == Ipam::Dhcp && spec.sharing().is_none() {
+        if spec.ipam == Ipam::Dhcp && !spec.is_of_others() {
             let driver = spec.driver.as_str();
             let text = format!("a network of driver {driver} has no addresses by dhcp");
-            return Err(Error::new(Kind::Invalid, text).hint("use driver macvlan or ipvlan"));
+            return Err(Error::new(Kind::Invalid, text)
+                .hint("use driver macvlan or ipvlan, or a bridge of others: -o mode=unmanaged"));
         }
         return Ok(());
     }
-    if spec.sharing().is_some() && spec.subnets.is_empty() {
+    if spec.is_of_others() && spec.subnets.is_empty() {
         // It is somebody else's: nothing could be chosen that is right.
         let text = format!("a network of driver {} needs its subnet", spec.driver.as_str());
         return Err(Error::new(Kind::Invalid, text).hint(

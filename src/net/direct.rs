@@ -1,4 +1,5 @@
-//! Networks that are those of an interface of this machine: macvlan and ipvlan, also by a VLAN of it.
+//! Networks that are those of an interface of this machine: macvlan and ipvlan, also by a VLAN of it; and
+//! bridges that others have made.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,10 +43,6 @@ pub(super) fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
     if super::bridge::find(links, name)?.is_some() {
         return Ok(());
     }
-    let missing = |name: &str| {
-        Error::new(Kind::NotFound, format!("this machine has no interface `{name}`"))
-            .hint("containers were to share it; see `ip link`")
-    };
     let Some(Vlan { parent, id }) = &bridge.vlan_of else { return Err(missing(name)) };
     let link = super::bridge::find(links, parent)?.ok_or_else(|| missing(parent))?;
     links.add_vlan(name, link.index, *id).map_err(|error| {
@@ -61,6 +58,29 @@ pub(super) fn make(links: &mut Links, bridge: &Bridge) -> Result<()> {
             _ => Error::new(Kind::Internal, text).caused_by(error),
         }
     })
+}
+
+fn missing(name: &str) -> Error {
+    Error::new(Kind::NotFound, format!("this machine has no interface `{name}`"))
+        .hint("containers were to share it; see `ip link`")
+}
+
+/// Makes sure that a bridge is there that others have made, and can do what is asked of it.
+pub(super) fn find_bridge(links: &mut Links, bridge: &Bridge) -> Result<()> {
+    let name = &bridge.interface;
+    super::bridge::find(links, name)?.ok_or_else(|| missing(name))?;
+    let found = links.keeps_vlans_apart(name).context(|| format!("cannot look up `{name}`"))?;
+    match (found, bridge.vlan) {
+        (None, _) => Err(Error::new(Kind::Invalid, format!("interface `{name}` is no bridge"))
+            .hint("mode=unmanaged is for bridges that others have made; see `ip link show type bridge`")),
+        (Some(false), Some(id)) => {
+            let text = format!("bridge `{name}` does not keep VLANs apart: nobody could be in {id}");
+            Err(Error::new(Kind::Invalid, text).hint(format!(
+                "switch that on: ip link set {name} type bridge vlan_filtering 1; or leave out -o vlan="
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes the interface of a VLAN behind the last network that is on it. `others` are those that are

@@ -9,9 +9,9 @@ use netlink_packet_core::{Emitable, NlasIterator, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoBridge, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData,
-    InfoPortKind, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkHeader, LinkInfo,
-    LinkMessage, MacVlanMode,
+    AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, InfoBridge, InfoBridgePort, InfoData,
+    InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth, InfoVlan, IpVlanMode,
+    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -26,6 +26,11 @@ use crate::sys::netlink::{Protocol, Socket, flags};
 /// The mark of packets for visitors, whose address the relay uses, and the table of routes for them.
 pub(super) const VISITORS: u32 = 0x6261_7267;
 const VISITORS_TABLE: u32 = 0x6261;
+
+/// The setting of a bridge that says whether it keeps VLANs apart.
+const VLAN_FILTERING: u16 = 7;
+/// The first tag of a VLAN, and the last one.
+const TAGS: [u16; 2] = [1, 4094];
 
 /// A hardware address.
 pub(super) type Mac = [u8; 6];
@@ -231,6 +236,42 @@ impl Links {
             ]),
         ];
         self.0.request(libc::RTM_NEWLINK, 0, &bytes(&message), |_, _| ())
+    }
+
+    /// Puts a port of a bridge in a VLAN and in no other; what the container sends and gets has no tag.
+    pub(super) fn set_port_vlan(&mut self, port: &str, id: u16) -> io::Result<()> {
+        let index = self.find(port)?.ok_or(io::ErrorKind::NotFound)?.index;
+        let message = |infos: &[(u16, BridgeVlanInfoFlags)]| {
+            let info = |(vid, flags): &(u16, BridgeVlanInfoFlags)| {
+                AfSpecBridge::VlanInfo(BridgeVlanInfo { flags: *flags, vid: *vid })
+            };
+            let mut message = LinkMessage::default();
+            message.header.interface_family = AddressFamily::Bridge;
+            message.header.index = index;
+            message.attributes =
+                vec![LinkAttribute::AfSpecBridge(infos.iter().map(info).collect())];
+            bytes(&message)
+        };
+        let [first, last] = TAGS;
+        // What a port is in without being told.
+        let others = message(&[
+            (first, BridgeVlanInfoFlags::RangeBegin),
+            (last, BridgeVlanInfoFlags::RangeEnd),
+        ]);
+        self.0.request(libc::RTM_DELLINK, 0, &others, |_, _| ())?;
+        let own = message(&[(id, BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged)]);
+        self.0.request(libc::RTM_SETLINK, 0, &own, |_, _| ())
+    }
+
+    /// Tells whether a bridge keeps VLANs apart; `None` if the interface is no bridge.
+    pub(super) fn keeps_vlans_apart(&mut self, name: &str) -> io::Result<Option<bool>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let mut found = None;
+        self.0.request(libc::RTM_GETLINK, 0, &bytes(&message), |_, payload| {
+            found = vlan_filtering(payload);
+        })?;
+        Ok(found)
     }
 
     /// Takes an interface away; one that is not there is fine.
@@ -523,6 +564,21 @@ fn present(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
+}
+
+/// Reads of an interface whether it is a bridge that keeps VLANs apart; `None` if it is no bridge.
+fn vlan_filtering(payload: &[u8]) -> Option<bool> {
+    let header = LinkHeader::parse(payload).ok()?;
+    let info = attribute(payload.get(header.buffer_len()..)?, libc::IFLA_LINKINFO)?;
+    let is_bridge = attribute(&info, libc::IFLA_INFO_KIND)?.starts_with(b"bridge");
+    let data = attribute(&info, libc::IFLA_INFO_DATA).unwrap_or_default();
+    // A kernel that cannot do it does not speak of it.
+    is_bridge.then(|| attribute(&data, VLAN_FILTERING).is_some_and(|it| it.first() == Some(&1)))
+}
+
+fn attribute(attributes: &[u8], kind: u16) -> Option<Vec<u8>> {
+    let mut all = NlasIterator::new(attributes).map_while(Result::ok);
+    all.find(|it| it.kind() == kind).map(|it| it.value().to_vec())
 }
 
 /// Reads what is of interest by hand: the whole has more than a hundred attributes, and one that a

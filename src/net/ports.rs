@@ -248,7 +248,8 @@ fn refusal(address: SocketAddr, protocol: Protocol, error: Errno) -> Error {
         Errno::ADDRNOTAVAIL => {
             outer(Kind::Invalid).hint("this machine does not have the address; see `ip address`")
         }
-        Errno::PROTONOSUPPORT => outer(Kind::Unsupported),
+        Errno::PROTONOSUPPORT => outer(Kind::Unsupported)
+            .hint("this kernel has no SCTP, which root alone can publish: load the module sctp"),
         _ => outer(Kind::Internal),
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn connect(
         added = links.add_veth(&veth);
     }
     added
-        .and_then(|()| links.set_port(&name, !bridge.neighbors))
+        .and_then(|()| bridge.set_port(&mut links, &name))
         .context(|| format!("cannot make interface `{name}`"))?;
     configure(target, connection)
         .context(|| format!("cannot set up `{interface}` in the container"))

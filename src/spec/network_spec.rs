@@ -155,6 +155,9 @@ const OPTIONS: [(&str, &str); 10] = [
     ("publish", "com.docker.network.bridge.host_binding_ipv4"),
 ];
 
+/// The mode of bridges that others have made.
+const UNMANAGED: &str = "unmanaged";
+
 impl NetworkSpec {
     /// Adds what the driver is told, as in `mtu=1400`.
     pub fn add_option(&mut self, text: &str) -> Result<()> {
@@ -178,8 +181,8 @@ impl NetworkSpec {
         };
         let is_of_driver = match *word {
             "mtu" => true,
-            "mode" if key != "mode" => key.starts_with(self.driver.as_str()),
-            "parent" | "mode" => self.driver != Driver::Bridge,
+            "mode" => key == "mode" || key.starts_with(self.driver.as_str()),
+            "parent" => self.driver != Driver::Bridge,
             _ => self.driver == Driver::Bridge,
         };
         if !is_of_driver {
@@ -187,6 +190,7 @@ impl NetworkSpec {
         }
         let good = match *word {
             "mtu" => value.parse::<u32>().is_ok_and(|mtu| (68..=65535).contains(&mtu) || mtu == 0),
+            "mode" if self.driver == Driver::Bridge => matches!(value, "managed" | UNMANAGED),
             "mode" => self.sharing_by(value).is_some(),
             "vlan" => vlan(value).is_some(),
             "isolate" => value == "strict" || parse_bool(value).is_some(),
@@ -205,7 +209,9 @@ impl NetworkSpec {
         let driver = self.driver.as_str();
         let text = format!("unsupported {driver} network option {key}");
         Error::new(Kind::Invalid, text).hint(match &self.driver {
-            Driver::Bridge => "known are mtu, isolate, vlan, and Docker's com.docker.network.*",
+            Driver::Bridge => {
+                "known are mtu, isolate, vlan, mode, and Docker's com.docker.network.*"
+            }
             Driver::Macvlan | Driver::Ipvlan => "known are parent, mode and mtu",
             Driver::Cni(_) => "the plugin says what it knows",
         })
@@ -239,6 +245,16 @@ impl NetworkSpec {
                 _ => return None,
             }),
         })
+    }
+
+    /// Tells whether it is a bridge that others have made, and see to.
+    pub fn is_unmanaged(&self) -> bool {
+        self.driver == Driver::Bridge && self.option("mode") == Some(UNMANAGED)
+    }
+
+    /// Tells whether it is a network of others, who have its addresses.
+    pub fn is_of_others(&self) -> bool {
+        self.sharing().is_some() || self.is_unmanaged()
     }
 
     /// Returns the tag of the VLAN that the containers' ports of a bridge are in.
@@ -487,6 +503,10 @@ mod tests {
             ("com.docker.network.container_iface_prefix=x", true),
             ("vlan=100", true),
             ("vlan=4095", false),
+            ("mode=unmanaged", true),
+            ("mode=managed", true),
+            ("mode=l2", false),
+            ("macvlan_mode=bridge", false),
             ("parent=eth0", false),
             ("nosuch=1", false),
             ("mtu", false),

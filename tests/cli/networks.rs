@@ -616,7 +616,7 @@ fn containers_are_on_the_network_of_an_interface() {
     let far = Place::network();
     barge.place().connect(&far, "10.99.0.1/24", "10.99.0.2/24");
     for (flags, error) in [
-        (&["-o", "parent=far0", "lan"][..], "needs its subnet"),
+        (&["-o", "parent=far0", "--ipam-driver", "host-local", "lan"][..], "needs its subnet"),
         (&["-o", "mode=x", "lan"], "mode=x"),
         (&["-o", "isolate=true", "lan"], "unsupported macvlan network option isolate"),
     ] {

@@ -52,8 +52,11 @@ pub(crate) struct Create {
     #[arg(long, value_name = "RANGE")]
     ip_range: Vec<Range>,
     /// Where addresses come from: host-local, dhcp or none
-    #[arg(long, value_name = "DRIVER", default_value = "host-local")]
-    ipam_driver: Ipam,
+    ///
+    /// If not given, host-local; dhcp where the network is somebody else's (macvlan, ipvlan, a bridge of
+    /// mode unmanaged) and no subnet is given.
+    #[arg(long, value_name = "DRIVER")]
+    ipam_driver: Option<Ipam>,
     /// Give it IPv6 as well
     #[arg(long)]
     ipv6: bool,
@@ -62,8 +65,9 @@ pub(crate) struct Create {
     label: Vec<String>,
     /// Option of the driver, as mtu, isolate, parent or mode
     ///
-    /// Of bridges: mtu, isolate, vlan (the tag of the VLAN that all its ports are in) and Docker's
-    /// com.docker.network.*. Of macvlan and ipvlan: mtu, parent (the interface of this machine; one like
+    /// Of bridges: mtu, isolate, vlan (the tag of the VLAN that all its ports are in), mode (managed, or
+    /// unmanaged: a bridge that others have made, by its --interface-name, with neither addresses nor
+    /// firewall of barge's) and Docker's com.docker.network.*. Of macvlan and ipvlan: mtu, parent (the interface of this machine; one like
     /// eth0.100 is made for VLAN 100 of eth0 while containers are on it) and mode: bridge, private, vepa or passthru, and l2, l3 or
     /// l3s.
     #[arg(short, long, value_name = "KEY=VALUE")]
@@ -96,7 +100,7 @@ impl Act for Create {
             ("--dns", !self.dns.is_empty()),
             ("--interface-name", self.interface_name.is_some()),
             ("--route", !self.route.is_empty()),
-            ("--ipam-driver dhcp", self.ipam_driver == Ipam::Dhcp),
+            ("--ipam-driver dhcp", self.ipam_driver == Some(Ipam::Dhcp)),
         ])?;
         let name = match self.name.clone() {
             Some(name) => name,
@@ -158,7 +162,7 @@ impl Create {
             dns: !self.disable_dns,
             routes: self.route,
             servers: self.dns,
-            ipam: self.ipam_driver,
+            ipam: self.ipam_driver.unwrap_or_default(),
             ..NetworkSpec::default()
         };
         for label in &self.label {
@@ -166,6 +170,9 @@ impl Create {
             spec.labels.insert(key.to_owned(), value.to_owned());
         }
         self.opt.iter().try_for_each(|option| spec.add_option(option))?;
+        if self.ipam_driver.is_none() && self.subnet.is_empty() && spec.is_of_others() {
+            spec.ipam = Ipam::Dhcp;
+        }
         spec.add_subnets(&self.subnet, &self.gateway, &self.ip_range)?;
         Ok(spec)
     }

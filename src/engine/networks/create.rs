@@ -59,10 +59,18 @@ impl Engine {
         let id = random_id()?.to_string();
         let mut spec = new.spec;
         let asked = new.interface.as_deref().or_else(|| spec.interface()).map(str::to_owned);
+        let unmanaged = spec.is_unmanaged();
         let interface = match asked {
+            None if unmanaged => {
+                let text = "a network of mode unmanaged needs the name of its bridge";
+                return Err(Error::new(Kind::Invalid, text).hint("name it by --interface-name"));
+            }
             Some(asked) => {
                 let asked = parse_interface(&asked)?;
-                if all.iter().any(|it| it.interface == asked) || net::has_interface(&asked)? {
+                // Several networks may be VLANs of a bridge that others have made.
+                let is_anothers =
+                    |it: &Network| it.interface == asked && !(unmanaged && it.spec.is_unmanaged());
+                if all.iter().any(is_anothers) || !unmanaged && net::has_interface(&asked)? {
                     let text = format!("bridge name {asked} already in use");
                     return Err(Error::new(Kind::Conflict, text));
                 }
