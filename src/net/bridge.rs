@@ -542,6 +542,11 @@ fn make(ground: &Ground, links: &mut Links, bridge: &Bridge) -> Result<()> {
                 .hint("load the module `bridge`, or use --network host or none")
                 .caused_by(error));
         }
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            return Err(Error::new(Kind::Denied, format!("cannot make bridge `{name}`"))
+                .hint("this needs the capability NET_ADMIN; or use --network host or none")
+                .caused_by(error));
+        }
         other => other.context(|| format!("cannot make bridge `{name}`"))?,
     }
     let link = find(links, name)?

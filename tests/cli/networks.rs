@@ -592,6 +592,23 @@ fn what_others_have_removed_is_made_anew() {
 }
 
 #[test]
+fn who_has_no_power_over_networks_is_told_so() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let power = ["--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    let program = barge.program().to_string_lossy().into_owned();
+    let [root, runroot] =
+        [barge.root(), barge.runroot()].map(|path| path.to_string_lossy().into_owned());
+    let own = [&program, "--root", &root, "--runroot", &runroot];
+    let line = [&power[..], &own, &["run", "--rm", "busybox", "true"]].concat();
+    let output = barge.other_command("setpriv", line).run();
+    output.exits(126).error_has("cannot make bridge").hint_has("NET_ADMIN");
+    barge.leaves_nothing();
+}
+
+#[test]
 fn name_servers_of_a_network_change() {
     let barge = Barge::new();
     barge.run(["network", "create", "--dns", "192.0.2.1", "a"]).ok();
