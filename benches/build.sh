@@ -34,13 +34,8 @@ finish() {
 }
 trap finish EXIT
 
-barge=${BARGE:-}
-if [ -z "$barge" ]; then
-    echo "building" >&2
-    cargo build --release --locked --quiet
-    barge=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-fi
-cp "$barge" "$work/barge"
+. benches/executable.sh
+cp "$BARGE" "$work/barge"
 
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 now() { local t=$EPOCHREALTIME; echo $((${t%.*} * 1000000 + 10#${t#*.})); }

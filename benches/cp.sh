@@ -17,11 +17,7 @@ finish() {
     "${barge[@]}" volume rm -f data >/dev/null 2>&1 || true
     rm -rf "$work"
 }
-if [ -z "${BARGE:-}" ]; then
-    echo "building" >&2
-    cargo build --release --locked --quiet
-    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-fi
+. benches/executable.sh
 cp "$BARGE" "$work/barge"
 barge=("$work/barge" --root "$work/s" --runroot "$work/r")
 trap finish EXIT

@@ -37,11 +37,7 @@ finish() {
 }
 trap finish EXIT
 
-if [ -z "${BARGE:-}" ]; then
-    echo "building" >&2
-    cargo build --release --locked --quiet
-    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-fi
+. benches/executable.sh
 cp "$BARGE" "$work/barge"
 
 . benches/measure.sh

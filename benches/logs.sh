@@ -6,7 +6,7 @@
 #
 # A million lines of 100 bytes go from `cat` of busybox into the log, beside the same bytes through a
 # pipe into a file. Reading back goes to /dev/null. Everything is written to the same file system.
-# Root measures. Needs busybox-static.
+# Root measures. Needs busybox-static. `BARGE=FILE` measures that executable.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
@@ -25,9 +25,8 @@ finish() {
 }
 trap finish EXIT
 
-echo "building" >&2
-cargo build --release --locked --quiet
-cp "$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)" "$work/barge"
+. benches/executable.sh
+cp "$BARGE" "$work/barge"
 barge=("$work/barge" --root "$work/s" --runroot "$work/r")
 
 . benches/measure.sh

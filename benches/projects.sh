@@ -18,11 +18,7 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d /tmp/barge-projects.XXXXXX)
 chmod 755 "$work"
-barge=${BARGE:-}
-if [ -z "$barge" ]; then
-    cargo build --release --locked --quiet
-    barge=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-fi
+. benches/executable.sh
 barge() { "$work/barge" --root "$work/root" --runroot "$work/run" "$@"; }
 finish() {
     barge rm -af >/dev/null 2>&1 || true
@@ -31,7 +27,7 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT
-install -m 755 "$barge" "$work/barge"
+install -m 755 "$BARGE" "$work/barge"
 now() { local t=$EPOCHREALTIME; echo $((${t%.*} * 1000000 + 10#${t#*.})); }
 
 base=${BASE:-}

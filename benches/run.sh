@@ -42,11 +42,7 @@ mount -o loop "$disk" "$work"
 mkdir "$work/r"
 mount -t tmpfs none "$work/r"
 
-if [ -z "${BARGE:-}" ]; then
-    echo "building" >&2
-    cargo build --release --locked --quiet
-    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-fi
+. benches/executable.sh
 mkdir "$work/bin"
 # Where nothing is mounted below, as nothing is below /usr/bin: barge protects it by an overlay of that.
 cp "$BARGE" "$work/bin/barge"

@@ -30,11 +30,7 @@ trap finish EXIT
 mkdir "$work/run" "$work/bin"
 mount -t tmpfs none "$work/run"
 
-if [ -z "${BARGE:-}" ]; then
-    echo "building" >&2
-    cargo build --release --locked --quiet
-    BARGE=$(find target -path '*/release/barge' -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
-fi
+. benches/executable.sh
 cp "$BARGE" "$work/bin/barge"
 
 . benches/measure.sh
