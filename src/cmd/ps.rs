@@ -28,6 +28,7 @@ use crate::spec::mount::{Mount, MountSource};
 use crate::spec::size::HumanSize;
 use crate::spec::time;
 use crate::store::container::{Container, ContainerConfig, Status as State};
+use crate::sys::threads;
 
 /// List containers
 #[derive(Args, Debug)]
@@ -258,7 +259,7 @@ impl Ps {
         let with_namespaces = self.ns
             || format
                 .is_some_and(|text| NAMESPACE_FIELDS.iter().any(|(field, _)| text.contains(field)));
-        let row = |(container, size): (&Container, Option<ContainerSize>)| {
+        let row = |&(container, size): &(&Container, Option<ContainerSize>)| {
             let mut row = Row { fields: Value::Null, document: Value::Null };
             if as_json {
                 row.document = document(container, now, size);
@@ -270,7 +271,7 @@ impl Ps {
             }
             row
         };
-        let rows = chosen.into_iter().map(row).collect();
+        let rows = threads::map(&chosen, row);
         let spare: &[&str] = if self.no_trunc { &[] } else { &SPARE };
         listing::print_fitting(&mut world.out, columns, rows, format, !self.noheading, spare)
     }

@@ -8,7 +8,6 @@ mod state;
 
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 
 pub use config::{Builtin, ContainerConfig};
 pub use locked::{Locked, Retired};
@@ -21,12 +20,7 @@ use super::{Store, file};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::network::NetworkMode;
-
-/// So many containers are worth more than one thread.
-const MANY: usize = 100;
-
-/// More threads than that only wait for memory.
-const MOST_THREADS: usize = 8;
+use crate::sys::threads;
 
 /// A container as it was when it was read.
 #[derive(Clone, Debug)]
@@ -128,26 +122,10 @@ impl<'a> Containers<'a> {
         Ok(Some(container))
     }
 
-    /// Reads containers, in no order; those that are not there are left out. Many are read in several
-    /// threads: what takes time is to understand them.
+    /// Reads containers; those that are not there are left out. Many are read in several threads: what
+    /// takes time is to understand them.
     pub fn get_all(&self, ids: &[ContainerId]) -> Result<Vec<Container>> {
-        let read = |ids: &[ContainerId]| -> Result<Vec<Container>> {
-            ids.iter().filter_map(|id| self.get(id).transpose()).collect()
-        };
-        if ids.len() < MANY {
-            return read(ids);
-        }
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        let parts: Vec<Result<Vec<Container>>> = thread::scope(|scope| {
-            let begun: Vec<_> = ids
-                .chunks(ids.len().div_ceil(threads))
-                .map(|part| (part, scope.spawn(move || read(part))))
-                .collect();
-            // A thread that panicked has read nothing: then it is done here.
-            begun.into_iter().map(|(part, it)| it.join().unwrap_or_else(|_| read(part))).collect()
-        });
-        let parts: Vec<Vec<Container>> = parts.into_iter().collect::<Result<_>>()?;
-        Ok(parts.into_iter().flatten().collect())
+        threads::map(ids, |id| self.get(id).transpose()).into_iter().flatten().collect()
     }
 
     /// Waits for the lock of a container and reads it; `NotFound` if it is gone by then.

@@ -31,6 +31,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod terminal;
+pub mod threads;
 pub mod userns;
 pub mod watched;
 pub mod xattrs;

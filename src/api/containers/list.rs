@@ -1,8 +1,6 @@
 //! `GET /containers/json`.
 
-use std::thread;
-
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
 use crate::api::model::{docker, selection};
 use crate::api::reply::Reply;
@@ -11,12 +9,7 @@ use crate::engine::{Engine, now};
 use crate::error::{Context, Result};
 use crate::spec::filter::Filter;
 use crate::store::container::Container;
-
-/// So many rows are worth more than one thread.
-const MANY: usize = 50;
-
-/// More threads than that only wait for memory.
-const MOST_THREADS: usize = 8;
+use crate::sys::threads;
 
 /// Lists containers, the newest first.
 pub(super) fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
@@ -45,32 +38,8 @@ pub(super) fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
         let row = docker::summary(engine.store(), container, now, size, minor);
         to_raw_value(&row).context(|| "cannot write a list")
     };
-    Ok(Reply::json(&rows(&wanted, row)?))
-}
-
-/// Makes the rows of a list, as they are written. For many that is worth more than one thread.
-fn rows(
-    containers: &[&Container],
-    row: impl Fn(&Container) -> Result<Box<RawValue>> + Sync,
-) -> Result<Vec<Box<RawValue>>> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    let make = |part: &[&Container]| -> Result<Vec<_>> { part.iter().map(|it| row(it)).collect() };
-    let make = &make;
-    if containers.len() < MANY || threads == 1 {
-        return make(containers);
-    }
-    let mut parts = containers.chunks(containers.len().div_ceil(threads));
-    // The first part is made here.
-    let first = parts.next().unwrap_or_default();
-    thread::scope(|scope| {
-        let begun: Vec<_> = parts.map(|part| (part, scope.spawn(move || make(part)))).collect();
-        let mut all = make(first)?;
-        for (part, thread) in begun {
-            // A thread that panicked has made nothing: then it is done here.
-            all.extend(thread.join().unwrap_or_else(|_| make(part))?);
-        }
-        Ok(all)
-    })
+    let rows: Vec<_> = threads::map(&wanted, |it| row(it)).into_iter().collect::<Result<_>>()?;
+    Ok(Reply::json(&rows))
 }
 
 /// What Docker calls differently.
