@@ -1,7 +1,7 @@
 //! Files and directories that are there whole or not at all.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use super::driver;
 use crate::error::{Context, Result};
 use crate::spec::digest::Digest;
+
+/// Bytes that are read of a record at once.
+const RECORD: usize = 8 << 10;
 
 /// Replaces `path` by `data`; readers see the old file or the new one, never a part.
 ///
@@ -107,12 +110,26 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
 }
 
 /// Reads a JSON file; `None` if there is none.
+///
+/// What is shorter than [`RECORD`], as nearly all are, is read by one call into no memory of its own.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let data = match fs::read(path) {
-        Ok(data) => data,
+    let context = || format!("cannot read {}", path.display());
+    let mut file = match File::open(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).context(|| format!("cannot read {}", path.display())),
+        Err(error) => return Err(error).context(context),
     };
+    let mut beginning = [0; RECORD];
+    let length = file.read(&mut beginning).context(context)?;
+    let beginning = &beginning[..length];
+    if length < RECORD
+        && let Ok(value) = serde_json::from_slice(beginning)
+    {
+        return Ok(Some(value));
+    }
+    // It is longer, or it was read in part only, or it is damaged.
+    let mut data = beginning.to_vec();
+    file.read_to_end(&mut data).context(context)?;
     serde_json::from_slice(&data).map(Some).context(|| format!("{} is damaged", path.display()))
 }
 
