@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::sha256::Sha256;
 
-/// Buffers of one stream that may wait. Another waits for the one that works on them.
-pub(crate) const MOST_WAITING: usize = 2;
+/// Buffers of one stream that may wait. Another is hashed alone, or waits for the one that works on them.
+pub(crate) const MOST_WAITING: usize = 4;
 
 /// All streams of this process.
 static STREAMS: Mutex<Streams> = Mutex::new(Streams { all: Vec::new(), next: 0 });
@@ -103,7 +103,7 @@ impl Hashing {
                     continue;
                 }
                 // Alone it takes no longer later than now.
-                1 if !streams.has_other(self.number) => return,
+                1..=MOST_WAITING if !streams.has_other(self.number) => return,
                 _ => {}
             }
             let Some(own) = streams.take(|number| number == self.number) else { return };
