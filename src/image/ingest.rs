@@ -69,7 +69,7 @@ pub(crate) fn layer<R: BufRead>(
     layer_into(store, input, blob, expected, received)
 }
 
-/// As [`layer`], with the blob that is to keep the stream as it comes.
+/// As [`layer`], with the blob that is to keep the stream as it comes; none if it comes from there.
 pub(crate) fn layer_into<R: BufRead>(
     store: &Store,
     input: R,
@@ -143,13 +143,14 @@ pub(crate) fn layer_into<R: BufRead>(
     }
     let mut finished = Vec::new();
     let mut packed = Vec::new();
+    if let Some((digest, size)) = kept {
+        packed.push(Packed { digest: digest.clone(), size, compression, level: None });
+    }
     match (stream.blob, kept) {
-        (Some(blob), Some((digest, size))) => {
-            finished.push(blob.finish(digest));
-            packed.push(Packed { digest: digest.clone(), size, compression, level: None });
-        }
+        (Some(blob), Some((digest, _))) => finished.push(blob.finish(digest)),
         // Until the layer is in its place it tells others that it is on its way.
         (Some(blob), None) => finished.push(blob.finish_spent()),
+        // The blob is here.
         (None, _) => {}
     }
     let digest = diff_id.0.clone();
