@@ -8,8 +8,8 @@
 #
 # The image has eight layers of this machine's own files, about 500 MB. Everything that is written
 # goes to a new ext4 on a loop device each time: removing one tree makes the next slow on file
-# systems without a journal. What barge pulls and loads is on the disk when it says so, hence the
-# rows with `sync`. Registries are on loopback. Rounds go through all candidates in turn;
+# systems without a journal. What barge pulls and loads is brought to the disk in the background; the rows
+# with `sync` wait for it. Registries are on loopback. Rounds go through all candidates in turn;
 # wall times are medians, CPU is that of this script's control group.
 # Root measures. Needs curl, docker-registry, e2fsprogs, skopeo, zstd; podman and time if they are there.
 set -euo pipefail
@@ -124,7 +124,8 @@ beside_podman() {
 fresh_disk() {
     local device
     umount "$work/fs/podman/overlay" 2>/dev/null || true
-    umount "$work/fs" 2>/dev/null || true
+    # barge brings to the disk in the background what it has pulled.
+    while mountpoint -q "$work/fs"; do umount "$work/fs" 2>/dev/null || true; done
     rm -f "$work/disk"
     truncate -s 8G "$work/disk"
     mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$work/disk"

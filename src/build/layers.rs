@@ -85,7 +85,7 @@ impl Builder<'_> {
     ) -> Result<()> {
         let digest = key.digest();
         if !image.no_cache
-            && let Some(built) = self.known(&digest)?
+            && let Some(built) = self.known(&digest)
         {
             if self.options.why {
                 self.listener
@@ -155,12 +155,9 @@ impl Builder<'_> {
     }
 
     /// Finds what a step has made before, in this build or an earlier one.
-    fn known(&self, key: &Digest) -> Result<Option<Built>> {
+    fn known(&self, key: &Digest) -> Option<Built> {
         let here = self.pending.lock().ok().and_then(|it| it.records.get(key).cloned());
-        match here {
-            Some(built) => Ok(Some(built)),
-            None => self.engine.store().builds().get(key),
-        }
+        here.or_else(|| self.engine.store().builds().get(key))
     }
 
     /// Puts a layer on top of an image.
@@ -195,7 +192,7 @@ impl Builder<'_> {
         }
         let store = self.engine.store();
         let pin = store.pin(&Parts::of(&made, []))?;
-        store.publish(std::mem::take(&mut pending.finished))?;
+        store.publish_soon(std::mem::take(&mut pending.finished))?;
         for id in &made {
             if let Some(place) = pending.places.get(id) {
                 place.move_to(store.layers().path(id));

@@ -282,6 +282,7 @@ pub fn build(
         }
     }
     let built = Built::of(builders, images, listener, progress).map_err(failed)?;
+    engine.store().flush_later().map_err(failed)?;
     // What is left to do may take long, and may be left.
     release_signals().map_err(failed)?;
     Ok(built)

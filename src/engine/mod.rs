@@ -90,6 +90,7 @@ pub use wait::Condition;
 pub use crate::store::defaults::read as defaults;
 
 use crate::error::Result;
+use crate::image::after_crash;
 use crate::spec::storage::StorageOptions;
 use crate::store::Store;
 
@@ -137,6 +138,7 @@ impl Engine {
         let mut engine = Self::open(options)?;
         engine.power = engine.host.gain_power(&engine.store)?;
         engine.warnings.append(&mut engine.power.warnings);
+        engine.warnings.extend(after_crash::mend(&engine.store)?);
         Ok(engine)
     }
 

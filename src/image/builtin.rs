@@ -75,7 +75,7 @@ pub fn ensure(store: &Store, name: &str) -> Result<Option<(Image, Reference)>> {
     let ingested = layer(store, archive.as_slice(), &expected, |_| {})
         .context(|| format!("cannot make {reference}"))?;
     let _pin = store.pin(&Parts::of(&[ingested.diff_id], []))?;
-    store.publish(ingested.finished)?;
+    store.publish_soon(ingested.finished)?;
     let origin = Origin { builtin: Some(kind), ..Origin::default() };
     let image =
         record(store, &config, origin, std::slice::from_ref(&reference))?.ok_or_else(disturbed)?;

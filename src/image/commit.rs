@@ -86,7 +86,7 @@ pub fn commit(
     config.history.push(HistoryStep { author: commit.author, ..commit.step });
     let data = serde_json::to_vec(&config).context(|| "cannot write the configuration")?;
     let _all = store.pin(&Parts::of(&config.rootfs.diff_ids, []))?;
-    store.publish(ingested.finished)?;
+    store.publish_soon(ingested.finished)?;
     let origin = Origin { format: commit.format, ..Origin::default() };
     let image = record(store, &data, origin, commit.name.as_slice())?.ok_or_else(disturbed)?;
     Ok((image, ingested.info.warnings))

@@ -68,7 +68,7 @@ pub fn import(
     };
     let _pin = store.pin(&Parts::of(&config.rootfs.diff_ids, []))?;
     let config = serde_json::to_vec(&config).context(|| "cannot write the configuration")?;
-    store.publish(ingested.finished)?;
+    store.publish_soon(ingested.finished)?;
     progress.update(ProgressEvent::Recording);
     record(store, &config, Origin::default(), options.name.as_slice())?.ok_or_else(disturbed)
 }

@@ -5,6 +5,7 @@
 //! `policy` says whose signatures it needs for that. A way out begins with `outgoing`, the form that the
 //! image is to have there; `stream` makes the layers' archives again, and `push` and `save` send them.
 
+pub(crate) mod after_crash;
 mod ahead;
 pub mod archive;
 pub mod artifact;

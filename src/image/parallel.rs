@@ -1,16 +1,12 @@
 //! Several layers at once, and each in its place as soon as it is whole.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
 
 use super::ingest::Ingested;
 use crate::error::Result;
 use crate::store::Store;
-
-/// How often what was written is sent to the disk. Much more often, and files are made more slowly.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Takes in layers in as many threads as are of use, and publishes them as they come.
 ///
@@ -45,35 +41,16 @@ pub(crate) fn layers<J: Sync>(
             });
         }
         drop(done);
-        let (ended, end) = channel();
-        scope.spawn(move || keep_flushing(store, &end));
         let mut first_failure = Ok(());
         while let Ok(result) = arriving.recv() {
-            // One flush for all that have come until now; the others go on meanwhile.
-            let mut finished = Vec::new();
-            for result in [result].into_iter().chain(arriving.try_iter()) {
-                match result {
-                    Ok(ingested) => finished.extend(ingested.finished),
-                    Err(error) if first_failure.is_ok() => first_failure = Err(error),
-                    Err(_) => {}
-                }
-            }
-            if let Err(error) = store.publish(finished) {
+            let published = result.and_then(|ingested| store.publish_soon(ingested.finished));
+            if let Err(error) = published {
                 failed.store(true, Ordering::Relaxed);
                 first_failure = first_failure.and(Err(error));
             }
         }
-        drop(ended);
         first_failure
     })
-}
-
-/// Keeps the disk at work while layers come, so that at the end there is little left to wait for.
-fn keep_flushing(store: &Store, end: &Receiver<()>) {
-    while end.recv_timeout(FLUSH_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        // What cannot be written is reported where it counts, when the layer is published.
-        drop(store.flush());
-    }
 }
 
 /// Decompressing keeps a processor busy, the network does not.

@@ -53,7 +53,7 @@ pub(crate) fn record(
 /// The caller keeps the collector of garbage away, and then what the image consists of.
 pub(crate) fn describe(store: &Store, config: &[u8], origin: Origin) -> Result<Option<Image>> {
     let document = parse_config(config)?;
-    let id = ImageId(store.blobs().write(config)?);
+    let id = ImageId(store.blobs().write_soon(config)?);
     let mut size = 0_u64;
     for layer in &document.rootfs.diff_ids {
         match store.layers().info(layer) {
@@ -72,7 +72,7 @@ pub(crate) fn describe(store: &Store, config: &[u8], origin: Origin) -> Result<O
     }
     blobs.retain(|blob| store.blobs().exists(blob));
     for document in &origin.documents {
-        blobs.push(store.blobs().write(document)?);
+        blobs.push(store.blobs().write_soon(document)?);
     }
     blobs.push(id.0.clone());
     Ok(Some(Image {

@@ -32,10 +32,6 @@ pub struct BlobDraft<'a> {
     here: u64,
 }
 
-/// A document that is on the disk, but no blob yet.
-#[derive(Debug)]
-pub struct Document<'a>(BlobDraft<'a>);
-
 impl<'a> Blobs<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
         Self { store }
@@ -99,46 +95,40 @@ impl<'a> Blobs<'a> {
 
     /// Stores a document that is in memory already; one that is there and damaged is replaced.
     pub fn write(&self, data: &[u8]) -> Result<Digest> {
-        self.place(self.prepare(&[data])?)?;
-        Ok(digest_of(data))
+        let context = |digest: &Digest| format!("cannot write blob {digest}");
+        let flush =
+            |draft: &Draft, digest: &Digest| draft.file().sync_all().context(|| context(digest));
+        let digest = self.place(data, flush)?;
+        file::sync_parent(&self.path(&digest)).context(|| context(&digest))?;
+        Ok(digest)
     }
 
-    /// Brings documents to the disk that will be blobs when [`place`](Self::place) says so; those that
-    /// are there are left out.
-    pub fn prepare(&self, documents: &[&[u8]]) -> Result<Vec<Document<'a>>> {
-        let mut prepared = Vec::new();
-        for data in documents {
-            let digest = digest_of(data);
-            if fs::read(self.path(&digest)).is_ok_and(|known| known == *data) {
-                continue;
-            }
-            let context = || format!("cannot write blob {digest}");
-            let mut blob = self.begin()?;
-            blob.write_all(data).context(context)?;
-            blob.draft.file().sync_all().context(context)?;
-            prepared.push(Document(blob));
-        }
-        Ok(prepared)
+    /// As [`write`](Self::write), for [`Store::flush_later`] to make it durable.
+    pub fn write_soon(&self, data: &[u8]) -> Result<Digest> {
+        self.place(data, |_, digest| self.store.mark([self.path(digest).as_path()]))
     }
 
-    /// Makes documents blobs; on the disk, too.
-    pub fn place(&self, documents: Vec<Document<'a>>) -> Result<()> {
-        let mut last = None;
-        for Document(blob) in documents {
-            let (digest, _) = blob.digest();
-            let path = self.path(&digest);
-            fs::rename(blob.draft.path(), &path)
-                .context(|| format!("cannot write blob {digest}"))?;
-            last = Some(path);
+    /// Stores a document, unless it is there; `ready` sees it before it is in its place.
+    fn place(
+        &self,
+        data: &[u8],
+        ready: impl FnOnce(&Draft, &Digest) -> Result<()>,
+    ) -> Result<Digest> {
+        let digest = digest_of(data);
+        let path = self.path(&digest);
+        if fs::read(&path).is_ok_and(|known| known == data) {
+            return Ok(digest);
         }
-        match last {
-            Some(path) => file::sync_parent(&path).context(|| "cannot write blobs to the disk"),
-            None => Ok(()),
-        }
+        let context = || format!("cannot write blob {digest}");
+        let draft = self.store.draft_file()?;
+        draft.file().write_all(data).context(context)?;
+        ready(&draft, &digest)?;
+        fs::rename(draft.path(), &path).context(context)?;
+        Ok(digest)
     }
 
     /// Removes a blob; one that is not there is fine.
-    pub(super) fn remove(&self, digest: &Digest) -> Result<()> {
+    pub fn remove(&self, digest: &Digest) -> Result<()> {
         file::remove_file(&self.path(digest))
     }
 }

@@ -59,12 +59,13 @@ impl<'a> Builds<'a> {
     }
 
     /// Returns what a step has made, if it is still here.
-    pub fn get(&self, key: &Digest) -> Result<Option<Built>> {
-        let found: Option<Built> = file::read_json(&self.path(key))?;
+    pub fn get(&self, key: &Digest) -> Option<Built> {
+        // One that a crash has damaged is none.
+        let found: Option<Built> = file::read_json(&self.path(key)).ok().flatten();
         let is_here = |built: &Built| {
             built.layer.as_ref().is_none_or(|layer| self.store.layers().is_wanted(layer))
         };
-        Ok(found.filter(is_here))
+        found.filter(is_here)
     }
 
     /// Records what a step has made. Its layer is in its place.
@@ -186,7 +187,7 @@ mod tests {
             parts: Vec::new(),
         };
         store.builds().put(&key, &built).unwrap();
-        assert_eq!(store.builds().get(&key).unwrap(), Some(built.clone()));
+        assert_eq!(store.builds().get(&key), Some(built.clone()));
         assert_eq!(store.builds().list().unwrap(), [(key.clone(), built)]);
         let lock = store.exclusive().unwrap();
         store.collect_garbage(&lock).unwrap().erase().unwrap();
@@ -194,6 +195,6 @@ mod tests {
         store.builds().remove(&key).unwrap();
         store.collect_garbage(&lock).unwrap().erase().unwrap();
         assert!(!store.layers().exists(&mine));
-        assert_eq!(store.builds().get(&key).unwrap(), None);
+        assert_eq!(store.builds().get(&key), None);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A draft lies in `tmp/` and is locked by its maker for as long as it lives. Its drop removes it; if
 //! the maker dies first, the lock is free and [`Store::gc_tmp`] removes it. A finished draft is moved
-//! to its place by [`Store::publish`] after its data reached the disk, so what is in place is whole.
+//! to its place by [`Store::publish`] after its data reached the disk, so what is in place is whole, or by
+//! [`Store::publish_soon`], which leaves a mark until then.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -50,6 +51,13 @@ pub struct Finished {
     draft: Draft,
     /// `None`: it was needed on the way only.
     place: Option<PathBuf>,
+}
+
+impl Finished {
+    /// Returns where it belongs, if it is to stay.
+    pub(super) fn place(&self) -> Option<&Path> {
+        self.place.as_deref()
+    }
 }
 
 impl Draft {
@@ -153,9 +161,19 @@ impl Store {
         let Some(first) = finished.first() else { return Ok(()) };
         syncfs(&first.draft.file)
             .context(|| format!("cannot write {} to the disk", self.root.display()))?;
+        for parent in Self::move_in(&finished)? {
+            File::open(&parent)
+                .and_then(|dir| dir.sync_all())
+                .context(|| format!("cannot write {} to the disk", parent.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Moves drafts to their places; returns the directories of these. Locks stay: who waits for a blob
+    /// also wants the layer.
+    pub(super) fn move_in(finished: &[Finished]) -> Result<Vec<PathBuf>> {
         let mut parents: Vec<PathBuf> = Vec::new();
-        // Locks are held until all is in place: who waits for a blob also wants the layer.
-        for Finished { draft, place } in &finished {
+        for Finished { draft, place } in finished {
             let Some(place) = place else {
                 file::remove_file(&draft.path)?;
                 continue;
@@ -176,12 +194,7 @@ impl Store {
                 parents.push(parent.to_owned());
             }
         }
-        for parent in parents {
-            File::open(&parent)
-                .and_then(|dir| dir.sync_all())
-                .context(|| format!("cannot write {} to the disk", parent.display()))?;
-        }
-        Ok(())
+        Ok(parents)
     }
 
     /// Removes what dead processes left behind in `tmp/`.
@@ -228,7 +241,8 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn random_name() -> Result<String> {
+/// Makes a name that nobody else makes.
+pub(super) fn random_name() -> Result<String> {
     let mut bytes = [0; 12];
     fill_random(&mut bytes)?;
     Ok(to_hex(&bytes))

@@ -317,7 +317,8 @@ impl<'a> Images<'a> {
             .context(|| format!("the configuration of image {id} is damaged"))
     }
 
-    /// Records an image and gives it names; it takes them over from other images.
+    /// Records an image and gives it names; it takes them over from other images. All that is durable
+    /// once [`Store::flush_later`] has done its work.
     ///
     /// The caller holds [`Store::shared`]. Returns what is on record now; `None` if a layer or blob of it
     /// was removed in the meantime: nothing is recorded then, and the caller begins anew.
@@ -336,14 +337,24 @@ impl<'a> Images<'a> {
         }
         let mut record = image.clone();
         // One that is damaged is replaced.
-        if let Ok(Some(old)) = self.get(&image.id) {
+        let old = self.get(&image.id).ok().flatten();
+        if let Some(old) = &old {
             // The same image by another way: what either way brought is kept.
-            record.manifest_digest = record.manifest_digest.or(old.manifest_digest);
-            record.blobs.extend(old.blobs);
+            record.manifest_digest = record.manifest_digest.or(old.manifest_digest.clone());
+            record.blobs.extend(old.blobs.iter().cloned());
         }
         record.blobs.sort_unstable();
         record.blobs.dedup();
-        file::write_json(&self.record(&image.id), &record)?;
+        let path = self.record(&image.id);
+        match old {
+            Some(old) if old == record => {}
+            // It may be on the disk, and is not to be lost.
+            Some(_) => file::write_json(&path, &record)?,
+            None => {
+                self.store.mark([path.as_path()])?;
+                file::write_json_volatile(&path, &record)?;
+            }
+        }
         self.set_links(names, &image.id)?;
         Ok(Some(record))
     }
@@ -357,18 +368,26 @@ impl<'a> Images<'a> {
         self.set_link(name, id)
     }
 
+    /// Lets a name lead to an image, on the disk, too.
     pub(super) fn set_link(&self, name: &Reference, id: &ImageId) -> Result<()> {
-        self.set_links(std::slice::from_ref(name), id)
+        if self.set_links(std::slice::from_ref(name), id)? {
+            let path = self.link(name);
+            file::sync_parent(&path)
+                .and_then(|()| path.parent().map_or(Ok(()), file::sync_parent))
+                .context(|| format!("cannot write {} to the disk", path.display()))?;
+        }
+        Ok(())
     }
 
-    /// Lets names lead to an image; the disk is waited for once.
-    fn set_links(&self, names: &[Reference], id: &ImageId) -> Result<()> {
-        let mut changed = Vec::new();
+    /// Lets names lead to an image; `false` if all of them did.
+    fn set_links(&self, names: &[Reference], id: &ImageId) -> Result<bool> {
+        let mut is_changed = false;
         for name in names {
             let path = self.link(name);
             if self.target(name)?.as_ref() == Some(id) {
                 continue;
             }
+            is_changed = true;
             let dir = path.parent().unwrap_or(&self.store.root);
             file::create_dirs(dir, 0o700)?;
             // The lock is held: nobody else makes this. No tag begins with a dot.
@@ -377,16 +396,8 @@ impl<'a> Images<'a> {
             std::os::unix::fs::symlink(id.hex(), &temporary)
                 .and_then(|()| fs::rename(&temporary, &path))
                 .context(|| format!("cannot give an image the name `{name}`"))?;
-            if !changed.iter().any(|known: &PathBuf| known.parent() == Some(dir)) {
-                changed.push(path);
-            }
         }
-        for path in &changed {
-            file::sync_parent(path)
-                .and_then(|()| path.parent().map_or(Ok(()), file::sync_parent))
-                .context(|| format!("cannot write {} to the disk", path.display()))?;
-        }
-        Ok(())
+        Ok(is_changed)
     }
 
     /// Takes a name away; `false` if there is no such name. The image stays.

@@ -88,6 +88,11 @@ impl<'a> Layers<'a> {
         self.store.take_away(&self.dir(id))
     }
 
+    /// Removes a layer that is not whole; one that is not there is fine.
+    pub fn discard(&self, id: &DiffId) -> Result<()> {
+        self.take_away(id)?.map_or(Ok(()), Gone::erase)
+    }
+
     /// Makes room for a layer whose directory is there, but not whole: somebody has deleted a part.
     fn clear_damaged(&self, id: &DiffId) -> Result<()> {
         if self.exists(id) || !self.dir(id).exists() {

@@ -30,6 +30,7 @@
 //! │   ├── upper/ work/             its own files, overlay's scratch space; or, with other drivers,
 //! │   ├── root/                    all files that it sees
 //! │   └── host/                    for `builtin/host`: the same for each directory of the machine
+//! ├── unflushed/MARK               what is in place and may not be on the disk yet; `store::unflushed`
 //! ├── builds/HEX.json              what a step of a build has made, named by all it depends on
 //! ├── caches/HEX/                  what `RUN --mount=type=cache` shows, named by its name
 //! ├── places/                      where every container has something mounted: its lowest layer
@@ -103,6 +104,7 @@ mod quota;
 pub mod ranges;
 pub mod registries;
 pub mod secret;
+pub mod unflushed;
 pub mod userns;
 pub mod volume;
 

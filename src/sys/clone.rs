@@ -10,8 +10,13 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
+
+/// How often, and after what time each, it is looked whether other threads are gone.
+const GLANCES: usize = 20;
+const GLANCE: Duration = Duration::from_micros(100);
 
 /// `CLONE_INTO_CGROUP`, which does not fit the type that `libc` gives it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -170,10 +175,14 @@ pub fn exit_now(code: i32) -> ! {
 /// Fails if there are several threads.
 pub(super) fn assert_single_threaded() -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
-    // A directory's link count is 2 and one for each directory in it: here, for each thread.
-    match std::fs::metadata("/proc/self/task") {
-        Ok(tasks) if tasks.nlink() > 3 => Err(io::Error::other("this process has several threads")),
-        // Without /proc there is no telling; the callers know what they do.
-        _ => Ok(()),
+    for _ in 0..GLANCES {
+        // A directory's link count is 2 and one for each directory in it: here, for each thread.
+        match std::fs::metadata("/proc/self/task") {
+            // One that was joined just now is seen for another moment.
+            Ok(tasks) if tasks.nlink() > 3 => std::thread::sleep(GLANCE),
+            // Without /proc there is no telling; the callers know what they do.
+            _ => return Ok(()),
+        }
     }
+    Err(io::Error::other("this process has several threads"))
 }

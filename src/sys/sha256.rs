@@ -40,6 +40,17 @@ impl Default for Sha256 {
     }
 }
 
+impl std::io::Write for Sha256 {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.update(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Sha256 {
     /// Adds bytes.
     pub fn update(&mut self, data: &[u8]) {

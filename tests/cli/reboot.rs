@@ -1,10 +1,14 @@
 //! After a reboot: nothing runs, nothing is lost, and what should run is brought up by one command.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::PathBuf;
 
 use rustix::process::{Signal, kill_process};
 
-use super::support::Barge;
+use super::support::leaks::entries;
+use super::support::{Barge, wait_until};
+
+const OTHER_BOOT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Ends all that runs at once and lets the store look as after a reboot: another boot, and a directory
 /// for the running that is gone.
@@ -20,7 +24,7 @@ fn reboot(barge: &Barge, ids: &[String]) {
     for id in ids {
         let path = barge.root().join("containers").join(id).join("state.json");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(path, text.replace(boot.trim(), "00000000-0000-0000-0000-000000000000")).unwrap();
+        fs::write(path, text.replace(boot.trim(), OTHER_BOOT)).unwrap();
     }
     fs::remove_dir_all(barge.runroot()).unwrap();
 }
@@ -83,7 +87,7 @@ fn what_should_run_is_brought_up_by_one_command() {
 fn containers_that_waited_to_restart_are_ended_as_well() {
     let barge = Barge::with_busybox();
     let id = start(&barge, "box", "always", &["false"]);
-    super::support::wait_until("it was restarted", || {
+    wait_until("it was restarted", || {
         barge.inspect("box", "{{.RestartCount}}").parse::<u32>().unwrap() > 3
     });
     reboot(&barge, &[id]);
@@ -91,4 +95,109 @@ fn containers_that_waited_to_restart_are_ended_as_well() {
     assert_ne!(barge.inspect("box", "{{.RestartCount}}"), "0");
     barge.run(["rm", "box"]).ok();
     barge.leaves_nothing();
+}
+
+/// Lets all parts of all images look as if the machine had been stopped before the disk had them.
+fn doubt(barge: &Barge) {
+    let marks = barge.root().join("unflushed");
+    wait_until("all is on the disk", || !marks.exists());
+    fs::create_dir(&marks).unwrap();
+    for kind in ["blobs/sha256", "layers", "images"] {
+        for path in entries(&barge.root().join(kind)) {
+            let name = path.file_name().unwrap().to_string_lossy();
+            let place = format!("{kind}/{name}").replace('/', "%");
+            File::create_new(marks.join(format!("{OTHER_BOOT}.0123.{place}"))).unwrap();
+        }
+    }
+}
+
+/// Returns the file of a layer that has this path in it, as the disk may have it.
+fn cut_off(barge: &Barge, path: &str) -> PathBuf {
+    let layers = entries(&barge.root().join("layers"));
+    let files = layers.iter().map(|layer| layer.join("diff").join(path));
+    let file = files.into_iter().find(|file| file.exists()).expect("a layer has it");
+    File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
+    file
+}
+
+#[test]
+fn what_the_disk_did_not_get_of_images_is_mended_or_gone() {
+    let barge = Barge::with_busybox();
+    // One layer comes as a blob, the other is made here.
+    let archive = barge.path("archive.tar");
+    let archive = archive.to_str().unwrap();
+    barge.run(["save", "-q", "--format=oci-archive", "-o", archive, "busybox"]).ok();
+    barge.run(["rmi", "busybox"]).exits(0);
+    barge.run(["load", "-q", "-i", archive]).exits(0);
+    let make = || {
+        let line = ["run", "--network=none", "--name=box", "busybox", "sh", "-c"];
+        barge.run(line.into_iter().chain(["echo precious >/precious"])).ok();
+        barge.run(["commit", "-q", "box", "made"]).exits(0);
+        barge.run(["rm", "box"]).exits(0);
+    };
+    make();
+    let read = ["run", "--rm", "--network=none", "made", "cat", "/precious"];
+    let marks = barge.root().join("unflushed");
+
+    // All is whole.
+    doubt(&barge);
+    barge.run(read).ok().stdout("precious\n").stderr("");
+    assert!(!marks.exists());
+    barge.run(["images", "-q"]).ok();
+
+    // What came as a blob is unpacked again.
+    doubt(&barge);
+    let program = cut_off(&barge, "bin/busybox");
+    barge.run(read).ok().stdout("precious\n").stderr("");
+    assert!(fs::metadata(program).unwrap().len() > 0 && !marks.exists());
+
+    // What was made here is gone, and the image with it; the rest stays.
+    doubt(&barge);
+    cut_off(&barge, "precious");
+    let hello = ["run", "--rm", "--network=none", "busybox", "echo", "hello"];
+    let text = "image localhost/made:latest was being written when the machine was stopped";
+    barge.run(hello).exits(0).stdout("hello\n").stderr_has(text);
+    assert!(!marks.exists());
+    barge.run(["image", "exists", "made"]).exits(1);
+    barge.run(hello).ok().stdout("hello\n").stderr("");
+
+    // So it is with a record, with a blob without which nothing can be unpacked, and with what is named by
+    // a mark and is not there.
+    make();
+    doubt(&barge);
+    let id = barge.run(["images", "-q", "--no-trunc", "made"]).ok().lines().remove(0);
+    let record = id.replace("sha256:", "") + ".json";
+    File::create(barge.root().join("images").join(record)).unwrap();
+    File::create(marks.join(format!("{OTHER_BOOT}.0123.layers%{}", "ab".repeat(32)))).unwrap();
+    barge.run(hello).exits(0).stdout("hello\n").stderr_has("was being written");
+    barge.run(["image", "exists", "made"]).exits(1);
+    doubt(&barge);
+    cut_off(&barge, "bin/busybox");
+    for blob in entries(&barge.root().join("blobs/sha256")) {
+        let length = fs::metadata(&blob).unwrap().len();
+        File::options().write(true).open(&blob).unwrap().set_len(length / 2).unwrap();
+    }
+    let nothing = ["run", "--rm", "--network=none", "--pull=never", "busybox", "true"];
+    barge.run(nothing).exits(125).stderr_has("busybox:latest was being written");
+    barge.run(["images", "-q"]).ok().stdout("");
+    // And all can be had again.
+    barge.run(["load", "-q", "-i", archive]).exits(0);
+    barge.run(hello).ok().stdout("hello\n").stderr("");
+    barge.leaves_nothing();
+}
+
+#[test]
+fn what_is_marked_in_this_boot_is_left_to_who_flushes_it() {
+    let barge = Barge::with_busybox();
+    let marks = barge.root().join("unflushed");
+    wait_until("all is on the disk", || !marks.exists());
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let mark = marks.join(format!("{}.0123.layers%{}", boot.trim(), "ab".repeat(32)));
+    fs::create_dir(&marks).unwrap();
+    File::create_new(&mark).unwrap();
+    barge.run(["run", "--rm", "--network=none", "busybox", "true"]).ok();
+    assert!(mark.exists());
+    // The next one that is made takes it along.
+    barge.import_busybox();
+    wait_until("all is on the disk", || !marks.exists());
 }

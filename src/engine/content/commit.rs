@@ -54,6 +54,7 @@ impl Engine {
         let made = self
             .commit_container(&container, options)
             .context(|| format!("cannot commit container {name}"))?;
+        self.store.flush_later()?;
         self.record_event(Event::of(&container, Action::Commit));
         Ok(made)
     }

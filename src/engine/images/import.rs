@@ -34,6 +34,7 @@ pub fn import(
         ImportSource::Url(url) => import(Box::new(WebFile::open(url)?)),
     }
     .inspect_err(|error| super::free_space(store, error))?;
+    store.flush_later()?;
     let name = options.name.as_ref().map(ToString::to_string).unwrap_or_default();
     record(store, &[Event::of_image(Action::Import, image.id.hex(), &name)]);
     Ok(image)

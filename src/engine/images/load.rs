@@ -81,6 +81,7 @@ fn take(
     };
     let loaded = archive::load(store, source, &options, progress)
         .inspect_err(|error| free_space(store, error))?;
+    store.flush_later()?;
     let action = if matches!(selection, Selection::All) { Action::Load } else { Action::Pull };
     let event = |named: &NamedImage| {
         let name = named.names.first().map(ToString::to_string).unwrap_or_default();

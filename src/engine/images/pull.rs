@@ -93,6 +93,7 @@ pub fn pull_named(
     progress: &dyn Progress,
 ) -> Result<(Image, String)> {
     if let Some((image, name)) = crate::image::builtin::ensure(store, name)? {
+        store.flush_later()?;
         return Ok((image, name.to_string()));
     }
     if let Some(mut loaded) = from_place(store, name, &options.of_archives(), progress)? {
@@ -278,6 +279,7 @@ fn fetch(
     let platform = options.platform.as_ref();
     let image = crate::image::pull::pull(store, reference, platform, &options.registry, progress)
         .inspect_err(|error| free_space(store, error))?;
+    store.flush_later()?;
     let name = reference.to_string();
     record(store, &[Event::of_image(Action::Pull, image.id.hex(), &name)]);
     Ok((image, name))

@@ -47,6 +47,7 @@ pub(in crate::engine) fn ensure(
             .hint("pull it by this digest, or add it to the list again"));
         }
     };
+    store.flush_later()?;
     // From now on the list keeps it.
     let kept = store.shared()?;
     let (_, found): Described = local(store, &image)?;

@@ -7,7 +7,6 @@
 mod layers;
 
 use std::sync::Arc;
-use std::thread;
 
 use tokio::runtime::Runtime;
 
@@ -45,11 +44,6 @@ struct Description {
 }
 
 impl Description {
-    /// Returns what describes the image, byte for byte.
-    fn all_documents(&self) -> Vec<&[u8]> {
-        self.documents.iter().chain([&self.config_bytes]).map(Vec::as_slice).collect()
-    }
-
     /// Returns all that the image will consist of.
     fn parts(&self) -> Parts {
         let blobs = self.manifest.layers.iter().map(|blob| &blob.digest);
@@ -161,16 +155,8 @@ impl Pull<'_> {
         let _pin = store.pin(&described.parts())?;
         for _ in 0..ROUNDS {
             let missing = layers::missing(store, &described, progress);
-            let documents = thread::scope(|scope| {
-                // They reach the disk while layers come, and are blobs when these have come.
-                let documents = scope.spawn(|| store.blobs().prepare(&described.all_documents()));
-                layers::fetch(store, runtime, &repository, missing, progress)?;
-                documents.join().unwrap_or_else(|_| {
-                    Err(Error::new(Kind::Internal, "the writing thread failed"))
-                })
-            })?;
+            layers::fetch(store, runtime, &repository, missing, progress)?;
             progress.update(ProgressEvent::Recording);
-            store.blobs().place(documents)?;
             let layers = described.manifest.layers.iter().map(|blob| blob.digest.clone());
             let origin = Origin {
                 manifest: described.digests.first().cloned(),
