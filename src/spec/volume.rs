@@ -108,7 +108,7 @@ impl VolumeMount<'_> {
             matches!(key, "vers" | "nfsvers" | "v2" | "v3" | "v4" | "v4.0" | "v4.1" | "v4.2")
         };
         match self.kind {
-            _ if self.options.iter().any(|word| names_it(&word)) => None,
+            _ if self.options.iter().any(names_it) => None,
             "nfs" => Some("vers=3"),
             "nfs4" => Some("vers=4"),
             _ => None,
