@@ -12,6 +12,7 @@ if [ "${BARGE_BENCH_INSIDE:-}" != 1 ]; then
     exec env BARGE_BENCH_INSIDE=1 unshare --net "$0" "$@"
 fi
 rounds=${1:-20}
+transfers=9
 export LC_ALL=C
 ip link set lo up
 
@@ -71,7 +72,7 @@ while time.perf_counter() < end:
 print(f"eight at once: {count / 3:.0f} answers a second")
 PYTHON
 
-title "throughput, in Gbit/s"
+title "throughput, in Gbit/s, medians of $transfers"
 # The same path without barge: two namespaces on a bridge.
 ip link add bench0 type bridge
 ip link set bench0 up
@@ -89,16 +90,25 @@ gbits() { python3 -c 'import json,sys; print("%.2f" % (json.load(sys.stdin)["end
 transfer() {
     nsenter --net="$1" iperf3 -s -1 -D -I "$work/iperf3.pid"
     until nsenter --net="$1" ss -ltn | grep -q ':5201 '; do :; done
-    nsenter --net="$2" iperf3 -c "$3" -t 3 -J | gbits
+    nsenter --net="$2" iperf3 -c "$3" -t 2 -J | gbits
 }
 "${barge[@]}" run -d --name far --network n busybox /bin/busybox sleep 100000 >/dev/null
 far=$("${barge[@]}" inspect far --format '{{.State.Pid}}')
 address=$("${barge[@]}" inspect far --format '{{(index .NetworkSettings.Networks "n").IPAddress}}')
-for _ in 1 2 3; do
-    floor=$(transfer /run/netns/barge-bench-one /run/netns/barge-bench-two 10.254.0.1)
-    ours=$(transfer "/proc/$far/ns/net" "/proc/$pid/ns/net" "$address")
-    awk -v a="$ours" -v b="$floor" 'BEGIN { printf "bridge %s, without barge %s: ratio %.2f\n", a, b, a / b }'
-done
+# beside NAME FLOOR OURS: what two functions print, several times in turn; medians and their ratio.
+beside() {
+    local floor ours
+    for ((round = 0; round < transfers; round++)); do
+        "$2" >>"$work/floor.$1"
+        "$3" >>"$work/ours.$1"
+    done
+    floor=$(median "$work/floor.$1") ours=$(median "$work/ours.$1")
+    awk -v n="$1" -v a="$ours" -v b="$floor" \
+        'BEGIN { printf "%s %s, without barge %s: ratio %.2f\n", n, a, b, a / b }'
+}
+bridge_alone() { transfer /run/netns/barge-bench-one /run/netns/barge-bench-two 10.254.0.1; }
+bridge_ours() { transfer "/proc/$far/ns/net" "/proc/$pid/ns/net" "$address"; }
+beside bridge bridge_alone bridge_ours
 
 # The same pasta on the same way without barge: from loopback here to the container.
 user=${BENCH_USER:-barge-test}
@@ -114,7 +124,7 @@ as_user() {
         XDG_RUNTIME_DIR="$work/run" "$@"
 }
 tar -C "$work/image" -c . | as_user "$work/barge" import - busybox >/dev/null 2>&1
-# received SERVER...: what goes in three seconds to a server that takes all, at port 5201.
+# received SERVER...: what goes in two seconds to a server that takes all, at port 5201.
 received() {
     # Its output is not for the log.
     "$@" /bin/busybox sh -c '/bin/busybox nc -l -p 5201 >/dev/null' >/dev/null 2>&1 </dev/null &
@@ -126,7 +136,7 @@ while time.monotonic() < end:
     try:
         with socket.create_connection(("127.0.0.1", 5201)) as there:
             begin, sent = time.monotonic(), 0
-            while time.monotonic() < begin + 3:
+            while time.monotonic() < begin + 2:
                 there.sendall(data)
                 sent += len(data)
             print("%.2f" % (sent * 8 / 1e9 / (time.monotonic() - begin)))
@@ -136,8 +146,6 @@ while time.monotonic() < end:
 PYTHON
     wait $!
 }
-for _ in 1 2 3; do
-    floor=$(received as_user pasta --config-net -q -t 5201 -u none -T none -U none --)
-    ours=$(received as_user "$work/barge" run --rm -p 5201:5201 busybox)
-    awk -v a="$ours" -v b="$floor" 'BEGIN { printf "pasta %s, without barge %s: ratio %.2f\n", a, b, a / b }'
-done
+pasta_alone() { received as_user pasta --config-net -q -t 5201 -u none -T none -U none --; }
+pasta_ours() { received as_user "$work/barge" run --rm -p 5201:5201 busybox; }
+beside pasta pasta_alone pasta_ours

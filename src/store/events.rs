@@ -367,7 +367,8 @@ mod tests {
                 scope.spawn(move || write(writer));
             }
         });
-        assert!(store.events().put_aside().len() >= 3);
+        // How often depends on who comes to it while somebody is at it: once for certain.
+        assert!(!store.events().put_aside().is_empty());
         let mut names: Vec<String> = read(&store.events()).into_iter().map(|it| it.name).collect();
         names.sort();
         names.dedup();
