@@ -5,6 +5,8 @@ use std::ffi::CStr;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::bridge::Bridge;
 use super::endpoint::Connection;
@@ -14,6 +16,10 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::network_spec::Sharing;
 use crate::sys::netns;
+
+/// How long the interface of a container's last run may still be there, and how often that is looked at.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The most networks that a container can be on.
 pub(super) const MOST: u8 = 36;
@@ -156,11 +162,27 @@ fn configure(target: BorrowedFd<'_>, connection: &Connection) -> io::Result<()> 
     for address in &connection.addresses {
         links.add_address(link.index, *address)?;
     }
-    links.set_up(link.index)?;
+    take_up(&mut links, link.index)?;
     for gateway in &connection.gateways {
         links.add_default_route(link.index, *gateway)?;
     }
     connection.routes.iter().try_for_each(|route| links.add_route(link.index, route))
+}
+
+/// Takes an interface up. One that shares another is refused as long as the one of the container's last run
+/// is there, which has the same hardware address: the kernel takes its time with the namespace.
+fn take_up(links: &mut Links, index: u32) -> io::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match links.set_up(index) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < PATIENCE =>
+            {
+                thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Settles what IPv6 does on interfaces that come into a namespace: nothing where their network has
