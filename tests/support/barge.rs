@@ -286,10 +286,11 @@ impl Barge {
     /// of live user namespaces.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = self.files_now();
-        // What was removed last may still be on its way out.
-        let leaving =
-            |path: &PathBuf| path.iter().any(|name| name.to_string_lossy().ends_with(".gone"));
-        eventually(Duration::from_secs(10), || {
+        // What was removed last may still be on its way out, and what was made last on its way to the disk.
+        let leaving = |path: &PathBuf| {
+            path.iter().any(|name| name == "unflushed" || name.to_string_lossy().ends_with(".gone"))
+        };
+        eventually(Duration::from_secs(60), || {
             files = self.files_now();
             !files.iter().any(leaving)
         });
