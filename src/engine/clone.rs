@@ -47,7 +47,7 @@ impl Engine {
         config.settings.cidfile = None;
         config.settings.pidfile = None;
         let id = self
-            .record_clone(config, &first.state.name, options)
+            .record_clone(*config, &first.state.name, options)
             .context(|| format!("cannot clone container {name}"))?;
         if options.destroy {
             let rest = RemoveOptions { force: options.force, ..RemoveOptions::default() };

@@ -25,8 +25,8 @@ use crate::sys::threads;
 /// A container as it was when it was read.
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// What was decided.
-    pub config: ContainerConfig,
+    /// What was decided. It is large, and lists are sorted.
+    pub config: Box<ContainerConfig>,
     /// What was so.
     pub state: ContainerState,
     /// How it was, if its health is probed.

@@ -70,7 +70,7 @@ impl<'a> Inside<'a> {
             let container = engine.repaired(id)?;
             if container.state.process().is_some() {
                 let root = running(engine, &container).context(context)?;
-                return Self::of(engine, name, container.config, root, (None, None));
+                return Self::of(engine, name, *container.config, root, (None, None));
             }
             let mounts = engine.mounted_by_machine(&container.config).context(context)?;
             let locked = engine.store.containers().lock(id)?;

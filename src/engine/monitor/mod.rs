@@ -217,7 +217,7 @@ impl Monitor {
         let client = Client::starter(control).context(|| "cannot use the control socket")?;
         let spill_dir = log.keeps().then(|| containers.dir(&id));
         Ok(Self {
-            config: container.config.clone(),
+            config: container.config.as_ref().clone(),
             engine,
             log,
             clients: vec![client],
@@ -606,7 +606,7 @@ impl Monitor {
         // One that is gone or cannot be read keeps what it has: its end decides.
         let before = self.config.health.clone();
         if let Ok(Some(container)) = self.engine.store.containers().get(&self.id) {
-            self.config = container.config;
+            self.config = *container.config;
         }
         match running {
             Some(running) => {

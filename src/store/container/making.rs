@@ -61,7 +61,7 @@ impl<'a> Containers<'a> {
         }
         let (lock, state) = made?;
         let health = config.health.is_some().then(HealthState::default);
-        Ok(self.locked(Container { config: config.clone(), state, health }, lock))
+        Ok(self.locked(Container { config: Box::new(config.clone()), state, health }, lock))
     }
 
     fn fill(
