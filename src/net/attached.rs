@@ -50,8 +50,8 @@ pub struct Attached {
     pub(super) clients: Vec<Client>,
     /// Its namespace, where a plugin is to disconnect it.
     pub(super) kept: Option<OwnedFd>,
-    /// What tells that the firewall may have lost our table.
-    removals: Option<Changes>,
+    /// What tells that the firewall may have lost our table, or that firewalld has begun anew.
+    changes: Option<Changes>,
     /// Where its bridges are, which last as long as this.
     pub(super) ground: Ground,
 }
@@ -65,7 +65,7 @@ impl Attached {
         warnings: Vec<String>,
     ) -> Self {
         let store = store.clone();
-        let (helper, resolver, relay, removals) = (None, None, None, None);
+        let (helper, resolver, relay, changes) = (None, None, None, None);
         let (clients, kept) = (Vec::new(), None);
         Self {
             endpoint,
@@ -77,7 +77,7 @@ impl Attached {
             relay,
             clients,
             kept,
-            removals,
+            changes,
             ground,
         }
     }
@@ -101,7 +101,7 @@ impl Attached {
             self.relay = Some(relay);
         }
         if self.endpoint.is_behind_us() {
-            self.removals = self.ground.removals();
+            self.changes = self.ground.changes();
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Attached {
     pub fn files(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
         let names = self.resolver.iter().flat_map(Resolver::files);
         let own = self.relay.iter().map(Relay::file).chain(self.ground.connection());
-        let own = own.chain(self.removals.iter().map(AsFd::as_fd));
+        let own = own.chain(self.changes.iter().map(AsFd::as_fd));
         let own = own.chain(self.clients.iter().filter_map(Client::file));
         names.chain(own.map(|file| (file, PollFlags::IN)))
     }
@@ -140,7 +140,7 @@ impl Attached {
             relay.turn(buffer);
         }
         self.ground.look_after(&self.store);
-        if self.removals.as_ref().is_some_and(Changes::take) {
+        if self.changes.as_ref().is_some_and(Changes::take) {
             // What fails now is tried again by the next removal or start.
             drop(publish::repair(&self.store, &self.ground));
         }

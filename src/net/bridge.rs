@@ -16,7 +16,7 @@ use super::direct::{self, Vlan};
 use super::ground::{Ground, SetupLock};
 use super::link::{self, Link, Links};
 use super::plugin::Plugin;
-use super::{Connection, Endpoint, firewall, give_back, publish, veth};
+use super::{Connection, Endpoint, firewall, firewalld, give_back, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cidr::Cidr;
 use crate::spec::id::ContainerId;
@@ -291,7 +291,7 @@ pub(super) fn reload(store: &Store) -> Result<()> {
     if ground.is_gone() {
         return Ok(());
     }
-    let _lock = ground.lock()?;
+    let lock = ground.lock()?;
     let bridges = all(store)?;
     let mut links = ground.links()?;
     for bridge in &bridges {
@@ -299,11 +299,11 @@ pub(super) fn reload(store: &Store) -> Result<()> {
             .and_then(|()| plug_all(store, &mut links, bridge))
             .context(|| format!("cannot reload network `{}`", bridge.network))?;
     }
-    if bridges.iter().all(Bridge::is_direct) {
-        Ok(())
-    } else {
-        publish::install(store, ground, None)
+    if !bridges.iter().all(Bridge::is_direct) {
+        publish::install(store, ground, None)?;
     }
+    drop(lock);
+    firewalld::admit_anew(store, ground)
 }
 
 /// Takes a network down if no container is on it.
@@ -364,7 +364,11 @@ pub(super) fn remove_if_temporary(store: &Store, ground: &Ground, name: &str) ->
     match remove(store, ground, name) {
         // Somebody has come.
         Err(error) if error.kind() == Kind::Conflict => Ok(()),
-        other => other,
+        other => {
+            // The next one who has to do with firewalld tells it.
+            drop(firewalld::admit(store, ground));
+            other
+        }
     }
 }
 

@@ -101,7 +101,7 @@ fn comment(table: &str, bridge: &str, end: End) -> String {
 
 /// Returns the rules of the chain, in order; `None` if there is no such chain.
 fn rules(socket: &mut Socket, family: u8) -> io::Result<Option<Vec<Present>>> {
-    if !nft::has_chain(socket, family, TABLE, CHAIN)? {
+    if nft::find_chain(socket, family, TABLE, CHAIN)?.is_none() {
         return Ok(None);
     }
     let mut present = Vec::new();

@@ -111,7 +111,8 @@ pub(super) fn redirect_names(netns: BorrowedFd<'_>, to: SocketAddr) -> Result<()
 pub(super) fn is_installed(ground: &Ground, table: &str) -> Result<bool> {
     ground
         .firewall()
-        .and_then(|mut socket| nft::has_table(&mut socket, table))
+        .and_then(|mut socket| nft::find_table(&mut socket, table))
+        .map(|found| found.is_some())
         .map_err(|error| explain(error, table))
 }
 

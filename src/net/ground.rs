@@ -123,12 +123,12 @@ impl Ground {
         }
     }
 
-    /// Hears of what is taken out of its firewall; `None` where that cannot be had.
-    pub(super) fn removals(&self) -> Option<Changes> {
+    /// Hears of what others change of its firewall; `None` where that cannot be had.
+    pub(super) fn changes(&self) -> Option<Changes> {
         match self {
             Self::Gone | Self::Away => None,
             // Without it a table that was removed is made anew by the next start.
-            here => nft::removals(here.netns()).ok(),
+            here => nft::changes(here.netns()).ok(),
         }
     }
 

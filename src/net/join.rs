@@ -7,7 +7,7 @@ use super::bridge::{self, Bridge};
 use super::dhcp::{self, Asking, Client};
 use super::endpoint::{Connection, Endpoint};
 use super::ground::Ground;
-use super::{Request, link, publish, veth};
+use super::{Request, firewalld, link, publish, veth};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::id::ContainerId;
 use crate::spec::membership::{Link, Membership};
@@ -214,6 +214,8 @@ pub fn connect(
         }
         let Some(connection) = endpoint.connections.last() else { return Ok(()) };
         announce(store, request.id, connection)?;
+        // Who starts a container there is told what is amiss.
+        drop(firewalld::admit(store, ground));
         // Its first address is the one that its ports lead to.
         if before.published_address().is_none() {
             publish::publish(store, ground, request.id, &endpoint)?;

@@ -19,6 +19,7 @@ mod docker;
 mod endpoint;
 mod files;
 mod firewall;
+mod firewalld;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod ground;
@@ -200,6 +201,10 @@ fn prepare_bridges(
     }
     match join::join_all(store, &ground, members, request, &mut endpoint) {
         Ok(bridges) => {
+            if let Err(error) = firewalld::admit(store, &ground) {
+                let way = error.hint_text().map(|way| format!("; by hand: {way}"));
+                warnings.push(format!("{error}{}", way.unwrap_or_default()));
+            }
             let servers = request.names.servers.clone();
             let prepared = Prepared::new(request, Way::Bridges(bridges), endpoint);
             Ok(Prepared { held, doors, ground, servers, warnings, ..prepared })
@@ -442,7 +447,10 @@ pub fn take_down(store: &Store, network: &str) -> Result<()> {
     let Some(bridge) = store.network(network).load::<Bridge>()? else { return Ok(()) };
     let ground = Ground::of(store, bridge.shared)?;
     bridge::free_dead(store, &ground, network)?;
-    bridge::remove(store, &ground, network)
+    bridge::remove(store, &ground, network)?;
+    // The next one who has to do with firewalld tells it.
+    drop(firewalld::admit(store, &ground));
+    Ok(())
 }
 
 /// Tells whether there is an interface of this name.

@@ -6,6 +6,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use netlink_packet_core::NlasIterator;
+
 use crate::sys::netlink::{Changes, Protocol, Refused, Socket, append, flags};
 
 /// The address family of our table: both versions of IP.
@@ -39,6 +41,9 @@ const DELETE_FLOWTABLE: u16 = 24;
 const SET_IS_MAP: u32 = 0x8;
 /// Where a comment is in the data that the kernel keeps for its users.
 const COMMENT: u8 = 0;
+/// Where tables and chains have their numbers.
+const TABLE_HANDLE: u16 = 4;
+const CHAIN_HANDLE: u16 = 2;
 /// Where a rule has its number, and such data.
 pub(super) const RULE_HANDLE: u16 = 3;
 const RULE_POSITION: u16 = 6;
@@ -318,21 +323,62 @@ pub(super) fn open_in(netns: BorrowedFd<'_>) -> io::Result<Socket> {
     Socket::open_in(netns, Protocol::Netfilter)
 }
 
-/// Hears of what is taken out of the firewall of the caller's network namespace, or of another one.
-/// Elements that come and go are of no interest.
-pub(super) fn removals(netns: Option<BorrowedFd<'_>>) -> io::Result<Changes> {
-    let kinds =
-        [DELETE_TABLE, DELETE_CHAIN, DELETE_RULE, DELETE_SET, DELETE_OBJECT, DELETE_FLOWTABLE];
+/// Hears of what is taken out of the firewall of the caller's network namespace, or of another one, and of
+/// tables that are put there. Elements that come and go are of no interest.
+pub(super) fn changes(netns: Option<BorrowedFd<'_>>) -> io::Result<Changes> {
+    let kinds = [
+        NEW_TABLE,
+        DELETE_TABLE,
+        DELETE_CHAIN,
+        DELETE_RULE,
+        DELETE_SET,
+        DELETE_OBJECT,
+        DELETE_FLOWTABLE,
+    ];
     Changes::of_firewall(netns, &kinds.map(|kind| SUBSYSTEM << 8 | kind))
 }
 
-/// Tells whether a table is there.
-pub(super) fn has_table(socket: &mut Socket, table: &str) -> io::Result<bool> {
+/// Returns the number of a table of ours, or of another one of both versions of IP: one that is made anew
+/// has another number. `None` if it is not there.
+pub(super) fn find_table(socket: &mut Socket, table: &str) -> io::Result<Option<u64>> {
     let attributes = Attributes::default().text(1, table);
-    let payload = [header(INET, 0).as_slice(), &attributes.0].concat();
-    match socket.request(SUBSYSTEM << 8 | GET_TABLE, 0, &payload, |_, _| ()) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        other => other.map(|()| true),
+    find(socket, GET_TABLE, TABLE_HANDLE, INET, &attributes)
+}
+
+/// Returns the number of a chain, as [`find_table`].
+pub(super) fn find_chain(
+    socket: &mut Socket,
+    family: u8,
+    table: &str,
+    chain: &str,
+) -> io::Result<Option<u64>> {
+    let attributes = Attributes::default().text(1, table).text(3, chain);
+    match find(socket, GET_CHAIN, CHAIN_HANDLE, family, &attributes) {
+        // A kernel without this family.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        other => other,
+    }
+}
+
+/// Asks for one object, and returns which number is in its attribute `handle`.
+fn find(
+    socket: &mut Socket,
+    kind: u16,
+    handle: u16,
+    family: u8,
+    attributes: &Attributes,
+) -> io::Result<Option<u64>> {
+    let payload = [header(family, 0).as_slice(), &attributes.0].concat();
+    let mut number = 0;
+    let asked = socket.request(SUBSYSTEM << 8 | kind, 0, &payload, |_, payload| {
+        let attributes = payload.get(header(0, 0).len()..).unwrap_or_default();
+        let mut attributes = NlasIterator::new(attributes).map_while(Result::ok);
+        let value = attributes.find(|it| it.kind() == handle).map(|it| it.value().try_into());
+        number = value.and_then(Result::ok).map(u64::from_be_bytes).unwrap_or_default();
+    });
+    match asked {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        other => other.map(|()| Some(number)),
     }
 }
 
@@ -345,23 +391,6 @@ pub(super) fn count_rules(socket: &mut Socket, table: &str) -> io::Result<usize>
     match asked {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(0),
         other => other.map(|()| count),
-    }
-}
-
-/// Tells whether a chain is there.
-pub(super) fn has_chain(
-    socket: &mut Socket,
-    family: u8,
-    table: &str,
-    chain: &str,
-) -> io::Result<bool> {
-    let attributes = Attributes::default().text(1, table).text(3, chain);
-    let payload = [header(family, 0).as_slice(), &attributes.0].concat();
-    match socket.request(SUBSYSTEM << 8 | GET_CHAIN, 0, &payload, |_, _| ()) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        // A kernel without this family.
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
-        other => other.map(|()| true),
     }
 }
 

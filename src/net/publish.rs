@@ -7,6 +7,7 @@ use super::choose::interface_name;
 use super::docker;
 use super::endpoint::Endpoint;
 use super::firewall::{self, Network, Publication, Published};
+use super::firewalld;
 use super::ground::Ground;
 use crate::error::{Context, Error, Result};
 use crate::spec::id::ContainerId;
@@ -58,8 +59,14 @@ fn served(bridges: &[Bridge]) -> Vec<Network<'_>> {
     networks
 }
 
-/// Makes the firewall table anew if somebody has removed it, or rules of it.
+/// Makes the firewall table anew if somebody has removed it, or rules of it, and tells firewalld what it
+/// has forgotten.
 pub(super) fn repair(store: &Store, ground: &Ground) -> Result<()> {
+    let repaired = repair_table(store, ground);
+    repaired.and(firewalld::admit_unless_busy(store, ground))
+}
+
+fn repair_table(store: &Store, ground: &Ground) -> Result<()> {
     let table = interface_name(store.runroot());
     let is_whole = || {
         let mut bridges = bridge::all(store)?;

@@ -65,6 +65,8 @@
 //! ├── endpoints/HEX.json           how a container is connected
 //! ├── mounts/HEX/                  an image whose files are seen; `engine::mounts` draws it
 //! ├── mounts.lock                  held while images are mounted or unmounted
+//! ├── firewalld.json               what firewalld was told of networks; `net::firewalld`
+//! ├── firewalld.lock               held while it is spoken to
 //! ├── netns                        without root: where to ask for the network of all; `net::keeper`
 //! ├── netns.lock                   held while that is made
 //! ├── userns/PID                   without root: a process that is in the user namespace of all

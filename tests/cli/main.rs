@@ -35,6 +35,7 @@ mod drivers;
 mod dry_run;
 mod events;
 mod exec;
+mod firewalld;
 mod flags;
 mod groups;
 mod health;

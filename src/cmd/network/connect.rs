@@ -100,7 +100,8 @@ impl Act for Disconnect {
 
 /// Make interfaces and firewall rules anew that others have removed
 ///
-/// All of them, whichever containers are named, whose IDs are printed.
+/// All of them, whichever containers are named, whose IDs are printed. Where firewalld runs, it is told of
+/// the networks again.
 #[derive(Args, Debug)]
 pub(crate) struct Reload {
     /// All containers

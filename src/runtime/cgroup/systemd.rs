@@ -20,7 +20,7 @@ use super::limits::Setting;
 use super::{Hierarchies, Mode, settings};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::clone::{self, Child, fork};
-use crate::sys::dbus::{Connection, Failure, Object, Value};
+use crate::sys::dbus::{self, Connection, Failure, Object, Value};
 use crate::sys::process;
 
 const MANAGER: Object<'_> = Object {
@@ -465,21 +465,13 @@ fn is_nobody(error: &io::Error) -> bool {
 
 /// Returns the socket of a bus, and that of systemd itself.
 fn sockets(bus: Bus) -> (PathBuf, PathBuf) {
-    let address = |variable| {
-        let text = std::env::var(variable).ok()?;
-        let path = text.split(';').find_map(|one| one.strip_prefix("unix:path="))?;
-        Some(PathBuf::from(path.split(',').next().unwrap_or(path)))
-    };
     match bus {
-        Bus::System => (
-            address("DBUS_SYSTEM_BUS_ADDRESS")
-                .unwrap_or_else(|| "/run/dbus/system_bus_socket".into()),
-            "/run/systemd/private".into(),
-        ),
+        Bus::System => (dbus::system_bus(), "/run/systemd/private".into()),
         Bus::User(uid) => {
             let dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
             let dir = dir.map_or_else(|| Path::new("/run/user").join(uid.to_string()), Into::into);
-            let bus = address("DBUS_SESSION_BUS_ADDRESS").unwrap_or_else(|| dir.join("bus"));
+            let bus =
+                dbus::socket_in("DBUS_SESSION_BUS_ADDRESS").unwrap_or_else(|| dir.join("bus"));
             (bus, dir.join("systemd/private"))
         }
     }

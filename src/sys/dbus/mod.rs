@@ -1,7 +1,7 @@
-//! A client of D-Bus that makes one call at a time: what systemd is asked by.
+//! A client of D-Bus that makes one call at a time: what systemd and firewalld are asked by.
 //!
 //! It waits where it stands and starts no thread, so a process that will fork can use it. Libraries
-//! for D-Bus bring threads and a runtime of their own, and systemd takes four kinds of calls from us.
+//! for D-Bus bring threads and a runtime of their own, and both take a handful of kinds of calls from us.
 //!
 //! Messages are as in the [specification](https://dbus.freedesktop.org/doc/dbus-specification.html),
 //! written little-endian and read in both ways, without descriptors.
@@ -12,7 +12,7 @@ pub use value::Value;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use value::{Reader, Writer};
@@ -101,6 +101,18 @@ struct Message {
     error: String,
     reply_to: u32,
     body: Vec<Value>,
+}
+
+/// Returns the socket of the machine's bus.
+pub fn system_bus() -> PathBuf {
+    socket_in("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| "/run/dbus/system_bus_socket".into())
+}
+
+/// Returns the socket of the bus whose address is in a variable of the environment, if there is one.
+pub fn socket_in(variable: &str) -> Option<PathBuf> {
+    let text = std::env::var(variable).ok()?;
+    let path = text.split(';').find_map(|one| one.strip_prefix("unix:path="))?;
+    Some(PathBuf::from(path.split(',').next().unwrap_or(path)))
 }
 
 impl Connection {
