@@ -46,6 +46,9 @@ const TABLE_HANDLE: u16 = 4;
 const CHAIN_HANDLE: u16 = 2;
 /// Where a rule has its number, and such data.
 pub(super) const RULE_HANDLE: u16 = 3;
+/// Where it has its chain, and what it consists of.
+pub(super) const RULE_CHAIN: u16 = 2;
+pub(super) const RULE_EXPRESSIONS: u16 = 4;
 const RULE_POSITION: u16 = 6;
 pub(super) const RULE_NOTE: u16 = 7;
 /// Elements in one message: all of them together must fit into one attribute of 64 KiB.
@@ -394,15 +397,14 @@ pub(super) fn count_rules(socket: &mut Socket, table: &str) -> io::Result<usize>
     }
 }
 
-/// Gives the attributes of each rule of a chain, in order.
+/// Gives the attributes of each rule of a table, those of a chain in order.
 pub(super) fn each_rule(
     socket: &mut Socket,
     family: u8,
     table: &str,
-    chain: &str,
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
-    let attributes = Attributes::default().text(1, table).text(2, chain);
+    let attributes = Attributes::default().text(1, table);
     let payload = [header(family, 0).as_slice(), &attributes.0].concat();
     socket.request(SUBSYSTEM << 8 | GET_RULE, flags::DUMP, &payload, |_, payload| {
         each(payload.get(header(0, 0).len()..).unwrap_or_default());

@@ -1,9 +1,12 @@
-//! One firewall rule: tests that a packet passes from left to right, and what happens to it then.
+//! One firewall rule: tests that a packet passes from left to right, and what happens to it then; and what
+//! there is to see of one that somebody has made.
 
-use crate::spec::cidr::Cidr;
 use std::net::IpAddr;
 
-use super::nft::{Attributes, Map};
+use netlink_packet_core::NlasIterator;
+
+use super::nft::{self, Attributes, Map};
+use crate::spec::cidr::Cidr;
 
 /// The register that holds what is tested, and the first of those that hold a concatenation.
 const FIRST: u32 = 8;
@@ -18,6 +21,10 @@ const DROP: i32 = 0;
 const JUMP: i32 = -3;
 /// The verdict that leaves the chain.
 const RETURN: i32 = -5;
+
+/// The numbers of the interfaces that a packet has come in by, and goes out by, among what is known of it.
+const COMES_IN_BY: u32 = 6;
+const GOES_OUT_BY: u32 = 7;
 
 /// The kind of addresses that this machine has.
 const LOCAL: u32 = 2;
@@ -41,6 +48,16 @@ pub(super) enum End {
     Destination,
 }
 
+impl End {
+    /// Returns the number of the interface there.
+    fn interface(self) -> u32 {
+        match self {
+            Self::Source => COMES_IN_BY,
+            Self::Destination => GOES_OUT_BY,
+        }
+    }
+}
+
 /// One rule.
 #[derive(Default)]
 pub(super) struct Rule(Attributes);
@@ -57,10 +74,7 @@ impl Rule {
     }
 
     fn compare_interface(self, end: End, name: &str, equal: bool) -> Self {
-        let key = match end {
-            End::Source => 6,
-            End::Destination => 7,
-        };
+        let key = end.interface();
         let mut padded = [0; libc::IFNAMSIZ];
         for (to, from) in padded.iter_mut().zip(name.as_bytes()) {
             *to = *from;
@@ -71,11 +85,7 @@ impl Rule {
 
     /// Passes packets that came in by, or go out by, this interface, in the words of `iptables`.
     pub(super) fn interface_of_iptables(self, end: End, name: &str) -> Self {
-        let key = match end {
-            End::Source => 6,
-            End::Destination => 7,
-        };
-        self.meta(key, 1).compare(1, true, &[name.as_bytes(), &[0]].concat())
+        self.meta(end.interface(), 1).compare(1, true, &[name.as_bytes(), &[0]].concat())
     }
 
     /// Counts packets.
@@ -266,5 +276,123 @@ impl Rule {
 
     fn expression(self, name: &str, data: Attributes) -> Self {
         Self(self.0.nested(1, Attributes::default().text(1, name).nested(2, data)))
+    }
+}
+
+/// What there is to see of a rule.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Its chain.
+    pub(super) chain: String,
+    /// Its number.
+    pub(super) handle: u64,
+    /// The comment that it carries.
+    pub(super) comment: String,
+    /// The interfaces that it asks about whether a packet goes out by them.
+    pub(super) out_by: Vec<String>,
+    /// Whether it leaves the chain with each packet, and does nothing else.
+    pub(super) only_leaves: bool,
+}
+
+/// Reads the attributes of a rule, as the kernel shows them.
+pub(super) fn read(attributes: &[u8]) -> Read {
+    let mut rule = Read::default();
+    for (kind, value) in parts(attributes) {
+        match kind {
+            nft::RULE_CHAIN => rule.chain = text(value),
+            nft::RULE_HANDLE => {
+                rule.handle = value.try_into().map(u64::from_be_bytes).unwrap_or_default();
+            }
+            nft::RULE_EXPRESSIONS => read_expressions(value, &mut rule),
+            nft::RULE_NOTE => rule.comment = nft::comment_in(value).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    rule
+}
+
+fn read_expressions(list: &[u8], rule: &mut Read) {
+    let mut goes_out = false;
+    let mut leaves = false;
+    let mut others = false;
+    for (_, expression) in parts(list) {
+        let name = text(part(expression, 1).unwrap_or_default());
+        let data = part(expression, 2).unwrap_or_default();
+        let was_going_out = std::mem::take(&mut goes_out);
+        match name.as_str() {
+            "counter" => goes_out = was_going_out,
+            "meta" => {
+                goes_out = part(data, 2) == Some(&GOES_OUT_BY.to_be_bytes());
+                others = true;
+            }
+            "cmp" => {
+                let name = part(data, 3).and_then(|data| part(data, 1)).unwrap_or_default();
+                rule.out_by.extend(was_going_out.then(|| text(name)));
+                others = true;
+            }
+            "immediate" => {
+                let verdict = part(data, 2).and_then(|data| part(data, 2)).unwrap_or_default();
+                leaves = part(verdict, 1) == Some(&RETURN.to_be_bytes());
+                others |= !leaves;
+            }
+            _ => others = true,
+        }
+    }
+    rule.only_leaves = leaves && !others;
+}
+
+/// Returns the first of the attributes that is of this kind.
+fn part(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    parts(attributes).find(|(it, _)| *it == kind).map(|(_, value)| value)
+}
+
+/// Returns kinds and values of attributes.
+fn parts(attributes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(attributes).map_while(Result::ok).filter_map(|attribute| {
+        let (kind, length) = (attribute.kind(), attribute.value_length());
+        Some((kind, attribute.into_inner().get(4..4 + length)?))
+    })
+}
+
+/// Reads a text that ends with a zero.
+fn text(bytes: &[u8]) -> String {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(rule: Attributes, comment: &str) -> Read {
+        let shown = Attributes::default()
+            .text(1, "filter")
+            .text(nft::RULE_CHAIN, "DOCKER")
+            .bytes(nft::RULE_HANDLE, &7u64.to_be_bytes())
+            .nested(nft::RULE_EXPRESSIONS, rule)
+            .bytes(nft::RULE_NOTE, &nft::note(comment));
+        read(shown.as_bytes())
+    }
+
+    #[test]
+    fn reads_rules() {
+        let out = Rule::default().interface_of_iptables(End::Destination, "docker0");
+        let read_out = shown(out.counted().drop(), "why");
+        let want = Read {
+            chain: "DOCKER".to_owned(),
+            handle: 7,
+            comment: "why".to_owned(),
+            out_by: vec!["docker0".to_owned()],
+            only_leaves: false,
+        };
+        assert_eq!(read_out, want);
+        let not = Rule::default()
+            .interface_of_iptables(End::Source, "eth0")
+            .other_interface(End::Destination, "docker0");
+        assert_eq!(shown(not.leave(), "").out_by, ["docker0"]);
+        assert!(!shown(Rule::default().interface(End::Source, "a").leave(), "").only_leaves);
+        assert!(shown(Rule::default().counted().leave(), "").only_leaves);
+        assert!(!shown(Rule::default().counted().accept(), "").only_leaves);
+        assert_eq!(read(&[1, 2, 3]), Read::default());
     }
 }

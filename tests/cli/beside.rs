@@ -13,6 +13,7 @@ use super::support::{Barge, Need, Running, needs, tool, wait_until};
 /// Docker's daemons, with all that they keep in the directory of a test.
 struct Docker {
     daemons: Vec<Running>,
+    socket: String,
 }
 
 impl Docker {
@@ -41,9 +42,29 @@ impl Docker {
             "vfs",
         ];
         daemons.push(Invocation::new("dockerd", line, &place).spawn());
-        let docker = Self { daemons };
+        let docker = Self { daemons, socket };
         wait_until("Docker has its firewall", || chain(barge, "DOCKER-USER").contains("return"));
         docker
+    }
+
+    /// Runs a command line that follows `docker`.
+    fn run(&self, barge: &Barge, line: &[&str]) -> String {
+        let line = [&["-H", &self.socket], line].concat();
+        barge
+            .other_command("docker", line)
+            .env("DOCKER_CONFIG", barge.path("config"))
+            .run()
+            .ok()
+            .text()
+    }
+
+    /// Starts a container on a network that serves at port 80; returns its address.
+    fn serve(&self, barge: &Barge, name: &str, flags: &[&str]) -> String {
+        let line = ["run", "-d", "--name", name];
+        let serve = ["busybox", "sh", "-c", "mkdir /www; exec httpd -f -p 80 -h /www"];
+        self.run(barge, &[&line, flags, &serve].concat());
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        self.run(barge, &["inspect", "--format", address, name])
     }
 
     fn stop(self) {
@@ -100,6 +121,33 @@ fn containers_pass_the_firewall_of_docker() {
     // Docker's own program still reads its table.
     let listed = barge.other_command("iptables", ["-S", "DOCKER-USER"]).run().ok().lines();
     assert_eq!(listed.iter().filter(|line| line.ends_with("-j ACCEPT")).count(), 2, "{listed:?}");
+    // Docker's own containers are Docker's to protect: only what they publish is there for ours, which
+    // holds for networks that it makes later, too.
+    let image = super::support::fixture::busybox();
+    docker.run(&barge, &["import", &image.to_string_lossy(), "busybox"]);
+    let old = docker.serve(&barge, "old", &[]);
+    docker.serve(&barge, "open", &["-p", "9090:80"]);
+    docker.run(&barge, &["network", "create", "more"]);
+    let new = docker.serve(&barge, "new", &["--network", "more"]);
+    wait_until("it is known", || {
+        chain(&barge, "DOCKER-USER").matches(" return comment ").count() == 4
+    });
+    let gets = |address: &str| {
+        barge.run(["exec", "web", "nc", "-w", "2", address, "80", "-e", "true"]).status == 0
+    };
+    for address in [&old, &new] {
+        wait_until("it serves", || reaches(barge.place(), &format!("{address}:80")));
+        assert!(!gets(address), "{address} is published nowhere");
+        docker.run(&barge, &["exec", "old", "sh", "-c", "! nc -w 2 10.71.0.9 80 -e true"]);
+    }
+    barge.run(["exec", "web", "nc", "-w", "5", "10.99.0.1", "9090", "-e", "true"]).ok();
+    docker.run(&barge, &["exec", "old", "nc", "-w", "5", "10.99.0.1", "8080", "-e", "true"]);
+    barge.run(["exec", "web", "ping", "-c", "1", "-W", "5", "10.99.0.2"]).ok();
+    docker.run(&barge, &["rm", "-f", "old", "open", "new"]);
+    docker.run(&barge, &["network", "rm", "more"]);
+    wait_until("it is gone", || {
+        chain(&barge, "DOCKER-USER").matches(" return comment ").count() == 2
+    });
     barge.run(["rm", "-f", "-t", "0", "web", "in"]).ok();
     let after = chain(&barge, "DOCKER-USER");
     assert!(!after.contains("barge") && before.contains("return"), "{after}");
