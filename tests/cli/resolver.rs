@@ -389,3 +389,91 @@ fn programs_find_services_by_name() {
     let line = ["run", "--rm", "--network", "n", "builtin/host", "sh", "-c", script];
     barge.run(line).ok().stdout("page of web\npage of web\n10.89.0.2       site\n");
 }
+
+/// What a name server in a container knows, by the flags of dnsmasq.
+const RECORDS: [&str; 8] = [
+    "--local=/example.test/",
+    "--srv-host=_sip._tcp.example.test,sip.example.test,5060,10,20",
+    "--srv-host=_sip._tcp.example.test,more.example.test,5061,20,0",
+    "--txt-record=text.example.test,v=spf1 -all,second",
+    "--mx-host=example.test,mail.example.test,5",
+    "--caa-record=example.test,0,issue,ca.example",
+    "--cname=alias.example.test,real.example.test",
+    "--host-record=real.example.test,192.0.2.7,2001:db8::7",
+];
+
+#[test]
+fn records_of_all_kinds_come_from_name_servers() {
+    if !needs(&[Need::Tool("dnsmasq"), Need::Tool("dig")]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    barge.run(["network", "create", "--subnet", "10.71.0.0/24", "n"]).ok();
+    // A text of 2,000 bytes in pieces, as long ones are.
+    let long =
+        format!("--txt-record=long.example.test{}", format!(",{}", "x".repeat(199)).repeat(10));
+    let serve = [
+        &[
+            "run",
+            "-d",
+            "--name",
+            "names",
+            "--network",
+            "n:ip=10.71.0.53",
+            "builtin/host",
+            "dnsmasq",
+        ],
+        &["-d", "--conf-file=/dev/null", "--user=root", "--no-resolv", "--no-hosts"][..],
+        &["--edns-packet-max=4096", &long],
+        &RECORDS,
+    ];
+    barge.run(serve.concat()).ok();
+    let client = ["run", "-d", "--name", "box", "--network", "n", "--dns", "10.71.0.53"];
+    barge.run([&client[..], &["builtin/host", "sleep", "1000"]].concat()).ok();
+    let dig = |words: &[&str]| {
+        let line = ["exec", "box", "dig", "+tries=1", "+time=20"];
+        barge.run([&line[..], words].concat()).exits(0)
+    };
+    wait_until("it answers", || {
+        let line = ["exec", "box", "dig", "+short", "real.example.test"];
+        barge.run(line).stdout == b"192.0.2.7\n"
+    });
+    let answers = [
+        (
+            "SRV",
+            "_sip._tcp.example.test",
+            "10 20 5060 sip.example.test.\n20 0 5061 more.example.test.\n",
+        ),
+        ("TXT", "text.example.test", "\"v=spf1 -all\" \"second\"\n"),
+        ("MX", "example.test", "5 mail.example.test.\n"),
+        ("CAA", "example.test", "0 issue \"ca.example\"\n"),
+        ("AAAA", "alias.example.test", "2001:db8::7\nreal.example.test.\n"),
+        ("PTR", "7.2.0.192.in-addr.arpa", "real.example.test.\n"),
+    ];
+    for (kind, name, want) in answers {
+        for way in ["+notcp", "+tcp"] {
+            let mut lines = dig(&["+short", way, kind, name]).ok().lines();
+            lines.sort();
+            assert_eq!(lines, want.lines().collect::<Vec<_>>(), "{kind} {name} {way}");
+        }
+    }
+    // How long a datagram may be is what the asker says; what is longer comes by TCP.
+    let long = |words: &[&str]| dig(&[words, &["TXT", "long.example.test"]].concat());
+    let all =
+        long(&["+bufsize=4096", "+ignore"]).stdout_has("EDNS: version: 0").stdout_has("(UDP)");
+    assert!(all.text().contains(&"x".repeat(199)), "{}", all.text());
+    for flags in [&["+bufsize=1232"][..], &["+noedns"]] {
+        let cut = long(&[flags, &["+ignore"]].concat()).stdout_has("flags: qr aa tc");
+        cut.stdout_lacks("xxx").stdout_has("(UDP)");
+        long(flags).stdout_has("(TCP)").stdout_has(&"x".repeat(199));
+    }
+    // What is ours has such a record only if it was asked for it, and no others.
+    for (flags, has) in [("+edns=0", true), ("+noedns", false)] {
+        let own = dig(&[flags, "names"]).stdout_has("10.71.0.53");
+        assert_eq!(own.text().contains("EDNS: version: 0"), has, "{}", own.text());
+    }
+    for kind in ["SRV", "TXT", "MX"] {
+        dig(&[kind, "names"]).stdout_has("status: NOERROR").stdout_has("ANSWER: 0");
+    }
+    dig(&["SRV", "_none._tcp.example.test"]).stdout_has("status: NXDOMAIN");
+}
