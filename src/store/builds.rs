@@ -104,9 +104,14 @@ impl<'a> Builds<'a> {
         file::remove_file(&self.path(key))
     }
 
-    /// Adds the layers that are in use.
+    /// Adds the layers that are in use, and what they came as: those of a cache from elsewhere cannot be
+    /// given away without.
     pub(super) fn add_roots(&self, live: &mut Parts) -> Result<()> {
-        live.layers.extend(self.list()?.into_iter().filter_map(|(_, built)| built.layer));
+        for layer in self.list()?.into_iter().filter_map(|(_, built)| built.layer) {
+            let packed = self.store.layers().packed(&layer)?;
+            live.blobs.extend(packed.into_iter().map(|packed| packed.digest));
+            live.layers.insert(layer);
+        }
         Ok(())
     }
 

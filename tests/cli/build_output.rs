@@ -249,6 +249,12 @@ fn build_carries_its_cache_elsewhere() {
         assert_eq!(found, count, "{from}");
         let known = other.run(["images", "-aq"]).ok().lines().len();
         assert_eq!(known, 2, "{from}");
+        // What it took can be given away, although the cache's own image is gone.
+        let saved = other.path_text("saved.tar");
+        other
+            .command(["save", "-q", "-o", &saved, &other.run(["images", "-q"]).ok().lines()[0]])
+            .run()
+            .ok();
     }
     assert_eq!(images, 2);
     let line = ["build", "--network=none", "--cache-from", "type=local,src=/no/such", &dir];
