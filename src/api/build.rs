@@ -14,10 +14,13 @@ use super::reply::Reply;
 use super::request::Call;
 use super::route::{How, Route, route};
 use super::{credentials, names};
-use crate::build::{self, BuildOptions, Failure, Listener, Sources, Squash, StepEnd, StepName};
+use crate::build::{
+    self, BuildOptions, CachePrune, Failure, Keep, Listener, Sources, Squash, StepEnd, StepName,
+};
 use crate::engine::Engine;
 use crate::engine::images::{PullOptions, PullPolicy};
 use crate::error::{Error, Kind, Result};
+use crate::spec::build_cache::BuildCache;
 use crate::spec::container::Settings;
 use crate::spec::digest::Digest;
 use crate::spec::dockerfile::Dockerfile;
@@ -85,7 +88,7 @@ fn build(engine: &Engine, call: &mut Call) -> Result<Reply> {
 }
 
 fn prune(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let (gone, bytes) = build::prune_cache(engine, call.query.is_set("all"))?;
+    let (gone, bytes) = build::prune_cache(engine, &pruning(call)?)?;
     let gone: Vec<&str> = gone.iter().map(Digest::hex).collect();
     Ok(Reply::json(&json!({
         "CachesDeleted": if gone.is_empty() { Value::Null } else { json!(gone) },
@@ -93,8 +96,24 @@ fn prune(engine: &Engine, call: &mut Call) -> Result<Reply> {
     })))
 }
 
+/// Decodes what is to be pruned.
+pub(super) fn pruning(call: &Call) -> Result<CachePrune> {
+    let query = &call.query;
+    let bytes = |name: &str| -> Result<u64> { Ok(query.parse(name)?.unwrap_or_default()) };
+    Ok(CachePrune {
+        all: query.is_set("all"),
+        filters: query.filters()?,
+        keep: Keep {
+            // The first is the name before 1.48.
+            reserved: bytes("keep-storage")?.max(bytes("reserved-space")?),
+            most: bytes("max-used-space")?,
+            free: bytes("min-free-space")?,
+        },
+    })
+}
+
 /// Decodes what is asked for, but for the Dockerfile and the context.
-fn options(call: &Call) -> Result<BuildOptions> {
+pub(super) fn options(call: &Call) -> Result<BuildOptions> {
     let query = &call.query;
     let pairs = |name: &str| -> Result<BTreeMap<String, Option<String>>> {
         Ok(query.json(name)?.unwrap_or_default())
@@ -104,11 +123,17 @@ fn options(call: &Call) -> Result<BuildOptions> {
     let registry = credentials::of_build(call)?;
     let some = |(name, value): (String, Option<String>)| Some((name, value?));
     let labels = pairs("labels")?.into_iter();
+    let caches = query.json::<Option<Vec<String>>>("cachefrom")?.flatten().unwrap_or_default();
+    let cache = |name: &String| {
+        let name = names::complete(name, None)?;
+        Ok(BuildCache::in_image(&name.to_string()))
+    };
     Ok(BuildOptions {
         names: names.map(|name| names::complete(name, None)).collect::<Result<_>>()?,
         args: pairs("buildargs")?.into_iter().filter_map(some).collect(),
         labels: labels.map(|(name, value)| (name, value.unwrap_or_default())).collect(),
         target: query.get("target").map(str::to_owned),
+        cache_from: caches.iter().map(cache).collect::<Result<_>>()?,
         no_cache: query.is_set("nocache"),
         pull: PullOptions { policy, registry, ..PullOptions::default() },
         platforms: query.parse("platform")?.into_iter().collect(),

@@ -32,6 +32,10 @@ const MEMBER: &str = "barge.build.cache.v1";
 /// The same, as BuildKit says it.
 const MEMBER_OF_BUILDKIT: &str = "moby.buildkit.cache.v0";
 
+/// What is said of a cache in the words of BuildKit.
+pub const NO_CACHE_OF_OURS: &str =
+    "what it says of its steps is for BuildKit, and nobody else can use it";
+
 /// A step that a cache has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -56,9 +60,7 @@ impl Taken {
     pub(super) fn warning(self) -> Option<&'static str> {
         match self {
             Self::Steps => None,
-            Self::OfBuildKit => {
-                Some("what it says of its steps is for BuildKit, and nobody else can use it")
-            }
+            Self::OfBuildKit => Some(NO_CACHE_OF_OURS),
             Self::Nothing => Some(
                 "it says nothing of its steps; build it with --cache-to type=inline, or keep a cache by itself",
             ),
@@ -74,6 +76,12 @@ pub(super) fn take_in(
     progress: &dyn Progress,
 ) -> Result<Taken> {
     let store = engine.store();
+    if let CachePlace::Registry(name) = &from.place
+        && from.here
+        && let Some((image, _)) = store.images().find_named(name)?
+    {
+        return take_steps(engine, &image);
+    }
     let mut options = PullOptions { policy: PullPolicy::Always, ..options.clone() };
     if from.insecure {
         options.registry.tls_verify = Some(false);

@@ -33,6 +33,7 @@
 
 mod agent;
 mod attest;
+mod bases;
 mod built;
 mod cache;
 mod config;
@@ -56,13 +57,14 @@ use std::path::PathBuf;
 use std::sync::{Mutex, RwLock};
 
 pub use attest::{Attestations, Provenance};
+pub use bases::images;
 pub use built::{Built, BuiltImage};
-pub use cache::export_cache;
+pub use cache::{NO_CACHE_OF_OURS, export_cache};
 pub use context::{Asked, Sources, write_id};
 pub use export::{Exported, Sink, export};
 pub use failed::OnFailure;
 pub use listener::{Listener, StepEnd, StepName};
-pub use prune::{CacheRecord, CacheUse, cache_use, prune_cache};
+pub use prune::{CachePrune, CacheRecord, CacheUse, Keep, cache_use, prune_cache};
 pub use remote::{Fetched, Remote, fetch};
 
 use self::layers::Pending;
@@ -298,31 +300,8 @@ impl<'a> Builder<'a> {
         progress: &'a (dyn Progress + Sync),
     ) -> Result<Self> {
         let platform = asked.cloned().unwrap_or_else(Platform::host);
-        let mut arguments = Arguments::new(options.args.clone(), &platform);
-        for step in &file.global_args {
-            let Instruction::Arg(args) = &step.instruction else { continue };
-            for (name, default) in args {
-                let value = match (arguments.given(name), default) {
-                    (Some(given), _) => Some(given.clone()),
-                    (None, Some(text)) => {
-                        let escape = file.directives.escape;
-                        let value = word::expand(text, escape, &|name| arguments.global(name));
-                        Some(value.map_err(|why| {
-                            crate::spec::dockerfile::problem(
-                                &options.file_name,
-                                step.line,
-                                &step.text,
-                                &why,
-                            )
-                        })?)
-                    }
-                    (None, None) => None,
-                };
-                if let Some(value) = value {
-                    arguments.set_global(name, value);
-                }
-            }
-        }
+        let arguments =
+            Arguments::of_file(options.args.clone(), &platform, file, &options.file_name)?;
         engine.store().gc_tmp()?;
         let now = options.epoch.map_or_else(crate::engine::now, |epoch| epoch * 1_000_000_000);
         Ok(Self {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use crate::error::Result;
+use crate::spec::dockerfile::{Dockerfile, Instruction, problem, word};
 use crate::spec::platform::Platform;
 
 /// Arguments that need not be declared, and count for nothing in the cache.
@@ -44,6 +46,34 @@ impl Arguments {
             }
         }
         Self { given, global, used: Mutex::new(BTreeSet::new()) }
+    }
+
+    /// As [`Arguments::new`], with what a Dockerfile says before its first stage.
+    pub(super) fn of_file(
+        given: BTreeMap<String, String>,
+        target: &Platform,
+        file: &Dockerfile,
+        name: &str,
+    ) -> Result<Self> {
+        let mut arguments = Self::new(given, target);
+        for step in &file.global_args {
+            let Instruction::Arg(args) = &step.instruction else { continue };
+            for (variable, default) in args {
+                let value = match (arguments.given(variable), default) {
+                    (Some(given), _) => Some(given.clone()),
+                    (None, Some(text)) => {
+                        let escape = file.directives.escape;
+                        let value = word::expand(text, escape, &|name| arguments.global(name));
+                        Some(value.map_err(|why| problem(name, step.line, &step.text, &why))?)
+                    }
+                    (None, None) => None,
+                };
+                if let Some(value) = value {
+                    arguments.set_global(variable, value);
+                }
+            }
+        }
+        Ok(arguments)
     }
 
     /// Returns the value that was given for a variable.

@@ -7,10 +7,11 @@ use super::answers;
 use super::exit::Status;
 use super::prompt::confirm;
 use super::tree::Act;
-use crate::build;
+use crate::build::{self, CachePrune, Keep};
 use crate::error::Result;
 use crate::remote::{Host, Request};
-use crate::spec::size::HumanSize;
+use crate::spec::filter::Filter;
+use crate::spec::size::{HumanSize, Size};
 
 /// Show what builds have left for the next
 #[derive(Args, Debug)]
@@ -59,12 +60,35 @@ pub(crate) struct Prune {
     /// Remove all, what images have and cache mounts, too
     #[arg(short, long)]
     all: bool,
+    /// Only that of which this is true
+    ///
+    /// until=24h (or a time), id=ID, type=regular|exec.cachemount, description=TEXT, shared, private, inuse: the last three with =true or =false.
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
+    /// Keep no more than this, the newest of it
+    #[arg(long, value_name = "BYTES")]
+    max_used_space: Option<Size>,
+    /// Remove until so much of the disk is free
+    #[arg(long, value_name = "BYTES")]
+    min_free_space: Option<Size>,
+    /// Keep so much in any case, the newest of it
+    #[arg(long, visible_alias = "keep-storage", value_name = "BYTES")]
+    reserved_space: Option<Size>,
 }
 
 impl Prune {
+    fn keep(&self) -> Keep {
+        let bytes = |size: &Option<Size>| size.as_ref().map_or(0, |size| size.0);
+        Keep {
+            reserved: bytes(&self.reserved_space),
+            most: bytes(&self.max_used_space),
+            free: bytes(&self.min_free_space),
+        }
+    }
+
     fn warning(&self) -> String {
         let what = match self.all {
             true => "all build cache",
@@ -80,7 +104,9 @@ impl Act for Prune {
             return Ok(Status::SUCCESS);
         }
         let engine = world.power()?;
-        let (gone, freed) = build::prune_cache(&engine, self.all)?;
+        let keep = self.keep();
+        let asked = CachePrune { all: self.all, filters: self.filter, keep };
+        let (gone, freed) = build::prune_cache(&engine, &asked)?;
         for id in &gone {
             world.out.line(&id.hex()[..12])?;
         }
@@ -92,7 +118,17 @@ impl Act for Prune {
         if !self.force && !confirm(world, &self.warning())? {
             return Ok(Status::SUCCESS);
         }
-        let pruned = host.document(Request::post("/build/prune").flag("all", self.all))?;
+        let keep = self.keep();
+        let bytes = |bytes: u64| (bytes > 0).then_some(bytes);
+        let request = Request::post("/build/prune")
+            .flag("all", self.all)
+            .maybe("filters", answers::filters(&self.filter)?)
+            // The first is what it was called before 1.48.
+            .maybe("keep-storage", bytes(keep.reserved))
+            .maybe("reserved-space", bytes(keep.reserved))
+            .maybe("max-used-space", bytes(keep.most))
+            .maybe("min-free-space", bytes(keep.free));
+        let pruned = host.document(request)?;
         for id in answers::words(&pruned, "CachesDeleted") {
             world.out.line(answers::id(id, false))?;
         }

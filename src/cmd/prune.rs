@@ -10,7 +10,7 @@ use super::images::image_filter;
 use super::output;
 use super::prompt::confirm;
 use super::tree::Act;
-use crate::build;
+use crate::build::{self, CachePrune};
 use crate::engine::images::{self, PruneOptions, Removals};
 use crate::error::Result;
 use crate::remote::{Host, Request};
@@ -188,7 +188,10 @@ impl Act for SystemPrune {
             engine.prune(&PruneOptions { all: self.all, filters: self.filter }, self.volumes)?;
         let (steps, freed) = match is_filtered && !self.build {
             true => (Vec::new(), 0),
-            false => build::prune_cache(&engine, self.all || self.build)?,
+            false => {
+                let asked = CachePrune { all: self.all || self.build, ..CachePrune::default() };
+                build::prune_cache(&engine, &asked)?
+            }
         };
         if !pruned.containers.is_empty() {
             world.out.line("Deleted Containers")?;

@@ -39,6 +39,8 @@ pub struct BuildCache {
     pub ignore_errors: bool,
     /// Whether the registry may be one without encryption or certificates.
     pub insecure: bool,
+    /// Whether an image of that name will do that is in the store.
+    pub here: bool,
 }
 
 impl BuildCache {
@@ -90,14 +92,18 @@ impl BuildCache {
     /// Makes one of what is in a registry.
     pub fn in_registry(name: &str) -> Self {
         let place = CachePlace::Registry(name.to_owned());
-        Self { place, all: false, ignore_errors: false, insecure: false }
+        Self { place, all: false, ignore_errors: false, insecure: false, here: false }
+    }
+
+    /// Makes one of an image that is here, or else in a registry.
+    pub fn in_image(name: &str) -> Self {
+        Self { here: true, ..Self::in_registry(name) }
     }
 
     /// Makes one of its kind and what else is said, both in BuildKit's words.
     pub fn of<'a>(kind: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
         let invalid = |why: String| Error::new(Kind::Invalid, why);
-        let mut cache =
-            Self { place: CachePlace::Inline, all: false, ignore_errors: false, insecure: false };
+        let mut cache = Self { place: CachePlace::Inline, ..Self::in_registry("") };
         let (mut name, mut path) = (None, None);
         for (key, value) in pairs {
             match key {

@@ -288,10 +288,81 @@ fn results_and_caches_go_to_registries() {
     let from = format!("type=registry,ref={kept}");
     let text = said(&build(&docker, NEW, &["-t", &name, "--cache-from", &from, &dir]).exits(0));
     assert!(text.contains("CACHED"), "{text}");
-    // A directory of the client's is out of reach.
-    let to = format!("type=local,dest={}", barge.path_text("cache"));
-    let text = said(&build(&docker, NEW, &["--cache-to", &to, &dir]).exits(1));
-    assert!(text.contains("is with the client"), "{text}");
+}
+
+#[test]
+fn caches_are_kept_in_directories_of_the_client() {
+    for client in [OLD, NEW] {
+        if !needs(&[Need::Tool(client)]) {
+            return;
+        }
+        let barge = Barge::new();
+        let docker = DockerHost::with_busybox(&barge);
+        let dir = context(
+            &barge,
+            "FROM busybox AS make\nRUN head -c 20 /dev/urandom > /made\n\
+             FROM busybox\nCOPY --from=make /made /made\n",
+        );
+        let kept = barge.path_text("kept here");
+        let (to, from) =
+            (format!("type=local,dest={kept},mode=max"), format!("type=local,src={kept}"));
+        let name = "docker.io/library/app";
+        let show = ["run", "--rm", "--network=none", name, "sha256sum", "/made"];
+        let forget = || {
+            barge.run(["rmi", name]).exits(0);
+            barge.run(["builder", "prune", "-af"]).ok();
+        };
+        build(&docker, client, &["-t", "app", "--cache-to", &to, &dir]).exits(0);
+        let made = barge.run(show).ok().text();
+        let index = fs::read_to_string(barge.path("kept here/index.json")).unwrap();
+        assert!(index.contains("\"latest\""), "{index}");
+        for load in [&["--load"][..], &[]] {
+            forget();
+            let line = ["-t", "app", "--cache-from", &from, "--cache-to", &to];
+            let line = [&line[..], load, &[&dir]].concat();
+            let text = said(&build(&docker, client, &line).exits(0));
+            assert!(text.contains("CACHED"), "{text}");
+            assert_eq!(barge.run(show).ok().text(), made);
+        }
+        // Without a result, the cache is all that is left of it.
+        forget();
+        fs::remove_dir_all(&kept).unwrap();
+        build(&docker, client, &["--cache-to", &to, &dir]).exits(0);
+        barge.run(["builder", "prune", "-af"]).ok();
+        // The command line reads what clients have.
+        let text = barge.run(["build", "--cache-from", &from, "-t", name, &dir]).ok().text();
+        assert!(text.contains("Using cache"), "{text}");
+        // What comes from a cache can be given away, also when the cache's own image is gone.
+        barge.run(["save", "-q", "-o", &barge.path_text("saved.tar"), name]).ok();
+    }
+}
+
+#[test]
+fn caches_of_buildkit_are_told_apart() {
+    if !needs(&[Need::Tool(NEW)]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let dir = context(&barge, "FROM busybox\nRUN true\n");
+    fs::create_dir_all(barge.path("kept/blobs/sha256")).unwrap();
+    let manifest = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let path = barge.file("manifest", manifest);
+    let sum = tool("sha256sum", [&path]);
+    let digest = sum.split(' ').next().unwrap();
+    barge.file(&format!("kept/blobs/sha256/{digest}"), manifest);
+    barge.file("kept/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+    let length = manifest.len();
+    barge.file(
+        "kept/index.json",
+        format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:{digest}","size":{length},"annotations":{{"org.opencontainers.image.ref.name":"latest"}}}}]}}"#
+        ),
+    );
+    let from = format!("type=local,src={}", barge.path_text("kept"));
+    let text = said(&build(&docker, NEW, &["-t", "app", "--cache-from", &from, &dir]).exits(0));
+    assert!(text.contains("importing cache manifest from local:"), "{text}");
+    assert!(text.contains("is for BuildKit"), "{text}");
 }
 
 #[test]

@@ -57,15 +57,7 @@ impl Builds {
                 attributes: request.old_exporter_attributes.clone(),
             });
         }
-        let build = Arc::new(Build {
-            reference: request.reference.clone(),
-            session: request.session.clone(),
-            exporters,
-            cache: request.cache.clone().unwrap_or_default(),
-            progress: Progress::default(),
-            results: Mutex::default(),
-            returned: watch::Sender::new(None),
-        });
+        let build = Arc::new(Build::new(request, exporters));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains_key(&request.reference) {
             let text = format!("there is a build `{}` already", request.reference);
@@ -104,6 +96,18 @@ impl Builds {
 }
 
 impl Build {
+    pub(super) fn new(request: &SolveRequest, exporters: Vec<Exporter>) -> Self {
+        Self {
+            reference: request.reference.clone(),
+            session: request.session.clone(),
+            exporters,
+            cache: request.cache.clone().unwrap_or_default(),
+            progress: Progress::default(),
+            results: Mutex::default(),
+            returned: watch::Sender::new(None),
+        }
+    }
+
     /// Keeps what was built; returns the name that the client knows it by.
     pub(super) fn keep(&self, facts: Facts) -> String {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,8 +14,9 @@ use super::message::{Any, BytesMessage, Empty, Platform};
 use super::rpc::{Call, Code, Handler, Messages, Status};
 use super::{gateway, solve};
 use crate::api::serve::Service;
-use crate::build::{self, CacheRecord};
-use crate::error::Error;
+use crate::build::{self, CachePrune, CacheRecord, Keep};
+use crate::error::{Error, Kind};
+use crate::spec::filter::Filter;
 use crate::spec::platform::Platform as HostPlatform;
 
 /// The BuildKit whose behavior clients may expect.
@@ -159,10 +160,11 @@ impl Control {
 
     async fn prune(&self, call: &mut Call) -> Result<(), Status> {
         let request: PruneRequest = call.request().await?;
+        let asked = asked(&request).map_err(|error| Status::from(&error))?;
         let service = Arc::clone(&self.service);
         let (before, gone) = blocking(move || {
             let before = build::cache_use(&service.engine)?;
-            Ok((before, build::prune_cache(&service.engine, request.all)?.0))
+            Ok((before, build::prune_cache(&service.engine, &asked)?.0))
         })
         .await?;
         for record in before.records.iter().filter(|it| gone.contains(&it.id)) {
@@ -179,6 +181,46 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(run).await;
     done.map_err(|error| Status::new(Code::Internal, error.to_string()))?
         .map_err(|error| Status::from(&error))
+}
+
+/// Reads what is to be pruned.
+pub(super) fn asked(request: &PruneRequest) -> Result<CachePrune, Error> {
+    let bytes = |number: i64| u64::try_from(number).unwrap_or_default();
+    let mut filters = Vec::new();
+    match request.filter.as_slice() {
+        [] => {}
+        [terms] => filters.extend(terms.split(',').filter(|it| !it.is_empty()).map(filter)),
+        _ => {
+            let text = "several lists of filters, of which one must hold, are not known here";
+            return Err(Error::new(Kind::Unsupported, text));
+        }
+    }
+    if request.keep_nanoseconds > 0 {
+        let value = format!("{}ns", request.keep_nanoseconds);
+        filters.push(Filter { key: "until".to_owned(), value, negated: false });
+    }
+    Ok(CachePrune {
+        all: request.all,
+        filters,
+        keep: Keep {
+            reserved: bytes(request.reserved),
+            most: bytes(request.most),
+            free: bytes(request.free),
+        },
+    })
+}
+
+/// Reads one term of a filter: `shared`, `type==regular` or `id~=^0123`.
+fn filter(term: &str) -> Filter {
+    let (key, value, negated) = match term.split_once('=') {
+        None => (term, "", false),
+        Some((key, value)) => match key.strip_suffix(['!', '~']) {
+            Some(name) => (name, value.trim_start_matches('^'), key.ends_with('!')),
+            None => (key, value.trim_start_matches('='), false),
+        },
+    };
+    let value = value.trim_matches('"').to_owned();
+    Filter { key: key.trim().to_ascii_lowercase(), value, negated }
 }
 
 fn record(record: &CacheRecord) -> UsageRecord {
@@ -233,5 +275,29 @@ pub(super) fn worker() -> WorkerRecord {
             variant: host.variant.unwrap_or_default(),
         }],
         version: Some(version()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_clients_want_to_be_pruned() {
+        let request = PruneRequest {
+            filter: vec!["id~=^abc,type==regular,shared,private!=true".to_owned()],
+            all: true,
+            keep_nanoseconds: 5,
+            reserved: 7,
+            ..PruneRequest::default()
+        };
+        let asked = asked(&request).unwrap();
+        let shown: Vec<_> = asked
+            .filters
+            .iter()
+            .map(|it| format!("{}{}{}", it.key, if it.negated { "!=" } else { "=" }, it.value))
+            .collect();
+        assert_eq!(shown, ["id=abc", "type=regular", "shared=", "private!=true", "until=5ns"]);
+        assert_eq!((asked.all, asked.keep.reserved, asked.keep.most), (true, 7, 0));
     }
 }

@@ -16,13 +16,16 @@
 //! | `session` | what a client has for its builds |
 //! | `files` | trees of files, either way |
 //! | `gather` | what a build needs of the client's files |
+//! | `blobs`, `caches` | caches that the client keeps |
 //! | `builds` | builds that go on |
 //! | `progress` | what is told of them |
 //! | `solve` | one build, from the client's files to its result |
 //! | `control`, `gateway` | what clients call |
 //! | `worker` | the process that builds |
 
+mod blobs;
 mod builds;
+mod caches;
 mod control;
 mod files;
 mod gateway;
@@ -49,6 +52,17 @@ use crate::error::{Error, Kind, Result};
 
 pub(super) const ROUTES: &[Route] =
     &[route("POST", "/session", How::Talk(session)), route("POST", "/grpc", How::Talk(grpc))];
+
+/// Decodes what is asked of the builder.
+#[cfg(any(fuzzing, test))]
+pub(super) fn read(body: &[u8]) {
+    use prost::Message;
+    if let Ok(request) = message::control::SolveRequest::decode(body) {
+        worker::read(&request.attributes.into_iter().collect());
+    }
+    drop(message::control::PruneRequest::decode(body).map(|it| control::asked(&it)));
+    drop(message::files::Packet::decode(body));
+}
 
 /// The protocol that connections are turned into.
 const PROTOCOL: &str = "h2c";

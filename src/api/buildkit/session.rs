@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::files::{self, OfTask as _};
+use super::blobs::{self, Blobs};
+use super::files;
 use super::message::session::{
     CheckAgentRequest, GetSecretRequest, GetSecretResponse, LoginRequest, LoginResponse,
 };
@@ -226,30 +227,19 @@ impl Session {
         let begun = self.channel.stream(UPLOAD, &metadata).await.map_err(Error::from);
         let (mut outgoing, mut answer) = begun.context(context)?;
         outgoing.close().map_err(Error::from).context(context)?;
-        let (to_thread, mut pieces) = mpsc::channel::<bytes::Bytes>(16);
-        let thread = tokio::task::spawn_blocking(move || {
-            let mut file = file;
-            let mut length = 0;
-            while let Some(piece) = pieces.blocking_recv() {
-                std::io::Write::write_all(&mut file, &piece)?;
-                length += piece.len() as u64;
-            }
-            Ok(length)
-        });
-        let received = async {
-            while let Some(message) = answer.next::<BytesMessage>().await? {
-                // If nobody takes it, the thread says why.
-                if to_thread.send(message.data).await.is_err() {
-                    break;
-                }
-            }
-            Ok::<_, Status>(())
-        };
-        let received = received.await.map_err(Error::from);
-        drop(to_thread);
-        let written: std::io::Result<u64> = thread.await.context_of_task()?;
-        received.context(context)?;
-        written.context(context)
+        let data = |piece: BytesMessage| piece.data;
+        files::receive_bytes(&mut answer, file, data).await.context(context)
+    }
+
+    /// Opens a store of blobs that the client has, by what the client calls it.
+    pub(super) fn blobs(&self, name: &str) -> Result<Blobs<'_>> {
+        if !self.supports(blobs::READ) || !self.supports(blobs::WRITE) {
+            return Err(Error::new(Kind::NotFound, format!("the client does not give `{name}`")));
+        }
+        // It is a path in it that may have any letters, and nobody takes escapes back there.
+        let value = HeaderValue::from_bytes(name.as_bytes())
+            .map_err(|_| Error::new(Kind::Invalid, format!("`{name}` cannot be sent")))?;
+        Ok(Blobs::new(&self.channel, (HeaderName::from_static(blobs::STORE), value)))
     }
 
     /// Asks for a secret.

@@ -9,12 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::builds::{Build, Facts};
+use super::caches::Caches;
 use super::files;
 use super::gather::{Gathered, Gatherer};
 use super::message::Any;
 use super::rpc::{Code, Status};
 use super::session::Session;
-use super::worker::{Answer, Broken, CacheEntry, Event, Output, Request, Worker};
+use super::worker::{Answer, Broken, Event, Output, Request, Worker};
 use crate::api::serve::Service;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::draft::Draft;
@@ -24,6 +25,9 @@ const FRONTEND: &str = "dockerfile.v0";
 
 /// Bytes of the largest Dockerfile that is shown where a build fails: it travels in a header field.
 const LARGEST_SHOWN: usize = 256 << 10;
+
+/// Where clients look for what they are to write into the index of a cache of their own.
+const CACHE_MANIFEST: &str = "cache.manifest";
 
 /// Builds what a frontend is asked for.
 pub(super) async fn solve(
@@ -71,18 +75,23 @@ impl Solver<'_> {
     ) -> Result<Facts, Status> {
         let plain = |error: Error| plain(&error);
         let results = self.service.engine.store().draft_dir().map_err(plain)?;
-        let attributes: BTreeMap<String, String> =
+        let mut attributes: BTreeMap<String, String> =
             attributes.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let caches =
+            Caches::gather(self.build, &mut attributes, &self.session, results.path()).await;
+        let caches = caches.map_err(plain)?;
         let request = Request {
             attributes,
             outputs: self.outputs(&results),
             file: gathered.file.clone(),
             context: gathered.context.clone(),
             contexts: gathered.contexts.iter().cloned().collect(),
-            cache_from: self.build.cache.imports.iter().map(entry).collect(),
-            cache_to: self.build.cache.exports.iter().map(entry).collect(),
+            cache_from: caches.from.clone(),
+            cache_to: caches.to.clone(),
         };
-        let facts = self.work(&request, &results).await?;
+        let mut facts = self.work(&request, &results).await?;
+        let kept = caches.give(self.build, &self.session).await.map_err(plain)?;
+        facts.extend(kept.map(|manifest| (CACHE_MANIFEST.to_owned(), manifest)));
         self.hand_over(&request, &facts).await.map_err(plain)?;
         Ok(facts)
     }
@@ -185,11 +194,6 @@ impl Solver<'_> {
         }
         Ok(answer.end(&mut outgoing).await?)
     }
-}
-
-fn entry(place: &super::message::control::CachePlace) -> CacheEntry {
-    let attributes = place.attributes.clone().into_iter().collect();
-    CacheEntry { kind: place.kind.clone(), attributes }
 }
 
 /// Sockets of SSH agents, by name; they are there as long as this is.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Build;
 use super::parse::{build_args, pairs, platforms};
 use crate::api::model::asked;
-use crate::build::{Asked, Sources, write_id};
+use crate::build::{Asked, Sources, images, write_id};
 use crate::cmd::World;
 use crate::cmd::answers;
 use crate::cmd::exit::Status;
@@ -20,8 +20,10 @@ use crate::engine::images::PullPolicy;
 use crate::engine::random_hex;
 use crate::error::{Context, Error, Kind, Result};
 use crate::remote::{Host, Request};
+use crate::spec::build_cache::{BuildCache, CachePlace};
 use crate::spec::dockerfile::Dockerfile;
 use crate::spec::ignore::Patterns;
+use crate::spec::platform::Platform;
 
 impl Build {
     /// Does it on another host.
@@ -77,7 +79,7 @@ impl Build {
             ("--attest", !self.attest.is_empty()),
             ("--build-context", !self.build_context.is_empty()),
             ("--call", self.call.is_some()),
-            ("--cache-from", !self.cache_from.is_empty()),
+            ("--cache-from type=local", self.cache_from.iter().any(|from| name_of(from).is_none())),
             ("--cache-to", !self.cache_to.is_empty()),
             ("--check", self.check),
             ("--env", !self.env.is_empty()),
@@ -124,6 +126,10 @@ impl Build {
             .flag("pull", matches!(self.pull, Some(PullPolicy::Always | PullPolicy::Newer)))
             .maybe("target", self.target.as_ref())
             .maybe("platform", platforms.first());
+        let caches: Vec<&str> = self.cache_from.iter().filter_map(name_of).collect();
+        if !caches.is_empty() {
+            request = request.with("cachefrom", json!(caches));
+        }
         for name in &self.tag {
             request = request.with("t", name);
         }
@@ -146,9 +152,10 @@ impl Build {
         };
         let sources = Sources::of_directory(&asked)?;
         // What is wrong with the file is told there.
-        let file = Dockerfile::parse(&sources.file_name, &sources.file).ok();
-        let bases: Option<Vec<String>> =
-            file.map(|file| file.stages.into_iter().map(|stage| stage.base).collect());
+        let bases = Dockerfile::parse(&sources.file_name, &sources.file).and_then(|file| {
+            let platform = platforms.first().cloned().unwrap_or_else(Platform::host);
+            images(&file, &sources.file_name, build_args(&self.build_arg), &platform)
+        });
         if let Some(proofs) = self.access.proofs(&bases.unwrap_or_default())? {
             request = request.field("x-registry-config", proofs);
         }
@@ -167,6 +174,14 @@ impl Build {
         Ok(request
             .with("dockerfile", file)
             .written("application/x-tar", move |out| body.write(out)))
+    }
+}
+
+/// Returns the name of a cache, if it is one of an image.
+fn name_of(cache: &BuildCache) -> Option<&str> {
+    match &cache.place {
+        CachePlace::Registry(name) => Some(name),
+        CachePlace::Local(_) | CachePlace::Inline => None,
     }
 }
 

@@ -77,6 +77,63 @@ fn the_classic_builder_builds() {
 }
 
 #[test]
+fn what_builds_leave_is_pruned_as_asked() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let step = |word: &str| {
+        let dir = context(&barge, &format!("FROM busybox\nRUN echo {word} > /word\n"));
+        docker.docker(["build", "-q", "-t", "app", &dir]).exits(0);
+    };
+    let left = || {
+        let records = docker.get("/v1.45/system/df?type=build-cache")["BuildCache"].clone();
+        let text = |record: &Value| record["Description"].as_str().unwrap().to_owned();
+        records.as_array().unwrap().iter().map(text).collect::<Vec<_>>()
+    };
+    step("one");
+    step("two");
+    assert_eq!(left(), ["RUN echo two > /word", "RUN echo one > /word"]);
+    let prune = |flags: &[&str]| docker.docker([&["builder", "prune", "-f"], flags].concat());
+    prune(&["--filter", "until=24h"]).exits(0);
+    prune(&["-a", "--filter", "description=RUN true"]).exits(0);
+    prune(&["-a", "--keep-storage", "1gb"]).exits(0);
+    let free = docker.ask("POST", "/v1.51/build/prune?all=1&min-free-space=1", "");
+    assert_eq!(free.json()["CachesDeleted"], json!(null));
+    assert_eq!(left().len(), 2);
+    for query in ["filters=%7B%22nosuch%22:%5B%22x%22%5D%7D", "reserved-space=much", "filters=x"] {
+        let answer = docker.ask("POST", &format!("/build/prune?{query}"), "");
+        assert_eq!(answer.status, 400, "{query}");
+    }
+    // An image has the second one.
+    barge.run(["image", "prune", "-f"]).ok();
+    prune(&["-a", "--filter", "shared=false"]).exits(0);
+    assert_eq!(left(), ["RUN echo two > /word"]);
+    barge.run(["builder", "prune", "-af", "--filter", "until=1h"]).ok();
+    barge.run(["builder", "prune", "-af", "--reserved-space", "1g"]).ok();
+    barge.run(["builder", "prune", "-af", "--filter", "nosuch=1"]).fails(125).error_has("nosuch");
+    assert_eq!(left().len(), 1);
+    barge.run(["builder", "prune", "-af", "--filter", "type=regular"]).ok();
+    assert!(left().is_empty());
+}
+
+#[test]
+fn steps_are_taken_from_images_that_are_here() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let dir = context(&barge, "FROM busybox\nRUN head -c 20 /dev/urandom > /made\n");
+    barge.run(["build", "-t", "docker.io/library/app:1", "--cache-to", "type=inline", &dir]).ok();
+    barge.run(["builder", "prune", "-af"]).ok();
+    let line = ["build", "--cache-from", "app:1", "-t", "app:2", &dir];
+    let text = docker.docker(line).exits(0).text();
+    assert!(text.contains(" ---> Using cache"), "{text}");
+    let show = |name: &str| {
+        let name = format!("docker.io/library/{name}");
+        let line = ["run", "--rm", "--network=none", &name, "sha256sum", "/made"];
+        barge.run(line).ok().text()
+    };
+    assert_eq!(show("app:1"), show("app:2"));
+}
+
+#[test]
 fn failures_are_said_as_clients_hear_them() {
     let barge = Barge::new();
     let docker = DockerHost::with_busybox(&barge);

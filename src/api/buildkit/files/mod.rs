@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use prost::Message;
 use tokio::sync::mpsc;
 
 use self::receive::{Receiver, Step};
@@ -131,25 +132,70 @@ pub(super) async fn send(
 /// Gives what is in a file away, as it is.
 pub(super) async fn send_bytes(outgoing: &mut Outgoing, source: &Path) -> Result<()> {
     let context = || format!("cannot read {}", source.display());
-    let mut file = File::open(source).context(context)?;
-    let (to_async, mut pieces) = mpsc::channel(WAITING);
+    let (mut all, thread) = pieces(File::open(source).context(context)?);
+    while let Some(data) = all.recv().await {
+        outgoing.send(&BytesMessage { data }).await.map_err(Error::from)?;
+    }
+    drop(all);
+    thread.end().await.context(context)
+}
+
+/// Reads a file in pieces, on a thread of its own: until all is read, or nobody takes it any more.
+pub(super) fn pieces(mut file: File) -> (mpsc::Receiver<bytes::Bytes>, Reading) {
+    let (to_async, pieces) = mpsc::channel(WAITING);
     let thread = tokio::task::spawn_blocking(move || {
         let mut buffer = vec![0; PIECE];
         loop {
             let length = std::io::Read::read(&mut file, &mut buffer)?;
             let data = bytes::Bytes::copy_from_slice(&buffer[..length]);
             // Nobody takes it any more: why is said there.
-            if length == 0 || to_async.blocking_send(BytesMessage { data }).is_err() {
+            if length == 0 || to_async.blocking_send(data).is_err() {
                 return Ok(());
             }
         }
     });
-    while let Some(piece) = pieces.recv().await {
-        outgoing.send(&piece).await.map_err(Error::from)?;
+    (pieces, Reading(thread))
+}
+
+/// A file that is read on a thread of its own.
+pub(super) struct Reading(tokio::task::JoinHandle<std::io::Result<()>>);
+
+impl Reading {
+    /// Waits for the end, and tells whether all could be read.
+    pub(super) async fn end(self) -> Result<()> {
+        self.0.await.context_of_task()?.context(|| "a file cannot be read")
     }
-    drop(pieces);
-    let read: std::io::Result<()> = thread.await.context_of_task()?;
-    read.context(context)
+}
+
+/// Takes messages into a file, as far as `data` is in them. Returns how many bytes it is.
+pub(super) async fn receive_bytes<M: Message + Default>(
+    incoming: &mut impl Messages,
+    mut file: File,
+    data: impl Fn(M) -> bytes::Bytes + Send,
+) -> Result<u64> {
+    let (to_thread, mut pieces) = mpsc::channel::<bytes::Bytes>(WAITING);
+    let thread = tokio::task::spawn_blocking(move || {
+        let mut length = 0;
+        while let Some(piece) = pieces.blocking_recv() {
+            std::io::Write::write_all(&mut file, &piece)?;
+            length += piece.len() as u64;
+        }
+        Ok(length)
+    });
+    let received = async {
+        while let Some(message) = incoming.next::<M>().await? {
+            // If nobody takes it, the thread says why.
+            if to_thread.send(data(message)).await.is_err() {
+                break;
+            }
+        }
+        Ok::<_, super::rpc::Status>(())
+    };
+    let received = received.await.map_err(Error::from);
+    drop(to_thread);
+    let written: std::io::Result<u64> = thread.await.context_of_task()?;
+    received?;
+    written.context(|| "cannot write what the client has sent")
 }
 
 /// Writes what comes to the disk, on a thread of its own.
@@ -174,7 +220,7 @@ fn take(
 }
 
 /// A thread or a task that may have broken off.
-pub(super) trait OfTask<T> {
+trait OfTask<T> {
     /// Turns that into an error.
     fn context_of_task(self) -> Result<T>;
 }

@@ -230,4 +230,16 @@ pub(crate) struct PruneRequest {
     pub(crate) filter: Vec<String>,
     #[prost(bool, tag = "2")]
     pub(crate) all: bool,
+    /// What was made in this time stays.
+    #[prost(int64, tag = "3")]
+    pub(crate) keep_nanoseconds: i64,
+    /// Bytes that stay in any case.
+    #[prost(int64, tag = "4")]
+    pub(crate) reserved: i64,
+    /// Bytes of which no more stay.
+    #[prost(int64, tag = "5")]
+    pub(crate) most: i64,
+    /// Bytes that are to be free on the disk.
+    #[prost(int64, tag = "6")]
+    pub(crate) free: i64,
 }

@@ -3,6 +3,7 @@
 //! They are written down by hand: the numbers of fields are facts of the protocol, and what nobody here
 //! looks at is skipped by whoever decodes. There is nothing to compile when barge is built.
 
+pub(crate) mod content;
 pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod gateway;

@@ -143,15 +143,7 @@ fn cache_from(request: &Request) -> Result<Vec<BuildCache>> {
     for name in words("cache-from").into_iter().flat_map(|text| text.split(',')) {
         all.push(BuildCache::in_registry(name));
     }
-    let mut entries: Vec<CacheEntry> = match words("cache-imports") {
-        None => Vec::new(),
-        Some(text) => serde_json::from_str(text).map_err(|error| {
-            Error::new(Kind::Invalid, "invalid value of the build's `cache-imports`")
-                .caused_by(error)
-        })?,
-    };
-    entries.extend(request.cache_from.iter().cloned());
-    for entry in &entries {
+    for entry in &request.cache_from {
         all.push(cache(entry)?.check_source()?);
     }
     let mut known = Vec::new();
@@ -163,13 +155,8 @@ fn cache_from(request: &Request) -> Result<Vec<BuildCache>> {
     Ok(known)
 }
 
-/// Reads where a cache is. One in a directory of the client's is out of reach.
+/// Reads where a cache is.
 fn cache(entry: &CacheEntry) -> Result<BuildCache> {
-    if entry.kind == "local" {
-        let text = "a build cache of type=local is with the client";
-        return Err(Error::new(Kind::Unsupported, text)
-            .hint("use type=registry, or build by `barge build`, which reads and writes one"));
-    }
     let pairs = entry.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     BuildCache::of(&entry.kind, pairs)
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use child::main;
 pub(super) use start::Worker;
 
+use super::message::control::CachePlace;
 use crate::error::{Error, Kind};
 
 /// The program's name when it is started for a build.
@@ -26,6 +27,12 @@ const NAME: &str = "barge: build";
 /// Tells whether these words start us for a build.
 pub(crate) fn is_asked_for(name: &std::ffi::OsStr) -> bool {
     name == NAME
+}
+
+/// Decodes the words of a build.
+#[cfg(any(fuzzing, test))]
+pub(super) fn read(words: &BTreeMap<String, String>) {
+    drop(attributes::options(words));
 }
 
 /// What is built, and how.
@@ -41,9 +48,9 @@ pub(super) struct Request {
     pub(super) context: ContextPlace,
     /// Contexts that the client has sent, by name.
     pub(super) contexts: BTreeMap<String, PathBuf>,
-    /// Where steps are taken from, besides those that are not in the attributes.
+    /// Where steps are taken from; those of `type=local` are in directories of ours.
     pub(super) cache_from: Vec<CacheEntry>,
-    /// Where steps are kept besides.
+    /// Where steps are kept besides, likewise.
     pub(super) cache_to: Vec<CacheEntry>,
 }
 
@@ -57,6 +64,13 @@ pub(super) struct CacheEntry {
     /// What else is said of it.
     #[serde(rename = "Attrs")]
     pub(super) attributes: BTreeMap<String, String>,
+}
+
+impl From<&CachePlace> for CacheEntry {
+    fn from(place: &CachePlace) -> Self {
+        let attributes = place.attributes.clone().into_iter().collect();
+        Self { kind: place.kind.clone(), attributes }
+    }
 }
 
 /// Where a context is.
