@@ -66,6 +66,8 @@ pub(crate) struct Debug {
 const ANY_SHELL: &str = r#"command -v bash >/dev/null 2>&1 && exec bash "$@"; exec sh "$@""#;
 
 impl Act for Debug {
+    const ONLY_HERE: &'static str = "Docker's API runs programs of a container only";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let mut words = self.words;
         if words.is_empty() && !self.latest {

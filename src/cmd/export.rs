@@ -52,7 +52,12 @@ impl ArchiveTarget {
     }
 
     /// As [`ArchiveTarget::write`], with what another host answers.
-    fn write_answer(&self, world: &mut World, host: &Host, request: Request) -> Result<()> {
+    pub(crate) fn write_answer(
+        &self,
+        world: &mut World,
+        host: &Host,
+        request: Request,
+    ) -> Result<()> {
         self.check()?;
         save_answer(world, self.output.as_deref(), host.call(request)?)
     }

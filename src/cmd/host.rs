@@ -105,8 +105,8 @@ pub(crate) fn refuse(flags: &[(&str, bool)]) -> Result<()> {
     }
 }
 
-/// Says that a command is not there on other hosts.
-pub(super) fn absent(command: &str) -> Error {
-    Error::new(Kind::Unsupported, format!("`{command}` is not there on other hosts"))
+/// Says that a command is not there on other hosts, and why.
+pub(super) fn absent(command: &str, why: &str) -> Error {
+    Error::new(Kind::Unsupported, format!("`{command}` is not there on other hosts: {why}"))
         .hint("run it there, or leave --host, --context, CONTAINER_HOST and DOCKER_HOST away")
 }

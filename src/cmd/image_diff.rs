@@ -26,6 +26,8 @@ pub(crate) struct ImageDiff {
 }
 
 impl Act for ImageDiff {
+    const ONLY_HERE: &'static str = "Docker's API tells what containers have changed, not images";
+
     fn act(self, world: &mut World) -> Result<Status> {
         // Layers may have directories that only their owners can look into.
         let engine = world.power()?;

@@ -31,6 +31,8 @@ pub(crate) struct ImageMount {
 }
 
 impl Act for ImageMount {
+    const ONLY_HERE: &'static str = "files of another machine cannot be mounted on this one";
+
     fn act(self, world: &mut World) -> Result<Status> {
         if self.all && !self.images.is_empty() {
             return Err(Error::new(Kind::Invalid, "--all cannot be used together with images"));
@@ -84,6 +86,8 @@ pub(crate) struct ImageUnmount {
 }
 
 impl Act for ImageUnmount {
+    const ONLY_HERE: &'static str = "files of another machine cannot be mounted on this one";
+
     fn act(self, world: &mut World) -> Result<Status> {
         if self.all && !self.images.is_empty() {
             return Err(Error::new(Kind::Invalid, "--all cannot be used together with images"));

@@ -27,6 +27,8 @@ pub(crate) struct ImageScp {
 }
 
 impl Act for ImageScp {
+    const ONLY_HERE: &'static str = "it names its hosts itself, as in HOST::IMAGE";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let here = ImagePlace { store: StorePlace::Here, image: None };
         let destination = self.destination.unwrap_or(here);

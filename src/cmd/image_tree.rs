@@ -22,6 +22,8 @@ pub(crate) struct ImageTree {
 }
 
 impl Act for ImageTree {
+    const ONLY_HERE: &'static str = "Docker's API does not tell the layers of an image apart";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let tree = images::tree(engine.store(), &self.image, self.whatrequires)?;

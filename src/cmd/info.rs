@@ -224,6 +224,8 @@ fn plain(value: &Json) -> String {
 pub(crate) struct Check {}
 
 impl Act for Check {
+    const ONLY_HERE: &'static str = "it looks at this machine";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let checks = Engine::check(&world.options()?)?;
         let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();

@@ -41,6 +41,8 @@ pub(crate) struct Mount {
 }
 
 impl Act for Mount {
+    const ONLY_HERE: &'static str = "files of another machine cannot be mounted on this one";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let as_json = self.format.as_deref() == Some("json");
@@ -106,6 +108,8 @@ pub(crate) struct Unmount {
 }
 
 impl Act for Unmount {
+    const ONLY_HERE: &'static str = "files of another machine cannot be mounted on this one";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let names = if self.all && self.containers.is_empty() {

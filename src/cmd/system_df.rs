@@ -4,9 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::World;
-use super::answers::{bytes, list, text};
+use super::answers::{self, RemoteName, bytes, list, text};
 use super::exit::Status;
-use super::host::refuse;
 use super::listing::{self, Columns, Row};
 use super::ps::elapsed;
 use super::tree::Act;
@@ -90,9 +89,7 @@ const CACHE: Columns = Columns {
 
 impl Act for SystemDf {
     fn act(self, world: &mut World) -> Result<Status> {
-        if self.verbose && self.format.is_some() {
-            return Err(Error::new(Kind::Invalid, "cannot combine --format and --verbose flags"));
-        }
+        self.check()?;
         let engine = world.power()?;
         let usage = engine.disk_usage()?;
         let cache = build::cache_use(&engine)?;
@@ -104,13 +101,23 @@ impl Act for SystemDf {
     }
 
     fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
-        refuse(&[("--verbose", self.verbose)])?;
+        self.check()?;
         let usage = host.document(Request::get("/system/df"))?;
+        if self.verbose {
+            return verbose_on(world, &usage);
+        }
         self.print(world, totals(&usage))
     }
 }
 
 impl SystemDf {
+    fn check(&self) -> Result<()> {
+        match self.verbose && self.format.is_some() {
+            true => Err(Error::new(Kind::Invalid, "cannot combine --format and --verbose flags")),
+            false => Ok(()),
+        }
+    }
+
     fn print(&self, world: &mut World, totals: [Total; 4]) -> Result<Status> {
         let kinds = ["Images", "Containers", "Local Volumes", "Build Cache"];
         let rows = kinds.iter().zip(totals).map(|(kind, total)| summary(kind, total)).collect();
@@ -188,6 +195,30 @@ fn verbose(world: &mut World, usage: &DiskUsage, cache: &CacheUse) -> Result<Sta
     let volumes = usage.each_volume.iter();
     let volumes = volumes.map(|(it, bytes)| volume(it, *bytes)).collect();
     let steps = cache.records.iter().map(step).collect();
+    print_all(world, [images, containers, volumes, steps])
+}
+
+/// As [`verbose`], of what another host says.
+fn verbose_on(world: &mut World, usage: &Value) -> Result<Status> {
+    let now = super::now();
+    let rows = |name: &str, row: &dyn Fn(&Value) -> Vec<Value>| -> Vec<Row> {
+        let documents = list(usage, name).iter().flat_map(row);
+        documents.map(|document| Row { fields: document.clone(), document }).collect()
+    };
+    let rows = [
+        rows("Images", &|it| images_on(it, now)),
+        rows("Containers", &|it| vec![container_on(it, now)]),
+        rows("Volumes", &|it| vec![volume_on(it)]),
+        rows("BuildCache", &|it| vec![step_on(it)]),
+    ];
+    print_all(world, rows)
+}
+
+/// Prints images, containers, volumes and what builds have left.
+fn print_all(
+    world: &mut World,
+    [images, containers, volumes, steps]: [Vec<Row>; 4],
+) -> Result<Status> {
     for (heading, columns, rows) in [
         ("Images space usage:\n", &IMAGES, images),
         ("\nContainers space usage:\n", &CONTAINERS, containers),
@@ -249,6 +280,78 @@ fn container(container: &Container, bytes: u64, now: i64) -> Row {
         "Names": state.name,
     });
     Row { fields: document.clone(), document }
+}
+
+/// Returns how long ago something was made, of which the second is told.
+fn age_on(document: &Value, now: i64) -> String {
+    match answers::number(document, "Created") {
+        0 => "N/A".to_owned(),
+        seconds => elapsed(seconds.saturating_mul(1_000_000_000), now),
+    }
+}
+
+/// Makes a row of each name of an image of another host.
+fn images_on(image: &Value, now: i64) -> Vec<Value> {
+    const NONE: &str = "<none>";
+    let (size, shared) = (bytes(image, "Size"), bytes(image, "SharedSize"));
+    let row = |(repository, tag): (&str, &str)| {
+        json!({
+            "Repository": repository,
+            "Tag": tag,
+            "ImageID": answers::id(text(image, "Id"), false),
+            "Created": age_on(image, now),
+            "Size": LongSize(size).to_string(),
+            "SharedSize": LongSize(shared).to_string(),
+            "UniqueSize": LongSize(size.saturating_sub(shared)).to_string(),
+            "Containers": bytes(image, "Containers"),
+        })
+    };
+    let names = answers::words(image, "RepoTags");
+    let parts = |name: &str| {
+        let name = RemoteName::new(name);
+        row((name.repository, name.tag.unwrap_or(NONE)))
+    };
+    if !names.is_empty() {
+        return names.into_iter().map(parts).collect();
+    }
+    let digests = answers::words(image, "RepoDigests");
+    let name = digests.first().map_or(NONE, |name| RemoteName::new(name).repository);
+    vec![row((name, NONE))]
+}
+
+fn container_on(container: &Value, now: i64) -> Value {
+    let volumes = list(container, "Mounts").iter().filter(|mount| mount["Type"] == "volume");
+    let names = answers::words(container, "Names");
+    let names: Vec<&str> = names.iter().map(|name| name.trim_start_matches('/')).collect();
+    json!({
+        "ContainerID": answers::id(text(container, "Id"), false),
+        "Image": answers::id(text(container, "ImageID"), false),
+        "Command": text(container, "Command"),
+        "LocalVolumes": volumes.count(),
+        "Size": LongSize(bytes(container, "SizeRw")).to_string(),
+        "Created": age_on(container, now),
+        "Status": text(container, "State"),
+        "Names": names.join(","),
+    })
+}
+
+fn volume_on(volume: &Value) -> Value {
+    let usage = &volume["UsageData"];
+    json!({
+        "VolumeName": text(volume, "Name"),
+        "Links": bytes(usage, "RefCount"),
+        "Size": LongSize(bytes(usage, "Size")).to_string(),
+    })
+}
+
+fn step_on(record: &Value) -> Value {
+    json!({
+        "ID": answers::id(text(record, "ID"), false),
+        "Size": LongSize(bytes(record, "Size")).to_string(),
+        "Created": text(record, "CreatedAt"),
+        "Shared": record["Shared"] == true,
+        "Step": text(record, "Description").lines().next().unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

@@ -19,13 +19,16 @@ pub(crate) trait Act: Args {
     /// Whether it is about this machine, whatever host the flags and the environment name.
     const IS_LOCAL: bool = false;
 
+    /// Why it cannot be done on another host: half a sentence.
+    const ONLY_HERE: &'static str = "Docker's API has nothing like it";
+
     /// Does it; returns the exit status unless it is an error.
     fn act(self, world: &mut World) -> Result<Status>;
 
     /// Does it on another host.
     fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
         let _ = host;
-        Err(host::absent(&world.command))
+        Err(host::absent(&world.command, Self::ONLY_HERE))
     }
 }
 

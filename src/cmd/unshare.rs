@@ -22,6 +22,8 @@ pub(crate) struct Unshare {
 }
 
 impl Act for Unshare {
+    const ONLY_HERE: &'static str = "it is about the IDs of a user of this machine";
+
     fn act(self, world: &mut World) -> Result<Status> {
         if self.rootless_netns {
             return Err(Error::new(

@@ -1,18 +1,18 @@
 //! `barge wait`
 
+mod remote;
+
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::World;
-use super::answers;
 use super::containers::{Selection, for_each};
 use super::exit::Status;
-use super::host::refuse;
 use super::tree::Act;
 use crate::engine::Condition;
 use crate::error::{Kind, Result};
-use crate::remote::{Host, Request, escape};
+use crate::remote::Host;
 use crate::spec::duration;
 
 /// Wait until containers end, and print their exit codes
@@ -24,7 +24,9 @@ pub(crate) struct Wait {
     /// Print -1 for containers that are not there
     #[arg(long)]
     ignore: bool,
-    /// For Podman's sake: nothing is polled here
+    /// Time between two looks at other hosts
+    ///
+    /// Without a unit, milliseconds. Nothing is polled on this machine, nor for an end on others.
     #[arg(short, long, value_name = "DURATION", value_parser = interval)]
     interval: Option<Duration>,
     /// The container that was created last
@@ -99,30 +101,7 @@ impl Act for Wait {
     }
 
     fn act_on(self, host: &Host, world: &mut World) -> Result<Status> {
-        refuse(&[
-            ("--return-first", self.return_first),
-            ("more than one --condition", self.condition.len() > 1),
-        ])?;
-        let condition = match self.condition.first() {
-            None | Some(Until::Stopped) => "not-running",
-            Some(Until::NextExit) => "next-exit",
-            Some(Until::Removed) => "removed",
-            Some(_) => {
-                refuse(&[("any --condition but stopped, next-exit and removed", true)])?;
-                ""
-            }
-        };
-        let selection = Selection::named(self.containers, self.latest);
-        let names = selection.chosen_on(host, Vec::new())?;
-        for_each(world, &names, Status::of_error, |world, name| {
-            let path = format!("/containers/{}/wait", escape(name));
-            let code = match host.document(Request::post(path).with("condition", condition)) {
-                Err(error) if self.ignore && error.kind() == Kind::NotFound => -1,
-                ended => answers::number(&ended?, "StatusCode"),
-            };
-            world.out.line(&code.to_string())?;
-            world.out.flush()
-        })
+        self.wait_on(host, world)
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Add {
 }
 
 impl Act for Add {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let options = AddOptions {
             annotations: self.annotation.into_iter().map(|it| (it.name, it.value)).collect(),
@@ -76,6 +78,8 @@ pub(crate) struct Extract {
 }
 
 impl Act for Extract {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let choice = match (self.digest, self.title) {
             (None, None) => Choice::All,

@@ -44,6 +44,8 @@ const COLUMNS: Columns = Columns {
 };
 
 impl Act for Ls {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let now = crate::cmd::now();
@@ -92,6 +94,8 @@ pub(crate) struct Inspect {
 }
 
 impl Act for Inspect {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let Inspection { artifact, manifest } = artifacts::inspect(engine.store(), &self.artifact)?;

@@ -33,6 +33,8 @@ pub(crate) struct Pull {
 }
 
 impl Act for Pull {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let signature_policy = self.signature_policy;
         let options = RegistryOptions { signature_policy, ..self.access.options()? };
@@ -67,6 +69,8 @@ pub(crate) struct Push {
 }
 
 impl Act for Push {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let options = self.access.options()?;
         let engine = world.power()?;

@@ -26,6 +26,8 @@ pub(crate) struct Rm {
 }
 
 impl Act for Rm {
+    const ONLY_HERE: &'static str = "Docker's API knows no artifacts";
+
     fn act(self, world: &mut World) -> Result<Status> {
         if self.all && !self.artifacts.is_empty() {
             return Err(Error::new(

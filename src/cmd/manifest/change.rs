@@ -154,6 +154,8 @@ impl ArtifactFlags {
 }
 
 impl Act for Add {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         self.artifact.check()?;
         let registry = self.access.options()?;
@@ -188,6 +190,8 @@ pub(crate) struct Annotate {
 }
 
 impl Act for Annotate {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let about_list = self.change.index;
         if self.image.is_none() && !about_list {

@@ -35,6 +35,8 @@ pub(crate) struct Create {
 }
 
 impl Act for Create {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let options = CreateOptions {
             all: self.all,

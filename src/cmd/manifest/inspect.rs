@@ -28,6 +28,8 @@ pub(crate) struct Inspect {
 }
 
 impl Act for Inspect {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let found = lists::inspect(engine.store(), &self.list, &self.access.options()?)?;

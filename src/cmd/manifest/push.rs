@@ -70,6 +70,8 @@ enum Format {
 }
 
 impl Act for Push {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let options = ListPushOptions {
             members: self.all,

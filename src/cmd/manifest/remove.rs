@@ -24,6 +24,8 @@ pub(crate) struct Rm {
 }
 
 impl Act for Rm {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
         for_each(world, &self.lists, Status::of_removal, |world, name| {
@@ -56,6 +58,8 @@ pub(crate) struct Remove {
 }
 
 impl Act for Remove {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.power()?;
         let list = lists::remove_member(engine.store(), &self.list, &self.member)?;
@@ -75,6 +79,8 @@ pub(crate) struct Exists {
 }
 
 impl Act for Exists {
+    const IS_LOCAL: bool = true;
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         let exists = lists::exists(engine.store(), &self.list)?;

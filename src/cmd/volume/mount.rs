@@ -20,6 +20,8 @@ pub(crate) struct Mount {
 }
 
 impl Act for Mount {
+    const ONLY_HERE: &'static str = "files of another machine cannot be mounted on this one";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         for_each(world, &self.volumes, Status::of_error, |world, name| {
@@ -40,6 +42,8 @@ pub(crate) struct Unmount {
 }
 
 impl Act for Unmount {
+    const ONLY_HERE: &'static str = "files of another machine cannot be mounted on this one";
+
     fn act(self, world: &mut World) -> Result<Status> {
         let engine = world.engine()?;
         for_each(world, &self.volumes, Status::of_error, |world, name| {

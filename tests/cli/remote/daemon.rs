@@ -70,7 +70,7 @@ fn remote_docker_is_a_host_like_any_other() {
     run(&["network", "ls", "-q"]).ok().stdout("host\nnone\n");
     run(&["system", "df", "--format", "{{.Type}} {{.Total}}"]).ok().stdout_has("Images 2\n");
     run(&["secret", "ls"]).fails(125).error_has("swarm");
-    run(&["init", "web"]).fails(125).error("`barge init` is not there on other hosts");
+    run(&["init", "web"]).fails(125).error_has("is not there on other hosts: Docker's API");
     let context = barge.path("context");
     std::fs::create_dir(&context).unwrap();
     std::fs::write(context.join("Dockerfile"), "FROM box:1\nCOPY a /a\n").unwrap();

@@ -169,6 +169,31 @@ fn remote_health_is_probed() {
 }
 
 #[test]
+fn remote_containers_are_waited_for() {
+    let barge = Barge::with_busybox();
+    let there = There::new(&barge);
+    let script = "trap 'exit 3' TERM; touch /up; while :; do sleep 0.1; done";
+    let line = ["run", "-d", "--name=box", "--network=none", "--health-cmd=test -e /up"];
+    let line = [&line[..], &["--health-interval=100ms", "busybox", "sh", "-c", script]].concat();
+    there.run(line).ok();
+    let wait = |line: &[&str]| there.run([&["wait"], line].concat());
+    wait(&["--condition=running", "box"]).ok().stdout("-1\n");
+    wait(&["--condition=healthy", "-i", "50ms", "box"]).ok().stdout("-1\n");
+    wait(&["--condition=unhealthy,running", "box"]).ok().stdout("-1\n");
+    there.run(["run", "-d", "--name=other", "--network=none", "busybox", "sleep", "1000"]).ok();
+    wait(&["--condition=healthy", "other"]).fails(125).error_has("no defined healthcheck");
+    let first = there.command(["wait", "--return-first", "other", "box"]).spawn();
+    there.run(["stop", "box"]).ok();
+    first.wait().ok().stdout("3\n");
+    wait(&["--condition=exited", "box"]).ok().stdout("3\n");
+    wait(&["--ignore", "--condition=running", "gone"]).ok().stdout("-1\n");
+    wait(&["--condition=running", "gone"]).fails(125).error_has("gone");
+    let both = there.command(["wait", "--condition=removed,paused", "other"]).spawn();
+    there.run(["rm", "-f", "-t", "0", "other"]).ok();
+    both.wait().exits(0);
+}
+
+#[test]
 fn remote_names_are_taken_away_but_the_last() {
     let barge = Barge::with_busybox();
     let there = There::new(&barge);

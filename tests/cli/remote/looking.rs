@@ -49,6 +49,39 @@ fn remote_listings_look_as_those_here() {
 }
 
 #[test]
+fn remote_space_is_told_in_detail() {
+    let barge = Barge::with_busybox();
+    let there = There::new(&barge);
+    let line = ["create", "--name=box", "--network=none", "-v", "data:/d", "busybox", "true"];
+    barge.run(line).ok();
+    barge.run(["tag", "busybox", "other:v2"]).ok();
+    let here = barge.run(["system", "df", "-v"]).ok().text();
+    let told = there.run(["system", "df", "-v"]).ok().text();
+    for part in [
+        "Images space usage:",
+        "Containers space usage:",
+        "Local Volumes space usage:",
+        "Build cache usage:",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // All but how long ago that was, which is another time by now.
+    let is_age = |word: &&str| {
+        matches!(*word, "Less" | "than" | "a" | "second" | "seconds" | "ago")
+            || word.parse::<u32>().is_ok()
+    };
+    let row = |text: &str, word: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().any(|it| it == word)).unwrap();
+        let words = line.split_whitespace().filter(|word| !is_age(word));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for word in ["box", "data", "v2"] {
+        assert_eq!(row(&told, word), row(&here, word), "{told}");
+    }
+    there.run(["system", "df", "-v", "--format", "{{.Type}}"]).fails(125).error_has("--verbose");
+}
+
+#[test]
 fn remote_logs_and_events_follow() {
     let barge = Barge::with_busybox();
     let there = There::new(&barge);
@@ -131,6 +164,22 @@ fn remote_networks_volumes_and_secrets_are_managed() {
     let line = ["run", "--rm", "--network", "none", "-v", "data:/d", "busybox"];
     there.run([&line[..], &["sh", "-c", "echo x > /d/f"]].concat()).ok();
     there.run([&line[..], &["cat", "/d/f"]].concat()).ok().stdout("x\n");
+    // Its files go to an archive, and come from one.
+    let archive = barge.path_text("data.tar");
+    volume(&["export", "-o", &archive, "data"]).ok();
+    volume(&["create", "copy"]).ok();
+    volume(&["import", "copy", &archive]).ok();
+    let exported = volume(&["export", "copy"]).ok().stdout;
+    barge.run(["volume", "create", "third"]).ok();
+    barge.command(["volume", "import", "third"]).input(exported).run().ok();
+    barge
+        .run(["run", "--rm", "--network=none", "-v", "third:/d", "busybox", "cat", "/d/f"])
+        .ok()
+        .stdout("x\n");
+    volume(&["export", "-o", &archive, "gone"]).fails(125).error_has("gone");
+    volume(&["exists", "gone"]).exits(1);
+    assert_eq!(barge.run(["ps", "-aq"]).ok().text(), "", "no container is left of it");
+    barge.run(["volume", "rm", "copy", "third"]).ok();
     volume(&["prune", "-f"]).ok().stdout("Total reclaimed space: 0B\n");
     volume(&["rm", "data"]).ok().stdout("data\n");
     volume(&["rm", "data"]).fails(1);

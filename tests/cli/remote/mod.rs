@@ -4,6 +4,7 @@ mod connections;
 mod daemon;
 mod life;
 mod looking;
+mod only_here;
 mod transfer;
 mod ways;
 

@@ -119,6 +119,7 @@ fn remote_images_go_to_registries_and_come_from_there() {
     barge.file("c/Dockerfile", format!("FROM {name}\nLABEL made=there\n"));
     let dir = barge.path_text("c");
     let host = from.reference("");
+    let host = host.as_str();
     let auth = barge.path_text("auth.json");
     let line = ["login", "--authfile", &auth, "-u", "user", "-p", "secret"];
     barge.run([&line[..], &[host.trim_end_matches('/')]].concat()).ok();
@@ -126,6 +127,13 @@ fn remote_images_go_to_registries_and_come_from_there() {
     there.run(build).exits(125).stderr_has("authentication required");
     let build = there.command(["build", "-q", "--network=none", "-t", "made", &dir]);
     build.env("REGISTRY_AUTH_FILE", &auth).run().ok();
+    // The same, where a variable says which it is.
+    there.run(["rmi", "-f", "made"]).ok();
+    there.run(["rmi", "-f", &name]).ok();
+    let host = host.trim_end_matches('/');
+    barge.file("c/Dockerfile", format!("ARG HOST={host}\nARG NAME\nFROM $HOST/$NAME:1\n"));
+    let line = ["build", "-q", "--build-arg", "NAME=box", "-t", "made", &dir];
+    there.command(line).env("REGISTRY_AUTH_FILE", &auth).run().ok();
     let file = "FROM busybox\nRUN echo built > /built\n";
     there.command(["build", "-q", "--network=none", "-"]).input(file).run().ok();
     let left = there.run(["builder", "du"]).ok().text();

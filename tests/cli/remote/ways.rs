@@ -27,7 +27,6 @@ fn remote_versions_are_of_both_sides() {
         ),
     );
     there.run(["info", "--format", "{{.Containers}} {{.OSType}}"]).ok().stdout("0 linux\n");
-    there.run(["unshare", "true"]).fails(125).error("`barge unshare` is not there on other hosts");
     there.run(["ps", "--ns"]).fails(125).error_has("--ns is not there on other hosts");
 }
 
