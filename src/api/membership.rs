@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
-use crate::spec::membership::{Membership, parse_alias};
+use crate::spec::membership::{
+    DEFAULT_ALIAS, DEFAULT_NETWORK, Membership, parse_alias, parse_interface,
+};
 
 /// What is asked for, as in Docker's `EndpointSettings`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -23,6 +25,18 @@ pub(super) struct EndpointSettings {
     pub(super) driver_opts: Option<BTreeMap<String, String>>,
 }
 
+impl EndpointSettings {
+    /// Tells whether anything is asked for, and not only a network named.
+    pub(super) fn says_something(&self) -> bool {
+        let is_given = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|it| !it.is_empty());
+        self.ipam_config.is_some()
+            || is_given(&self.aliases)
+            || is_given(&self.links)
+            || self.mac_address.as_deref().is_some_and(|mac| !mac.is_empty())
+            || self.driver_opts.as_ref().is_some_and(|options| !options.is_empty())
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Addresses {
@@ -30,7 +44,12 @@ struct Addresses {
     ipv4: Option<String>,
     #[serde(rename = "IPv6Address")]
     ipv6: Option<String>,
+    #[serde(rename = "LinkLocalIPs")]
+    link_local: Option<Vec<String>>,
 }
+
+/// What Docker calls an interface's name among what a driver is told.
+const INTERFACE: &str = "com.docker.network.endpoint.ifname";
 
 /// Decodes a container's place on a network.
 pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<Membership> {
@@ -38,6 +57,12 @@ pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<M
     let mac = settings.mac_address.as_deref().filter(|mac| !mac.is_empty());
     let aliases = settings.aliases.iter().flatten();
     let links = settings.links.iter().flatten();
+    if addresses.link_local.is_some_and(|list| !list.is_empty()) {
+        let text = "a container has one address of each version of IP on a network";
+        return Err(Error::new(Kind::Unsupported, text).hint("leave LinkLocalIPs out"));
+    }
+    let network = if network == DEFAULT_ALIAS { DEFAULT_NETWORK } else { network };
+    let interface = settings.driver_opts.as_ref().and_then(|options| options.get(INTERFACE));
     Ok(Membership {
         // Clients send back what they were shown, which Docker does not find at fault.
         aliases: aliases.map(|alias| parse_alias(alias)).collect::<Result<_>>()?,
@@ -45,6 +70,7 @@ pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<M
         ipv4: address(addresses.ipv4.as_deref())?,
         ipv6: address(addresses.ipv6.as_deref())?,
         mac: mac.map(str::parse).transpose()?,
+        interface: interface.map(|name| parse_interface(name)).transpose()?,
         ..Membership::of(network)
     })
 }
@@ -75,5 +101,8 @@ mod tests {
         assert!(found.mac.is_some());
         assert!(decode("{}").is_ok());
         assert!(decode(r#"{"IPAMConfig":{"IPv4Address":"x"}}"#).is_err());
+        assert!(decode(r#"{"IPAMConfig":{"LinkLocalIPs":["169.254.0.1"]}}"#).is_err());
+        let named = r#"{"DriverOpts":{"com.docker.network.endpoint.ifname":"lan0"}}"#;
+        assert_eq!(decode(named).unwrap().interface.as_deref(), Some("lan0"));
     }
 }

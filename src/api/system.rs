@@ -8,8 +8,9 @@ use super::reply::{Head, JSON, Reply};
 use super::request::{Call, write_line};
 use super::route::{How, Route, route};
 use super::version::{NEWEST, OLDEST};
-use crate::engine::{Engine, EventOptions, now};
+use crate::engine::{self, Engine, EventOptions, now, runtime};
 use crate::error::{Context, Result};
+use crate::spec::cidr::Cidr;
 use crate::spec::time;
 use crate::store::events::Event;
 
@@ -91,8 +92,14 @@ fn events(engine: &Engine, call: &mut Call) -> Result<Reply> {
     Ok(Reply::streamed())
 }
 
-/// The first minor version in which it is said what the firewall is made with.
+/// The first minor version in which it is said what the runtime can do, what the firewall is made with, and
+/// which devices there are by name.
+const FEATURES: u16 = 44;
 const FIREWALL: u16 = 49;
+const DEVICES: u16 = 50;
+
+/// What the features of a runtime are called, as it tells them itself.
+const RUNTIME_FEATURES: &str = "org.opencontainers.runtime-spec.features";
 
 /// Documents, each behind a mark of its own (RFC 7464).
 const SEQUENCE: &str = "application/json-seq";
@@ -208,8 +215,27 @@ fn info(engine: &Engine, call: &mut Call) -> Result<Reply> {
     if let (Value::Object(document), Value::Object(rest)) = (&mut document, rest) {
         document.extend(rest);
     }
-    if call.version.minor >= FIREWALL {
+    let minor = call.version.minor;
+    let defaults = engine::defaults(&[])?;
+    if let Some(pools) = &defaults.network.pools {
+        let pool = |(base, size): (Cidr, u8)| json!({ "Base": base.network(), "Size": size });
+        document["DefaultAddressPools"] = pools.iter().map(|it| pool(it.parts())).collect();
+    }
+    let own = defaults.cdi_directories.all();
+    if !own.is_empty() {
+        document["CDISpecDirs"] = json!(own);
+    }
+    if minor >= FEATURES {
+        let features = serde_json::to_string(&runtime::features());
+        let features = features.context(|| "cannot encode the features of the runtime")?;
+        document["Runtimes"]["barge"]["status"] = json!({ RUNTIME_FEATURES: features });
+    }
+    if minor >= FIREWALL {
         document["FirewallBackend"] = json!({ "Driver": "nftables" });
+    }
+    if minor >= DEVICES {
+        let device = |id: String| json!({ "Source": "cdi", "ID": id });
+        document["DiscoveredDevices"] = engine::cdi_devices(own)?.into_iter().map(device).collect();
     }
     Ok(Reply::json(&document))
 }

@@ -50,6 +50,23 @@ pub(super) fn edits(settings: &Settings) -> Result<Vec<Edits>> {
     }))
 }
 
+/// Lists the devices that containers can have by name, of those directories, or the usual ones.
+pub fn devices(directories: &[PathBuf]) -> Result<Vec<String>> {
+    let mut found = Found::default();
+    let usual: Vec<PathBuf> = DIRECTORIES.iter().map(PathBuf::from).collect();
+    let directories = if directories.is_empty() { &usual } else { directories };
+    for (rank, directory) in directories.iter().enumerate() {
+        found.read(directory, rank)?;
+    }
+    let names = found.files.iter().flat_map(|file| {
+        let content = &file.content;
+        content.devices.iter().map(|device| format!("{}={}", content.kind, device.name))
+    });
+    let names: std::collections::BTreeSet<String> = names.collect();
+    // One that several files have at one rank cannot be had.
+    Ok(names.into_iter().filter(|name| found.device(name).is_some()).collect())
+}
+
 #[derive(Default)]
 struct Found {
     files: Vec<Ranked>,
@@ -109,5 +126,33 @@ impl Found {
             best = Some((index, device.container_edits.clone()));
         }
         best.filter(|_| !twice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_what_containers_can_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let write = |directory: &Path, name: &str, text: &str| {
+            fs::create_dir_all(directory).unwrap();
+            fs::write(directory.join(name), text).unwrap();
+        };
+        let file = |kind: &str, devices: &[&str]| {
+            let device =
+                |name: &&str| format!("{{\"name\":\"{name}\",\"containerEdits\":{{\"env\":[]}}}}");
+            let devices: Vec<String> = devices.iter().map(device).collect();
+            let devices = devices.join(",");
+            format!("{{\"cdiVersion\":\"0.6.0\",\"kind\":\"{kind}\",\"devices\":[{devices}]}}")
+        };
+        write(&one, "a.json", &file("v.com/gpu", &["0", "1", "twice"]));
+        write(&one, "b.json", &file("v.com/gpu", &["twice"]));
+        write(&one, "c.json", "nonsense");
+        write(&two, "d.yaml", &file("v.com/net", &["eth"]));
+        let found = devices(&[one, two, dir.path().join("none")]).unwrap();
+        assert_eq!(found, ["v.com/gpu=0", "v.com/gpu=1", "v.com/net=eth"]);
     }
 }

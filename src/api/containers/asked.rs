@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::api::membership::EndpointSettings;
+
 /// Reads `null` as what there is if nothing is said: clients in Go write it for empty lists and maps.
 pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     from: D,
@@ -96,31 +98,7 @@ pub(super) struct HealthAsked {
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct NetworkingAsked {
     #[serde(deserialize_with = "or_default")]
-    pub(super) endpoints_config: BTreeMap<String, Option<EndpointAsked>>,
-}
-
-/// How it is on a network.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(in crate::api) struct EndpointAsked {
-    #[serde(rename = "IPAMConfig")]
-    pub(in crate::api) ipam_config: Option<AddressesAsked>,
-    #[serde(deserialize_with = "or_default")]
-    pub(in crate::api) links: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(in crate::api) aliases: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(in crate::api) mac_address: String,
-}
-
-/// The addresses that it must have.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(in crate::api) struct AddressesAsked {
-    #[serde(rename = "IPv4Address", deserialize_with = "or_default")]
-    pub(in crate::api) ipv4: String,
-    #[serde(rename = "IPv6Address", deserialize_with = "or_default")]
-    pub(in crate::api) ipv6: String,
+    pub(super) endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
 }
 
 /// What is asked for about its relation to the host.
@@ -195,6 +173,10 @@ pub(super) struct HostAsked {
     pub(super) device_cgroup_rules: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(super) device_requests: Vec<DevicesAsked>,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) runtime: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) storage_opt: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
     pub(super) ulimits: Vec<UlimitAsked>,
     #[serde(deserialize_with = "or_default")]
@@ -348,6 +330,8 @@ pub(super) struct BindAsked {
     pub(super) non_recursive: bool,
     #[serde(deserialize_with = "or_default")]
     pub(super) create_mountpoint: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(super) read_only_non_recursive: bool,
 }
 
 /// What is particular about a volume.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::asked::{
-    Asked, BindingAsked, EndpointAsked, HealthAsked, HostAsked, LimitsAsked, LogAsked, MountAsked,
-    RateAsked, RestartAsked,
+    Asked, BindingAsked, HealthAsked, HostAsked, LimitsAsked, LogAsked, MountAsked, RateAsked,
+    RestartAsked,
 };
+use crate::api::membership::{EndpointSettings, membership};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::blkio::{BlockIo, DeviceLimit};
 use crate::spec::cdi::Gpus;
@@ -15,8 +16,8 @@ use crate::spec::container::{ContainerSpec, parse_device};
 use crate::spec::health::{HealthSpec, Interval};
 use crate::spec::limits::{Resources, RestartPolicy, Ulimit};
 use crate::spec::log::LogSettings;
-use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Link, Membership};
-use crate::spec::mount::{Mount, MountSource};
+use crate::spec::membership::{DEFAULT_NETWORK, Link, Membership};
+use crate::spec::mount::{ALONE, Mount, MountSource};
 use crate::spec::namespace::Namespaces;
 use crate::spec::network::{
     NameResolution, NetworkMode, PortMapping, Protocol, parse_exposed, parse_host, parse_server,
@@ -79,7 +80,19 @@ pub(super) fn container(asked: Asked, rootless: bool) -> Result<ContainerSpec> {
     Ok(spec)
 }
 
+/// What Docker's clients call the way to run containers that is built in.
+const RUNTIMES: [&str; 4] = ["", "barge", "runc", "io.containerd.runc.v2"];
+
 fn apply_host(host: HostAsked, spec: &mut ContainerSpec) -> Result<()> {
+    if !RUNTIMES.contains(&&*host.runtime) {
+        let text = format!("unknown or invalid runtime name: {}", host.runtime);
+        return Err(Error::new(Kind::Invalid, text)
+            .hint("there is one way to run a container, and it is built in"));
+    }
+    if let Some(name) = host.storage_opt.keys().next() {
+        let text = format!("storage option `{name}`: the disk of the store has no quotas");
+        return Err(Error::new(Kind::Unsupported, text));
+    }
     let settings = &mut spec.settings;
     settings.remove = host.auto_remove;
     settings.init = host.init == Some(true);
@@ -314,7 +327,7 @@ fn security(host: &HostAsked) -> Result<Security> {
 /// Decides on which networks it is.
 fn network(
     host: &HostAsked,
-    endpoints: &std::collections::BTreeMap<String, Option<EndpointAsked>>,
+    endpoints: &std::collections::BTreeMap<String, Option<EndpointSettings>>,
     mac: &str,
     rootless: bool,
 ) -> Result<NetworkMode> {
@@ -327,7 +340,8 @@ fn network(
     if matches!(mode, NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_)) {
         return Ok(mode);
     }
-    let asks = endpoints.values().flatten().any(EndpointAsked::says_something) || !mac.is_empty();
+    let asks =
+        endpoints.values().flatten().any(EndpointSettings::says_something) || !mac.is_empty();
     let others = endpoints.keys().any(|name| !is_usual(name) && name != word);
     let links: Vec<Link> = host.links.iter().map(|link| link.parse()).collect::<Result<_>>()?;
     // Without root, nobody is seen by others on the usual network.
@@ -343,7 +357,7 @@ fn network(
             members.push(Membership::of(network));
             members.len() - 1
         });
-        let wanted = endpoint.membership(network)?;
+        let wanted = membership(network, &endpoint)?;
         let member = &mut members[at];
         *member = Membership { network: member.network.clone(), ..wanted };
     }
@@ -354,35 +368,6 @@ fn network(
         first.mac = Some(mac.parse()?);
     }
     Ok(mode)
-}
-
-impl EndpointAsked {
-    fn says_something(&self) -> bool {
-        self.ipam_config.is_some()
-            || !self.aliases.is_empty()
-            || !self.links.is_empty()
-            || !self.mac_address.is_empty()
-    }
-
-    /// Makes what we know of Docker's endpoint.
-    pub(in crate::api) fn membership(self, network: &str) -> Result<Membership> {
-        let network = if network == DEFAULT_ALIAS { DEFAULT_NETWORK } else { network };
-        let mut member = Membership::of(network);
-        member.aliases = self.aliases;
-        member.links = self.links.iter().map(|link| link.parse()).collect::<Result<_>>()?;
-        let addresses = self.ipam_config.unwrap_or_default();
-        for text in [addresses.ipv4, addresses.ipv6] {
-            if !text.is_empty() {
-                member.set_address(text.parse().map_err(|_| {
-                    Error::new(Kind::Invalid, format!("invalid IP address `{text}`"))
-                })?);
-            }
-        }
-        if !self.mac_address.is_empty() {
-            member.mac = Some(self.mac_address.parse()?);
-        }
-        Ok(member)
-    }
 }
 
 /// Reads where ports are published.
@@ -506,6 +491,10 @@ fn mount(asked: &MountAsked) -> Result<Mount> {
             }
             if asked.bind_options.non_recursive {
                 options.push("bind".to_owned());
+            }
+            // All below is read-only otherwise, or it is refused: what Docker has a further word for.
+            if asked.bind_options.read_only_non_recursive {
+                options.push(ALONE.to_owned());
             }
             MountSource::Bind { path, create }
         }

@@ -61,6 +61,11 @@ impl Pool {
         good.then_some(Self { base, size })
     }
 
+    /// Returns where it begins, and the length of the prefix of each of its networks.
+    pub fn parts(self) -> (Cidr, u8) {
+        (self.base, self.size)
+    }
+
     /// Returns its networks, in order.
     pub fn networks(self) -> impl Iterator<Item = Cidr> {
         let first = match self.base.range().0 {

@@ -81,6 +81,35 @@ fn a_container_takes_a_port_of_a_range_and_a_link() {
 }
 
 #[test]
+fn nothing_is_taken_that_is_not_done() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    for (host, status, word) in [
+        (json!({ "StorageOpt": { "size": "1g" } }), 501, "size"),
+        (json!({ "Runtime": "nosuch" }), 400, "nosuch"),
+        (json!({ "Runtime": "runc" }), 201, ""),
+        (json!({ "StorageOpt": {}, "Runtime": "" }), 201, ""),
+    ] {
+        let body = json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": host.clone() });
+        let answer = docker.ask("POST", "/containers/create", &body.to_string());
+        assert_eq!(answer.status, status, "{host}");
+        if status > 299 {
+            assert!(answer.message().contains(word), "{host}: {}", answer.message());
+        }
+    }
+    let endpoint = json!({ "IPAMConfig": { "LinkLocalIPs": ["169.254.1.1"] } });
+    let body = json!({
+        "Image": "busybox",
+        "Cmd": ["true"],
+        "HostConfig": { "NetworkMode": "net" },
+        "NetworkingConfig": { "EndpointsConfig": { "net": endpoint } },
+    });
+    docker.docker(["network", "create", "net"]).ok();
+    let answer = docker.ask("POST", "/containers/create", &body.to_string());
+    assert_eq!(answer.status, 501, "{}", answer.message());
+}
+
+#[test]
 fn a_container_is_stopped_by_the_signal_that_is_asked_for() {
     let barge = Barge::new();
     let docker = DockerHost::with_busybox(&barge);
