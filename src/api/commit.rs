@@ -14,6 +14,13 @@ use crate::spec::image::RunConfig;
 pub(super) const ROUTES: &[Route] = &[route("POST", "/commit", How::Change(commit))];
 
 fn commit(engine: &Engine, call: &mut Call) -> Result<Reply> {
+    let (container, options) = options(call)?;
+    let (image, _) = engine.commit(&container, &options)?;
+    Ok(Reply::created(&json!({ "Id": image.id })))
+}
+
+/// Decodes what is asked for: of which container, and how.
+pub(super) fn options(call: &mut Call) -> Result<(String, CommitOptions)> {
     let config: Option<RunConfig> = call.json()?;
     let query = &call.query;
     let Some(container) = query.get("container") else {
@@ -34,8 +41,7 @@ fn commit(engine: &Engine, call: &mut Call) -> Result<Reply> {
         pause: (!query.truth("pause", true)).then_some(false),
         ..CommitOptions::default()
     };
-    let (image, _) = engine.commit(container, &options)?;
-    Ok(Reply::created(&json!({ "Id": image.id })))
+    Ok((container.to_owned(), options))
 }
 
 /// Returns the changes that a configuration means: what it does not say stays as it is.

@@ -51,6 +51,18 @@ pub(super) struct Asked {
 
 /// `POST /containers/{id}/exec`.
 fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
+    let asked = asked(call)?;
+    let container = find(engine, call.name())?;
+    check(&container)?;
+    let id = random_hex()?;
+    let asked = serde_json::to_value(asked).context(|| "cannot encode what to run")?;
+    let record = ExecRecord { container: container.id().clone(), asked };
+    engine.store().exec_records().create(&id, &record)?;
+    Ok(Reply::created(&json!({ "Id": id })))
+}
+
+/// Decodes what is to run.
+pub(super) fn asked(call: &mut Call) -> Result<Asked> {
     let mut asked: Asked = call.json()?;
     if asked.cmd.as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::new(Kind::Invalid, "No exec command specified"));
@@ -61,13 +73,7 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
     if let Some(keys) = &asked.detach_keys {
         keys.parse::<DetachKeys>()?;
     }
-    let container = find(engine, call.name())?;
-    check(&container)?;
-    let id = random_hex()?;
-    let asked = serde_json::to_value(asked).context(|| "cannot encode what to run")?;
-    let record = ExecRecord { container: container.id().clone(), asked };
-    engine.store().exec_records().create(&id, &record)?;
-    Ok(Reply::created(&json!({ "Id": id })))
+    Ok(asked)
 }
 
 fn check(container: &crate::store::container::Container) -> Result<()> {

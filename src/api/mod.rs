@@ -22,7 +22,7 @@ mod containers;
 mod credentials;
 mod documented;
 mod exec;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod hijack;
 mod images;

@@ -189,7 +189,7 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
 }
 
 /// Decodes what a network is to be.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) fn read(body: &[u8]) {
     drop(serde_json::from_slice(body).map(spec));
 }

@@ -42,6 +42,12 @@ pub(super) const ROUTES: &[Route] = &[
     ),
 ];
 
+/// Decodes what a secret or a config is to be.
+#[cfg(any(fuzzing, test))]
+pub(super) fn read(call: &mut Call) {
+    drop(Wanted::read(call).and_then(|wanted| wanted.data(Kept::Secret)));
+}
+
 /// What a secret or a config is to be.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

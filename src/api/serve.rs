@@ -248,7 +248,7 @@ async fn found(service: Arc<Service>, request: Request<Incoming>) -> Result<Resp
 }
 
 /// Splits a path into the version that it begins with, and the rest.
-fn versioned(path: &str) -> Result<(Version, &str)> {
+pub(super) fn versioned(path: &str) -> Result<(Version, &str)> {
     let version = path.strip_prefix("/v").and_then(|rest| {
         let (version, _) = rest.split_once('/')?;
         let text = version.starts_with(|first: char| first.is_ascii_digit()).then_some(version)?;

@@ -48,15 +48,8 @@ fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
 }
 
 fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let wanted: Wanted = call.json()?;
-    let mut spec = VolumeSpec {
-        driver: String::new(),
-        labels: wanted.labels.unwrap_or_default(),
-        options: wanted.driver_opts.unwrap_or_default(),
-    };
-    spec.set_driver(wanted.driver.as_deref().filter(|it| !it.is_empty()).unwrap_or("local"));
+    let (name, spec) = wanted(call)?;
     let driver = spec.driver().to_owned();
-    let name = wanted.name.filter(|name| !name.is_empty());
     // One that is there already is what was asked for, unless another driver has made it.
     let name = engine.create_volume(name.as_deref(), spec, true)?;
     let found = exact(engine, &name)?;
@@ -68,6 +61,18 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
         return Err(Error::new(Kind::Conflict, text));
     }
     Ok(Reply::created(&volume::document(&found)))
+}
+
+/// Decodes what a volume is to be: its name, if it has one, and the rest.
+pub(super) fn wanted(call: &mut Call) -> Result<(Option<String>, VolumeSpec)> {
+    let wanted: Wanted = call.json()?;
+    let mut spec = VolumeSpec {
+        driver: String::new(),
+        labels: wanted.labels.unwrap_or_default(),
+        options: wanted.driver_opts.unwrap_or_default(),
+    };
+    spec.set_driver(wanted.driver.as_deref().filter(|it| !it.is_empty()).unwrap_or("local"));
+    Ok((wanted.name.filter(|name| !name.is_empty()), spec))
 }
 
 fn inspect(engine: &Engine, call: &mut Call) -> Result<Reply> {

@@ -44,7 +44,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// Decodes what a container is to be.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) fn read(body: &[u8]) {
     for rootless in [false, true] {
         let asked = serde_json::from_slice(body);
