@@ -50,6 +50,7 @@ mod run;
 mod scope;
 mod squash;
 mod stage;
+mod stubs;
 mod transfer;
 
 use std::collections::BTreeMap;

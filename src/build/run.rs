@@ -1,18 +1,17 @@
 //! `RUN`: a command in the box of a container, whose changes become a layer.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::agent::Agent;
 use super::config::with_shell;
-use super::copy::{Job, first_missing};
+use super::copy::Job;
 use super::failed::Given;
 use super::layers::Key;
 use super::scope::is_proxy;
 use super::stage::{Image, Place};
-use super::{Builder, Failure};
+use super::{Builder, Failure, stubs};
 use crate::engine::step::{Step, StepFile, StepMemory, StepTree, StepUsers};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::upper::collect;
@@ -27,19 +26,6 @@ use crate::store::builds::Cache;
 use crate::store::driver::whole_tree;
 use crate::store::file;
 use crate::sys::binfmt;
-
-/// What a container has besides its image's files: what was made for that is no change.
-const BOX: [&str; 9] = [
-    "/dev",
-    "/proc",
-    "/sys",
-    "/etc/hostname",
-    "/etc/hosts",
-    "/etc/mtab",
-    "/etc/resolv.conf",
-    "/run/.containerenv",
-    "/run/secrets",
-];
 
 /// A command, ready to be run.
 #[derive(Default)]
@@ -286,13 +272,12 @@ impl Builder<'_> {
         upper: &Path,
     ) -> Result<Option<i32>> {
         let lower = image.lower();
-        let scratch = upper.with_file_name("scratch");
-        let mut stubs = Vec::new();
-        for target in BOX.into_iter().chain(prepared.targets.iter().map(String::as_str)) {
-            if let Some(first) = first_missing(&lower, target)? {
-                stubs.push((target.to_owned(), first.len()));
-            }
+        let mut layers = lower.clone();
+        // Places where nothing is mounted would be seen.
+        if self.has_overlay() && prepared.spec.settings.names.has_all_files() {
+            layers.push(self.engine.store().places()?);
         }
+        let scratch = upper.with_file_name("scratch");
         for (path, job) in &prepared.parts {
             file::create_dirs(path, 0o755)?;
             job.write(path, &[])?;
@@ -312,7 +297,7 @@ impl Builder<'_> {
             parts.chain(&whole).try_for_each(|tree| users.give(tree))?;
         }
         let room = Room {
-            layers: &lower,
+            layers: &layers,
             upper,
             scratch: &scratch,
             whole: whole.as_deref(),
@@ -336,14 +321,12 @@ impl Builder<'_> {
         }
         drop((prepared.agents, prepared.caches));
         if end.code == 0 {
-            for (target, known) in stubs {
-                remove_stub(whole.as_deref().unwrap_or(upper), &target, known);
-            }
+            stubs::remove(whole.as_deref().unwrap_or(upper), &lower, &prepared.targets)?;
             if let Some(whole) = &whole {
                 changed.map_or(Ok(()), |users| users.take_back(whole))?;
                 collect(whole, &lower, upper)?;
             }
-            tidy(upper, &lower)?;
+            stubs::tidy(upper, &lower)?;
         }
         file::remove_tree(&scratch)?;
         Ok((end.code != 0).then_some(end.code))
@@ -353,47 +336,4 @@ impl Builder<'_> {
 /// The path of a script that is a here-document.
 fn script(document: &Heredoc) -> String {
     format!("/dev/pipes/{}", document.name)
-}
-
-/// Removes what was made only to mount something on it. What is in use stays: it is not empty.
-fn remove_stub(upper: &Path, target: &str, known: usize) {
-    let names: Vec<&str> = target.split('/').filter(|name| !name.is_empty()).collect();
-    for length in (known..=names.len()).rev() {
-        let path = upper.join(names[..length].join("/"));
-        let Ok(found) = path.symlink_metadata() else { continue };
-        let removed = match found.file_type() {
-            kind if kind.is_dir() => fs::remove_dir(&path),
-            kind if kind.is_file() && found.len() == 0 => fs::remove_file(&path),
-            kind if kind.is_symlink() && target == "/etc/mtab" => fs::remove_file(&path),
-            _ => return,
-        };
-        if removed.is_err() {
-            return;
-        }
-    }
-}
-
-/// Removes directories that were copied up for what was there for a while.
-fn tidy(upper: &Path, lower: &[PathBuf]) -> Result<()> {
-    for name in ["etc", "run", "dev"] {
-        let path = upper.join(name);
-        if first_missing(lower, name)?.is_none()
-            && path.symlink_metadata().is_ok_and(|found| found.is_dir())
-            && has_same_attributes(&path, lower, name)
-        {
-            // One that is not empty stays.
-            drop(fs::remove_dir(&path));
-        }
-    }
-    Ok(())
-}
-
-fn has_same_attributes(path: &Path, lower: &[PathBuf], name: &str) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let of = |path: &Path| {
-        let found = path.symlink_metadata().ok()?;
-        Some((found.mode(), found.uid(), found.gid()))
-    };
-    let below = lower.iter().find_map(|layer| of(&layer.join(name)));
-    of(path) == below
 }

@@ -56,13 +56,16 @@ pub(super) fn rootfs(
     }))
 }
 
-/// Returns the layer below all layers of a container's image. A directory that is in place of an image may
-/// be around the store, and the kernel wants no layer within another: then there is none.
+/// Returns the layer below all layers of a container's image. There is none if nothing is mounted in some of
+/// its places, so that they would be seen. A directory that is in place of an image may be around the store,
+/// and the kernel wants no layer within another: then there is none, either.
 pub(in crate::engine) fn places(
     engine: &Engine,
     config: &ContainerConfig,
 ) -> Result<Option<PathBuf>> {
-    config.settings.rootfs.is_none().then(|| engine.store.places()).transpose()
+    let settings = &config.settings;
+    let is_hidden = settings.rootfs.is_none() && settings.names.has_all_files();
+    is_hidden.then(|| engine.store.places()).transpose()
 }
 
 /// As [`rootfs`], for somebody who only reads: others may use its directories meanwhile. What is made on

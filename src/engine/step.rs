@@ -1,30 +1,32 @@
 //! A command that runs in files of its own and leaves no record: a step of a build.
 //!
 //! It gets the same box as a container, from the same launcher, and no monitor. As builds have threads,
-//! the launcher is our own executable, started anew. It talks to who started it over the socket that is
-//! its standard input: a [`Request`] comes in, a [`Report`] goes out. When the other end closes, the
-//! command is ended, so it outlives nobody, whatever happens to the build.
+//! our own executable is started anew, once: it has a launcher of its own for each step (`starter`). A
+//! launcher talks to the build over a socket: a [`Request`] comes in, a [`Report`] goes out as soon as the
+//! command has ended; clearing away goes on beside the build. When the other end closes, the command is
+//! ended, so it outlives nobody, whatever happens to the build.
 //!
-//! Before the request, one byte comes in, with the command's input if it has one. If the command has a
-//! terminal, the other side of that goes out with a byte before the report. The same goes for the mount
-//! namespace in which its file systems in memory are: who has it can show them to another step, that gets
-//! it in place of an input.
+//! Before the request, one byte comes in with the pipe for the command's output, and one with its input if
+//! it has one. If the command has a terminal, the other side of that goes out with a byte before the report.
+//! The same goes for the mount namespace in which its file systems in memory are: who has it can show them to
+//! another step, that gets it in place of an input.
 
 mod child;
+mod starter;
 mod terminal;
 mod users;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-pub use child::{is_asked_for, main};
+use starter::Starter;
+pub use starter::{is_asked_for, main};
 pub use users::StepUsers;
 
 use super::frame::Failed;
@@ -41,9 +43,8 @@ use crate::store::file;
 use crate::store::lock::Lock;
 use crate::sys::{exe, socket};
 
-/// What the program's name is when it is started for a step.
-const NAME: &str = "barge: step";
-
+/// The byte that comes first, with the pipe for the command's output.
+const OUTPUT: &[u8; 1] = b"o";
 /// The byte that comes before a request, with the command's input or without.
 const INPUT: &[u8; 1] = b"i";
 /// The same, with the mount namespace of an earlier command.
@@ -168,6 +169,8 @@ enum Handed {
 pub struct StepLauncher<'a> {
     engine: &'a Engine,
     executable: OwnedFd,
+    /// Who has a launcher for each step; the first step starts it.
+    starter: Mutex<Option<Starter>>,
     given_up: AtomicBool,
 }
 
@@ -176,7 +179,12 @@ impl Engine {
     pub fn steps(&self) -> Result<StepLauncher<'_>> {
         self.clear_steps()?;
         let executable = exe::sealed().context(|| "cannot protect our own executable")?;
-        Ok(StepLauncher { engine: self, executable, given_up: AtomicBool::new(false) })
+        Ok(StepLauncher {
+            engine: self,
+            executable,
+            starter: Mutex::new(None),
+            given_up: AtomicBool::new(false),
+        })
     }
 
     /// Clears away what steps have left whose launcher was killed.
@@ -216,39 +224,30 @@ impl StepLauncher<'_> {
     /// Runs a step, and passes its output on as it comes. If it is to have a terminal, that is the user's.
     pub fn run(&self, step: Step, mut output: impl FnMut(&[u8])) -> Result<StepEnd> {
         let (request, handed) = self.request(step)?;
-        let id = request.config.id.clone();
         let (ours, theirs) = UnixStream::pair().context(|| "cannot make a socket pair")?;
         let (from, to) = std::io::pipe().context(|| "cannot make a pipe")?;
-        let copy = to.try_clone().context(|| "cannot copy a descriptor")?;
-        let words = self.engine.arguments(NAME, &id);
-        let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
-        command
-            .arg0(NAME)
-            .args(
-                words
-                    .into_iter()
-                    .skip(1)
-                    .map(std::os::unix::ffi::OsStringExt::from_vec)
-                    .collect::<Vec<std::ffi::OsString>>(),
-            )
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(to))
-            .stderr(Stdio::from(copy))
-            // What a terminal sends its foreground is for the build to pass on.
-            .process_group(0);
-        let mut child = command.spawn().context(|| "cannot start a step")?;
-        // It holds the other ends.
-        drop(command);
-        let talked = self.talk((&request, handed), ours, from, &mut output);
-        let waited = child.wait().context(|| "cannot wait for a step");
-        let (report, mounts) = talked?;
-        waited?;
+        self.start(theirs)?;
+        socket::send(ours.as_fd(), OUTPUT, Some(to.as_fd()))
+            .context(|| "cannot talk to a step's launcher")?;
+        // It ends with the command.
+        drop(to);
+        let (report, mounts) = self.talk((&request, handed), ours, from, &mut output)?;
         match report {
             Some(Report::Ended { code, warnings }) => Ok(StepEnd { code, warnings, mounts }),
             Some(Report::Failed(failed)) => Err(failed.into()),
             None if self.has_given_up() => Err(Error::new(Kind::Unavailable, "interrupted")),
             None => Err(Error::new(Kind::Internal, "the step's launcher was killed")),
         }
+    }
+
+    /// Has a launcher started, which listens on a socket.
+    fn start(&self, socket: UnixStream) -> Result<()> {
+        let mut starter = self.starter.lock().unwrap_or_else(PoisonError::into_inner);
+        let starter = match &mut *starter {
+            Some(starter) => starter,
+            none => none.insert(Starter::start(self.engine, &self.executable)?),
+        };
+        starter.launcher(socket)
     }
 
     fn talk(

@@ -170,6 +170,11 @@ pub struct NameResolution {
 }
 
 impl NameResolution {
+    /// Tells whether none of the image's files stays.
+    pub fn has_all_files(&self) -> bool {
+        !(self.no_hosts || self.no_hostname || self.no_resolver)
+    }
+
     /// Returns each name of [`hosts`](Self::hosts) with its address, as Docker writes them: `NAME:ADDRESS`.
     pub fn host_entries(&self) -> impl Iterator<Item = String> {
         let each = |(names, address): &(String, String)| -> Vec<String> {

@@ -95,6 +95,18 @@ pub fn wait(child: BorrowedFd<'_>) -> io::Result<i32> {
     }
 }
 
+/// Waits for all children that have ended, without waiting for others.
+pub fn reap_ended() {
+    use rustix::process::{WaitOptions, wait};
+    while matches!(wait(WaitOptions::NOHANG), Ok(Some(_)) | Err(rustix::io::Errno::INTR)) {}
+}
+
+/// Waits until there are no children.
+pub fn wait_for_all() {
+    use rustix::process::{WaitOptions, wait};
+    while matches!(wait(WaitOptions::empty()), Ok(_) | Err(rustix::io::Errno::INTR)) {}
+}
+
 /// Returns a child that has ended and that nobody has waited for yet; it stays for who does.
 pub fn ended_child() -> io::Result<Option<i32>> {
     // SAFETY: all zeroes is a valid value of this plain structure.

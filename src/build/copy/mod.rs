@@ -339,19 +339,29 @@ pub(crate) fn is_directory(lower: &[PathBuf], path: &str) -> Result<bool> {
     Ok(upper::look(&root, &names)?.is_some_and(|node| node.is_dir()))
 }
 
-/// Returns the first directory on the way to a path that an image does not have, and whether there is
-/// one.
-pub(crate) fn first_missing(lower: &[PathBuf], path: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    let Some(root) = Node::root(lower)? else {
-        return Ok(names(path.as_bytes()).into_iter().next().map(|name| vec![name]));
-    };
-    let path = upper::resolve(&root, path.as_bytes(), true)?;
-    for length in 1..=path.len() {
-        if upper::look(&root, &path[..length])?.is_none() {
-            return Ok(Some(path[..length].to_vec()));
+/// The way to a path through the links of an image.
+pub(crate) struct Way {
+    /// The names that lead there, without links.
+    pub(crate) names: Vec<Vec<u8>>,
+    /// How many of them the image has.
+    pub(crate) known: usize,
+}
+
+impl Way {
+    /// Finds the way to a path; without `follow`, to the link that it may end with.
+    pub(crate) fn to(root: Option<&Node>, path: &str, follow: bool) -> Result<Self> {
+        let Some(root) = root else { return Ok(Self { names: names(path.as_bytes()), known: 0 }) };
+        let names = upper::resolve(root, path.as_bytes(), follow)?;
+        let mut node = root.clone();
+        let mut known = 0;
+        while let Some(name) = names.get(known)
+            && let Some(child) = node.child(name)?
+        {
+            node = child;
+            known += 1;
         }
+        Ok(Self { names, known })
     }
-    Ok(None)
 }
 
 struct Hasher {

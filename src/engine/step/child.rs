@@ -1,7 +1,6 @@
-//! The launcher of a step: a process of its own, with one thread.
+//! The launcher of a step: a process of its own.
 
-use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::{
-    MOUNTS, NAME, Report, Request, StepEnd, StepFile, StepMemory, StepTree, mark, run_dir,
-};
+use super::{MOUNTS, Report, Request, StepFile, StepMemory, StepTree, mark, run_dir};
 use crate::engine::Engine;
 use crate::engine::frame::Failed;
 use crate::engine::monitor::launch::{Given, Running, Waiting, prepare};
@@ -30,66 +27,70 @@ use crate::sys::mount::{self, NO_SUID, READ_ONLY};
 use crate::sys::process::{self, Passed};
 use crate::sys::{socket, userns};
 
-/// Tells whether these words start a step.
-pub fn is_asked_for(name: &OsStr) -> bool {
-    name == NAME
-}
-
-/// Runs a step. Returns the exit status.
-pub fn main(arguments: Vec<OsString>) -> u8 {
-    let talked = process::inherited(0)
-        .context(|| "a step is started by `barge build` only")
-        .map(UnixStream::from)
-        .and_then(|socket| answer(arguments, socket));
-    if talked.is_ok() { 0 } else { 125 }
-}
-
-fn answer(arguments: Vec<OsString>, mut socket: UnixStream) -> Result<()> {
-    let report = match run(arguments, &socket) {
-        Ok(end) => Report::Ended { code: end.code, warnings: end.warnings },
-        Err(error) => Report::Failed(Failed::from(&error)),
+/// Runs the step that is asked for over a socket.
+pub(super) fn main(engine: &Engine, socket: UnixStream) -> Result<()> {
+    let ended = match receive(&socket) {
+        Ok((request, given)) => run(engine, &request, given, &socket),
+        Err(error) => Err(error),
     };
-    let mut line = serde_json::to_vec(&report).context(|| "cannot report")?;
-    line.push(b'\n');
-    socket.write_all(&line).context(|| "cannot report")
+    if let Err(error) = ended {
+        report(&socket, &Report::Failed(Failed::from(&error)))?;
+    }
+    Ok(())
 }
 
-fn run(arguments: Vec<OsString>, socket: &UnixStream) -> Result<StepEnd> {
+/// What comes with a request.
+struct Received {
+    output: OwnedFd,
+    input: Option<OwnedFd>,
+    /// The mount namespace of an earlier command.
+    mounts: Option<OwnedFd>,
+}
+
+fn receive(socket: &UnixStream) -> Result<(Request, Received)> {
     let context = || "cannot read what to do";
     let mut mark = [0];
+    let (_, output) = socket::receive(socket.as_fd(), &mut mark).context(context)?;
+    let output =
+        output.ok_or_else(|| std::io::Error::from(ErrorKind::UnexpectedEof)).context(context)?;
     let (_, file) = socket::receive(socket.as_fd(), &mut mark).context(context)?;
     let (input, mounts) = if mark == *MOUNTS { (None, file) } else { (file, None) };
     let mut line = String::new();
     BufReader::new(socket).read_line(&mut line).context(context)?;
-    let request: Request = serde_json::from_str(&line).context(context)?;
-    let (engine, _) = Engine::from_arguments(&arguments)?;
-    let dir = run_dir(&engine, &request.config);
+    let request = serde_json::from_str(&line).context(context)?;
+    Ok((request, Received { output, input, mounts }))
+}
+
+fn report(mut socket: &UnixStream, report: &Report) -> Result<()> {
+    let mut line = serde_json::to_vec(report).context(|| "cannot report")?;
+    line.push(b'\n');
+    socket.write_all(&line).context(|| "cannot report")
+}
+
+/// Runs a step, and reports how its command has ended.
+fn run(engine: &Engine, request: &Request, given: Received, socket: &UnixStream) -> Result<()> {
+    let dir = run_dir(engine, &request.config);
     file::create_dirs(&dir, 0o700)?;
-    let ended = in_run_dir(&engine, (&request, input, mounts), socket, &dir);
+    let ended = in_run_dir(engine, request, given, socket, &dir);
     let removed = file::remove_tree(&dir);
-    let end = ended?;
-    removed?;
-    Ok(end)
+    ended.and(removed)
 }
 
 fn in_run_dir(
     engine: &Engine,
-    (request, input, mounts): (&Request, Option<OwnedFd>, Option<OwnedFd>),
+    request: &Request,
+    Received { output, input, mounts }: Received,
     socket: &UnixStream,
     dir: &Path,
-) -> Result<StepEnd> {
+) -> Result<()> {
     let _alive = Lock::exclusive(&dir.join("monitor"))?;
     let config = &request.config;
     mark(dir, &engine.group_of(config, &Hierarchies::detect()?)?)?;
     let [work, empty, overlays] =
         ["work", "empty", "overlays"].map(|name| request.scratch.join(name));
-    for own in [&work, &empty, &overlays] {
-        file::create_dirs(own, 0o755)?;
-    }
-    let mut layers = request.layers.clone();
-    if layers.is_empty() {
-        // The kernel wants one.
-        layers.push(empty.clone());
+    file::create_dirs(&work, 0o755)?;
+    if !request.trees.is_empty() {
+        file::create_dirs(&empty, 0o755)?;
     }
     if let Some(mounts) = &mounts {
         setns(mounts, CloneFlags::CLONE_NEWNS)
@@ -120,7 +121,7 @@ fn in_run_dir(
     let rootfs = match &request.whole {
         Some(whole) => Rootfs::Directory(whole.clone()),
         None => Rootfs::Overlay(Overlay {
-            layers,
+            layers: request.layers.clone(),
             upper: request.upper.clone(),
             mount_point: work.clone(),
             work,
@@ -129,7 +130,7 @@ fn in_run_dir(
         }),
     };
     let given = Given {
-        files: standard_streams(input)?,
+        files: standard_streams(input, output)?,
         trees,
         overlays: Some(overlays),
         rootfs: Some(rootfs),
@@ -147,23 +148,30 @@ fn in_run_dir(
     if let Some(master) = running.terminal() {
         socket::send(socket.as_fd(), b"t", Some(master)).context(|| "cannot pass a terminal on")?;
     }
-    for number in [1, 2] {
-        process::close_number(number).context(|| "cannot close a descriptor")?;
-    }
     let was_left = !outlives(engine, config, &mut running, socket)?;
     if was_left {
         // It may have just ended by itself.
         drop(process::send_signal(&running.child.pidfd, libc::SIGKILL));
     }
     let code = process::wait(running.child.pidfd.as_fd());
-    let warnings = running.held.warnings.clone();
-    drop(running.root);
-    running.held.tear_down(engine, &config.id);
-    let code = code.context(|| "cannot wait for the command")?;
-    if was_left {
-        return Err(interrupted());
+    let code = code.context(|| "cannot wait for the command");
+    let Running { held, root, .. } = running;
+    drop(root);
+    let warnings = held.warnings.clone();
+    let tell = || match code {
+        Ok(_) if was_left => Err(interrupted()),
+        Ok(code) => report(socket, &Report::Ended { code, warnings }),
+        Err(error) => Err(error),
+    };
+    // In a process namespace of its own nothing is left of it that could still change its files.
+    if config.settings.namespaces.pid.is_own() {
+        let told = tell();
+        held.tear_down(engine, &config.id);
+        told
+    } else {
+        held.tear_down(engine, &config.id);
+        tell()
     }
-    Ok(StepEnd { code, warnings, mounts: None })
 }
 
 fn interrupted() -> Error {
@@ -242,16 +250,15 @@ fn outlives(
     }
 }
 
-/// What it reads, or nothing, and our own outputs.
-fn standard_streams(input: Option<OwnedFd>) -> Result<Vec<Passed>> {
+/// What it reads, or nothing, and where it writes.
+fn standard_streams(input: Option<OwnedFd>, output: OwnedFd) -> Result<Vec<Passed>> {
     let context = || "cannot pass on the standard streams";
     let null = || rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let input = input.map_or_else(null, Ok);
-    let copy = |stream: std::os::fd::BorrowedFd<'_>| stream.try_clone_to_owned().context(context);
     Ok(vec![
         Passed { number: 0, file: input.context(context)? },
-        Passed { number: 1, file: copy(rustix::stdio::stdout())? },
-        Passed { number: 2, file: copy(rustix::stdio::stderr())? },
+        Passed { number: 1, file: output.try_clone().context(context)? },
+        Passed { number: 2, file: output },
     ])
 }
 
