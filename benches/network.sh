@@ -5,7 +5,8 @@
 #
 # Everything is in a network namespace of its own. The executable is built for release, unless BARGE
 # names another one. Needs busybox-static, iproute2, iperf3, passt and python3, and for pasta a user
-# with subordinate IDs: BENCH_USER, or barge-test.
+# with subordinate IDs: BENCH_USER, or barge-test. Podman with runc and Docker are measured beside it
+# where they are there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${BARGE_BENCH_INSIDE:-}" != 1 ]; then
@@ -17,7 +18,15 @@ export LC_ALL=C
 ip link set lo up
 
 work=$(mktemp -d /tmp/barge-bench.XXXXXX)
+dockerd=
 finish() {
+    if [ -n "$dockerd" ]; then
+        docker rm -f here >/dev/null 2>&1 || true
+        kill "$dockerd" 2>/dev/null || true
+        wait "$dockerd" 2>/dev/null || true
+    fi
+    [ ${#podman[@]} -eq 0 ] || "${podman[@]}" rm -f -t 0 -a >/dev/null 2>&1 || true
+    ! mountpoint -q "$work/podman/overlay" || umount "$work/podman/overlay"
     "${barge[@]}" rm -f -t 0 -a >/dev/null 2>&1 || true
     "${barge[@]}" network rm n >/dev/null 2>&1 || true
     for namespace in one two; do ip netns del "barge-bench-$namespace" 2>/dev/null || true; done
@@ -27,6 +36,8 @@ finish() {
 . benches/executable.sh
 cp "$BARGE" "$work/barge"
 barge=("$work/barge" --root "$work/s" --runroot "$work/r")
+podman=()
+docker() { /usr/bin/docker -H "unix://$work/docker.sock" "$@"; }
 . benches/measure.sh
 trap finish EXIT
 
@@ -44,6 +55,32 @@ bridge() { "${barge[@]}" run --rm busybox /bin/busybox true; }
 named() { "${barge[@]}" run --rm --network n busybox /bin/busybox true; }
 published() { "${barge[@]}" run --rm -p 20000-20999:20000-20999 busybox /bin/busybox true; }
 interleave none=none "default bridge=bridge" "network with names=named" "1000 ports=published"
+
+title "a start on the default bridge, beside others"
+# They all have somebody there already, too.
+beside=(barge=bridge)
+if command -v podman >/dev/null && command -v runc >/dev/null; then
+    podman=(podman --runtime runc --cgroup-manager cgroupfs --root "$work/podman" --runroot "$work/podman.run")
+    tar -C "$work/image" -c . | "${podman[@]}" import - busybox >/dev/null 2>&1
+    # Its own are more than root may give everywhere.
+    limits=(--ulimit nofile=1024:1024 --ulimit nproc=1024:1024)
+    "${podman[@]}" run -d "${limits[@]}" --name here busybox /bin/busybox sleep 100000 >/dev/null
+    podman_bridge() { "${podman[@]}" run --rm "${limits[@]}" busybox /bin/busybox true; }
+    beside+=(podman=podman_bridge)
+fi
+if command -v dockerd >/dev/null; then
+    dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
+        --host "unix://$work/docker.sock" >"$work/dockerd.log" 2>&1 &
+    dockerd=$!
+    until docker version >/dev/null 2>&1; do
+        kill -0 "$dockerd" 2>/dev/null || { tail -n 3 "$work/dockerd.log" >&2; exit 1; }
+    done
+    tar -C "$work/image" -c . | docker import - busybox >/dev/null
+    docker run -d --name here busybox /bin/busybox sleep 100000 >/dev/null
+    docker_bridge() { docker run --rm busybox /bin/busybox true; }
+    beside+=(docker=docker_bridge)
+fi
+interleave "${beside[@]}"
 
 title "names"
 pid=$("${barge[@]}" inspect there --format '{{.State.Pid}}')
