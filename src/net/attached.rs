@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 
 use super::dhcp::{Client, Event};
 use super::ground::Ground;
+use super::linger::Sockets;
 use super::ports::Door;
 use super::relay::Relay;
 use super::{Connection, Endpoint, Helper, Resolver, join, publish, veth};
@@ -48,8 +49,10 @@ pub struct Attached {
     relay: Option<Relay>,
     /// What sees to addresses that others give.
     pub(super) clients: Vec<Client>,
-    /// Its namespace, where a plugin is to disconnect it.
+    /// Its namespace, where it has one with interfaces.
     pub(super) kept: Option<OwnedFd>,
+    /// What tells of connections that go on when its processes are gone.
+    sockets: Option<Sockets>,
     /// What tells that the firewall may have lost our table, or that firewalld has begun anew.
     changes: Option<Changes>,
     /// Where its bridges are, which last as long as this.
@@ -66,7 +69,7 @@ impl Attached {
     ) -> Self {
         let store = store.clone();
         let (helper, resolver, relay, changes) = (None, None, None, None);
-        let (clients, kept) = (Vec::new(), None);
+        let (clients, kept, sockets) = (Vec::new(), None, None);
         Self {
             endpoint,
             helper,
@@ -77,6 +80,7 @@ impl Attached {
             relay,
             clients,
             kept,
+            sockets,
             changes,
             ground,
         }
@@ -200,14 +204,41 @@ impl Attached {
         Ok(())
     }
 
-    /// Gives back what others on a network have given. For the end.
+    /// Looks into the namespace by its first process, to see in [`Self::give_up`] what goes on in it.
+    pub fn look_into(&mut self, pid: i32) {
+        if self.kept.is_some() {
+            // Without it, interfaces go when the kernel gives up.
+            self.sockets = Sockets::of(pid).ok();
+        }
+    }
+
+    /// Gives back what others on a network have given, and takes interfaces away that the kernel would
+    /// keep. For the end, when the container's processes are gone.
     pub fn give_up(&mut self, id: &ContainerId) {
         self.clients.drain(..).for_each(Client::release);
         let Some(netns) = self.kept.take() else { return };
+        self.unplug(id, netns.as_fd());
+        // It has sockets in there.
+        self.resolver = None;
+        let Some(sockets) = self.sockets.take() else { return };
+        if !sockets.are_there().unwrap_or_default() {
+            return;
+        }
+        for connection in &self.endpoint.connections {
+            // What is not taken away now goes when the kernel gives up.
+            drop(veth::take_away(&self.ground, id, connection, netns.as_fd()));
+        }
+    }
+
+    /// Has plugins disconnect the container.
+    fn unplug(&self, id: &ContainerId, netns: BorrowedFd<'_>) {
+        if !self.endpoint.connections.iter().any(|it| it.attachment.is_some()) {
+            return;
+        }
         let Ok(Some(mut endpoint)) = self.store.endpoint::<Endpoint>(id) else { return };
         for connection in &mut endpoint.connections {
             let Some(attachment) = connection.attachment.take() else { continue };
-            if attachment.remove(id, connection, Some(netns.as_fd())).is_err() {
+            if attachment.remove(id, connection, Some(netns)).is_err() {
                 // It is tried again without the namespace.
                 connection.attachment = Some(attachment);
             }

@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod ground;
 mod join;
 pub mod keeper;
+mod linger;
 mod link;
 mod nft;
 mod pasta;
@@ -327,6 +328,7 @@ fn attach_bridges(
         loopback_up(netns)?;
     }
     let Attached { ground, endpoint, clients, kept, .. } = attached;
+    *kept = Some(netns.try_clone_to_owned().context(|| "cannot keep a namespace")?);
     for (index, bridge) in bridges.iter().enumerate() {
         let connection = &endpoint.connections[index];
         veth::connect(ground, bridge, id, connection, netns)?;
@@ -336,7 +338,6 @@ fn attach_bridges(
             clients
                 .extend(client.context(|| format!("cannot ask for an address of `{interface}`"))?);
         } else if bridge.plugin.is_some() {
-            *kept = Some(netns.try_clone_to_owned().context(|| "cannot keep a namespace")?);
             join::plug(store, bridge, id, endpoint, index, netns)?;
         }
     }

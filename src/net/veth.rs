@@ -211,11 +211,25 @@ fn prepare_ipv6(has_ipv6: bool, target: BorrowedFd<'_>) -> Result<()> {
 
 /// Disconnects a container from one network; one that is not connected is fine.
 ///
-/// Its interface is only unplugged. The kernel removes it with the namespace, in its own time; a
-/// namespace that others have joined lives on, and must not use an address that is free again.
+/// Its interface is only unplugged: to remove it takes tens of milliseconds. The kernel does that with the
+/// namespace, in its own time; a namespace that others have joined lives on, and must not use an address
+/// that is free again.
 pub(super) fn disconnect(ground: &Ground, id: &ContainerId, number: u8) -> Result<()> {
     let name = host_interface(id, number);
     ground.links()?.unplug(&name).context(|| format!("cannot unplug interface `{name}`"))
+}
+
+/// Takes the interface of a container away that has ended, and whose namespace lives on.
+pub(super) fn take_away(
+    ground: &Ground,
+    id: &ContainerId,
+    connection: &Connection,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    let name = host_interface(id, connection.number);
+    // Whatever the container has called its end.
+    ground.links()?.remove(&name).context(|| format!("cannot remove interface `{name}`"))?;
+    remove(netns, connection)
 }
 
 /// Takes an interface of a container that goes on running away; one that is not there is fine.

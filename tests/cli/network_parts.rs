@@ -1,13 +1,15 @@
 //! Networks with real programs on them: nginx, redis, PostgreSQL, Python, curl and dig; and containers that
 //! die in all ways.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::leaks::{entries, processes};
+use super::support::place::Place;
 use super::support::registry::{Registry, free_port};
-use super::support::{Barge, Need, eventually, is_root, needs, wait_until};
+use super::support::{Barge, Need, eventually, is_root, needs, tool, wait_until};
 
 /// How many containers die.
 const CONTAINERS: u32 = 24;
@@ -244,5 +246,35 @@ fn die(barge: &Barge, name: &str, end: End) {
         End::Stop => drop(barge.run(["stop", "-t", "0", name])),
         End::Restart => drop(barge.run(["restart", "-t", "0", name])),
         End::Itself => {}
+    }
+}
+
+#[test]
+fn a_connection_that_nobody_ends_keeps_no_interface() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let far = Place::network();
+    barge.place().connect(&far, "10.99.0.1/24", "10.99.0.2/24");
+    let listener = far.enter(|| TcpListener::bind("10.99.0.2:9999").unwrap());
+    barge.run(["network", "create", "n"]).ok();
+    let interfaces = || {
+        let shown = barge.other_command("ip", ["-o", "link", "show", "type", "veth"]).run().ok();
+        shown.text().matches(": veth").count()
+    };
+    // One network has names, the other one has not.
+    for network in ["bridge", "n"] {
+        let line = ["run", "-d", "--name", "box", "--network", network, "busybox", "sh", "-c"];
+        let talk = "sleep 1000 | nc 10.99.0.2 9999";
+        barge.run([&line[..], &[talk]].concat()).ok();
+        let connected = listener.accept().unwrap();
+        assert_eq!(interfaces(), 1);
+        // The other side hears of nothing any more, and so says nothing.
+        far.enter(|| tool("ip", ["link", "set", "far0", "down"]));
+        barge.run(["rm", "-f", "-t", "0", "box"]).ok();
+        assert_eq!(interfaces(), 0);
+        far.enter(|| tool("ip", ["link", "set", "far0", "up"]));
+        drop(connected);
     }
 }

@@ -102,7 +102,8 @@ impl Network {
             Self::Own(prepared) => {
                 let namespace = starting.network_namespace()?;
                 let before = prepared.endpoint().clone();
-                let attached = net::attach(&engine.store, *prepared, namespace.as_fd())?;
+                let mut attached = net::attach(&engine.store, *prepared, namespace.as_fd())?;
+                attached.look_into(starting.pid());
                 // Some networks have others give the addresses.
                 if let Err(error) = change_hosts(engine, config, &before, &attached.endpoint) {
                     end_network(engine, &config.id, Some(attached));
