@@ -18,7 +18,8 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d /tmp/barge-projects.XXXXXX)
 chmod 755 "$work"
-. benches/executable.sh
+# Without root it is somewhere else, and told which executable.
+[ -n "${BARGE:-}" ] || . benches/executable.sh
 barge() { "$work/barge" --root "$work/root" --runroot "$work/run" "$@"; }
 finish() {
     barge rm -af >/dev/null 2>&1 || true

@@ -37,6 +37,13 @@ pub(super) struct Logical {
     pub(super) has_empty_line: bool,
 }
 
+impl Logical {
+    /// Returns its first word.
+    pub(super) fn name(&self) -> &str {
+        self.text.split_whitespace().next().unwrap_or_default()
+    }
+}
+
 /// Instructions whose here-documents are read.
 const WITH_HEREDOCS: [&str; 3] = ["add", "copy", "run"];
 

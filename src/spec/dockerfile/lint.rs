@@ -16,9 +16,10 @@ pub struct Lint {
 
 pub(super) fn of_lines(lines: &[Logical]) -> Vec<Lint> {
     let mut lints = Vec::new();
-    let mut cases = [0, 0];
+    let majority = Casing::of_majority(lines);
+    let mut is_in_stage = false;
     for it in lines {
-        let name = it.text.split_whitespace().next().unwrap_or_default();
+        let name = it.name();
         if it.has_empty_line {
             lints.push(Lint {
                 rule: "NoEmptyContinuation",
@@ -26,14 +27,18 @@ pub(super) fn of_lines(lines: &[Logical]) -> Vec<Lint> {
                 message: "empty continuation line".to_owned(),
             });
         }
-        let upper = name == name.to_ascii_uppercase();
-        cases[usize::from(upper)] += 1;
-        let mixed = !upper && name != name.to_ascii_lowercase();
-        if mixed || (cases[0] > 0 && cases[1] > 0 && (upper == (cases[0] > cases[1]))) {
+        is_in_stage |= name.eq_ignore_ascii_case("FROM");
+        if is_in_stage && Casing::of(name) != Some(majority) {
+            let shown = match majority {
+                Casing::Lower => "lowercase",
+                Casing::Upper => "uppercase",
+            };
             lints.push(Lint {
                 rule: "ConsistentInstructionCasing",
                 line: it.first,
-                message: format!("command '{name}' should match the case of the command majority"),
+                message: format!(
+                    "Command '{name}' should match the case of the command majority ({shown})"
+                ),
             });
         }
         let legacy = ["ENV", "LABEL"].iter().any(|one| name.eq_ignore_ascii_case(one))
@@ -50,6 +55,40 @@ pub(super) fn of_lines(lines: &[Logical]) -> Vec<Lint> {
         }
     }
     lints
+}
+
+/// How a name is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Casing {
+    Lower,
+    Upper,
+}
+
+impl Casing {
+    /// `None` if it is neither.
+    fn of(name: &str) -> Option<Self> {
+        if !name.contains(|letter: char| letter.is_ascii_uppercase()) {
+            Some(Self::Lower)
+        } else if !name.contains(|letter: char| letter.is_ascii_lowercase()) {
+            Some(Self::Upper)
+        } else {
+            None
+        }
+    }
+
+    /// Returns how most instructions of stages are written.
+    fn of_majority(lines: &[Logical]) -> Self {
+        let names = lines.iter().map(Logical::name);
+        let in_stages = names.skip_while(|name| !name.eq_ignore_ascii_case("FROM"));
+        let (mut lower, mut upper) = (0, 0);
+        for casing in in_stages.filter_map(Self::of) {
+            match casing {
+                Self::Lower => lower += 1,
+                Self::Upper => upper += 1,
+            }
+        }
+        if lower > upper { Self::Lower } else { Self::Upper }
+    }
 }
 
 pub(super) fn of_file(file: &Dockerfile) -> Vec<Lint> {

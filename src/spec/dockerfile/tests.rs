@@ -392,6 +392,8 @@ fn finds_what_is_not_wise() {
         ("FROM x\nARG MY_TOKEN\n", "SecretsUsedInArgOrEnv"),
         ("FROM x\nRUN a \\\n\n b\n", "NoEmptyContinuation"),
         ("FROM x\nRuN a\n", "ConsistentInstructionCasing"),
+        ("from x\nRUN a\n", "ConsistentInstructionCasing"),
+        ("from x\nrun a\nRUN b\n", "ConsistentInstructionCasing"),
         ("FROM x AS Base\n", "StageNameCasing"),
         ("FROM x as base\n", "FromAsCasing"),
         ("FROM x:$V\n", "UndefinedArgInFrom"),
@@ -413,6 +415,7 @@ fn finds_what_is_not_wise() {
     for text in [
         "FROM x AS a\nRUN a\nWORKDIR /w\nCMD [\"a\"]\n",
         "from x as a\n",
+        "arg V=1\nFROM x:$V\n",
         "ARG V=1\nFROM x:$V\nARG V\nLABEL v=$V w='$W' x=\\$X y=${Y:-y} p=$PATH\n",
         "ARG V\nFROM x:${V:-latest}\n",
         "FROM --platform=$BUILDPLATFORM x\nARG TARGETARCH\nCOPY $TARGETARCH /\nRUN echo $TARGETOS\n",
