@@ -21,12 +21,13 @@ fn df(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let used = engine.disk_usage()?;
     let cache = build::cache_use(engine)?;
     let (store, now) = (engine.store(), now());
+    let ids = docker::NetworkIds::of(store)?;
     let mut containers = Vec::new();
     for (found, own) in &used.each_container {
         let image = store.images().get(&found.config.image_id)?;
         let all = own + image.map_or(0, |image| image.size);
         let size = ContainerSize { own: *own, all };
-        containers.push(docker::summary(store, found, now, Some(size), call.version.minor));
+        containers.push(docker::summary(store, found, now, Some(size), &ids, call.version.minor));
     }
     let minor = call.version.minor;
     let verbose = call.query.is_set("verbose");

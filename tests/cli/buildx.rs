@@ -235,6 +235,29 @@ fn compose_builds_its_services() {
 }
 
 #[test]
+fn compose_leaves_what_is_as_it_should_be() {
+    if !needs(&[Need::Tool(COMPOSE)]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    barge.file(
+        "compose.yaml",
+        "services:\n  web:\n    image: busybox\n    command: sleep 1000\n    networks: [front, back]\n    \
+         volumes: [\"data:/d\"]\nnetworks:\n  front: {}\n  back: {}\nvolumes:\n  data: {}\n",
+    );
+    let file = barge.path_text("compose.yaml");
+    let compose = |line: &[&str]| {
+        docker.client(COMPOSE, [&["-p", "p", "-f", &file], line].concat()).run().exits(0)
+    };
+    compose(&["up", "-d"]);
+    let id = barge.inspect("p-web-1", "{{.Id}} {{.State.StartedAt}}");
+    compose(&["up", "-d"]);
+    assert_eq!(barge.inspect("p-web-1", "{{.Id}} {{.State.StartedAt}}"), id);
+    compose(&["down", "-t", "0", "-v"]);
+}
+
+#[test]
 fn private_bases_are_fetched_by_who_the_client_is() {
     if !needs(&[Need::Tool(NEW)]) {
         return;

@@ -176,6 +176,54 @@ fn inspect_has_the_fields_that_scripts_ask_for() {
 }
 
 #[test]
+fn inspect_tells_what_was_asked_for() {
+    let barge = Barge::with_busybox();
+    let pidfile = barge.path_text("monitor.pid");
+    barge.run(["create", "--name=first", "--network=none", "busybox", "true"]).ok();
+    let line = [
+        "create",
+        "--name=box",
+        "--network=container:first",
+        "--timeout=100",
+        "--passwd=false",
+        "--hosts-file=none",
+        "--cgroup-parent=/above",
+        "--conmon-pidfile",
+        &pidfile,
+        "--health-cmd=true",
+        "--health-startup-cmd=test -e /up",
+        "--health-startup-success=2",
+        "--log-opt=max-size=1m",
+        "busybox",
+        "true",
+    ];
+    barge.run(line).ok();
+    let document = &barge.run(["inspect", "box"]).ok().json()[0];
+    let first = barge.inspect("first", "{{.Id}}");
+    assert_eq!(document["Dependencies"], serde_json::json!([first]));
+    assert_eq!(document["ConmonPidFile"], pidfile);
+    assert_eq!(document["HostConfig"]["CgroupParent"], "/above");
+    assert_eq!(document["HostConfig"]["Cgroups"], "default");
+    assert_eq!(document["HostConfig"]["HostsFile"], "none");
+    assert_eq!(document["HostConfig"]["LogConfig"]["Path"], document["LogPath"]);
+    assert_eq!(document["Config"]["Timeout"], 100);
+    assert_eq!(document["Config"]["Passwd"], false);
+    let startup = &document["Config"]["StartupHealthCheck"];
+    assert_eq!(startup["Test"], serde_json::json!(["CMD-SHELL", "test -e /up"]));
+    assert_eq!(startup["Successes"], 2);
+    let rules = |name: &str| barge.inspect(name, "{{json .HostConfig.DeviceCgroupRules}}");
+    assert_eq!(rules("first"), "null");
+    if needs(&[Need::Root]) {
+        let line = ["create", "--name=own", "--network=none", "--device-cgroup-rule=c 1:3 r"];
+        let line = [&line[..], &["--uidmap=0:1000:100", "busybox", "true"]].concat();
+        barge.run(line).ok();
+        assert_eq!(rules("own"), "[\"c 1:3 r\"]");
+        let uids = barge.inspect("own", "{{json .HostConfig.IDMappings.UidMap}}");
+        assert_eq!(uids, "[\"0:1000:100\"]");
+    }
+}
+
+#[test]
 fn names_are_made_up_until_one_is_free() {
     if !needs(&[Need::Root]) {
         return;

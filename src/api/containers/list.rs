@@ -33,9 +33,10 @@ pub(super) fn list(engine: &Engine, call: &mut Call) -> Result<Reply> {
             break;
         }
     }
+    let ids = docker::NetworkIds::of(engine.store())?;
     let row = |container: &Container| {
         let size = sizes.then(|| engine.container_size(container)).transpose()?;
-        let row = docker::summary(engine.store(), container, now, size, minor);
+        let row = docker::summary(engine.store(), container, now, size, &ids, minor);
         to_raw_value(&row).context(|| "cannot write a list")
     };
     let rows: Vec<_> = threads::map(&wanted, |it| row(it)).into_iter().collect::<Result<_>>()?;

@@ -31,7 +31,9 @@ pub(super) fn inspect(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let container = find(engine, call.name())?;
     let sizes = call.query.is_set("size");
     let size = sizes.then(|| engine.container_size(&container)).transpose()?;
-    Ok(Reply::json(&docker::inspect(engine.store(), &container, size, call.version.minor)))
+    let ids = docker::NetworkIds::of(engine.store())?;
+    let minor = call.version.minor;
+    Ok(Reply::json(&docker::inspect(engine.store(), &container, size, &ids, minor)))
 }
 
 /// `GET /containers/{id}/top`.

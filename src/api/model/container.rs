@@ -57,6 +57,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "Config": config_document(config),
         "NetworkSettings": network::document(config, state),
     });
+    document["HostConfig"]["LogConfig"]["Path"] = document["LogPath"].clone();
     usual::complete(&mut document, store, container);
     document
 }

@@ -1,12 +1,16 @@
 //! A container, as the REST API shows it: Docker's words where those of `inspect` are Podman's.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::container::{self, command};
 use super::network::{names_of, published};
+use super::rest::network::{self, BUILT_IN, endpoint_id};
 use super::status::docker_status;
 use super::versions;
 use crate::engine::ContainerSize;
+use crate::error::Result;
 use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK};
 use crate::spec::network::NetworkMode;
 use crate::spec::time;
@@ -14,7 +18,13 @@ use crate::store::Store;
 use crate::store::container::{Container, ContainerConfig, Status};
 
 /// Makes the document of `GET /containers/{id}/json`.
-pub fn inspect(store: &Store, found: &Container, size: Option<ContainerSize>, minor: u16) -> Value {
+pub fn inspect(
+    store: &Store,
+    found: &Container,
+    size: Option<ContainerSize>,
+    ids: &NetworkIds,
+    minor: u16,
+) -> Value {
     let mut document = container::inspect(store, found);
     let Container { config, state, .. } = found;
     document["Created"] = json!(time::rfc3339(config.created));
@@ -65,7 +75,11 @@ pub fn inspect(store: &Store, found: &Container, size: Option<ContainerSize>, mi
         Some("host") => json!(""),
         _ => host["UsernsMode"].clone(),
     };
-    rename_default(&mut document["NetworkSettings"]);
+    // Podman's.
+    if let Value::Object(log) = &mut host["LogConfig"] {
+        log.shift_remove("Path");
+    }
+    ids.fit(&mut document["NetworkSettings"], found);
     versions::container(&mut document, config, minor);
     if let Some(size) = size {
         document["SizeRw"] = json!(size.own);
@@ -78,17 +92,34 @@ fn private_is_empty(mode: &Value) -> Value {
     if mode == "private" { json!("") } else { mode.clone() }
 }
 
-/// Calls the network that is there from the beginning what Docker calls it.
-fn rename_default(settings: &mut Value) {
-    let Some(Value::Object(networks)) = settings.get_mut("Networks") else { return };
-    let renamed: Map<String, Value> = std::mem::take(networks)
-        .into_iter()
-        .map(|(name, network)| match name.as_str() {
-            DEFAULT_NETWORK => (DEFAULT_ALIAS.to_owned(), network),
-            _ => (name, network),
-        })
-        .collect();
-    *networks = renamed;
+/// The IDs of all networks, by which clients know those of a container.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkIds(BTreeMap<String, String>);
+
+impl NetworkIds {
+    /// Finds them.
+    pub fn of(store: &Store) -> Result<Self> {
+        let own = store.networks().list()?.into_iter().map(|network| (network.name, network.id));
+        let built_in = BUILT_IN.into_iter().map(|it| (it.name.to_owned(), it.id()));
+        Ok(Self(built_in.chain(own).collect()))
+    }
+
+    /// Names the networks of a container as Docker does, and tells their IDs and those of its places on
+    /// them, as they are told of the networks.
+    fn fit(&self, settings: &mut Value, found: &Container) {
+        let Some(Value::Object(networks)) = settings.get_mut("Networks") else { return };
+        let runs = found.state.process().is_some();
+        let fitted = |(name, mut network): (String, Value)| {
+            if let Some(id) = self.0.get(&name) {
+                network["NetworkID"] = json!(id);
+                if runs {
+                    network["EndpointID"] = json!(endpoint_id(id, found.id().as_str()));
+                }
+            }
+            (network::name(&name).to_owned(), network)
+        };
+        *networks = std::mem::take(networks).into_iter().map(fitted).collect::<Map<_, _>>();
+    }
 }
 
 /// The network mode as Docker has it.
@@ -141,11 +172,12 @@ pub fn summary(
     found: &Container,
     now: i64,
     size: Option<ContainerSize>,
+    ids: &NetworkIds,
     minor: u16,
 ) -> Value {
     let Container { config, state, .. } = found;
     let mut networks = json!({ "Networks": container::networks(found) });
-    rename_default(&mut networks);
+    ids.fit(&mut networks, found);
     versions::networks(&mut networks, config, minor);
     let ports = published(state);
     let mut shown: Vec<Value> = ports

@@ -5,7 +5,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::engine;
+use crate::spec::group::CgroupsMode;
 use crate::spec::membership::DEFAULT_NETWORK;
+use crate::spec::network::HostsBase;
+use crate::spec::userns::IdRange;
 use crate::store::Store;
 use crate::store::container::Container;
 
@@ -14,7 +17,7 @@ pub(super) fn complete(document: &mut Value, store: &Store, container: &Containe
     add(document, top(store, container));
     add(&mut document["State"], state(container));
     add(&mut document["HostConfig"], host_config(container));
-    add(&mut document["Config"], config());
+    add(&mut document["Config"], shown_config(container));
     add(&mut document["NetworkSettings"], network());
     complete_networks(&mut document["NetworkSettings"], container);
 }
@@ -57,10 +60,10 @@ fn top(store: &Store, container: &Container) -> Value {
         "OCIConfigPath": containers.dir(&config.id).join("config.json"),
         "StaticDir": containers.dir(&config.id),
         "PidFile": config.settings.pidfile.clone().unwrap_or_default(),
-        "ConmonPidFile": "",
+        "ConmonPidFile": config.settings.monitor_pidfile.clone().unwrap_or_default(),
         "BoundingCaps": capabilities,
         "EffectiveCaps": capabilities,
-        "Dependencies": [],
+        "Dependencies": config.donors(),
         "IsInfra": false,
         "IsService": false,
         "KubeExitCodePropagation": "invalid",
@@ -70,15 +73,25 @@ fn top(store: &Store, container: &Container) -> Value {
     })
 }
 
-fn config() -> Value {
-    json!({
-        "MacAddress": "",
-        "Timeout": 0,
+fn shown_config(container: &Container) -> Value {
+    let Container { config, .. } = container;
+    let settings = &config.settings;
+    let members = settings.network.memberships();
+    let mac = members.first().and_then(|member| member.mac.as_ref());
+    let mut document = json!({
+        "MacAddress": mac.map(ToString::to_string).unwrap_or_default(),
+        "Timeout": settings.timeout.unwrap_or_default(),
         "CreateCommand": null,
-        "Passwd": true,
+        "Passwd": !settings.accounts.untouched,
         "HealthcheckOnFailureAction": "none",
         "sdNotifyMode": "container",
-    })
+    });
+    if let Some(startup) = config.health.as_ref().and_then(|health| health.startup.as_ref()) {
+        let mut check = json!(startup.check);
+        check["Successes"] = startup.successes.into();
+        document["StartupHealthCheck"] = check;
+    }
+    document
 }
 
 fn state(container: &Container) -> Value {
@@ -95,6 +108,7 @@ fn state(container: &Container) -> Value {
 
 fn host_config(container: &Container) -> Value {
     let settings = &container.config.settings;
+    let parent = settings.cgroup_parent.as_ref();
     let (masked, read_only) = engine::hidden_paths(&settings.security);
     let mut document = json!({
         "ContainerIDFile": settings.cidfile.clone().unwrap_or_default(),
@@ -105,19 +119,42 @@ fn host_config(container: &Container) -> Value {
         "AutoRemoveImage": false,
         "Cgroup": "",
         "CgroupConf": null,
-        "Cgroups": "default",
+        "Cgroups": match settings.cgroups {
+            CgroupsMode::Enabled => "default",
+            CgroupsMode::Disabled => "disabled",
+            CgroupsMode::Split => "split",
+        },
         "DiskQuota": 0,
-        "HostsFile": "",
+        "HostsFile": match &settings.names.base {
+            HostsBase::Usual => String::new(),
+            HostsBase::Image => "image".to_owned(),
+            HostsBase::None => "none".to_owned(),
+            HostsBase::File(path) => path.display().to_string(),
+        },
         "CgroupManager": "cgroupfs",
-        "CgroupParent": "",
+        "CgroupParent": parent.map(|it| format!("/{}", it.as_str())).unwrap_or_default(),
+        "DeviceCgroupRules": match settings.device_rules.is_empty() {
+            true => Value::Null,
+            false => settings.device_rules.iter().map(|it| Value::from(it.to_string())).collect(),
+        },
         "Links": links(container),
         "PublishAllPorts": false,
         "Isolation": "",
         "MaskedPaths": masked,
         "ReadonlyPaths": read_only,
     });
+    if let Some(mapping) = &container.config.id_mapping {
+        document["IDMappings"] =
+            json!({ "UidMap": ranges(&mapping.uids), "GidMap": ranges(&mapping.gids) });
+    }
     add(&mut document, nothing_limited());
     document
+}
+
+/// Writes ranges of IDs as they are asked for.
+fn ranges(ranges: &[IdRange]) -> Vec<String> {
+    let text = |it: &IdRange| format!("{}:{}:{}", it.inside, it.outside, it.count);
+    ranges.iter().map(text).collect()
 }
 
 /// Returns the names that a container has for others on the network that has none, as Docker writes them.
@@ -140,7 +177,6 @@ fn nothing_limited() -> Value {
         "BlkioDeviceWriteIOps": null,
         "CpuCount": 0,
         "CpuPercent": 0,
-        "DeviceCgroupRules": null,
         "DeviceRequests": null,
         "MemorySwappiness": null,
         "KernelMemory": 0,

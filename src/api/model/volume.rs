@@ -20,6 +20,7 @@ pub fn inspect(found: &VolumeUse) -> Value {
         "Anonymous": volume.anonymous,
         "MountCount": users.len(),
         "NeedsCopyUp": fresh,
+        "NeedsChown": fresh,
     });
     if let Some(status) = status {
         document["Status"] = status.clone();

@@ -99,6 +99,14 @@ fn containers_come_and_leave() {
     let place: &Value = &found["Containers"][&id];
     assert_eq!((&place["Name"], &place["IPv4Address"]), (&json!("a"), &json!("10.79.0.7/24")));
     assert_eq!(place["EndpointID"].as_str().map(str::len), Some(64));
+    // The container knows both by the same IDs, in lists, too.
+    let shown = docker.get("/containers/a/json");
+    let listed = docker.get("/containers/json");
+    for settings in [&shown["NetworkSettings"], &listed[0]["NetworkSettings"]] {
+        let there = &settings["Networks"]["back"];
+        assert_eq!(there["NetworkID"], found["Id"]);
+        assert_eq!(there["EndpointID"], place["EndpointID"]);
+    }
     barge.run(["exec", "a", "ip", "-4", "-o", "addr"]).ok().stdout_has("10.79.0.7/24");
     let line = ["run", "--rm", "--network=back", "busybox", "ping", "-c1", "-W5", "other"];
     barge.run(line).ok();
