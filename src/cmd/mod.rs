@@ -397,7 +397,7 @@ impl World {
 
     /// As [`World::engine`], with the power to make and change containers and images.
     pub(crate) fn power(&self) -> Result<Engine> {
-        let engine = Engine::open_with_power(&self.options()?)?;
+        let engine = Engine::open_with_power(&self.options()?, output::warning)?;
         engine.warnings().iter().for_each(|warning| output::warning(warning));
         Ok(engine)
     }

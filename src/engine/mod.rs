@@ -135,11 +135,14 @@ impl Engine {
     /// As [`Engine::open`], and gets the power to make and change containers and images.
     ///
     /// Without root, this process enters a user namespace: it must have a single thread.
-    pub fn open_with_power(options: &EngineOptions) -> Result<Self> {
+    ///
+    /// If the machine was stopped while images were being written, they are mended first; `say` is told about
+    /// that as it happens.
+    pub fn open_with_power(options: &EngineOptions, say: impl FnMut(&str)) -> Result<Self> {
         let mut engine = Self::open(options)?;
         engine.power = engine.host.gain_power(&engine.store)?;
         engine.warnings.append(&mut engine.power.warnings);
-        engine.warnings.extend(after_crash::mend(&engine.store)?);
+        after_crash::mend(&engine.store, say)?;
         Ok(engine)
     }
 

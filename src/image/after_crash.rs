@@ -3,43 +3,71 @@
 //! A layer that came as a blob is unpacked from it once more; one that was made here is compared with its
 //! name, file by file as its recipe has them. What is beyond that is as if it had never come.
 
+use std::collections::HashSet;
 use std::io::{self, BufReader, Read};
+use std::time::{Duration, Instant};
 
 use super::ingest::{Expected, layer_into};
 use super::recipe::Replay;
 use crate::error::Result;
 use crate::spec::digest::{DiffId, Digest, ImageId};
 use crate::store::Store;
-use crate::store::image::Names;
+use crate::store::image::{Image, Names};
 use crate::store::unflushed::Part;
 use crate::sys::sha256::Sha256;
 
 const BUFFER: usize = 256 << 10;
+/// After so long, the user is told what takes time.
+const SILENCE: Duration = Duration::from_secs(1);
 
-/// Mends what a crash may have damaged; returns what the user should know.
-pub(crate) fn mend(store: &Store) -> Result<Vec<String>> {
-    let Some(doubtful) = store.doubtful()? else { return Ok(Vec::new()) };
-    let mut warnings = Vec::new();
+/// Mends what a crash may have damaged. `say` is told what the user should know, as it happens.
+pub(crate) fn mend(store: &Store, mut say: impl FnMut(&str)) -> Result<()> {
+    let Some(doubtful) = store.doubtful()? else { return Ok(()) };
+    let begun = Instant::now();
+    let mut is_silent = true;
+    let (mut gone_blobs, mut gone_layers) = (HashSet::new(), HashSet::new());
+    let mut images = HashSet::new();
     // In this order: layers are made of blobs, and images of both.
     for part in doubtful.parts() {
+        if is_silent && begun.elapsed() > SILENCE {
+            is_silent = false;
+            say(
+                "images were being written when the machine was stopped: looking whether they are whole",
+            );
+        }
         match part {
             Part::Blob(digest) => {
                 let is_whole =
                     store.blobs().open(&digest)?.is_none_or(|it| has_digest(it, &digest));
                 if !is_whole {
                     store.blobs().remove(&digest)?;
+                    gone_blobs.insert(digest);
                 }
             }
             Part::Layer(id) => {
                 if !is_as_recorded(store, &id) && !is_remade(store, &id)? {
                     store.layers().discard(&id)?;
+                    gone_layers.insert(id);
                 }
             }
-            Part::Image(id) => warnings.extend(check(store, &id)?),
+            Part::Image(id) => drop(images.insert(id)),
         }
     }
-    doubtful.settle()?;
-    Ok(warnings)
+    if !(gone_blobs.is_empty() && gone_layers.is_empty()) {
+        // The record of an image may be older than what had to come for it again.
+        let needs_them = |image: &Image| {
+            image.layers.iter().any(|layer| gone_layers.contains(layer))
+                || image.blobs.iter().any(|blob| gone_blobs.contains(blob))
+        };
+        let all = store.images().list_all()?.0.into_iter().map(|named| named.image);
+        images.extend(all.filter(needs_them).map(|image| image.id));
+    }
+    for id in images {
+        if let Some(warning) = check(store, &id)? {
+            say(&warning);
+        }
+    }
+    doubtful.settle()
 }
 
 fn has_digest(mut from: impl Read, digest: &Digest) -> bool {

@@ -161,6 +161,16 @@ fn what_the_disk_did_not_get_of_images_is_mended_or_gone() {
     barge.run(["image", "exists", "made"]).exits(1);
     barge.run(hello).ok().stdout("hello\n").stderr("");
 
+    // So it is with an image whose record was on the disk before.
+    make();
+    doubt(&barge);
+    let id = barge.run(["images", "-q", "--no-trunc", "made"]).ok().lines().remove(0);
+    let id = id.replace("sha256:", "");
+    fs::remove_file(marks.join(format!("{OTHER_BOOT}.0123.images%{id}.json"))).unwrap();
+    cut_off(&barge, "precious");
+    barge.run(hello).exits(0).stdout("hello\n").stderr_has(text);
+    barge.run(["image", "exists", "made"]).exits(1);
+
     // So it is with a record, with a blob without which nothing can be unpacked, and with what is named by
     // a mark and is not there.
     make();
