@@ -90,13 +90,14 @@ pub(super) fn reserve(mappings: &[PortMapping], listener: Listener) -> Result<Re
                 protocol: mapping.protocol,
             };
             let (is_ipv6, protocol) = (port.host_ip.is_ipv6(), port.protocol);
-            let door = |socket| Door { socket, port: port.container_port, protocol };
+            let container_port = port.container_port;
+            let door = |socket| Door { socket, port: container_port, protocol };
             if protocol == Protocol::Sctp && (is_ipv6 || listener == Listener::Relay) {
                 return Err(no_sctp(&port));
             }
             // The sockets stay open until all are bound, even those that are only tried: two
             // mappings must not get the same port.
-            let taken = take(&port, listener)?;
+            let taken = take_one(&mut port, mapping.choices, listener)?;
             let number = taken.as_ref().map_or(port.host_port, |(_, number)| *number);
             if taken.is_none() {
                 warnings.push(format!(
@@ -143,6 +144,25 @@ fn allow_files(count: u64) -> Result<()> {
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum })
         .context(|| format!("cannot raise the limit on open files to {needed}"))
+}
+
+/// Binds the first of some ports of the host, from the first one on, that is free.
+fn take_one(
+    port: &mut PublishedPort,
+    choices: u16,
+    listener: Listener,
+) -> Result<Option<(OwnedFd, u16)>> {
+    let first = port.host_port;
+    for more in 0..choices {
+        port.host_port = first.saturating_add(more);
+        match take(port, listener) {
+            Err(error) if error.kind() == Kind::Conflict && choices > 1 => {}
+            other => return other,
+        }
+    }
+    let PublishedPort { host_port, protocol, .. } = port;
+    let text = format!("cannot publish a port `{first}-{host_port}/{protocol}`: all are in use");
+    Err(Error::new(Kind::Conflict, text).hint("choose another range of host ports"))
 }
 
 /// Binds one port; `None` where the kernel has no such sockets to hold it with.
@@ -281,6 +301,32 @@ mod tests {
             assert!(TcpListener::bind(address).is_err(), "{family}");
             // Held, not listened on: only the firewall leads on from there.
             assert_eq!(TcpStream::connect(address).is_ok(), is_heard, "{family}");
+        }
+    }
+
+    #[test]
+    fn chooses_from_a_range() {
+        for listener in [Listener::Firewall, Listener::Relay, Listener::Program] {
+            // Three in a row that are free are found soon.
+            let (first, taken) = (0..100)
+                .find_map(|_| {
+                    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+                    let first = taken.local_addr().unwrap().port();
+                    let more = [first.checked_add(1)?, first.checked_add(2)?];
+                    let free = more.map(|port| TcpListener::bind(("127.0.0.1", port)));
+                    free.iter().all(std::result::Result::is_ok).then_some((first, taken))
+                })
+                .unwrap();
+            let text = format!("127.0.0.1:{first}-{}:80", first + 2);
+            let two = [mapping(&text), mapping(&text)];
+            let Reserved { ports, .. } = reserve(&two, listener).unwrap();
+            let got: Vec<_> = ports.iter().map(|it| (it.host_port, it.container_port)).collect();
+            assert_eq!(got, [(first + 1, 80), (first + 2, 80)], "{listener:?}");
+            let three = [two[0].clone(), two[0].clone(), two[0].clone()];
+            let error = reserve(&three, listener).unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict);
+            assert!(error.to_string().ends_with(": all are in use"), "{error}");
+            drop(taken);
         }
     }
 

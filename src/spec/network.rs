@@ -129,7 +129,8 @@ pub enum Protocol {
     Sctp,
 }
 
-/// One published port (or a range of them), as in `127.0.0.1:8080-8081:80-81/udp`.
+/// One published port (or a range of them), as in `127.0.0.1:8080-8081:80-81/udp`; or one that has a range of
+/// the host's to choose from, as in `8080-8090:80`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortMapping {
     /// Address on the host; `None` is all of them.
@@ -140,8 +141,27 @@ pub struct PortMapping {
     pub container_port: u16,
     /// How many ports, from the first ones on; at least 1.
     pub count: u16,
+    /// How many ports of the host, from the first one on, a single port may be published at; at least 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub choices: u16,
     /// Transport protocol.
     pub protocol: Protocol,
+}
+
+fn one() -> u16 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_one(number: &u16) -> bool {
+    *number == 1
+}
+
+impl PortMapping {
+    /// Tells whether it leaves to us which port of the host it is.
+    pub fn leaves_choice(&self) -> bool {
+        self.host_port.is_none() || self.choices > 1
+    }
 }
 
 /// Names and name servers that a container sees.
@@ -373,21 +393,21 @@ impl FromStr for PortMapping {
             parse_range(container).filter(|(first, _)| *first != 0).ok_or_else(|| {
                 invalid("the container port must be a number from 1 to 65535, or a range")
             })?;
-        let host_port = match host {
-            "" | "0" => None,
+        let (host_port, choices) = match host {
+            "" | "0" => (None, 1),
             host => {
                 let (first, hosts) = parse_range(host).ok_or_else(|| {
                     invalid("the host port must be a number from 1 to 65535, or a range")
                 })?;
-                if hosts != count || first == 0 {
+                if hosts != count && count > 1 || first == 0 {
                     return Err(invalid(&format!(
                         "host and container port ranges have different lengths: {hosts} vs {count}"
                     )));
                 }
-                Some(first)
+                (Some(first), if count == 1 { hosts } else { 1 })
             }
         };
-        Ok(Self { host_ip, host_port, container_port, count, protocol })
+        Ok(Self { host_ip, host_port, container_port, count, choices, protocol })
     }
 }
 
@@ -411,7 +431,7 @@ fn parse_range(text: &str) -> Option<(u16, u16)> {
 impl fmt::Display for PortMapping {
     /// Writes the mapping as it can be parsed again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let range = |first: u16| match self.count {
+        let range = |first: u16, count: u16| match count {
             1 => first.to_string(),
             count => format!("{first}-{}", first.saturating_add(count - 1)),
         };
@@ -421,11 +441,11 @@ impl fmt::Display for PortMapping {
             None => {}
         }
         match self.host_port {
-            Some(port) => write!(f, "{}:", range(port))?,
+            Some(port) => write!(f, "{}:", range(port, self.count.max(self.choices)))?,
             None if self.host_ip.is_some() => f.write_str(":")?,
             None => {}
         }
-        write!(f, "{}/{}", range(self.container_port), self.protocol)
+        write!(f, "{}/{}", range(self.container_port, self.count), self.protocol)
     }
 }
 
@@ -499,10 +519,14 @@ mod tests {
             ("[::1]:80", None),
             ("::1:8080:80", None),
             ("[127.0.0.1]:1:2", None),
-            ("8000-8010:80", None),
+            ("8000-8010:80", Some("8000-8010:80/tcp")),
+            ("127.0.0.1:8000-8001:80/udp", Some("127.0.0.1:8000-8001:80/udp")),
+            ("8000-8010:80-81", None),
+            ("8000:80-81", None),
             ("90-80", None),
             ("0-65535", None),
             ("0-1:80-81", None),
+            ("0-1:80", None),
             ("80/icmp", None),
             ("80/", None),
             ("1:2:3:4", None),

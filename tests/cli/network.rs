@@ -162,6 +162,42 @@ fn a_port_is_chosen_if_none_is_given() {
 }
 
 #[test]
+fn a_port_is_chosen_from_a_range() {
+    let barge = Barge::with_busybox();
+    let held: Vec<TcpListener> = (0..20)
+        .map(|_| barge.place().enter(|| TcpListener::bind("127.0.0.1:0")).unwrap())
+        .collect();
+    // Somebody has the first one; behind it there are enough for a few.
+    let taken = held.into_iter().find(|it| it.local_addr().unwrap().port() < u16::MAX - 40);
+    let taken = taken.unwrap();
+    let first = taken.local_addr().unwrap().port();
+    let range = format!("127.0.0.1:{first}-{}:80", first + 40);
+    let port = |name: &str| -> u16 {
+        let shown = barge.run(["port", name, "80"]).ok().text();
+        shown.strip_prefix("127.0.0.1:").unwrap().parse().unwrap()
+    };
+    for name in ["one", "two"] {
+        serve(&barge, name, &[&range]);
+        let page = format!("page of {name}");
+        await_page(barge.place(), &format!("127.0.0.1:{}", port(name)), &page);
+    }
+    let (one, two) = (port("one"), port("two"));
+    assert!(first < one && one < two && two <= first + 40, "{first} {one} {two}");
+    // It is not the first that is free, but the one that it had.
+    drop(taken);
+    barge.run(["restart", "-t", "0", "two"]).ok();
+    assert_eq!(port("two"), two);
+    let asked =
+        barge.inspect("one", "{{(index (index .HostConfig.PortBindings \"80/tcp\") 0).HostPort}}");
+    assert_eq!(asked, format!("{first}-{}", first + 40));
+    let line = ["run", "-d", "--name", "three", "-p", &range, "-p"];
+    let single = format!("127.0.0.1:{one}-{one}:80");
+    barge.run([&line[..], &[&single, "busybox", "true"]].concat()).error_has("already in use");
+    barge.run(["rm", "-f", "-t", "0", "one", "two", "three"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
 fn a_port_that_was_chosen_stays() {
     let barge = Barge::with_busybox();
     serve(&barge, "web", &["80", "127.0.0.1::81-82", "80/udp"]);

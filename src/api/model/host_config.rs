@@ -169,7 +169,10 @@ fn bindings(ports: &[PortMapping]) -> Map<String, Value> {
         for index in 0..mapping.count {
             let inside =
                 format!("{}/{}", mapping.container_port.saturating_add(index), mapping.protocol);
-            let outside = mapping.host_port.map(|port| port.saturating_add(index).to_string());
+            let outside = mapping.host_port.map(|port| match mapping.choices {
+                1 => port.saturating_add(index).to_string(),
+                choices => format!("{port}-{}", port.saturating_add(choices - 1)),
+            });
             let address = mapping.host_ip.map(|address| address.to_string());
             let binding = json!({
                 "HostIp": address.unwrap_or_default(),

@@ -43,6 +43,9 @@ pub(super) struct NetworkFlags {
     #[arg(long, visible_alias = "net-alias", value_name = "NAME", value_parser = parse_alias)]
     network_alias: Vec<String>,
     /// Publish a port
+    ///
+    /// Of ranges, as in 8000-8010:80-90, each port of the host leads to its like. A range for a single port,
+    /// as in 8000-8010:80, is what there is to choose from: the first one that is free is taken.
     #[arg(short, long, value_name = "[[IP:]HOST:]CONTAINER")]
     publish: Vec<PortMapping>,
     /// Publish all ports that are exposed

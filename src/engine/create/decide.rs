@@ -141,7 +141,7 @@ fn stop_signal(spec: &ContainerSpec, image: Option<&str>) -> Result<Signal> {
 fn publish_all<'a>(ports: &mut Vec<PortMapping>, exposed: impl Iterator<Item = &'a String>) {
     for text in exposed {
         let Ok(mut mapping) = text.parse::<PortMapping>() else { continue };
-        mapping.host_port = None;
+        (mapping.host_port, mapping.choices) = (None, 1);
         let known = |it: &PortMapping| {
             it.container_port == mapping.container_port && it.protocol == mapping.protocol
         };

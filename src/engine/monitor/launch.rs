@@ -24,6 +24,7 @@ use crate::runtime::{Bond, Bundle, FilterOf, Launch, Rootfs, Starting};
 use crate::spec::account::Accounts;
 use crate::spec::group::CgroupsMode;
 use crate::spec::id::ContainerId;
+use crate::spec::network::PortMapping;
 use crate::spec::security::Seccomp;
 use crate::store::container::{ContainerConfig, Run};
 use crate::store::{file, volume};
@@ -443,7 +444,7 @@ impl Held {
 
     /// Its ports of this machine, as they go into the record, if some were left to us.
     pub(in crate::engine) fn ports(&self, config: &ContainerConfig) -> Option<serde_json::Value> {
-        let were_left = config.settings.ports.iter().any(|mapping| mapping.host_port.is_none());
+        let were_left = config.settings.ports.iter().any(PortMapping::leaves_choice);
         let endpoint = &self.network.as_ref().filter(|_| were_left)?.endpoint;
         serde_json::to_value(&endpoint.ports).ok()
     }

@@ -129,15 +129,21 @@ fn with_last_ports(mappings: &[PortMapping], last: &[PublishedPort]) -> Vec<Port
     let mut with_last = |mapping: &PortMapping| -> Vec<PortMapping> {
         let single = |offset| -> Option<PortMapping> {
             let container_port = mapping.container_port.checked_add(offset)?;
+            let is_choice = |port: u16| {
+                let chosen = mapping.host_port.and_then(|first| port.checked_sub(first));
+                mapping.host_port.is_none() || chosen.is_some_and(|it| it < mapping.choices)
+            };
             let position = left.iter().position(|it| {
-                it.container_port == container_port
+                is_choice(it.host_port)
+                    && it.container_port == container_port
                     && it.protocol == mapping.protocol
                     && mapping.host_ip.is_none_or(|address| address == it.host_ip)
             })?;
             let host_port = Some(left.remove(position).host_port);
-            Some(PortMapping { host_port, container_port, count: 1, ..mapping.clone() })
+            let one = PortMapping { host_port, container_port, ..mapping.clone() };
+            Some(PortMapping { count: 1, choices: 1, ..one })
         };
-        let known = mapping.host_port.is_none().then(|| (0..mapping.count).map(single).collect());
+        let known = mapping.leaves_choice().then(|| (0..mapping.count).map(single).collect());
         known.flatten().unwrap_or_else(|| vec![mapping.clone()])
     };
     mappings.iter().flat_map(&mut with_last).collect()
