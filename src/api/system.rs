@@ -125,7 +125,7 @@ fn info(engine: &Engine, call: &mut Call) -> Result<Reply> {
     let store = engine.store();
     let host = engine.host();
     let containers = &info.containers;
-    let (distribution, release) = &info.distribution;
+    let (_, release) = &info.distribution;
     let mut security = vec!["name=seccomp,profile=builtin".to_owned()];
     if host.rootless {
         security.push("name=rootless".to_owned());
@@ -146,7 +146,7 @@ fn info(engine: &Engine, call: &mut Call) -> Result<Reply> {
         "DockerRootDir": store.root().display().to_string(),
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "ipvlan", "macvlan", "none"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
             "Authorization": null,
             "Log": ["json-file", "k8s-file", "local", "journald", "none"],
         },
@@ -170,7 +170,7 @@ fn info(engine: &Engine, call: &mut Call) -> Result<Reply> {
     });
     let rest = json!({
         "KernelVersion": info.kernel,
-        "OperatingSystem": format!("{distribution} {release}"),
+        "OperatingSystem": info.system_name,
         "OSVersion": release,
         "OSType": "linux",
         "Architecture": std::env::consts::ARCH,
@@ -232,6 +232,14 @@ fn info(engine: &Engine, call: &mut Call) -> Result<Reply> {
     }
     if minor >= FIREWALL {
         document["FirewallBackend"] = json!({ "Driver": "nftables" });
+    }
+    if minor < DEVICES {
+        // Whether rules of iptables are asked about what bridges pass on. Nothing here depends on it.
+        for (name, file) in [("BridgeNfIptables", "iptables"), ("BridgeNfIp6tables", "ip6tables")] {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{file}");
+            let is_on = std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
+            document[name] = json!(is_on);
+        }
     }
     if minor >= DEVICES {
         let device = |id: String| json!({ "Source": "cdi", "ID": id });

@@ -27,6 +27,8 @@ pub struct Info {
     pub hostname: String,
     /// Name and version of the distribution.
     pub distribution: (String, String),
+    /// What the distribution calls itself, with its version.
+    pub system_name: String,
     /// Processor, in Go's words, as in `amd64`.
     pub architecture: String,
     /// How many processors there are.
@@ -90,6 +92,7 @@ impl Engine {
             kernel: system.release().to_string_lossy().into_owned(),
             hostname: system.nodename().to_string_lossy().into_owned(),
             distribution: (of_release("ID="), of_release("VERSION_ID=")),
+            system_name: of_release("PRETTY_NAME="),
             architecture: Platform::host().architecture,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory: (bytes("MemTotal:"), bytes("MemAvailable:")),

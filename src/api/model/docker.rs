@@ -17,6 +17,9 @@ use crate::spec::time;
 use crate::store::Store;
 use crate::store::container::{Container, ContainerConfig, Status};
 
+/// The variable by which programs know that they are in a container.
+const OURS: &str = "container=barge";
+
 /// Makes the document of `GET /containers/{id}/json`.
 pub fn inspect(
     store: &Store,
@@ -54,7 +57,15 @@ pub fn inspect(
     {
         shown.shift_remove("Healthcheck");
     }
+    // What each container has anyway, and would be wrong in another that is made like this one.
+    let hostname = format!("HOSTNAME={}", shown["Hostname"].as_str().unwrap_or_default());
+    if let Value::Array(list) = &mut shown["Env"] {
+        list.retain(|entry| *entry != hostname.as_str() && *entry != OURS);
+    }
     let host = &mut document["HostConfig"];
+    if config.settings.resources.pids.is_none() {
+        host["PidsLimit"] = Value::Null;
+    }
     host["NetworkMode"] = json!(network_mode(config));
     if host["RestartPolicy"]["Name"] == "" {
         host["RestartPolicy"]["Name"] = json!("no");
@@ -112,6 +123,12 @@ impl NetworkIds {
         let fitted = |(name, mut network): (String, Value)| {
             if let Some(id) = self.0.get(&name) {
                 network["NetworkID"] = json!(id);
+                // Only on networks that users have made, others know it by its ID.
+                if [DEFAULT_NETWORK, "host", "none"].contains(&&*name)
+                    && network["Aliases"] == json!([found.id().short()])
+                {
+                    network["Aliases"] = Value::Null;
+                }
                 if runs {
                     network["EndpointID"] = json!(endpoint_id(id, found.id().as_str()));
                 }

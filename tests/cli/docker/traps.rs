@@ -80,6 +80,60 @@ fn a_container_takes_a_port_of_a_range_and_a_link() {
     assert_eq!(one["name"], "/web");
 }
 
+/// Several clients make a container anew of what they are shown of it.
+#[test]
+fn what_is_shown_can_be_asked_for() {
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let whole = json!({
+        "Image": "busybox", "Cmd": ["sleep", "1000"], "Env": ["A=1"], "Labels": { "a": "b" },
+        "ExposedPorts": { "80/tcp": {} }, "Hostname": "h", "User": "0", "WorkingDir": "/w",
+        "Healthcheck": { "Test": ["CMD", "true"], "Interval": 1_000_000_000_000_u64, "Retries": 2 },
+        "StopSignal": "SIGUSR1", "StopTimeout": 4, "Tty": true, "OpenStdin": true,
+        "HostConfig": {
+            "NetworkMode": "none", "Binds": ["data:/d", "/tmp:/t:ro"], "Tmpfs": { "/x": "size=1m" },
+            "Mounts": [
+                { "Type": "tmpfs", "Target": "/m", "TmpfsOptions": { "SizeBytes": 1_048_576 } },
+                { "Type": "volume", "Source": "v2", "Target": "/v2", "VolumeOptions": { "NoCopy": true } },
+            ],
+            "CapAdd": ["NET_ADMIN"], "CapDrop": ["MKNOD"], "GroupAdd": ["5"], "OomScoreAdj": 5,
+            "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }], "ShmSize": 1_000_000, "Init": true,
+            "RestartPolicy": { "Name": "on-failure", "MaximumRetryCount": 3 },
+            "ExtraHosts": ["q:1.2.3.4"], "Dns": ["1.1.1.1"], "Sysctls": { "net.ipv4.ip_forward": "0" },
+            "SecurityOpt": ["no-new-privileges"], "ReadonlyRootfs": true,
+            "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } },
+        },
+    });
+    let least =
+        json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": { "NetworkMode": "none" } });
+    for (kind, body) in [("whole", whole), ("least", least)] {
+        let make = |name: &str, body: &Value| {
+            let path = format!("/containers/create?name={name}");
+            let answer = docker.ask("POST", &path, &body.to_string());
+            assert_eq!(answer.status, 201, "{name}: {}", String::from_utf8_lossy(&answer.body));
+            docker.get(&format!("/containers/{name}/json"))
+        };
+        let one = make(&format!("{kind}-one"), &body);
+        let mut again = one["Config"].clone();
+        again["HostConfig"] = one["HostConfig"].clone();
+        let two = make(&format!("{kind}-two"), &again);
+        assert_eq!(one["Config"], two["Config"], "{kind}");
+        assert_eq!(one["HostConfig"], two["HostConfig"], "{kind}");
+        let places = |of: &Value| -> Vec<(String, String)> {
+            let text = |it: &Value| it.as_str().unwrap().to_owned();
+            let mounts = of["Mounts"].as_array().unwrap().iter();
+            let mut all: Vec<_> =
+                mounts.map(|it| (text(&it["Destination"]), text(&it["Type"]))).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(places(&one), places(&two), "{kind}");
+        // Nothing of the first is in the second that was only its own.
+        let id = one["Id"].as_str().unwrap();
+        assert!(!two["Config"]["Env"].to_string().contains(&id[..12]), "{}", two["Config"]["Env"]);
+    }
+}
+
 #[test]
 fn nothing_is_taken_that_is_not_done() {
     let barge = Barge::new();

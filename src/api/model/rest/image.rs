@@ -28,10 +28,9 @@ pub fn summary(named: &NamedImage, usage: Counted<'_>, minor: u16) -> Value {
     let NamedImage { image, names, digests } = named;
     let (mut tags, mut repo_digests) = (familiar(names), familiar(digests));
     if minor < 43 {
-        if tags.is_empty() {
+        let is_bare = tags.is_empty() && repo_digests.is_empty();
+        if is_bare {
             tags.push("<none>:<none>".to_owned());
-        }
-        if repo_digests.is_empty() {
             repo_digests.push("<none>@<none>".to_owned());
         }
     }
