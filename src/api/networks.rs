@@ -19,7 +19,7 @@ use crate::spec::cidr::Cidr;
 use crate::spec::filter::{self, Filter};
 use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK};
 use crate::spec::network::NetworkMode;
-use crate::spec::network_spec::{Driver, NetworkSpec, Range};
+use crate::spec::network_spec::{Driver, NetworkSpec, Range, Reserved};
 use crate::store::container::Container;
 
 pub(super) const ROUTES: &[Route] = &[
@@ -176,7 +176,7 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
         let text = format!("operation is not permitted on predefined {name} network");
         return Err(Error::new(Kind::Denied, text));
     }
-    let (spec, warnings) = spec(wanted)?;
+    let spec = spec(wanted)?;
     let new = NewNetwork { name: Some(name.clone()), interface: None, ignore: false, spec };
     let made = engine.create_network(new).map_err(|error| match error.kind() {
         Kind::Conflict if engine.store().networks().get(&name).is_ok_and(|it| it.is_some()) => {
@@ -185,7 +185,7 @@ fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
         _ => error,
     })?;
     let id = engine.store().networks().lookup(&made)?.id;
-    Ok(Reply::created(&json!({ "Id": id, "Warning": warnings })))
+    Ok(Reply::created(&json!({ "Id": id, "Warning": "" })))
 }
 
 /// Decodes what a network is to be.
@@ -195,7 +195,7 @@ pub(super) fn read(body: &[u8]) {
 }
 
 /// Decides what is asked for; returns what is not done of it, too.
-fn spec(wanted: Wanted) -> Result<(NetworkSpec, String)> {
+fn spec(wanted: Wanted) -> Result<NetworkSpec> {
     if wanted.ingress || wanted.config_only || wanted.scope.as_deref() == Some("swarm") {
         let text = "This node is not a swarm manager: there are no networks for swarms";
         return Err(Error::new(Kind::Denied, text));
@@ -238,10 +238,10 @@ fn spec(wanted: Wanted) -> Result<(NetworkSpec, String)> {
     let ranges = pools.iter().filter_map(|pool| given(&pool.ip_range));
     let ranges: Vec<Range> = ranges.map(|text| text.parse()).collect::<Result<_>>()?;
     spec.add_subnets(&subnets, &gateways, &ranges)?;
-    let auxiliary =
-        pools.iter().any(|pool| pool.auxiliary_addresses.as_ref().is_some_and(|it| !it.is_empty()));
-    let warnings = if auxiliary { "auxiliary addresses are not kept free" } else { "" };
-    Ok((spec, warnings.to_owned()))
+    let reserved = pools.iter().filter_map(|pool| pool.auxiliary_addresses.as_ref()).flatten();
+    let reserved = reserved.map(|(name, address)| format!("{name}={address}").parse());
+    spec.reserve(reserved.collect::<Result<Vec<Reserved>>>()?)?;
+    Ok(spec)
 }
 
 fn remove(engine: &Engine, call: &mut Call) -> Result<Reply> {
@@ -317,13 +317,13 @@ fn prune(engine: &Engine, call: &mut Call) -> Result<Reply> {
 mod tests {
     use super::*;
 
-    fn decoded(text: &str) -> Result<(NetworkSpec, String)> {
+    fn decoded(text: &str) -> Result<NetworkSpec> {
         spec(serde_json::from_str(text).unwrap())
     }
 
     #[test]
     fn decodes_what_compose_sends() {
-        let (found, warnings) = decoded(
+        let found = decoded(
             r#"{"Name":"p_front","CheckDuplicate":true,"Driver":"bridge","Attachable":true,
                 "Options":null,"Labels":{"com.docker.compose.project":"p"},
                 "IPAM":{"Driver":"default","Options":null,"Config":[
@@ -333,18 +333,19 @@ mod tests {
         assert_eq!(found.subnets[0].subnet.to_string(), "10.9.0.0/24");
         assert_eq!(found.subnets[0].gateway.map(|it| it.to_string()).as_deref(), Some("10.9.0.1"));
         assert_eq!(found.labels["com.docker.compose.project"], "p");
-        assert!(found.dns && warnings.is_empty());
+        assert!(found.dns && found.reserved.is_empty());
     }
 
     #[test]
     fn keeps_options_of_the_driver() {
-        let (found, _) =
+        let found =
             decoded(r#"{"Name":"m","Driver":"macvlan","Options":{"parent":"eth0"}}"#).unwrap();
         assert_eq!(found.parent(), Some("eth0"));
         for (text, kind) in [
             (r#"{"Driver":"overlay"}"#, Kind::Denied),
             (r#"{"Driver":"nosuch"}"#, Kind::NotFound),
             (r#"{"IPAM":{"Config":[{"Subnet":"x"}]}}"#, Kind::Invalid),
+            (r#"{"IPAM":{"Config":[{"AuxiliaryAddresses":{"a":"10.1.1.1"}}]}}"#, Kind::Invalid),
             (r#"{"IPAM":{"Config":[{"Gateway":"10.1.1.1"}]}}"#, Kind::Invalid),
         ] {
             assert_eq!(decoded(text).unwrap_err().kind(), kind, "{text}");

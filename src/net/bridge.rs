@@ -53,6 +53,9 @@ pub(super) struct Bridge {
     /// The VLAN that the interface is, where we have made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) vlan_of: Option<Vlan>,
+    /// Addresses of others on the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) reserved: Vec<IpAddr>,
     /// Whether somebody on the network gives containers their addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) dhcp: bool,
@@ -153,6 +156,11 @@ impl Bridge {
             )
             .hint("it is the gateway's, or stands for the network or all that is on it"));
         }
+        if self.reserved.contains(&address) {
+            let text = format!("requested ip address {address} is an auxiliary one");
+            return Err(Error::new(Kind::Conflict, text)
+                .hint("it was kept from containers when the network was made"));
+        }
         let record = store.network(&self.network);
         loop {
             if record.lease_exactly(address, id)? {
@@ -180,6 +188,7 @@ impl Bridge {
     ) -> Result<IpAddr> {
         let record = store.network(&self.network);
         let mut besides = vec![gateway.address()];
+        besides.extend_from_slice(&self.reserved);
         if self.is_direct() {
             // This machine is one of those on the network.
             let own = Links::open().and_then(|mut links| links.addresses());
@@ -446,6 +455,7 @@ fn decide(store: &Store, ground: &Ground, links: &mut Links, network: &Network) 
         plugin,
         unmanaged,
         vlan: spec.vlan(),
+        reserved: spec.reserved.values().copied().collect(),
         dhcp: spec.ipam == Ipam::Dhcp,
         // A kernel may have one table of routes only: then containers see their gateway in their place.
         visitors: ground.is_shared() && links.let_visitors_return().is_ok(),

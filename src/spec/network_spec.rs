@@ -97,6 +97,9 @@ pub struct NetworkSpec {
     /// Who is asked for all other names; empty is whom this machine asks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<IpAddr>,
+    /// Addresses of others that no container gets, by names that somebody has for them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, IpAddr>,
     /// Where addresses come from.
     pub ipam: Ipam,
     /// Labels.
@@ -303,6 +306,18 @@ impl NetworkSpec {
         }
     }
 
+    /// Keeps addresses of the network's subnets from containers.
+    pub fn reserve(&mut self, all: impl IntoIterator<Item = Reserved>) -> Result<()> {
+        for Reserved { name, address } in all {
+            if !self.subnets.iter().any(|it| it.subnet.contains(address)) {
+                let text = format!("auxiliary address {name}={address} is in no subnet");
+                return Err(Error::new(Kind::Invalid, text).hint("name the subnet by --subnet"));
+            }
+            self.reserved.insert(name, address);
+        }
+        Ok(())
+    }
+
     /// Adds the addresses that the flags `--subnet`, `--gateway` and `--ip-range` name together.
     pub fn add_subnets(
         &mut self,
@@ -348,6 +363,30 @@ impl NetworkSpec {
             }
         }
         Ok(())
+    }
+}
+
+/// An address of somebody else's on the network, as in `router=10.89.0.9`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// What it is called.
+    pub name: String,
+    /// The address.
+    pub address: IpAddr,
+}
+
+impl FromStr for Reserved {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = text.split_once('=').and_then(|(name, address)| {
+            let name = Some(name).filter(|name| !name.is_empty())?.to_owned();
+            Some(Self { name, address: address.parse().ok()? })
+        });
+        parsed.ok_or_else(|| {
+            Error::new(Kind::Invalid, format!("invalid auxiliary address `{text}`"))
+                .hint("write NAME=IP, as in router=10.89.0.9")
+        })
     }
 }
 

@@ -187,6 +187,30 @@ fn a_container_has_the_address_that_it_asks_for() {
 }
 
 #[test]
+fn addresses_of_others_are_kept_from_containers() {
+    let barge = Barge::with_busybox();
+    let line =
+        ["network", "create", "--attachable", "--scope", "local", "--subnet", "10.71.0.0/29"];
+    let others = ["--aux-address", "router=10.71.0.2", "--aux-address", "nas=10.71.0.4"];
+    barge.run([&line[..], &others, &["n"]].concat()).ok().stdout("n\n");
+    let template = "{{range .IPAM.Config}}{{.Subnet}} {{.IPRange}} {{.AuxiliaryAddresses}}{{end}}";
+    let shown = barge.run(["network", "inspect", "-f", template, "n"]).ok().text();
+    assert_eq!(shown, "10.71.0.0/29  map[nas:10.71.0.4 router:10.71.0.2]");
+    for (name, last) in [("a", 3), ("b", 5), ("c", 6)] {
+        barge.run(["run", "-d", "--name", name, "--network", "n", "busybox", "sleep", "1000"]).ok();
+        let address = barge.inspect(name, "{{.NetworkSettings.Networks.n.IPAddress}}");
+        assert_eq!(address, format!("10.71.0.{last}"));
+    }
+    let run = |flags: &[&str]| barge.run([&["run", "--rm"], flags, &["busybox", "true"]].concat());
+    run(&["--network", "n"]).error_has("failed to find free IP in range");
+    run(&["--network", "n:ip=10.71.0.4"]).error_has("10.71.0.4 is an auxiliary one");
+    let create = |flags: &[&str]| barge.run([&["network", "create"], flags, &["m"]].concat());
+    create(&["--aux-address", "a=10.72.0.9"]).error_has("a=10.72.0.9 is in no subnet");
+    create(&["--aux-address", "10.72.0.9"]).error_has("invalid auxiliary address `10.72.0.9`");
+    create(&["--scope", "swarm"]).error_has("swarm");
+}
+
+#[test]
 fn a_network_in_use_is_not_removed() {
     if !needs(&[Need::Root]) {
         return;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::rest;
 use crate::engine::networks::NetworkUse;
 use crate::spec::time;
 use crate::store::volume::joined;
@@ -114,7 +115,20 @@ pub fn inspect_row(found: &NetworkUse) -> Value {
         })
         .collect();
     // Docker's way to them.
-    row["IPAM"] = json!({ "Driver": "default", "Config": subnets });
+    let spec = &found.network.spec;
+    let config = spec.subnets.iter().zip(&subnets).map(|(it, subnet)| {
+        let mut shown = rest::network::subnet(it, spec);
+        shown["LeaseRange"] = subnet["LeaseRange"].clone();
+        for (name, nothing) in
+            [("IPRange", json!("")), ("Gateway", json!("")), ("AuxiliaryAddresses", json!({}))]
+        {
+            if shown[name].is_null() {
+                shown[name] = nothing;
+            }
+        }
+        shown
+    });
+    row["IPAM"] = json!({ "Driver": "default", "Config": config.collect::<Vec<_>>() });
     row["Subnets"] = subnets.into();
     row["Scope"] = "local".into();
     row

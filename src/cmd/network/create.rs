@@ -1,5 +1,6 @@
 //! `barge network create` and `barge network exists`
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::Args;
@@ -15,7 +16,7 @@ use crate::engine::networks::NewNetwork;
 use crate::error::{Error, Kind, Result};
 use crate::remote::{Host, Request, escape};
 use crate::spec::cidr::Cidr;
-use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range, Route, Subnet};
+use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range, Reserved, Route, Subnet};
 
 /// Create a network
 ///
@@ -24,6 +25,12 @@ use crate::spec::network_spec::{Driver, Ipam, NetworkSpec, Range, Route, Subnet}
 /// that they publish.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
+    /// Address of somebody else that no container gets
+    #[arg(long, value_name = "NAME=IP")]
+    aux_address: Vec<Reserved>,
+    /// Let containers come to it at any time, as they may
+    #[arg(long)]
+    attachable: bool,
     /// Leave out name resolution between its containers
     #[arg(long)]
     disable_dns: bool,
@@ -75,6 +82,9 @@ pub(crate) struct Create {
     /// Way to elsewhere for its containers
     #[arg(long, value_name = "NETWORK,GATEWAY[,METRIC]")]
     route: Vec<Route>,
+    /// How far it reaches: local
+    #[arg(long, value_name = "SCOPE", value_parser = ["local"], hide_possible_values = true)]
+    scope: Option<String>,
     /// Its addresses; those of a free network if not given
     #[arg(long, value_name = "NETWORK")]
     subnet: Vec<Cidr>,
@@ -111,9 +121,15 @@ impl Act for Create {
         // Docker's drivers have options of their own, which are passed on as they are.
         let options = object(&self.opt);
         let labels = object(&self.label);
+        let attachable = self.attachable;
         let spec = Self { opt: Vec::new(), label: Vec::new(), ..self }.spec()?;
         let pool = |subnet: &Subnet| {
             let mut pool = json!({ "Subnet": subnet.subnet.to_string() });
+            let reserved = spec.reserved.iter().filter(|it| subnet.subnet.contains(*it.1));
+            let reserved: BTreeMap<_, _> = reserved.collect();
+            if !reserved.is_empty() {
+                pool["AuxiliaryAddresses"] = json!(reserved);
+            }
             if let Some(gateway) = subnet.gateway {
                 pool["Gateway"] = json!(gateway);
             }
@@ -130,6 +146,7 @@ impl Act for Create {
             "CheckDuplicate": true,
             "Driver": spec.driver.as_str(),
             "Internal": spec.internal,
+            "Attachable": attachable,
             "EnableIPv6": spec.ipv6,
             "IPAM": { "Driver": ipam, "Config": spec.subnets.iter().map(pool).collect::<Vec<_>>() },
             "Options": options,
@@ -174,6 +191,7 @@ impl Create {
             spec.ipam = Ipam::Dhcp;
         }
         spec.add_subnets(&self.subnet, &self.gateway, &self.ip_range)?;
+        spec.reserve(self.aux_address)?;
         Ok(spec)
     }
 }

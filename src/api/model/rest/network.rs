@@ -1,6 +1,6 @@
 //! Networks, as Docker's REST API shows them: with `bridge`, `host` and `none`, which are always there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use super::NEVER;
 use crate::engine::networks::NetworkUse;
 use crate::spec::cidr::Cidr;
 use crate::spec::membership::DEFAULT_ALIAS;
-use crate::spec::network_spec::{Ipam, Subnet};
+use crate::spec::network_spec::{Ipam, NetworkSpec, Subnet};
 use crate::spec::time;
 use crate::store::blob::digest_of;
 use crate::store::container::Container;
@@ -86,7 +86,7 @@ pub fn document(found: &NetworkUse, with_users: bool) -> Value {
         "IPAM": {
             "Driver": if spec.ipam == Ipam::None { "null" } else { "default" },
             "Options": if network.is_default() { Value::Null } else { json!({}) },
-            "Config": spec.subnets.iter().map(subnet).collect::<Vec<_>>(),
+            "Config": spec.subnets.iter().map(|it| subnet(it, spec)).collect::<Vec<_>>(),
         },
         "Internal": spec.internal,
         "Attachable": false,
@@ -108,6 +108,7 @@ pub fn status(found: &NetworkUse) -> Value {
         let users = connections.iter().flat_map(|(_, connection)| &connection.addresses);
         let mut taken: BTreeSet<IpAddr> = users.map(|address| address.address()).collect();
         taken.extend(subnet.gateway);
+        taken.extend(found.network.spec.reserved.values());
         taken.insert(first);
         if last.is_ipv4() {
             // The one that reaches all.
@@ -184,7 +185,8 @@ fn default_options(interface: &str) -> Map<String, Value> {
     options.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
 }
 
-fn subnet(subnet: &Subnet) -> Value {
+/// Makes what there is to tell of a subnet of a network.
+pub(in crate::api::model) fn subnet(subnet: &Subnet, spec: &NetworkSpec) -> Value {
     let mut document = json!({ "Subnet": subnet.subnet });
     if let Some((first, last)) = subnet.range {
         // Docker's ranges are networks; one that is none cannot have been made by its clients.
@@ -196,6 +198,11 @@ fn subnet(subnet: &Subnet) -> Value {
     }
     if let Some(gateway) = subnet.gateway {
         document["Gateway"] = json!(gateway);
+    }
+    let reserved = spec.reserved.iter().filter(|it| subnet.subnet.contains(*it.1));
+    let reserved: BTreeMap<_, _> = reserved.collect();
+    if !reserved.is_empty() {
+        document["AuxiliaryAddresses"] = json!(reserved);
     }
     document
 }
