@@ -66,7 +66,8 @@ pub(super) struct Known {
 impl Plugin {
     /// Finds a plugin by its name.
     pub(super) fn find(name: &str) -> Result<Self> {
-        let good = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+        // No file system has names that are longer.
+        let good = (1..=250).contains(&name.len()) && !name.contains('/') && !name.starts_with('.');
         for dir in directories().iter().filter(|_| good) {
             let at =
                 [dir.join(format!("{name}.sock")), dir.join(name).join(format!("{name}.sock"))];

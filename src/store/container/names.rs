@@ -64,7 +64,9 @@ impl Containers<'_> {
                 None => error,
             }
         };
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        // No file system has names that long.
+        let is_long = name.len() > 255;
+        if name.is_empty() || name.contains('/') || name.starts_with('.') || is_long {
             return Err(missing());
         }
         if let Some(id) = self.holder(name)?

@@ -1,6 +1,7 @@
 //! Docker's own clients against `barge system service`: images, builds, networks, volumes.
 
 mod build;
+mod changed;
 mod compose;
 mod copying;
 mod images;
