@@ -36,10 +36,14 @@ pub(crate) struct Answer {
 impl<'a> DockerHost<'a> {
     /// Starts a service on a store.
     pub(crate) fn start(barge: &'a Barge) -> Self {
+        let address = format!("unix://{}", barge.path_text("api.sock"));
+        Self::start_by(barge, barge.command(["system", "service", "--time=0", &address]))
+    }
+
+    /// As [`DockerHost::start`], by a command of one's own: the service listens at `api.sock`.
+    pub(crate) fn start_by(barge: &'a Barge, command: Invocation) -> Self {
         let socket = barge.path_text("api.sock");
-        let address = format!("unix://{socket}");
-        let line = ["system", "service", "--time=0", &address];
-        let running = barge.command(line).limit(Duration::from_secs(600)).spawn();
+        let running = command.limit(Duration::from_secs(600)).spawn();
         wait_until("the service listens", || UnixStream::connect(&socket).is_ok());
         Self { barge, running: Some(running), socket }
     }

@@ -68,6 +68,15 @@ impl Registry {
     /// `certificates` receives that authority, `ca.crt`, and a client's certificate that it gave,
     /// `client.cert` and `client.key`; nobody is served who does not show one.
     pub(crate) fn with_tls(place: &Place, certificates: &Path) -> Self {
+        Self::secured(place, certificates, true)
+    }
+
+    /// As [`Registry::with_tls`], for whoever trusts its authority; it is called `registry.example`, too.
+    pub(crate) fn with_https(place: &Place, certificates: &Path) -> Self {
+        Self::secured(place, certificates, false)
+    }
+
+    fn secured(place: &Place, certificates: &Path, asks: bool) -> Self {
         let settings = tempfile::tempdir().expect("there is space");
         let path = |name: &str| settings.path().join(name).display().to_string();
         let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
@@ -78,7 +87,11 @@ impl Registry {
             tool("openssl", [&["req"], kind, &new_key, &rest].concat());
         };
         request(&["-x509", "-days", "2"], "ca");
-        fs::write(path("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").expect("space");
+        fs::write(
+            path("names"),
+            "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.example\n",
+        )
+        .expect("space");
         for name in ["server", "client"] {
             request(&["-new"], name);
             let (asked, given) = (path(&format!("{name}.pem")), path(&format!("{name}.crt")));
@@ -110,11 +123,14 @@ impl Registry {
         {
             fs::copy(path(from), certificates.join(to)).expect("there is space");
         }
+        let clients = match asks {
+            true => format!(", clientcas: [{}]", path("ca.pem")),
+            false => String::new(),
+        };
         let tls = format!(
-            ", tls: {{certificate: {}, key: {}, clientcas: [{}]}}",
+            ", tls: {{certificate: {}, key: {}{clients}}}",
             path("server.crt"),
             path("server.key"),
-            path("ca.pem")
         );
         fs::write(path("users"), USERS).expect("there is space");
         let extra =

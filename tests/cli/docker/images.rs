@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::Barge;
 use crate::support::docker::DockerHost;
 use crate::support::layout::digest;
 use crate::support::registry::Registry;
+use crate::support::{Barge, Need, needs};
 
 #[test]
 fn images_are_called_as_their_users_call_them() {
@@ -134,6 +134,43 @@ fn docker_pulls_and_pushes() {
     docker.docker(["rmi", &first, &target.reference("copy:2")]).exits(0);
     docker.docker(["pull", "-q", "-a", &repository]).exits(0);
     docker.docker(["image", "inspect", &target.reference("copy:2")]).exits(0);
+}
+
+#[test]
+fn registries_are_found_and_trusted_as_the_machine_says() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    let given = barge.path("given");
+    let registry = Registry::with_https(barge.place(), &given);
+    let authority = given.join("ca.crt").display().to_string();
+    let address = registry.reference("");
+    let port = address.trim_end_matches('/').rsplit(':').next().unwrap();
+    let hosts = barge.file("hosts", "127.0.0.1 registry.example\n");
+    // Both are those of the service, not of the client.
+    let pull = |script: &str| {
+        let address = format!("unix://{}", barge.path_text("api.sock"));
+        let place = [barge.program(), &barge.root(), &barge.runroot()];
+        let [program, root, runroot] = place.map(|path| path.display().to_string());
+        let words = ["-m", "sh", "-c", script, &program, "--root", &root, "--runroot", &runroot];
+        let words = [&words[..], &["system", "service", "--time=0", &address]].concat();
+        let command = barge.other_command("unshare", words);
+        let command = command.env("SSL_CERT_FILE", &authority).env("HOSTS", &hosts);
+        let docker = DockerHost::start_by(&barge, command);
+        let path = format!("/images/create?fromImage=registry.example:{port}%2Fbox&tag=1");
+        // user:secret
+        let field = "X-Registry-Auth: eyJ1c2VybmFtZSI6InVzZXIiLCJwYXNzd29yZCI6InNlY3JldCJ9\r\n";
+        let answer = docker.send("POST", &path, field, b"");
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    let told = pull("exec \"$0\" \"$@\"");
+    assert!(told.contains("registry.example") && !told.contains("Downloaded"), "{told}");
+    let mounted = "mount --bind \"$HOSTS\" /etc/hosts &&";
+    let told = pull(&format!("{mounted} unset SSL_CERT_FILE && exec \"$0\" \"$@\""));
+    assert!(told.contains("certificate"), "{told}");
+    let told = pull(&format!("{mounted} exec \"$0\" \"$@\""));
+    assert!(told.contains("Downloaded newer image"), "{told}");
 }
 
 #[test]

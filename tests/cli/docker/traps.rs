@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::docker::DockerHost;
-use crate::support::{Barge, Need, needs};
+use crate::support::{Barge, Need, needs, wait_until};
 
 #[test]
 fn volumes_are_filled_unless_they_are_not_to_be() {
@@ -78,6 +78,36 @@ fn a_container_takes_a_port_of_a_range_and_a_link() {
     assert_eq!(links, json!(["/db:/web/store"]));
     let one = docker.get("/containers/web/stats?stream=0&one-shot=1");
     assert_eq!(one["name"], "/web");
+}
+
+#[test]
+fn what_stands_still_can_be_ended() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    for (name, method, path, status) in [
+        ("killed", "POST", "/containers/killed/kill", "exited"),
+        ("stopped", "POST", "/containers/stopped/stop?t=0", "exited"),
+        ("restarted", "POST", "/containers/restarted/restart?t=0", "running"),
+        ("removed", "DELETE", "/containers/removed?force=1", ""),
+    ] {
+        let name_flag = format!("--name={name}");
+        let line = ["run", "-d", &name_flag, "--network=none", "busybox", "sleep", "1000"];
+        docker.docker(line).ok();
+        let pid = docker.get(&format!("/containers/{name}/json"))["State"]["Pid"].clone();
+        docker.docker(["pause", name]).ok();
+        let answer = docker.ask(method, path, "");
+        assert_eq!(answer.status, 204, "{name}: {}", String::from_utf8_lossy(&answer.body));
+        wait_until("its process is gone", || {
+            !std::path::Path::new(&format!("/proc/{pid}")).exists()
+        });
+        match status {
+            "" => assert_eq!(docker.ask("GET", "/containers/removed/json", "").status, 404),
+            status => barge.await_status(name, status),
+        }
+    }
 }
 
 /// Several clients make a container anew of what they are shown of it.
