@@ -6,6 +6,7 @@ mod compose;
 mod copying;
 mod images;
 mod networks;
+mod rest;
 mod schema;
 mod sdk;
 mod table;
