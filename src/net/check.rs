@@ -7,7 +7,7 @@ use netlink_packet_route::link::InfoKind;
 
 use super::ground::Ground;
 use super::link::Links;
-use super::{choose, firewall, pasta, slirp};
+use super::{choose, firewall, firewalld, pasta, slirp};
 use crate::error::Error;
 use crate::sys::check::Check;
 
@@ -19,6 +19,7 @@ pub fn checks(rootless: bool) -> Vec<Check> {
         let kinds = [("bridge", InfoKind::Bridge), ("veth", InfoKind::Veth)];
         let mut checks: Vec<_> = kinds.into_iter().map(|(name, kind)| link(name, kind)).collect();
         checks.extend([tables(), forwarding()]);
+        checks.extend(firewalld());
         checks
     }
 }
@@ -82,6 +83,17 @@ fn forwarding() -> Check {
         Ok(value) if value.trim() == "1" => Check::good(name, "on"),
         Ok(_) => Check::good(name, "off; the first container on a bridge switches it on"),
         Err(error) => Check::bad(name, error.to_string(), "mount /proc"),
+    }
+}
+
+/// Tells whether firewalld can be told of networks, if it is here.
+fn firewalld() -> Option<Check> {
+    let name = "firewalld";
+    match firewalld::answers(&Ground::Own) {
+        Ok(true) => Some(Check::good(name, "lets networks pass while containers are on them")),
+        Ok(false) => None,
+        // What keeps us from looking is said of the tables.
+        Err(error) => error.hint_text().is_some().then(|| failed(name, &error)),
     }
 }
 

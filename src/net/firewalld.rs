@@ -7,6 +7,9 @@
 //! the kernel gives that a number which no other table has had: as long as it is the one that is on record,
 //! with the networks that are there now, firewalld is not spoken to. Where it does not run, or for another
 //! network namespace, its table is not here, which is one question to the kernel.
+//!
+//! Monitors hear of its new table and tell it again. Where it works by iptables, there is only a new chain,
+//! of which they do not hear: the next start tells it, or `network reload`.
 
 use std::path::PathBuf;
 
@@ -80,6 +83,16 @@ pub(super) fn admit_anew(store: &Store, ground: &Ground) -> Result<()> {
     settle(store, ground)
 }
 
+/// Tells whether it is here; fails where it is, and cannot be told of networks.
+pub(super) fn answers(ground: &Ground) -> Result<bool> {
+    if table(ground)?.is_none() {
+        return Ok(false);
+    }
+    let any = Told::default();
+    let asked = connect(&any)?.call(ZONES, "getZones", &[]);
+    asked.map(|_| true).map_err(|failure| refused(failure, &any))
+}
+
 fn is_settled(store: &Store, ground: &Ground) -> Result<bool> {
     let Some(table) = table(ground)? else { return Ok(true) };
     Ok(told(store)?.unwrap_or_default() == wanted(store, table)?)
@@ -138,14 +151,18 @@ fn table(ground: &Ground) -> Result<Option<u64>> {
     found.context(|| "cannot look for the firewall of firewalld")
 }
 
+fn connect(wanted: &Told) -> Result<Connection> {
+    let bus = dbus::system_bus();
+    Connection::to_bus(&bus)
+        .context(|| format!("cannot speak to firewalld over {}", bus.display()))
+        .map_err(|error| error.kind_is(Kind::Unavailable).hint(other_way(wanted)))
+}
+
 fn tell(told: &Told, wanted: &Told) -> Result<()> {
     if told.sources.is_empty() && wanted.sources.is_empty() {
         return Ok(());
     }
-    let bus = dbus::system_bus();
-    let mut connection = Connection::to_bus(&bus)
-        .context(|| format!("cannot speak to firewalld over {}", bus.display()))
-        .map_err(|error| error.kind_is(Kind::Unavailable).hint(other_way(wanted)))?;
+    let mut connection = connect(wanted)?;
     let mut ask = |method, arguments: &[&str]| {
         let arguments: Vec<_> = arguments.iter().copied().map(Value::text).collect();
         let answer = connection.call(ZONES, method, &arguments);
@@ -181,7 +198,9 @@ fn refused(failure: Failure, wanted: &Told) -> Error {
 /// Says what can be done by hand.
 fn other_way(wanted: &Told) -> String {
     let sources = wanted.sources.iter().map(|source| format!(" --add-source={source}"));
-    format!("firewall-cmd --zone={ZONE}{}", sources.collect::<String>())
+    let sources = Some(sources.collect::<String>()).filter(|sources| !sources.is_empty());
+    let sources = sources.unwrap_or_else(|| " --add-source=ADDRESSES".to_owned());
+    format!("firewall-cmd --zone={ZONE}{sources}")
 }
 
 #[cfg(test)]
@@ -194,5 +213,7 @@ mod tests {
         let way = other_way(&Told { table: 7, sources });
         let want = "firewall-cmd --zone=trusted --add-source=10.1.0.0/16 --add-source=fd00::/64";
         assert_eq!(way, want);
+        let way = other_way(&Told::default());
+        assert_eq!(way, "firewall-cmd --zone=trusted --add-source=ADDRESSES");
     }
 }

@@ -112,6 +112,7 @@ fn containers_pass_firewalld() {
     wait_until("it serves", || reaches(&far, "10.99.0.1:8080"));
     all_is_well();
     nothing_else_passes();
+    barge.run(["system", "check"]).stdout_has("firewalld");
     // Without that they are turned away. Who has taken it away has it put back by `reload`.
     let line = ["--zone=trusted", "--remove-source=10.71.0.0/24"];
     barge.other_command("firewall-cmd", line).run().ok();
@@ -165,5 +166,6 @@ fn a_start_says_where_firewalld_cannot_be_told() {
     let said = barge.run(["run", "--rm", "--network", "n", "busybox", "true"]).exits(0);
     said.stderr_has("cannot speak to firewalld over /run/dbus/system_bus_socket")
         .stderr_has("firewall-cmd --zone=trusted --add-source=10.71.0.0/24");
+    barge.run(["system", "check"]).stdout_has("cannot speak to firewalld");
     barge.run(["run", "--rm", "--network", "none", "busybox", "true"]).ok().stderr("");
 }
