@@ -12,6 +12,7 @@
 //! of which they do not hear: the next start tells it, or `network reload`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,9 @@ const ZONES: Object<'_> = Object {
     path: "/org/fedoraproject/FirewallD1",
     interface: "org.fedoraproject.FirewallD1.zone",
 };
+
+/// How long it may take to answer, as it does while it starts: others wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it may begin anew while it is spoken to.
 const TRIES: usize = 10;
@@ -153,7 +157,11 @@ fn table(ground: &Ground) -> Result<Option<u64>> {
 
 fn connect(wanted: &Told) -> Result<Connection> {
     let bus = dbus::system_bus();
-    Connection::to_bus(&bus)
+    let connected = Connection::to_bus(&bus).and_then(|mut connection| {
+        connection.set_patience(PATIENCE)?;
+        Ok(connection)
+    });
+    connected
         .context(|| format!("cannot speak to firewalld over {}", bus.display()))
         .map_err(|error| error.kind_is(Kind::Unavailable).hint(other_way(wanted)))
 }

@@ -138,11 +138,16 @@ impl Connection {
 
     fn connect(socket: &Path, on_bus: bool) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
         let mut connection = Self { stream, serial: 0, signals: Vec::new(), on_bus };
+        connection.set_patience(PATIENCE)?;
         connection.authenticate()?;
         Ok(connection)
+    }
+
+    /// Settles how long an answer may take from now on.
+    pub fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))
     }
 
     /// Says who we are: nothing but what the kernel says of us, which is true in user namespaces too.
