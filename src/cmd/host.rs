@@ -96,11 +96,15 @@ fn is_here(host: &str) -> bool {
 
 /// Refuses flags of a command that mean nothing on other hosts.
 pub(crate) fn refuse(flags: &[(&str, bool)]) -> Result<()> {
+    refuse_as(flags, "Docker's API has nothing like it")
+}
+
+/// As [`refuse`], with the reason.
+pub(crate) fn refuse_as(flags: &[(&str, bool)], why: &str) -> Result<()> {
     match flags.iter().find(|(_, is_set)| *is_set) {
-        Some((flag, _)) => Err(Error::new(
-            Kind::Unsupported,
-            format!("{flag} is not there on other hosts: Docker's API has nothing like it"),
-        )),
+        Some((flag, _)) => {
+            Err(Error::new(Kind::Unsupported, format!("{flag} is not there on other hosts: {why}")))
+        }
         None => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use crate::build::{Asked, Sources, images, write_id};
 use crate::cmd::World;
 use crate::cmd::answers;
 use crate::cmd::exit::Status;
-use crate::cmd::host::refuse;
+use crate::cmd::host::refuse_as;
 use crate::cmd::output;
 use crate::cmd::pack::Packer;
 use crate::engine::images::PullPolicy;
@@ -74,7 +74,7 @@ impl Build {
     }
 
     fn refuse_what_is_not_there(&self) -> Result<()> {
-        refuse(&[
+        let flags = [
             ("--annotation", !self.annotation.is_empty()),
             ("--attest", !self.attest.is_empty()),
             ("--build-context", !self.build_context.is_empty()),
@@ -105,7 +105,8 @@ impl Build {
             ("--unsetenv", !self.unsetenv.is_empty()),
             ("--unsetlabel", !self.unsetlabel.is_empty()),
             ("--why", self.why),
-        ])
+        ];
+        refuse_as(&flags, "they build as Docker's classic builder does, which has nothing like it")
     }
 
     fn request(self) -> Result<Request> {

@@ -93,6 +93,9 @@ pub(crate) struct Create {
     name: Option<String>,
 }
 
+/// What Docker calls the name of a bridge among what its driver is told.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
 impl Act for Create {
     fn act(self, world: &mut World) -> Result<Status> {
         let (name, interface, ignore) =
@@ -108,7 +111,6 @@ impl Act for Create {
         refuse(&[
             ("--disable-dns", self.disable_dns),
             ("--dns", !self.dns.is_empty()),
-            ("--interface-name", self.interface_name.is_some()),
             ("--route", !self.route.is_empty()),
             ("--ipam-driver dhcp", self.ipam_driver == Some(Ipam::Dhcp)),
         ])?;
@@ -119,7 +121,10 @@ impl Act for Create {
         };
         let ignore = self.ignore;
         // Docker's drivers have options of their own, which are passed on as they are.
-        let options = object(&self.opt);
+        let mut options = object(&self.opt);
+        if let Some(name) = &self.interface_name {
+            options[BRIDGE_NAME] = json!(name);
+        }
         let labels = object(&self.label);
         let attachable = self.attachable;
         let spec = Self { opt: Vec::new(), label: Vec::new(), ..self }.spec()?;

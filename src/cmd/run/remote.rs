@@ -34,9 +34,12 @@ impl Run {
         if self.detach && !self.attach.is_empty() {
             return Err(together("attach", "detach"));
         }
+        let rmi = self.container.identity.rmi;
+        if rmi && self.detach {
+            return Err(together("rmi", "detach"));
+        }
         refuse(&[
             ("--dry-run", self.dry_run.dry_run),
-            ("--rmi", self.container.identity.rmi),
             ("--preserve-fds", self.preserve.is_asked()),
         ])?;
         let (tty, interactive) = (self.container.process.tty, self.container.process.interactive);
@@ -64,7 +67,15 @@ impl Run {
         }
         let until = if spec.settings.remove { "removed" } else { "next-exit" };
         let partner = Partner { host, id: &id, tty, wanted, until };
-        Ok(partner.converse(world, self.connect, start)?.unwrap_or(Status::SUCCESS))
+        let ended = partner.converse(world, self.connect, start)?.unwrap_or(Status::SUCCESS);
+        if rmi {
+            let image = Request::delete(format!("/images/{}", escape(&spec.image)));
+            // As here, others may use it.
+            if let Err(error) = host.act(image) {
+                output::warning(&error.to_string());
+            }
+        }
+        Ok(ended)
     }
 }
 

@@ -44,6 +44,38 @@ fn remote_commands_that_are_not_there_say_why() {
 }
 
 #[test]
+fn remote_flags_that_are_not_there_say_why() {
+    let barge = Barge::with_busybox();
+    let there = There::new(&barge);
+    let dir = barge.path_text("c");
+    for (line, why) in [
+        (&["build", "--secret=id=x", &dir][..], "as Docker's classic builder does"),
+        (&["build", "--cache-from=type=local,src=x", &dir], "as Docker's classic builder does"),
+        (&["diff", "a", "b"], "Docker's API has nothing like it"),
+        (&["search", "--list-tags", "a"], "Docker's API has nothing like it"),
+        (&["save", "--format=oci-archive", "-o", "x", "busybox"], "nothing like it"),
+        (&["network", "create", "--route=10.1.0.0/16,10.2.0.1", "x"], "nothing like it"),
+    ] {
+        let told = there.run(line);
+        let text = told.errors();
+        assert_eq!(told.status, 125, "{line:?}: {text}");
+        assert!(text.contains(" is not there on other hosts: "), "{line:?}: {text}");
+        assert!(text.contains(why), "{line:?}: {text}");
+    }
+    // What Docker's API can do in another way is done.
+    there
+        .run(["network", "create", "--interface-name=bt-named", "--subnet=10.99.8.0/24", "named"])
+        .ok();
+    let shown = "{{.NetworkInterface}}";
+    barge.run(["network", "inspect", "-f", shown, "named"]).ok().stdout("bt-named\n");
+    there.run(["network", "rm", "named"]).ok();
+    there.run(["tag", "busybox", "once:1"]).ok();
+    there.run(["run", "--rmi", "--network=none", "once:1", "echo", "gone"]).ok().stdout("gone\n");
+    there.run(["image", "exists", "once:1"]).exits(1);
+    there.run(["image", "exists", "busybox"]).exits(0);
+}
+
+#[test]
 fn remote_manifest_lists_are_those_of_this_machine() {
     let barge = Barge::new();
     let there = There::new(&barge);
