@@ -23,18 +23,34 @@ use crate::store::secret::Kept;
 
 pub(super) const ROUTES: &[Route] = &[
     route("GET", "/secrets", How::Look(|engine, call| list(engine, call, Kept::Secret))),
-    route("POST", "/secrets/create", How::Change(create)),
+    route(
+        "POST",
+        "/secrets/create",
+        How::Change(|engine, call| create(engine, call, Kept::Secret)),
+    ),
     route("GET", "/secrets/{id}", How::Look(|engine, call| inspect(engine, call, Kept::Secret))),
-    route("DELETE", "/secrets/{id}", How::Change(remove)),
+    route(
+        "DELETE",
+        "/secrets/{id}",
+        How::Change(|engine, call| remove(engine, call, Kept::Secret)),
+    ),
     route(
         "POST",
         "/secrets/{id}/update",
         How::Change(|engine, call| update(engine, call, Kept::Secret)),
     ),
     route("GET", "/configs", How::Look(|engine, call| list(engine, call, Kept::Config))),
-    route("POST", "/configs/create", How::Change(create_config)),
+    route(
+        "POST",
+        "/configs/create",
+        How::Change(|engine, call| create(engine, call, Kept::Config)),
+    ),
     route("GET", "/configs/{id}", How::Look(|engine, call| inspect(engine, call, Kept::Config))),
-    route("DELETE", "/configs/{id}", How::Change(remove_config)),
+    route(
+        "DELETE",
+        "/configs/{id}",
+        How::Change(|engine, call| remove(engine, call, Kept::Config)),
+    ),
     route(
         "POST",
         "/configs/{id}/update",
@@ -110,25 +126,24 @@ fn list(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
     Ok(Reply::json(&all))
 }
 
-fn create(engine: &Engine, call: &mut Call) -> Result<Reply> {
+fn create(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
     let wanted = Wanted::read(call)?;
-    let data = wanted.data(Kept::Secret)?;
-    let driver = wanted.driver.unwrap_or_default();
-    let id = engine.create_secret(NewSecret {
-        name: wanted.name,
-        data,
-        labels: wanted.labels.unwrap_or_default(),
-        driver: driver.name,
-        options: driver.options.unwrap_or_default(),
-        ..NewSecret::default()
-    })?;
-    Ok(Reply::created(&json!({ "ID": id })))
-}
-
-fn create_config(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let wanted = Wanted::read(call)?;
-    let data = wanted.data(Kept::Config)?;
-    let id = engine.create_config(&wanted.name, &data, wanted.labels.unwrap_or_default())?;
+    let data = wanted.data(kept)?;
+    let labels = wanted.labels.unwrap_or_default();
+    let id = match kept {
+        Kept::Config => engine.create_config(&wanted.name, &data, labels)?,
+        Kept::Secret => {
+            let driver = wanted.driver.unwrap_or_default();
+            engine.create_secret(NewSecret {
+                name: wanted.name,
+                data,
+                labels,
+                driver: driver.name,
+                options: driver.options.unwrap_or_default(),
+                ..NewSecret::default()
+            })?
+        }
+    };
     Ok(Reply::created(&json!({ "ID": id })))
 }
 
@@ -136,13 +151,15 @@ fn inspect(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
     Ok(Reply::json(&secret::document(kept, &engine.store().kept(kept).lookup(call.name())?)))
 }
 
-fn remove(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    engine.remove_secret(call.name())?;
-    Ok(Reply::done())
-}
-
-fn remove_config(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    engine.remove_config(call.name())?;
+fn remove(engine: &Engine, call: &mut Call, kept: Kept) -> Result<Reply> {
+    match kept {
+        Kept::Secret => {
+            engine.remove_secret(call.name())?;
+        }
+        Kept::Config => {
+            engine.remove_config(call.name())?;
+        }
+    }
     Ok(Reply::done())
 }
 
