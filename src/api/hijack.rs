@@ -4,6 +4,7 @@
 //! the output as a body that comes part by part, and what it has to say is the body of its request.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -13,7 +14,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::listen::Stream;
 use super::pipe::channel;
@@ -76,9 +77,13 @@ pub(super) fn open_websocket(mut request: Request<Incoming>) -> Result<(Response
     Ok((response(head, full(Vec::new())), Opening(Way::WebSocket(upgrade))))
 }
 
+/// Where a client reads; no message is broken by another one.
+type Writer = Arc<Mutex<tokio::io::WriteHalf<Box<dyn Stream>>>>;
+
 /// What a client says.
 pub(super) enum Hearing {
-    WebSocket(tokio::io::ReadHalf<Box<dyn Stream>>, BytesMut),
+    /// Whoever asks whether we are there is answered at once.
+    WebSocket(tokio::io::ReadHalf<Box<dyn Stream>>, BytesMut, Writer),
     Stream(tokio::io::ReadHalf<Box<dyn Stream>>, Bytes),
     Body(Incoming),
     Nothing,
@@ -88,7 +93,7 @@ pub(super) enum Hearing {
 pub(super) enum Telling {
     /// The descriptor is for looking whether the client is there; the truth value says whether it is told in
     /// messages of a WebSocket.
-    Stream(tokio::io::WriteHalf<Box<dyn Stream>>, std::os::fd::OwnedFd, bool),
+    Stream(Writer, std::os::fd::OwnedFd, bool),
     Body(mpsc::Sender<io::Result<Bytes>>),
 }
 
@@ -101,12 +106,14 @@ impl Opening {
                 Ok((hearing, Telling::Body(sender)))
             }
             Way::Upgrade(upgrade) => {
-                let (from, first, telling) = halves(upgrade, false).await?;
-                Ok((Hearing::Stream(from, first), telling))
+                let (from, first, to, file) = halves(upgrade).await?;
+                Ok((Hearing::Stream(from, first), Telling::Stream(to, file, false)))
             }
             Way::WebSocket(upgrade) => {
-                let (from, first, telling) = halves(upgrade, true).await?;
-                Ok((Hearing::WebSocket(from, BytesMut::from(&first[..])), telling))
+                let (from, first, to, file) = halves(upgrade).await?;
+                let first = BytesMut::from(&first[..]);
+                let hearing = Hearing::WebSocket(from, first, Arc::clone(&to));
+                Ok((hearing, Telling::Stream(to, file, true)))
             }
         }
     }
@@ -115,15 +122,14 @@ impl Opening {
 /// Waits until a connection is ours, and splits it.
 async fn halves(
     upgrade: OnUpgrade,
-    is_websocket: bool,
-) -> Result<(tokio::io::ReadHalf<Box<dyn Stream>>, Bytes, Telling)> {
+) -> Result<(tokio::io::ReadHalf<Box<dyn Stream>>, Bytes, Writer, std::os::fd::OwnedFd)> {
     let gone = |error| {
         Error::new(Kind::Unavailable, "the client has gone").caused_by(io::Error::other(error))
     };
     let (stream, first) = own(upgrade.await.map_err(gone)?)?;
     let file = stream.as_fd().try_clone_to_owned().context(|| "cannot watch the client")?;
     let (from, to) = tokio::io::split(stream);
-    Ok((from, first, Telling::Stream(to, file, is_websocket)))
+    Ok((from, first, Arc::new(Mutex::new(to)), file))
 }
 
 /// Takes the connection back from the HTTP library, with what it has read of it beyond the request.
@@ -145,9 +151,14 @@ impl Hearing {
                     return Some(data);
                 }
             },
-            Self::WebSocket(stream, buffer) => loop {
+            Self::WebSocket(stream, buffer, to) => loop {
                 match websocket::take(buffer) {
                     Ok(Some(websocket::Frame::Data(data))) => return Some(data),
+                    Ok(Some(websocket::Frame::Ping(data))) => {
+                        // Who has gone is noticed by the next read.
+                        drop(to.lock().await.write_all(&websocket::pong(&data)).await);
+                        continue;
+                    }
                     Ok(Some(websocket::Frame::Other)) => continue,
                     Ok(Some(websocket::Frame::Close)) | Err(_) => return None,
                     Ok(None) => {}
@@ -177,15 +188,16 @@ impl Telling {
         match self {
             Self::Body(sender) => sender.send(Ok(data)).await.is_ok(),
             Self::Stream(stream, _, true) => {
-                stream.write_all(&websocket::frame(&data)).await.is_ok()
+                stream.lock().await.write_all(&websocket::frame(&data)).await.is_ok()
             }
-            Self::Stream(stream, ..) => stream.write_all(&data).await.is_ok(),
+            Self::Stream(stream, ..) => stream.lock().await.write_all(&data).await.is_ok(),
         }
     }
 
     /// Says that this is all.
     pub(super) async fn end(&mut self) {
         if let Self::Stream(stream, _, is_websocket) = self {
+            let mut stream = stream.lock().await;
             // It may have gone.
             if *is_websocket {
                 drop(stream.write_all(&websocket::close()).await);

@@ -43,6 +43,15 @@ pub(super) fn close() -> Bytes {
     Bytes::from_static(&[0x88, 0])
 }
 
+/// The frame that answers whether we are there.
+pub(super) fn pong(data: &[u8]) -> Bytes {
+    // What is longer is no question.
+    let data = &data[..data.len().min(125)];
+    let mut frame = vec![0x8a, u8::try_from(data.len()).unwrap_or_default()];
+    frame.extend_from_slice(data);
+    frame.into()
+}
+
 /// A frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
@@ -50,6 +59,8 @@ pub(super) enum Frame {
     Data(Bytes),
     /// It says nothing more.
     Close,
+    /// It asks whether we are there, and wants this back.
+    Ping(Bytes),
     /// Anything else.
     Other,
 }
@@ -91,6 +102,7 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Frame>> {
         // The rest of a message, text or bytes.
         0..=2 => Frame::Data(data.freeze()),
         8 => Frame::Close,
+        9 => Frame::Ping(data.freeze()),
         _ => Frame::Other,
     }))
 }
@@ -118,6 +130,9 @@ mod tests {
             found.extend(take(&mut buffer).unwrap());
         }
         assert_eq!(found, [Frame::Data(Bytes::from_static(b"Hello")), Frame::Close]);
+        let ping = take(&mut BytesMut::from(&[0x89, 0x81, 1, 2, 3, 4, b'x' ^ 1][..])).unwrap();
+        assert_eq!(ping, Some(Frame::Ping(Bytes::from_static(b"x"))));
+        assert_eq!(&pong(b"x")[..], [0x8a, 1, b'x']);
         assert!(take(&mut BytesMut::from(&[0x82, 5, 1, 2, 3, 4, 5][..])).is_err());
         let long = [0x82, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0];
         assert!(take(&mut BytesMut::from(&long[..])).is_err());

@@ -12,3 +12,4 @@ mod sdk;
 mod table;
 mod traps;
 mod volumes;
+mod websocket;
