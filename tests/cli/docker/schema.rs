@@ -52,7 +52,7 @@ const NEVER: &[(&str, &[&str])] = &[
         "what is asked for by Mounts is among Binds, Tmpfs and Mounts of the container",
         &[" HostConfig Mounts"],
     ),
-    ("it is refused", &[" HostConfig StorageOpt", " AuxiliaryAddresses"]),
+    ("it is refused", &[" HostConfig StorageOpt"]),
     (
         "Docker leaves it out where there is nothing to say of it, as there never is",
         &[
@@ -98,6 +98,7 @@ const SOMETIMES: &[&str] = &[
     " Variant",
     " DefaultAddressPools",
     " IPRange",
+    " AuxiliaryAddresses",
     "/networks/{id} Status",
     " Spec Driver",
     " BuildCacheUsage Items",
