@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::spec::dockerfile::{Command, Instruction, Pair, word};
 use crate::spec::image::Empty;
 use crate::spec::network::PortMapping;
+use crate::spec::process::Signal;
 
 impl Builder<'_> {
     /// Follows an instruction that changes the configuration only.
@@ -86,6 +87,9 @@ impl Builder<'_> {
             }
             Instruction::StopSignal(text) => {
                 let signal = place.expand(image, text)?;
+                if !is_signal(&signal) {
+                    return Err(place.problem(&format!("invalid signal: {signal}")));
+                }
                 let history = format!("STOPSIGNAL {signal}");
                 image.run().stop_signal = Some(signal);
                 history
@@ -154,6 +158,7 @@ pub(super) fn with_shell(image: &Image, command: &Command) -> Vec<String> {
 /// nothing of the image. What is no port is kept as it is, as by buildah: nothing comes of it.
 fn exposed(text: &str) -> Result<Vec<String>, String> {
     let (numbers, protocol) = match text.split_once('/') {
+        Some((numbers, "")) => (numbers, "tcp".to_owned()),
         Some((numbers, protocol)) => (numbers, protocol.to_ascii_lowercase()),
         None => (text, "tcp".to_owned()),
     };
@@ -163,20 +168,37 @@ fn exposed(text: &str) -> Result<Vec<String>, String> {
     if numbers.is_empty() {
         return Err(format!("invalid containerPort: {text}: expected PORT[/PROTOCOL]"));
     }
-    let range = numbers
-        .split_once('-')
-        .and_then(|(first, last)| Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?)));
-    Ok(match range {
-        Some((first, last)) if first <= last => {
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
+    Ok(match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => {
             (first..=last).map(|port| format!("{port}/{protocol}")).collect()
         }
         _ => vec![format!("{numbers}/{protocol}")],
     })
 }
 
+/// Tells whether a container can be told to stop by this: a number, or the name of a signal.
+fn is_signal(text: &str) -> bool {
+    match text.parse::<i64>() {
+        Ok(number) => number != 0,
+        Err(_) => text.parse::<Signal>().is_ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_are_names_or_numbers() {
+        for text in ["TERM", "sigterm", "15", "RTMIN+3", "SIGRTMAX", "CLD", "-1", "200"] {
+            assert!(is_signal(text), "{text}");
+        }
+        for text in ["", "0", "SIGFOO", "SIGSIGTERM", "15.0", "TERM x", "INFO", "RTMIN+99"] {
+            assert!(!is_signal(text), "{text}");
+        }
+    }
 
     #[test]
     fn exposes_ports_of_the_image() {
@@ -189,8 +211,11 @@ mod tests {
             ("8080-8081:80-81", "80/tcp 81/tcp"),
             ("", ""),
             ("/tcp", ""),
+            ("080", "80/tcp"),
+            ("80/", "80/tcp"),
             ("70000", "70000/tcp"),
             ("90-80", "90-80/tcp"),
+            ("80/foo", "80/foo"),
         ] {
             let found = exposed(text).map(|ports| ports.join(" "));
             assert_eq!(found.unwrap_or_default(), want, "{text}");

@@ -115,7 +115,8 @@ impl Builder<'_> {
                     file::create_dirs(&dir, 0o755)?;
                     if let Some(from) = &mount.from {
                         let tree = self.tree(stage, Some(from))?;
-                        let job = part_of(tree, mount.source.as_deref().unwrap_or("/"));
+                        let source = mount.source.as_deref().unwrap_or("/");
+                        let job = Job { target: "/".to_owned(), ..part_of(tree, source) };
                         job.write(&dir, &[])?;
                         if let Some(users) = self.users.as_ref().filter(|it| it.are_on_disk()) {
                             users.give(&dir)?;
@@ -186,23 +187,17 @@ impl Builder<'_> {
     /// same order.
     pub(super) fn take_caches(
         &self,
+        stage: usize,
         image: &Image,
         mounts: &[RunMount],
     ) -> Result<BTreeMap<usize, Cache>> {
-        let mut wanted: Vec<(String, usize, Access)> = mounts
-            .iter()
-            .enumerate()
+        let all = mounts.iter().enumerate();
+        let mut wanted: Vec<(String, usize, Access)> = all
             .filter(|(_, mount)| mount.kind == RunMountKind::Cache)
             .map(|(number, mount)| {
-                let target = image.absolute(mount.target.as_deref().unwrap_or_default());
-                let mut name = mount.id.clone().unwrap_or(target);
-                // One whose owners are other users is another one.
-                if let Some(users) = self.users.as_ref().filter(|users| users.are_on_disk()) {
-                    name = format!("{name}\n{}", users.words());
-                }
-                (name, number, mount.access)
+                Ok((self.cache_name(stage, image, mount)?, number, mount.access))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         wanted.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
         let builds = self.engine.store().builds();
         let mut caches = BTreeMap::new();
@@ -231,6 +226,27 @@ impl Builder<'_> {
             caches.insert(number, cache);
         }
         Ok(caches)
+    }
+
+    /// Names a cache by its ID and by what it is like when it is made: as in BuildKit, those that begin
+    /// differently are different ones.
+    fn cache_name(&self, stage: usize, image: &Image, mount: &RunMount) -> Result<String> {
+        let target = image.absolute(mount.target.as_deref().unwrap_or_default());
+        let mut name = mount.id.clone().unwrap_or(target);
+        if (mount.uid, mount.gid, mount.mode) != (None, None, None) {
+            let (uid, gid) = (mount.uid.unwrap_or(0), mount.gid.unwrap_or(0));
+            name = format!("{name}\n{uid}:{gid} {:o}", mount.mode.unwrap_or(0o755));
+        }
+        if let Some(from) = &mount.from {
+            let tree = self.tree(stage, Some(from))?;
+            let content = part_of(tree, mount.source.as_deref().unwrap_or("/")).digest()?;
+            name = format!("{name}\n{}", content.hex());
+        }
+        // One whose owners are other users is another one.
+        if let Some(users) = self.users.as_ref().filter(|users| users.are_on_disk()) {
+            name = format!("{name}\n{}", users.words());
+        }
+        Ok(name)
     }
 
     /// Returns who a user and a group of commands are to us.

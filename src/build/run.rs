@@ -98,6 +98,10 @@ impl Builder<'_> {
         let words = self.command(image, run);
         let mut key = Key::of(image);
         key.add("command", format!("{words:?}"));
+        for document in &run.heredocs {
+            // A script is not in the command.
+            key.add("document", document.content.clone());
+        }
         let counted = image.variables.iter().filter(|(name, _)| !is_proxy(name));
         let variables: Vec<String> =
             counted.map(|(name, value)| format!("{name}={value}")).collect();
@@ -193,6 +197,8 @@ impl Builder<'_> {
         let mut settings = self.options.settings.clone();
         // The user databases are the image's.
         settings.accounts.untouched = true;
+        // As BuildKit: one that is the same each time.
+        settings.hostname.get_or_insert_with(|| "buildkitsandbox".to_owned());
         match run.network {
             RunNetwork::Default => {}
             RunNetwork::None => settings.network = NetworkMode::None,
@@ -208,7 +214,7 @@ impl Builder<'_> {
             self.arguments.proxies().filter(|(name, _)| !is_set(name) && !self.options.no_proxies);
         env.extend(proxies.map(|(name, value)| format!("{name}={value}")));
         let mut prepared = Prepared { env, ..Prepared::default() };
-        prepared.caches = self.take_caches(image, mounts)?;
+        prepared.caches = self.take_caches(stage, image, mounts)?;
         for (number, mount) in mounts.iter().enumerate() {
             let own = scratch.join(format!("mount{number}"));
             let added = self.add_mount(stage, image, (number, mount), &own, &mut prepared)?;

@@ -413,22 +413,21 @@ impl Builder<'_> {
     ) -> Result<()> {
         let mut words = Vec::new();
         for (name, default) in args {
-            let name = place.expand(image, name)?;
             let default = default.as_deref().map(|text| place.expand(image, text)).transpose()?;
-            let value = match (self.arguments.given(&name), default) {
+            let value = match (self.arguments.given(name), default) {
                 (Some(given), _) => Some(given.clone()),
                 (None, Some(default)) => Some(default),
-                (None, None) => self.arguments.global(&name),
+                (None, None) => self.arguments.global(name),
             };
             match value {
                 Some(value) => {
                     words.push(format!("{name}={value}"));
-                    set(&mut image.variables, &name, value);
+                    set(&mut image.variables, name, value);
                 }
                 None => words.push(name.clone()),
             }
-            if !image.args.contains(&name) {
-                image.args.push(name);
+            if !image.args.contains(name) {
+                image.args.push(name.clone());
             }
         }
         image.note(format!("ARG {}", words.join(" ")), &self.now);
@@ -437,10 +436,11 @@ impl Builder<'_> {
 
     fn workdir(&self, image: &mut Image, place: Place<'_>, path: &str) -> Result<()> {
         let path = place.expand(image, path)?;
-        if path.is_empty() {
-            return Err(place.problem("WORKDIR requires a path"));
-        }
-        let path = image.absolute(&path);
+        // As BuildKit: what begins at the root stays as it was written.
+        let path = match path.strip_suffix('/').unwrap_or(&path) {
+            written if written.starts_with('/') => written.to_owned(),
+            _ => image.absolute(&path),
+        };
         image.run().working_dir.clone_from(&path);
         let history = format!("WORKDIR {path}");
         let lower = image.lower();

@@ -66,16 +66,10 @@ impl Builder<'_> {
             };
             items.push(Item::Text { name: document.name.clone(), text });
         }
-        let ends = target.ends_with('/') || matches!(target.as_str(), "." | "");
+        let ends = target.ends_with('/') || target.ends_with("/.") || matches!(&*target, "." | "");
         let mut absolute = image.absolute(&target);
         if ends && !absolute.ends_with('/') {
             absolute.push('/');
-        }
-        let count = items.len();
-        if count > 1 && !absolute.ends_with('/') {
-            return Err(place.problem(&format!(
-                "when using {name} with more than one source file, the destination must be a directory and end with a /"
-            )));
         }
         let job = Job {
             items,
@@ -108,7 +102,7 @@ impl Builder<'_> {
 
     /// Finds what files are copied or mounted from: the context, another one, a stage, or an image.
     pub(super) fn tree(&self, stage: usize, from: Option<&str>) -> Result<Tree> {
-        let Some(from) = from else {
+        let Some(from) = from.filter(|from| !from.is_empty()) else {
             return match &self.options.context {
                 Some(path) => Ok(Tree::Context(path.clone(), self.options.ignored.clone())),
                 None => Err(Error::new(Kind::NotFound, "there is no build context")

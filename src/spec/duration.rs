@@ -15,6 +15,11 @@ pub fn parse(text: &str) -> Result<Duration> {
     })
 }
 
+/// Parses a duration as Go does: only nothing at all needs no unit. `None` if it is none.
+pub fn parse_go(text: &str) -> Option<Duration> {
+    if text == "0" { Some(Duration::ZERO) } else { parse_units(text) }
+}
+
 fn parse_units(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total: u128 = 0;

@@ -29,7 +29,7 @@ enum Part {
     Name,
     /// `**/`: nothing, or anything that ends with a slash.
     Directories,
-    /// `**` at the end.
+    /// `**` at the end, or before an end.
     All,
     /// `[…]`: whether it is negated, and from where to where.
     Class(bool, Vec<(char, char)>),
@@ -69,12 +69,20 @@ impl Patterns {
     }
 
     /// Tells whether a path, relative and without `.` and `..`, is left out.
+    ///
+    /// Each directory on the way is looked at first. As in Docker, what a pattern would not change there it
+    /// is not asked for, and so does not match what is below: `!a` after `a/b` takes nothing back.
     pub fn excludes(&self, path: &[u8]) -> bool {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let mut matched = vec![false; self.patterns.len()];
         let mut excluded = false;
-        for pattern in &self.patterns {
-            // What is decided already need not be looked at.
-            if pattern.takes_back == excluded && pattern.matches_or_above(path) {
-                excluded = !pattern.takes_back;
+        for end in slashes.chain([path.len()]) {
+            excluded = false;
+            for (pattern, matched) in self.patterns.iter().zip(&mut matched) {
+                *matched |= pattern.takes_back == excluded && matches(&pattern.parts, &path[..end]);
+                if *matched {
+                    excluded = !pattern.takes_back;
+                }
             }
         }
         excluded
@@ -121,12 +129,6 @@ impl Pattern {
         let fixed = bytes.collect();
         Ok(Some(Self { takes_back, parts, fixed }))
     }
-
-    fn matches_or_above(&self, path: &[u8]) -> bool {
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        matches(&self.parts, path)
-            || slashes.map(|(at, _)| &path[..at]).any(|above| matches(&self.parts, above))
-    }
 }
 
 /// As Go's `filepath.Clean`.
@@ -151,6 +153,14 @@ fn clean(path: &str) -> String {
 
 fn parts(text: &str) -> Result<Vec<Part>, &'static str> {
     const UNCLOSED: &str = "syntax error in pattern: expected `]`";
+    // As in Docker: an end that any path may have, not only names of their own.
+    if let Some(end) = text.strip_prefix("**")
+        && !end.is_empty()
+        && !end.starts_with('/')
+        && !end.contains(['*', '?', '[', ']', '\\'])
+    {
+        return Ok(std::iter::once(Part::All).chain(end.bytes().map(Part::Byte)).collect());
+    }
     let mut parts = Vec::new();
     let mut letters = text.chars().peekable();
     let mut buffer = [0; 4];
@@ -310,6 +320,11 @@ mod tests {
             ("a/**/c", "a/b/b/c", true),
             ("a/**/c", "ac", false),
             ("**/b", "a/xb", false),
+            ("**b", "a/xb", true),
+            ("**.md", "a/x.md", true),
+            ("a/b\n!a", "a/b", true),
+            ("a/b\n!a", "a/b/c", true),
+            ("a\n!a", "a/b", false),
             ("a?c", "abc", true),
             ("a?c", "a/c", false),
             ("a?c", "aéc", true),

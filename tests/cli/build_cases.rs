@@ -1,6 +1,7 @@
 //! Further tables of Dockerfiles: what their commands print is what they print when buildah builds them.
 
-use super::build::{case, check, with};
+use super::build::{case, check, context, printed, with};
+use super::support::Barge;
 
 #[test]
 fn builds_as_buildah_does_words_and_commands() {
@@ -151,4 +152,94 @@ fn builds_as_buildah_does_files_and_stages() {
             "x",
         ),
     ]);
+}
+
+/// What BuildKit of Docker 28.5 makes of these, which is not what one would think at once.
+#[test]
+fn builds_as_buildkit_does() {
+    check(&[
+        // Several sources go one after the other to wherever they are to go.
+        case("FROM busybox\nCOPY a/one.txt a/two.md /x\nRUN cat /x", "2"),
+        case(
+            "FROM busybox\nRUN mkdir /x\nCOPY a/one.txt a/two.md /x\nRUN ls /x",
+            "one.txt\ntwo.md",
+        ),
+        case("FROM busybox\nCOPY top /x/.\nRUN ls /x", "top"),
+        case("FROM busybox\nCOPY --from= top /x\nRUN cat /x", "t"),
+        // What is left out is below a source, which is none of that itself.
+        case("FROM busybox\nCOPY --exclude=*.txt a/* /x/\nRUN ls /x", "one.txt\ntwo.md"),
+        case("FROM busybox\nCOPY --exclude=*.txt a /x/\nRUN ls /x", "d\ntwo.md"),
+        case(
+            "FROM busybox\nCOPY --parents **/*.txt /x/\nRUN find /x -type f | sort",
+            "/x/a/d/three.txt\n/x/a/one.txt\n/x/b/four.txt",
+        ),
+        case("FROM busybox\nCOPY --chown=app: top /x\nRUN stat -c %u:%g /x", "1000:0"),
+        case("FROM busybox\nRUN cat << E >/x\nhere\nE\nRUN cat /x", "here"),
+        case("FROM busybox\nRUN hostname", "buildkitsandbox"),
+        case("FROM busybox\nWORKDIR /w\nWORKDIR ${NOTHING}\nRUN pwd", "/w"),
+        case("FROM busybox\nARG V=v\nARG $V=x\nRUN echo \"[$v]\"", "[]"),
+        case("FROM busybox AS a\nONBUILD RUN <<E\necho one\necho two\nE\nFROM a", "one\ntwo"),
+    ]);
+}
+
+#[test]
+fn builds_of_scripts_see_what_has_changed() {
+    let barge = Barge::with_busybox();
+    for said in ["one", "two"] {
+        let file = format!("FROM busybox\nRUN <<E\n#!/bin/sh\necho {said}\nE\n");
+        let dir = context(&barge, &[("Dockerfile", &file)]);
+        let lines = barge.run(["build", "--network=none", &dir]).ok().lines();
+        assert_eq!(printed(&lines), [said]);
+    }
+}
+
+#[test]
+fn directories_come_along_for_what_is_taken_back_in_them() {
+    for (patterns, want) in [
+        ("*\n!**/*.txt", "/x/a\n/x/a/d\n/x/a/d/three.txt\n/x/a/one.txt\n/x/b\n/x/b/four.txt"),
+        ("*\n!**/three.txt", "/x/a\n/x/a/d\n/x/a/d/three.txt"),
+        ("*\n!a*", "/x/a\n/x/a/d\n/x/a/d/three.txt\n/x/a/one.txt\n/x/a/two.md"),
+        ("*\n!nothing*", ""),
+    ] {
+        let barge = Barge::with_busybox();
+        let file = "FROM busybox\nCOPY . /x/\nRUN find /x -mindepth 1 | sort\n";
+        let files = [
+            ("Dockerfile", file),
+            (".dockerignore", patterns),
+            ("a/one.txt", "1"),
+            ("a/two.md", "2"),
+            ("a/d/three.txt", "3"),
+            ("b/four.txt", "4"),
+            ("c/five.md", "5"),
+        ];
+        let dir = context(&barge, &files);
+        let lines = barge.run(["build", "--network=none", &dir]).ok().lines();
+        assert_eq!(printed(&lines).join("\n"), want, "{patterns}");
+    }
+}
+
+#[test]
+fn caches_that_begin_differently_are_different_ones() {
+    let barge = Barge::with_busybox();
+    let mount = "--mount=type=cache,id=c,target=/c";
+    let file = format!(
+        "FROM busybox AS z\nRUN mkdir /d; echo seed >/d/seed\nFROM busybox\n\
+         RUN {mount} touch /c/plain\n\
+         RUN {mount},uid=5,gid=6,mode=0700 stat -c '%u:%g %a' /c; ls /c\n\
+         RUN {mount},from=z,source=/d ls /c; touch /c/more\n\
+         RUN {mount},from=z,source=/d ls /c; echo again >/c/again\nRUN {mount} ls /c\n"
+    );
+    let dir = context(&barge, &[("Dockerfile", &file)]);
+    let lines = barge.run(["build", "--network=none", &dir]).ok().lines();
+    assert_eq!(printed(&lines), ["5:6 700", "seed", "more", "seed", "plain"]);
+}
+
+#[test]
+fn an_unknown_group_is_the_users() {
+    let barge = Barge::with_busybox();
+    let file = "FROM busybox\nCOPY --chown=7:nobody-knows f /x\nRUN stat -c %u:%g /x\n";
+    let dir = context(&barge, &[("Dockerfile", file), ("f", "")]);
+    let output = barge.run(["build", "--network=none", &dir]).exits(0);
+    let output = output.stderr_has("`nobody-knows` is not known in the image");
+    assert_eq!(printed(&output.lines()), ["7:7"]);
 }

@@ -110,6 +110,47 @@ fn build_keeps_long_steps_when_it_is_killed() {
 }
 
 #[test]
+fn what_is_only_mounted_is_no_change() {
+    let barge = Barge::with_busybox();
+    let file = "FROM scratch\nCOPY --from=busybox /bin /bin\n\
+        RUN rm /etc/mtab; ls /etc /run/.containerenv; touch /etc/own\n\
+        RUN --mount=type=tmpfs,target=/deep/place ls -d /deep/place; rm /etc/own\nRUN ls /\n";
+    let lines = printed(&build(&barge, file, &[]));
+    let etc = ["/run/.containerenv", "/etc:", "hostname", "hosts", "resolv.conf"];
+    for name in etc {
+        assert!(lines.iter().any(|line| line == name), "{name}: {lines:?}");
+    }
+    // Not even a mark that something was there.
+    let mut found = Vec::new();
+    for layer in fs::read_dir(barge.root().join("layers")).unwrap() {
+        let diff = layer.unwrap().path().join("diff");
+        if !diff.join("bin").exists() {
+            found.push(names_below(&diff));
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, [vec![], vec!["etc", "etc/own"], vec!["etc", "etc/own"]]);
+}
+
+/// Returns all paths below a directory, in order.
+fn names_below(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        for entry in fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.path().strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
+            found.push(name);
+            if entry.file_type().unwrap().is_dir() {
+                left.push(entry.path());
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[test]
 fn build_needs_no_overlay() {
     let barge = Barge::new();
     let tar = fixture::busybox();

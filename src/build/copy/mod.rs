@@ -75,9 +75,13 @@ pub(crate) fn owner_of(layers: &[PathBuf], text: &str) -> Result<(Owner, Option<
         let data = read_file(layers, path).context(|| "cannot read the image's user database")?;
         Ok(data.map(|data| String::from_utf8_lossy(&data).into_owned()))
     };
-    let (user, group) = text.split_once(':').unwrap_or((text, ""));
-    if let (Ok(uid), Ok(gid)) = (user.parse(), if group.is_empty() { user } else { group }.parse())
-    {
+    let (user, group) = match text.split_once(':') {
+        // As in BuildKit: a group without a name is the first one.
+        Some((user, "")) => (user, Some("0")),
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    if let (Ok(uid), Ok(gid)) = (user.parse(), group.unwrap_or(user).parse()) {
         return Ok(((uid, gid), None));
     }
     let (users, groups) = (read("etc/passwd")?, read("etc/group")?);
@@ -105,19 +109,19 @@ pub(crate) fn owner_of(layers: &[PathBuf], text: &str) -> Result<(Owner, Option<
         entry.unwrap_or(0)
     };
     let mut warning = None;
-    let mut found = |name: &str, file: &str| {
-        let id = id(name, file);
-        if id.is_none() {
-            warning = Some(format!("`{name}` is not known in the image: root is taken instead"));
-        }
-        id.unwrap_or(0)
+    let mut found = |name: &str, file: &str, otherwise: (u32, &str)| {
+        id(name, file).unwrap_or_else(|| {
+            let (instead, shown) = otherwise;
+            warning = Some(format!("`{name}` is not known in the image: {shown} is taken instead"));
+            instead
+        })
     };
-    let uid = if user.is_empty() { 0 } else { found(user, &users) };
+    let uid = if user.is_empty() { 0 } else { found(user, &users, (0, "root")) };
     // A number alone is the group's, too.
+    let own = if user.parse::<u32>().is_ok() { uid } else { default(uid) };
     let gid = match group {
-        "" if user.parse::<u32>().is_ok() => uid,
-        "" => default(uid),
-        group => found(group, &groups),
+        None => own,
+        Some(group) => found(group, &groups, (own, "the user's group")),
     };
     Ok(((uid, gid), warning))
 }
@@ -285,7 +289,7 @@ impl Job {
                     };
                     let below = names(base.as_bytes());
                     let whole = format!("{base}/{rest}");
-                    for named in source.select(&whole)? {
+                    for named in source.select(&whole, self.parents)? {
                         let (path, node) = source.find(&named)?;
                         let named = named.into_iter().skip(below.len()).collect();
                         let unpack = *unpack && kind_of(&node) == FileType::RegularFile;
@@ -415,7 +419,7 @@ impl Hasher {
                 }
                 for (name, child) in node.children()? {
                     let path = joined(path, &name);
-                    if is_left_out(source, exclude, base, &path, child.is_dir()) {
+                    if is_left_out(source, exclude, base, &path, &child)? {
                         continue;
                     }
                     self.walk(source, exclude, base, &path, &child)?;
@@ -454,8 +458,8 @@ fn is_left_out(
     exclude: &Patterns,
     base: &Names,
     path: &Names,
-    is_dir: bool,
-) -> bool {
-    source.leaves_out(&path.join(&b'/'), is_dir)
-        || exclude.excludes(&path[base.len()..].join(&b'/'))
+    node: &Node,
+) -> Result<bool> {
+    Ok(exclude.excludes(&path[base.len()..].join(&b'/'))
+        || source.leaves_out(&path.join(&b'/'), node)?)
 }

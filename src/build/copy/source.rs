@@ -40,17 +40,17 @@ impl Tree {
 }
 
 impl Source<'_> {
-    /// Tells whether a path is left out; directories are not, in which something is taken back.
-    pub(super) fn leaves_out(&self, path: &[u8], is_dir: bool) -> bool {
+    /// Tells whether a path is left out. A directory is not in which something is taken back.
+    pub(super) fn leaves_out(&self, path: &[u8], node: &Node) -> Result<bool> {
         let Some(patterns) = self.ignored.filter(|patterns| !patterns.is_empty()) else {
-            return false;
+            return Ok(false);
         };
-        patterns.excludes(path) && !(is_dir && patterns.may_include_below(path))
+        Ok(patterns.excludes(path) && !takes_back(patterns, path, node)?)
     }
 
     /// Finds all that a source of `COPY` names, without following links at the end; nothing if a
-    /// pattern matches nothing.
-    pub(super) fn select(&self, text: &str) -> Result<Vec<Names>> {
+    /// pattern matches nothing. With `deep`, `**` stands for any number of directories.
+    pub(super) fn select(&self, text: &str, deep: bool) -> Result<Vec<Names>> {
         let mut clean = Names::new();
         for name in names(text.as_bytes()) {
             // Above the root there is nothing.
@@ -66,7 +66,12 @@ impl Source<'_> {
         let base = resolve(&self.root, &clean[..first].join(&b'/'), true)?;
         let mut found = Vec::new();
         if let Some(node) = look(&self.root, &base)? {
-            self.matching(&node, &base, &clean[first..], &mut found)?;
+            self.matching(&node, &base, &clean[first..], deep, &mut found)?;
+        }
+        if deep {
+            // There may be several ways to one.
+            found.sort_unstable();
+            found.dedup();
         }
         Ok(found)
     }
@@ -76,11 +81,19 @@ impl Source<'_> {
         node: &Node,
         path: &Names,
         patterns: &[Vec<u8>],
+        deep: bool,
         found: &mut Vec<Names>,
     ) -> Result<()> {
         let Some((pattern, rest)) = patterns.split_first() else { return Ok(()) };
         let pattern = String::from_utf8_lossy(pattern);
+        let is_any = deep && pattern == "**" && !rest.is_empty();
+        if is_any {
+            self.matching(node, path, rest, deep, found)?;
+        }
         for (name, child) in node.children()? {
+            if is_any && !child.is_dir() {
+                continue;
+            }
             if !ignore::matches_name(&pattern, &name).map_err(|why| {
                 Error::new(Kind::Invalid, format!("invalid pattern `{pattern}`: {why}"))
             })? {
@@ -88,13 +101,14 @@ impl Source<'_> {
             }
             let mut path = path.clone();
             path.push(name);
-            if self.leaves_out(&path.join(&b'/'), child.is_dir()) {
+            if self.leaves_out(&path.join(&b'/'), &child)? {
                 continue;
             }
             if rest.is_empty() {
                 found.push(path);
             } else {
-                self.matching(&child, &path, rest, found)?;
+                let left = if is_any { patterns } else { rest };
+                self.matching(&child, &path, left, deep, found)?;
             }
         }
         Ok(())
@@ -115,11 +129,25 @@ impl Source<'_> {
         let path = resolve(&self.root, &names.join(&b'/'), true)?;
         let node = look(&self.root, &path)?.ok_or_else(missing)?;
         // The context itself is there, whatever is in it.
-        if !path.is_empty() && self.leaves_out(&path.join(&b'/'), node.is_dir()) {
+        if !path.is_empty() && self.leaves_out(&path.join(&b'/'), &node)? {
             return Err(missing());
         }
         Ok((path, node))
     }
+}
+
+/// Tells whether something in a directory is taken back that is left out itself.
+fn takes_back(patterns: &Patterns, path: &[u8], node: &Node) -> Result<bool> {
+    if !node.is_dir() || !patterns.may_include_below(path) {
+        return Ok(false);
+    }
+    for (name, child) in node.children()? {
+        let path = [path, name.as_slice()].join(&b'/');
+        if !patterns.excludes(&path) || takes_back(patterns, &path, &child)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Tells whether a name is a pattern.

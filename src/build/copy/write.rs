@@ -99,10 +99,7 @@ impl Writer {
         self.links.clear();
         let walk = Walk { source, exclude, base: path };
         if !node.is_dir() {
-            let name = path.last().cloned().unwrap_or_default();
-            if exclude.excludes(&name) {
-                return Ok(());
-            }
+            // What is left out is told by the way from a source, and this is one.
             let (parent, name) = self.parent(target)?;
             return self.entry(&walk, &parent, path, name, node, target);
         }
@@ -122,7 +119,7 @@ impl Writer {
     ) -> Result<()> {
         for (name, child) in node.children()? {
             let path = joined(path, &name);
-            if is_left_out(walk.source, walk.exclude, walk.base, &path, child.is_dir()) {
+            if is_left_out(walk.source, walk.exclude, walk.base, &path, &child)? {
                 continue;
             }
             let target = joined(target, &name);

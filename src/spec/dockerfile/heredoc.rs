@@ -43,9 +43,18 @@ pub(super) fn parse(word: &str) -> Option<Heredoc> {
     Some(Heredoc { name: name.clone(), expand: name == raw, chomp, content: String::new() })
 }
 
-/// Finds the marks in a line.
+/// Finds the marks in a line. There may be blanks between a mark and its word.
 pub(super) fn of_line(line: &str) -> Vec<Heredoc> {
     // What is wrong with its quotes, the instruction itself will tell.
     let words = word::split(line, '\\', Mode::RAW, &|_: &str| None).unwrap_or_default();
-    words.iter().filter_map(|word| parse(word)).collect()
+    let mut found = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(mut word) = words.next() {
+        let bare = word.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        if matches!(bare, "<<" | "<<-") {
+            word.extend(words.next());
+        }
+        found.extend(parse(&word));
+    }
+    found
 }

@@ -190,7 +190,7 @@ pub(super) fn parse(it: &Logical, escape: char) -> Result<Parsed, String> {
             _ => return Err("SHELL requires the arguments to be in JSON form: expected SHELL [\"PROGRAM\", \"ARGUMENT\"]".to_owned()),
         },
         "HEALTHCHECK" => Instruction::Healthcheck(health_check(&mut flags, rest)?),
-        "ONBUILD" => Instruction::OnBuild(on_build(it, rest, escape)?),
+        "ONBUILD" => Instruction::OnBuild(on_build(it, rest)?),
         _ => {
             let suggestion = closest(&name, NAMES.into_iter())
                 .map(|close| format!(" (did you mean {close}?)"))
@@ -235,6 +235,13 @@ impl Flags {
     /// Takes the last value of a flag.
     fn text(&mut self, name: &str) -> Result<Option<String>, String> {
         Ok(self.texts(name)?.pop())
+    }
+
+    /// Takes the value of a flag that may be given once only.
+    fn single(&mut self, name: &str) -> Result<Option<String>, String> {
+        let mut all = self.texts(name)?;
+        let value = all.pop();
+        if all.is_empty() { Ok(value) } else { Err(format!("duplicate flag specified: {name}")) }
     }
 
     fn truth(&mut self, name: &str) -> Result<Option<bool>, String> {
@@ -347,7 +354,7 @@ fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<Pair>, String> {
 fn run(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Run, String> {
     let mounts = flags.texts("mount")?;
     let mounts = mounts.iter().map(|text| RunMount::parse(text)).collect::<Result<_, _>>()?;
-    let network = match flags.text("network")?.as_deref() {
+    let network = match flags.single("network")?.as_deref() {
         None | Some("default") => RunNetwork::Default,
         Some("none") => RunNetwork::None,
         Some("host") => RunNetwork::Host,
@@ -357,7 +364,7 @@ fn run(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Run, Strin
             ));
         }
     };
-    let insecure = match flags.text("security")?.as_deref() {
+    let insecure = match flags.single("security")?.as_deref() {
         None | Some("sandbox") => false,
         Some("insecure") => true,
         Some(other) => {
@@ -440,7 +447,11 @@ fn health_check(flags: &mut Flags, rest: &str) -> Result<Healthcheck, String> {
                 "HEALTHCHECK requires at least one argument: expected CMD or NONE".to_owned()
             );
         }
-        "NONE" if rest.is_empty() => check.test = vec!["NONE".to_owned()],
+        "NONE" if rest.is_empty() => {
+            // As BuildKit, which does not look at them here.
+            flags.given.clear();
+            check.test = vec!["NONE".to_owned()];
+        }
         "NONE" => return Err("HEALTHCHECK NONE takes no arguments".to_owned()),
         "CMD" => {
             check.test = match command("HEALTHCHECK", rest)? {
@@ -473,15 +484,16 @@ fn health_check(flags: &mut Flags, rest: &str) -> Result<Healthcheck, String> {
 
 fn time(flags: &mut Flags, name: &str) -> Result<i64, String> {
     let Some(text) = flags.text(name)?.filter(|text| !text.is_empty()) else { return Ok(0) };
-    let time: Duration =
-        duration::parse(&text).map_err(|_| format!("invalid duration \"{text}\" of --{name}"))?;
+    let time = duration::parse_go(&text).ok_or_else(|| {
+        format!("invalid duration \"{text}\" of --{name}: expected numbers with units, as in 1m30s")
+    })?;
     if !time.is_zero() && time < Duration::from_millis(1) {
         return Err(format!("--{name} cannot be less than 1ms"));
     }
     i64::try_from(time.as_nanos()).map_err(|_| format!("--{name} is too long"))
 }
 
-fn on_build(it: &Logical, rest: &str, escape: char) -> Result<String, String> {
+fn on_build(it: &Logical, rest: &str) -> Result<String, String> {
     let name = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     match name.as_str() {
         "" => return Err("ONBUILD requires at least one argument".to_owned()),
@@ -489,7 +501,7 @@ fn on_build(it: &Logical, rest: &str, escape: char) -> Result<String, String> {
         "MAINTAINER" | "FROM" => return Err(format!("{name} isn't allowed as an ONBUILD trigger")),
         _ => {}
     }
-    let inner = Logical { text: rest.to_owned(), ..it.clone() };
-    parse(&inner, escape)?;
-    Ok(rest.to_owned())
+    // What the trigger itself says is looked at where it is pulled, as by BuildKit.
+    let documents = it.heredocs.iter().map(|it| format!("\n{}{}", it.content, it.name));
+    Ok(std::iter::once(rest.to_owned()).chain(documents).collect())
 }

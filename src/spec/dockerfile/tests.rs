@@ -228,7 +228,9 @@ fn parses_documents() {
     for (text, count) in [
         ("RUN echo \"<<EOF\"", 0),
         ("RUN echo $((1<<3))", 0),
-        ("RUN cat << EOF", 0),
+        ("RUN cat << EOF\nx\nEOF", 1),
+        ("RUN cat <<- E >/a\n\tx\n\tE", 1),
+        ("RUN cat <<", 0),
         ("RUN cat 3<<EOF\nx\nEOF", 1),
         ("RUN cat <<A && cat <<B\na\nA\nb\nB", 2),
         ("RUN cat <<<x", 0),
@@ -237,6 +239,7 @@ fn parses_documents() {
         assert_eq!(run.heredocs.len(), count, "{text}");
     }
     assert!(step("RUN <<EOF\nx").unwrap_err().contains("unterminated heredoc"));
+    assert!(step("RUN --network=none --network=host x").unwrap_err().contains("duplicate flag"));
 }
 
 #[test]
@@ -300,6 +303,7 @@ fn parses_health_checks() {
         ("HTTP /", None),
         ("", None),
         ("--interval=5s", None),
+        ("--interval=5 CMD x", None),
         ("--retries=-1 CMD x", None),
         ("--interval=1ns CMD x", None),
         ("--interval=x CMD x", None),
@@ -325,6 +329,9 @@ fn parses_the_rest() {
         ("MAINTAINER Me <m@x>", Instruction::Maintainer("Me <m@x>".to_owned())),
         ("SHELL [\"a\",\"-c\"]", Instruction::Shell(strings(&["a", "-c"]))),
         ("ONBUILD env   A=1", Instruction::OnBuild("env   A=1".to_owned())),
+        // What is wrong is said where it is pulled.
+        ("ONBUILD NOPE", Instruction::OnBuild("NOPE".to_owned())),
+        ("ONBUILD RUN <<E\na\nE", Instruction::OnBuild("RUN <<E\na\nE".to_owned())),
     ] {
         assert_eq!(step(text), Ok(want), "{text}");
     }
@@ -341,7 +348,6 @@ fn parses_the_rest() {
         "ONBUILD ONBUILD RUN x",
         "ONBUILD FROM x",
         "ONBUILD MAINTAINER x",
-        "ONBUILD NOPE",
         "VOLUME [\"\"]",
         "FROM",
         "FROM a b",
