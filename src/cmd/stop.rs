@@ -121,7 +121,8 @@ impl Act for Restart {
             if self.running && engine.lookup(name)?.state.run().is_none() {
                 return Ok(());
             }
-            engine.restart(name, options)?;
+            let warnings = engine.restart(name, options)?;
+            warnings.iter().for_each(|warning| output::warning(warning));
             world.out.line(name)
         })
     }

@@ -100,16 +100,16 @@ impl Engine {
         Ok(Stopped::Killed { seconds })
     }
 
-    /// Stops a container if it runs, and starts it.
-    pub fn restart(&self, name: &str, options: impl Into<StopOptions>) -> Result<()> {
+    /// Stops a container if it runs, and starts it. Returns what did not go as asked.
+    pub fn restart(&self, name: &str, options: impl Into<StopOptions>) -> Result<Vec<String>> {
         let container = self.lookup(name)?;
         // Who follows its log goes on beyond the end that comes now.
         let _again = self.store.containers().announce_restart(container.id())?;
         self.stop_container(&container, options.into())
             .context(|| format!("cannot stop container {name}"))?;
-        self.start(container.id(), None)?;
+        let session = self.start(container.id(), None)?;
         self.record_event(Event::of(&container, Action::Restart));
-        Ok(())
+        Ok(session.map(|session| session.warnings().to_vec()).unwrap_or_default())
     }
 
     /// Connects to the monitor without output; `None` if the container has ended meanwhile.
