@@ -212,6 +212,13 @@ impl Attached {
         }
     }
 
+    /// As [`Self::look_into`], by the namespace itself: its first process may not be in it yet.
+    pub fn look_into_namespace(&mut self, netns: BorrowedFd<'_>) {
+        if self.kept.is_some() {
+            self.sockets = Sockets::in_namespace(netns).ok();
+        }
+    }
+
     /// Gives back what others on a network have given, and takes interfaces away that the kernel would
     /// keep. For the end, when the container's processes are gone.
     pub fn give_up(&mut self, id: &ContainerId) {

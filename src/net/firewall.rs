@@ -107,6 +107,17 @@ pub(super) fn redirect_names(netns: BorrowedFd<'_>, to: SocketAddr) -> Result<()
     committed.map_err(|refused| explain(refused.error, "barge"))
 }
 
+/// Takes back what [`redirect_names`] has done, if it has.
+pub(super) fn forget_names(netns: BorrowedFd<'_>) -> Result<()> {
+    let mut transaction = Transaction::on("barge");
+    transaction.add_table();
+    transaction.delete_table();
+    let committed = nft::open_in(netns)
+        .map_err(Refused::from)
+        .and_then(|mut socket| transaction.commit(&mut socket));
+    committed.map_err(|refused| explain(refused.error, "barge"))
+}
+
 /// Tells whether the table is there.
 pub(super) fn is_installed(ground: &Ground, table: &str) -> Result<bool> {
     ground

@@ -3,9 +3,13 @@
 //! The kernel says good-bye to the other end of a TCP connection for as long as it takes, minutes if nobody
 //! answers. Its socket keeps the namespace meanwhile, and that keeps all interfaces in it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
+
+use crate::sys::netns;
 
 /// What tells of the TCP sockets in a namespace: opened while there is a process in it, and read when
 /// there is none, without entering it.
@@ -15,9 +19,21 @@ pub(super) struct Sockets(Vec<(File, &'static str)>);
 impl Sockets {
     /// Looks into the namespace of a process.
     pub(super) fn of(pid: i32) -> io::Result<Self> {
+        Self::open(|name| File::open(format!("/proc/{pid}/net/{name}")))
+    }
+
+    /// Looks into a namespace that nobody may be in yet.
+    pub(super) fn in_namespace(netns: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::open(|name| {
+            let path = CString::new(format!("/proc/self/net/{name}"))?;
+            netns::file_in(netns, &path)
+        })
+    }
+
+    fn open(open: impl Fn(&str) -> io::Result<File>) -> io::Result<Self> {
         let mut files = Vec::with_capacity(2);
         for (name, word) in [("sockstat", "TCP:"), ("sockstat6", "TCP6:")] {
-            match File::open(format!("/proc/{pid}/net/{name}")) {
+            match open(name) {
                 Ok(file) => files.push((file, word)),
                 // A kernel without IPv6.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !files.is_empty() => {}

@@ -7,6 +7,7 @@
 //!
 //! Nothing here runs `ip`, `nft` or any other program but pasta.
 
+mod again;
 mod attached;
 mod bridge;
 mod check;
@@ -44,6 +45,7 @@ use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+pub use self::again::clear;
 pub use self::attached::Attached;
 use self::bridge::Bridge;
 pub use self::check::checks;

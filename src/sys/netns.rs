@@ -9,9 +9,12 @@
 use std::ffi::{CStr, c_int};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::clone;
+
+/// `_IO(0xb7, 0x1)`, which `libc` has for no C library but glibc.
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
 
 /// Makes a socket in another network namespace; it is closed on exec.
 pub fn socket_in(
@@ -29,6 +32,24 @@ pub fn setting_in(netns: BorrowedFd<'_>, path: &CStr) -> io::Result<File> {
     let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     // SAFETY: the path ends with a zero byte and outlives the call.
     open_in(netns, || unsafe { libc::open(path.as_ptr(), flags) }).map(File::from)
+}
+
+/// Opens what tells of another network namespace for reading: a file below `/proc/self/net`.
+pub fn file_in(netns: BorrowedFd<'_>, path: &CStr) -> io::Result<File> {
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: the path ends with a zero byte and outlives the call.
+    open_in(netns, || unsafe { libc::open(path.as_ptr(), flags) }).map(File::from)
+}
+
+/// Opens the user namespace that a network namespace belongs to; who is not in that or above it, is
+/// not told.
+pub fn owner(netns: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the request takes no argument.
+    match unsafe { libc::ioctl(netns.as_raw_fd(), NS_GET_USERNS) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel has just opened this descriptor for us; nobody else knows it.
+        fd => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+    }
 }
 
 /// Makes a network namespace, and nobody in it.
@@ -69,6 +90,22 @@ mod tests {
             Ok(fd) => assert!(fd.as_raw_fd() > 2),
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
         }
+    }
+
+    #[test]
+    fn tells_whose_a_namespace_is() {
+        let netns = File::open("/proc/thread-self/ns/net").unwrap();
+        let number = |file: &dyn AsFd| rustix::fs::fstat(file.as_fd()).unwrap().st_ino;
+        match owner(netns.as_fd()) {
+            Ok(owner) => {
+                let own = File::open("/proc/thread-self/ns/user").unwrap();
+                assert_eq!(number(&owner), number(&own));
+            }
+            // In a user namespace below that of the network.
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
+        }
+        let file = File::open("/dev/null").unwrap();
+        assert!(owner(file.as_fd()).is_err());
     }
 
     #[test]

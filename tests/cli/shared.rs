@@ -1,4 +1,5 @@
-//! Networks without root: bridges in a namespace that all containers of a user share.
+//! Networks that are shared: without root, bridges in a namespace that all containers of a user share;
+//! and those of containers that others run with.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -270,5 +271,183 @@ fn many_first_starts_at_once_share_one_namespace() {
     assert_eq!(addresses.len(), 8);
     barge.run(["rm", "-f", "-t", "0", "-a"]).ok();
     wait_until("the namespace is gone", || keepers(&barge).is_empty());
+    barge.leaves_nothing();
+}
+
+/// Returns the network namespace that a container is in, and its addresses there.
+fn network_of(barge: &Barge, name: &str) -> [String; 2] {
+    let script = "readlink /proc/self/ns/net; \
+                  ip -4 -o addr | awk '$2 != \"lo\" {print $4}' | sort";
+    let text = barge.run(["exec", name, "sh", "-c", script]).text();
+    let (namespace, addresses) = text.split_once('\n').unwrap_or((&text, ""));
+    [namespace.to_owned(), addresses.trim().to_owned()]
+}
+
+fn start<const N: usize>(barge: &Barge, line: [&str; N]) {
+    barge.run([&["run", "-d"][..], &line].concat()).ok();
+}
+
+#[test]
+fn running_guests_have_their_network_again() {
+    let barge = Barge::with_busybox();
+    barge.kills();
+    let port = free_port(barge.place());
+    let fetch = || barge.place().enter(|| get(&format!("127.0.0.1:{port}")));
+    barge.run(["network", "create", "--subnet", "10.73.0.0/24", "n"]).ok();
+    barge.run(["network", "create", "--subnet", "10.73.1.0/24", "m"]).ok();
+    serve(&barge, "other", &["--network", "n"]);
+    let publish = format!("{port}:80");
+    let always = "--restart=always";
+    let line = ["--hostname=x", "--network=n", always, "-p", &publish, "busybox", "sleep", "1000"];
+    barge.run([&["run", "-d", "--name=x"][..], &line].concat()).ok();
+    serve(&barge, "guest", &["--network", "container:x"]);
+    // By way of another one, which need not run.
+    start(&barge, ["--name=second", "--network=container:guest", "busybox", "sleep", "1000"]);
+    let line = "echo 10.99.99.99 mine >> /etc/hosts";
+    barge.run(["exec", "second", "sh", "-c", line]).ok();
+    let hosts = |name: &str| {
+        let mut lines = barge.run(["exec", name, "cat", "/etc/hosts"]).ok().lines();
+        lines.retain(|line| !line.ends_with("mine"));
+        lines.sort();
+        lines
+    };
+    let [namespace, _] = network_of(&barge, "guest");
+    let is_there = |when: &str, guests: &[&str], addresses: usize| {
+        wait_until(&format!("x runs {when}"), || barge.status("x") == "running");
+        let network = network_of(&barge, "x");
+        assert_eq!(network[0], namespace, "{when}");
+        assert_eq!(network[1].lines().count(), addresses, "{when}: {}", network[1]);
+        let own = barge.inspect("x", "{{.NetworkSettings.Networks.n.IPAddress}}");
+        assert!(network[1].contains(&format!("{own}/24")), "{when}: {} {own}", network[1]);
+        for guest in guests {
+            assert_eq!(network_of(&barge, guest), network, "{when}: {guest}");
+            let known = format!("grep -c '^{own}\tx$' /etc/hosts");
+            barge.run(["exec", guest, "sh", "-c", &known]).ok().stdout("1\n");
+            assert_eq!(hosts(guest), hosts("x"), "{when}: {guest}");
+            assert_eq!(page(&barge, guest, "other"), "page of other", "{when}: {guest}");
+        }
+        barge.run(["exec", "second", "grep", "-c", "mine", "/etc/hosts"]).ok().stdout("1\n");
+        own
+    };
+    let serves = |when: &str| {
+        assert_eq!(page(&barge, "other", "x"), "page of guest", "{when}");
+        assert_eq!(fetch(), "page of guest", "{when}");
+    };
+    let both = ["guest", "second"];
+    let first = is_there("at first", &both, 1);
+    serves("at first");
+
+    barge.run(["restart", "-t", "0", "x"]).ok();
+    is_there("after a restart", &both, 1);
+    serves("after a restart");
+
+    // On one network more, and with another address.
+    barge.run(["network", "connect", "m", "x"]).ok();
+    wait_until("guests know", || hosts("guest").iter().any(|line| line.starts_with("10.73.1.")));
+    is_there("on one network more", &both, 2);
+    barge.run(["stop", "-t", "0", "x"]).ok();
+    assert_eq!(fetch(), "");
+    start(&barge, ["--name=thief", "--network=n", "--ip", &first, "busybox", "sleep", "1000"]);
+    barge.run(["start", "x"]).ok();
+    let own = is_there("after a start", &both, 2);
+    assert_ne!(own, first);
+    serves("after a start");
+    barge.run(["stop", "-t", "0", "x"]).ok();
+    barge.run(["network", "disconnect", "m", "x"]).ok();
+    barge.run(["start", "x"]).ok();
+    is_there("on one network less", &both, 1);
+    serves("on one network less");
+
+    // By its restart policy, and when nobody could tidy up.
+    let pid = barge.inspect("x", "{{.State.Pid}}");
+    kill(nix::unistd::Pid::from_raw(pid.parse().unwrap()));
+    wait_until("it runs again", || {
+        let now = barge.inspect("x", "{{.State.Pid}}");
+        now != "0" && now != pid && barge.status("x") == "running"
+    });
+    is_there("by its policy", &both, 1);
+    serves("by its policy");
+    kill(pid_of_monitor(&barge, "x"));
+    wait_until("it has ended", || barge.status("x") == "exited");
+    barge.run(["start", "x"]).ok();
+    is_there("without its monitor", &both, 1);
+    serves("without its monitor");
+
+    // One that shares it through another is enough; that one comes back, too.
+    barge.run(["stop", "-t", "0", "guest"]).ok();
+    barge.run(["restart", "-t", "0", "x"]).ok();
+    is_there("for a guest's guest", &["second"], 1);
+    barge.run(["start", "guest"]).ok();
+    wait_until("it serves again", || fetch() == "page of guest");
+    is_there("with all of them", &both, 1);
+    serves("with all of them");
+
+    // Nobody has kept it: it has a new one.
+    barge.run(["stop", "-t", "0", "second", "guest", "x"]).ok();
+    barge.run(["start", "x"]).ok();
+    assert_eq!(network_of(&barge, "x")[1].lines().count(), 1);
+    barge.run(["rm", "-f", "-t", "0", "second", "guest", "x", "other", "thief"]).ok();
+    barge.run(["network", "rm", "n", "m"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn running_guests_have_networks_of_programs_again() {
+    if !needs(&[Need::NoRoot, Need::Tool("pasta"), Need::Tool("slirp4netns")]) {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    barge.kills();
+    let port = free_port(barge.place());
+    let publish = format!("127.0.0.1:{port}:80");
+    for network in ["pasta", "slirp4netns", "none"] {
+        let mut line = vec!["run", "-d", "--name", "x", "--network", network];
+        if network != "none" {
+            line.extend(["-p", &publish]);
+        }
+        line.extend(["busybox", "sleep", "1000"]);
+        barge.run(line).ok();
+        serve(&barge, "guest", &["--network", "container:x"]);
+        let before = network_of(&barge, "guest");
+        assert_eq!(before[1].is_empty(), network == "none", "{network}");
+        let is_same = |when: &str| {
+            for name in ["guest", "x"] {
+                let now = network_of(&barge, name);
+                assert_eq!(now, before, "{network} {when}: {name}");
+            }
+            if network != "none" {
+                assert_eq!(get(&format!("127.0.0.1:{port}")), "page of guest", "{network} {when}");
+            }
+        };
+        is_same("at first");
+        barge.run(["restart", "-t", "0", "x"]).ok();
+        is_same("after a restart");
+        kill(pid_of_monitor(&barge, "x"));
+        wait_until("it has ended", || barge.status("x") == "exited");
+        // The program that had it ends by itself.
+        wait_until("the port is free", || TcpListener::bind(("127.0.0.1", port)).is_ok());
+        barge.run(["start", "x"]).ok();
+        is_same("without its monitor");
+        barge.run(["rm", "-f", "-t", "0", "guest", "x"]).ok();
+    }
+    barge.leaves_nothing();
+}
+
+#[test]
+fn networks_of_others_users_are_not_found_again() {
+    let barge = Barge::with_busybox();
+    start(&barge, ["--name=x", "--userns=auto:size=2000", "busybox", "sleep", "1000"]);
+    start(&barge, ["--name=guest", "--network=container:x", "busybox", "sleep", "1000"]);
+    let before = network_of(&barge, "guest");
+    assert_eq!(before[0], network_of(&barge, "x")[0]);
+    barge.run(["restart", "-t", "0", "x"]).exits(0).stdout("x\n").stderr_has(
+        "Warning: what shares its network has none until it is started again (guest): the namespace belongs to the user namespace of the last run\n",
+    );
+    let now = network_of(&barge, "x");
+    assert_ne!(now[0], before[0]);
+    assert_eq!(now[1].lines().count(), 1, "{}", now[1]);
+    barge.run(["restart", "-t", "0", "guest"]).ok();
+    assert_eq!(network_of(&barge, "guest"), now);
+    barge.run(["rm", "-f", "-t", "0", "guest", "x"]).ok();
     barge.leaves_nothing();
 }

@@ -36,7 +36,9 @@ pub(super) struct NetworkFlags {
     /// the router's address leads to what listens on loopback here. slirp4netns takes
     /// allow_host_loopback=, cidr=, enable_ipv6=, mtu=, outbound_addr=, outbound_addr6= and
     /// port_handler=slirp4netns, with which the container sees where connections come from.
-    /// ns:PATH is a namespace that is there already.
+    /// ns:PATH is a namespace that is there already. Who shares the network of a container keeps it
+    /// when that one ends, and has interfaces, names and published ports again when it is started; but
+    /// for one with users of its own (--userns), which gets a new network.
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Vec<NetworkMode>,
     /// Name by which others on its networks know it

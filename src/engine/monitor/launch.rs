@@ -1,6 +1,7 @@
 //! From a record to a running container, and back to nothing.
 
 mod files;
+mod kept;
 mod network;
 
 use std::collections::HashMap;
@@ -140,13 +141,17 @@ fn prepare_all(
     };
     let mut spec = bundle::spec(config, &facts)?;
     add_trees(&mut spec, &given.trees);
+    let (kept, lost) = kept::find(engine, config, users.as_ref())?;
+    if kept.is_some() {
+        kept::join(&mut spec);
+    }
     if spec.hooks().is_some() {
         write_bundle(&spec, &rootfs, &facts)?;
     }
     if config.settings.cgroups == CgroupsMode::Split {
         hierarchies.make_room()?;
     }
-    let network = Network::prepare(engine, config, &facts, &given.ports)?;
+    let network = Network::prepare(engine, config, &facts, &given.ports, kept)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     let made =
         Cgroup::create(&hierarchies, &path, &resources.unwrap_or_default(), engine.host.rootless);
@@ -191,6 +196,7 @@ fn prepare_all(
             };
             warnings.extend(mounts.warnings);
             warnings.extend(strange);
+            warnings.extend(lost);
             warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
             let is_synced = rootfs.is_synced();
             let hooks = spec.hooks().clone().map(|hooks| (hooks, spec.annotations().clone()));

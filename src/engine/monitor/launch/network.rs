@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::files::{copy_names, write_names};
+use super::kept::{self, Kept};
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
 use crate::error::{Context, Kind, Result};
@@ -16,8 +17,8 @@ use crate::store::container::ContainerConfig;
 
 /// The container's network before its process exists.
 pub(super) enum Network {
-    /// Made by us once there is a namespace.
-    Own(Box<net::Prepared>),
+    /// Made by us once there is a namespace; or in one that it has had before.
+    Own(Box<net::Prepared>, Option<Kept>),
     /// One that is there already: the host's (none to join), or another container's.
     Existing(Vec<(OwnedFd, i32)>),
 }
@@ -28,6 +29,7 @@ impl Network {
         config: &ContainerConfig,
         facts: &Facts,
         last: &[PublishedPort],
+        kept: Option<Kept>,
     ) -> Result<Self> {
         let settings = &config.settings;
         let containers = engine.store.containers();
@@ -69,7 +71,7 @@ impl Network {
                     prepared => prepared?,
                 };
                 let endpoint = prepared.endpoint().clone();
-                (Self::Own(Box::new(prepared)), endpoint)
+                (Self::Own(Box::new(prepared), kept), endpoint)
             }
         };
         if let Err(error) = write_names(engine, config, facts, &endpoint) {
@@ -87,7 +89,8 @@ impl Network {
     pub(super) fn joined(&self) -> &[(OwnedFd, i32)] {
         match self {
             Self::Existing(namespaces) => namespaces,
-            Self::Own(_) => &[],
+            Self::Own(_, Some(kept)) => std::slice::from_ref(&kept.namespace),
+            Self::Own(_, None) => &[],
         }
     }
 
@@ -99,15 +102,32 @@ impl Network {
     ) -> Result<Option<Attached>> {
         match self {
             Self::Existing(_) => Ok(None),
-            Self::Own(prepared) => {
-                let namespace = starting.network_namespace()?;
+            Self::Own(prepared, kept) => {
                 let before = prepared.endpoint().clone();
-                let mut attached = net::attach(&engine.store, *prepared, namespace.as_fd())?;
-                attached.look_into(starting.pid());
+                let attached = match &kept {
+                    None => {
+                        let namespace = starting.network_namespace()?;
+                        let mut attached =
+                            net::attach(&engine.store, *prepared, namespace.as_fd())?;
+                        attached.look_into(starting.pid());
+                        attached
+                    }
+                    Some(kept) => {
+                        let namespace = kept.namespace.0.as_fd();
+                        let attached = net::clear(&prepared, namespace)
+                            .and_then(|()| net::attach(&engine.store, *prepared, namespace));
+                        let mut attached = attached.map_err(|error| kept.explain(error))?;
+                        attached.look_into_namespace(namespace);
+                        attached
+                    }
+                };
                 // Some networks have others give the addresses.
                 if let Err(error) = change_hosts(engine, config, &before, &attached.endpoint) {
                     end_network(engine, &config.id, Some(attached));
                     return Err(error);
+                }
+                if let Some(kept) = &kept {
+                    kept.tell_names(engine, &config.id);
                 }
                 Ok(Some(attached))
             }
@@ -115,7 +135,7 @@ impl Network {
     }
 
     pub(super) fn undo(self, engine: &Engine, config: &ContainerConfig) {
-        if let Self::Own(prepared) = self {
+        if let Self::Own(prepared, _) = self {
             drop(prepared);
             // The next repair frees what is left.
             drop(net::detach(&engine.store, &config.id));
@@ -177,7 +197,9 @@ pub(super) fn follow_networks(
     let context = || format!("cannot change {}", path.display());
     let text = fs::read_to_string(&path).context(context)?;
     if text == net::resolv_conf(&host, names, &before) {
-        fs::write(&path, net::resolv_conf(&host, names, &network.endpoint)).context(context)?;
+        let changed = net::resolv_conf(&host, names, &network.endpoint);
+        fs::write(&path, &changed).context(context)?;
+        kept::tell_guests(engine, &config.id, "resolv.conf", &text, &changed);
     }
     Ok(())
 }
@@ -199,7 +221,11 @@ pub(super) fn change_hosts(
     let name = state.map(|container| container.state.name).unwrap_or_default();
     let hostname = engine.shown_hostname(config)?;
     let changed = net::changed_hosts(&text, before, now, &hostname, &name);
-    if changed == text { Ok(()) } else { fs::write(&path, changed).context(context) }
+    if changed != text {
+        fs::write(&path, &changed).context(context)?;
+        kept::tell_guests(engine, &config.id, "hosts", &text, &changed);
+    }
+    Ok(())
 }
 
 pub(super) fn end_network(engine: &Engine, id: &ContainerId, network: Option<Attached>) {
