@@ -23,6 +23,8 @@ pub(super) struct EndpointSettings {
     pub(super) links: Option<Vec<String>>,
     /// What the driver is told.
     pub(super) driver_opts: Option<BTreeMap<String, String>>,
+    /// Which network leads out of the container: that with the highest number.
+    gw_priority: Option<i64>,
 }
 
 impl EndpointSettings {
@@ -60,6 +62,11 @@ pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<M
     if addresses.link_local.is_some_and(|list| !list.is_empty()) {
         let text = "a container has one address of each version of IP on a network";
         return Err(Error::new(Kind::Unsupported, text).hint("leave LinkLocalIPs out"));
+    }
+    if settings.gw_priority.is_some_and(|priority| priority != 0) {
+        let text = "out of a container leads the first of its networks that leads anywhere";
+        return Err(Error::new(Kind::Unsupported, text)
+            .hint("leave GwPriority out, and create the container on that network"));
     }
     let network = if network == DEFAULT_ALIAS { DEFAULT_NETWORK } else { network };
     let interface = settings.driver_opts.as_ref().and_then(|options| options.get(INTERFACE));
@@ -100,6 +107,8 @@ mod tests {
         assert_eq!((found.ipv6, found.aliases), (None, vec!["db".to_owned()]));
         assert!(found.mac.is_some());
         assert!(decode("{}").is_ok());
+        assert!(decode(r#"{"GwPriority":0}"#).is_ok());
+        assert!(decode(r#"{"GwPriority":-1}"#).is_err());
         assert!(decode(r#"{"IPAMConfig":{"IPv4Address":"x"}}"#).is_err());
         assert!(decode(r#"{"IPAMConfig":{"LinkLocalIPs":["169.254.0.1"]}}"#).is_err());
         let named = r#"{"DriverOpts":{"com.docker.network.endpoint.ifname":"lan0"}}"#;
