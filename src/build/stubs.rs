@@ -4,13 +4,15 @@
 //! `--volume` ask for. What was made for that is no change, as long as nobody has used it.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, FileType, OFlags, statat, unlinkat};
+
 use super::copy::Way;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::image::merged::Node;
+use crate::sys::root::Root;
 
 /// Where every container has something mounted, or a link of ours.
 const BOX: [&str; 8] = [
@@ -32,10 +34,11 @@ const PARENTS: [&str; 3] = ["etc", "run", "dev"];
 /// Something was mounted at `targets`, too.
 pub(super) fn remove(tree: &Path, lower: &[PathBuf], targets: &[String]) -> Result<()> {
     let root = Node::root(lower)?;
+    let tree = Root::open(tree).context(|| format!("cannot open {}", tree.display()))?;
     for target in BOX.into_iter().chain(targets.iter().map(String::as_str)) {
-        remove_way(tree, &Way::to(root.as_ref(), target, true)?, false);
+        remove_way(&tree, &Way::to(root.as_ref(), target, true)?, false);
     }
-    remove_way(tree, &Way::to(root.as_ref(), LINK, false)?, true);
+    remove_way(&tree, &Way::to(root.as_ref(), LINK, false)?, true);
     Ok(())
 }
 
@@ -55,21 +58,25 @@ pub(super) fn tidy(changes: &Path, lower: &[PathBuf]) -> Result<()> {
 }
 
 /// Removes what the layers lack on a way. What is in use stays: it is not empty.
-fn remove_way(tree: &Path, way: &Way, may_be_link: bool) {
+///
+/// The command may have put links on the way, which would lead anywhere on this machine: none is followed.
+fn remove_way(tree: &Root, way: &Way, may_be_link: bool) {
     for length in (way.known + 1..=way.names.len()).rev() {
-        let path = way.names[..length]
-            .iter()
-            .fold(tree.to_owned(), |path, name| path.join(std::ffi::OsStr::from_bytes(name)));
-        let Ok(found) = path.symlink_metadata() else { continue };
-        let removed = match found.file_type() {
-            kind if kind.is_dir() => fs::remove_dir(&path),
-            kind if kind.is_file() && found.len() == 0 => fs::remove_file(&path),
-            kind if kind.is_symlink() && may_be_link => fs::remove_file(&path),
+        let Some((name, above)) = way.names[..length].split_last() else { return };
+        let Ok(parent) = tree.beneath(&above.join(&b'/'), OFlags::PATH | OFlags::DIRECTORY) else {
+            continue;
+        };
+        let name = name.as_slice();
+        let Ok(found) = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let flags = match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => AtFlags::REMOVEDIR,
+            FileType::RegularFile if found.st_size == 0 => AtFlags::empty(),
+            FileType::Symlink if may_be_link => AtFlags::empty(),
             // Of all that the image has it hides nothing.
-            kind if kind.is_char_device() && found.rdev() == 0 => fs::remove_file(&path),
+            FileType::CharacterDevice if found.st_rdev == 0 => AtFlags::empty(),
             _ => return,
         };
-        if removed.is_err() {
+        if unlinkat(&parent, name, flags).is_err() {
             return;
         }
     }

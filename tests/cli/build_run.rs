@@ -132,6 +132,22 @@ fn what_is_only_mounted_is_no_change() {
     assert_eq!(found, [vec![], vec!["etc", "etc/own"], vec!["etc", "etc/own"]]);
 }
 
+#[test]
+fn what_was_mounted_is_not_looked_for_behind_links() {
+    let barge = Barge::with_busybox();
+    let outside = barge.path("outside");
+    fs::create_dir_all(outside.join("y")).unwrap();
+    fs::write(outside.join("z"), "").unwrap();
+    for name in ["y", "z"] {
+        let file = format!(
+            "FROM busybox\nRUN --mount=type=tmpfs,target=/x/{name} mv /x /moved && ln -s {} /x\n",
+            outside.display()
+        );
+        build(&barge, &file, &[]);
+        assert!(outside.join("y").is_dir() && outside.join("z").is_file(), "{name}");
+    }
+}
+
 /// Returns all paths below a directory, in order.
 fn names_below(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
