@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::spec::membership::{
-    DEFAULT_ALIAS, DEFAULT_NETWORK, Membership, parse_alias, parse_interface,
+    DEFAULT_ALIAS, DEFAULT_NETWORK, INTERFACE_OPTION, Membership, parse_alias, parse_interface,
 };
 
 /// What is asked for, as in Docker's `EndpointSettings`.
@@ -36,6 +36,7 @@ impl EndpointSettings {
             || is_given(&self.links)
             || self.mac_address.as_deref().is_some_and(|mac| !mac.is_empty())
             || self.driver_opts.as_ref().is_some_and(|options| !options.is_empty())
+            || self.gw_priority.unwrap_or_default() != 0
     }
 }
 
@@ -50,9 +51,6 @@ struct Addresses {
     link_local: Option<Vec<String>>,
 }
 
-/// What Docker calls an interface's name among what a driver is told.
-const INTERFACE: &str = "com.docker.network.endpoint.ifname";
-
 /// Decodes a container's place on a network.
 pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<Membership> {
     let addresses = settings.ipam_config.clone().unwrap_or_default();
@@ -63,13 +61,8 @@ pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<M
         let text = "a container has one address of each version of IP on a network";
         return Err(Error::new(Kind::Unsupported, text).hint("leave LinkLocalIPs out"));
     }
-    if settings.gw_priority.is_some_and(|priority| priority != 0) {
-        let text = "out of a container leads the first of its networks that leads anywhere";
-        return Err(Error::new(Kind::Unsupported, text)
-            .hint("leave GwPriority out, and create the container on that network"));
-    }
     let network = if network == DEFAULT_ALIAS { DEFAULT_NETWORK } else { network };
-    let interface = settings.driver_opts.as_ref().and_then(|options| options.get(INTERFACE));
+    let interface = settings.driver_opts.as_ref().and_then(|options| options.get(INTERFACE_OPTION));
     Ok(Membership {
         // Clients send back what they were shown, which Docker does not find at fault.
         aliases: aliases.map(|alias| parse_alias(alias)).collect::<Result<_>>()?,
@@ -78,6 +71,7 @@ pub(super) fn membership(network: &str, settings: &EndpointSettings) -> Result<M
         ipv6: address(addresses.ipv6.as_deref())?,
         mac: mac.map(str::parse).transpose()?,
         interface: interface.map(|name| parse_interface(name)).transpose()?,
+        priority: settings.gw_priority.unwrap_or_default(),
         ..Membership::of(network)
     })
 }
@@ -107,8 +101,7 @@ mod tests {
         assert_eq!((found.ipv6, found.aliases), (None, vec!["db".to_owned()]));
         assert!(found.mac.is_some());
         assert!(decode("{}").is_ok());
-        assert!(decode(r#"{"GwPriority":0}"#).is_ok());
-        assert!(decode(r#"{"GwPriority":-1}"#).is_err());
+        assert_eq!(decode(r#"{"GwPriority":-1}"#).unwrap().priority, -1);
         assert!(decode(r#"{"IPAMConfig":{"IPv4Address":"x"}}"#).is_err());
         assert!(decode(r#"{"IPAMConfig":{"LinkLocalIPs":["169.254.0.1"]}}"#).is_err());
         let named = r#"{"DriverOpts":{"com.docker.network.endpoint.ifname":"lan0"}}"#;

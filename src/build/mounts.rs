@@ -273,6 +273,7 @@ impl Builder<'_> {
             chown: false,
             idmap: self.users.as_ref().is_some_and(StepUsers::are_shown),
             overlay: None::<OverlayOf>,
+            by_fields: false,
         }
     }
 

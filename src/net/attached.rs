@@ -199,6 +199,7 @@ impl Attached {
             veth::set_up(client.netns(), &connection)?;
             join::announce(&self.store, id, &connection)?;
         }
+        veth::lead_out(client.netns(), &self.endpoint, &endpoint)?;
         self.store.save_endpoint(id, &endpoint)?;
         self.endpoint = endpoint;
         Ok(())

@@ -51,6 +51,9 @@ pub struct Connection {
     pub addresses: Vec<Cidr>,
     /// Where packets for the rest of the world go, one of each version of IP.
     pub gateways: Vec<IpAddr>,
+    /// Of those that lead out, the one with the highest number is taken, and of several the first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i64,
     /// Whether those who come to published ports are seen under their own address.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub visitors: bool,
@@ -78,6 +81,10 @@ pub struct Connection {
     /// How the network's plugin has connected it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attachment: Option<Attachment>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Endpoint {
@@ -132,9 +139,17 @@ impl Endpoint {
     /// answer by the network on which it was reached.
     pub(super) fn sees_visitors(&self) -> bool {
         let Some(target) = self.published_address() else { return false };
-        let leads_out = |it: &&Connection| it.gateways.iter().any(IpAddr::is_ipv4);
-        let first = self.connections.iter().find(leads_out).filter(|it| it.visitors);
-        first.and_then(|it| it.address(true)).is_some_and(|it| it.address() == target)
+        let way_out = self.way_out(true).filter(|it| it.visitors);
+        way_out.and_then(|it| it.address(true)).is_some_and(|it| it.address() == target)
+    }
+
+    /// Returns the connection by which packets of one version of IP leave the container.
+    pub(super) fn way_out(&self, ipv4: bool) -> Option<&Connection> {
+        let leads_out = |it: &&Connection| {
+            it.address(ipv4).is_some() && it.gateways.iter().any(|it| it.is_ipv4() == ipv4)
+        };
+        // The last of several maxima would be returned.
+        self.connections.iter().rev().filter(leads_out).max_by_key(|it| it.priority)
     }
 
     /// Returns the address that published ports lead to.

@@ -59,6 +59,7 @@ fn join(
         interface: Some(interface),
         direct,
         gateways: bridge.ways_out().collect(),
+        priority: member.priority,
         visitors: bridge.visitors,
         routes: network.spec.routes.clone(),
         servers: network.spec.servers.clone(),
@@ -212,6 +213,7 @@ pub fn connect(
             let last = endpoint.connections.len() - 1;
             plug(store, &bridge, request.id, &mut endpoint, last, netns)?;
         }
+        veth::lead_out(netns, &before, &endpoint)?;
         let Some(connection) = endpoint.connections.last() else { return Ok(()) };
         announce(store, request.id, connection)?;
         // Who starts a container there is told what is amiss.
@@ -267,9 +269,7 @@ pub fn disconnect(
     veth::remove(netns, &gone)?;
     release(store, id, &gone)?;
     store.save_endpoint(id, &endpoint)?;
-    for connection in &endpoint.connections {
-        veth::lead_out(netns, connection)?;
-    }
+    veth::lead_out(netns, &before, &endpoint)?;
     if moves {
         publish::publish(store, ground, id, &endpoint)?;
     }

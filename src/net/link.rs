@@ -355,36 +355,23 @@ impl Links {
         }
     }
 
-    /// Sends everything that has no better route to `gateway`.
+    /// Sends everything that has no better route to `gateway`; if it is sent elsewhere already, that
+    /// stays.
     pub(super) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
-        self.route(index, None, gateway, None)
+        present(self.create(libc::RTM_NEWROUTE, &route(index, None, gateway, None)))
+    }
+
+    /// Sends everything that has no better route to `gateway`, wherever it was sent before.
+    pub(super) fn set_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
+        let message = bytes(&route(index, None, gateway, None));
+        let flags = flags::CREATE | flags::REPLACE;
+        self.0.request(libc::RTM_NEWROUTE, flags, &message, |_, _| ())
     }
 
     /// Adds a way to elsewhere; one that is there already is fine.
     pub(super) fn add_route(&mut self, index: u32, route: &Route) -> io::Result<()> {
-        self.route(index, Some(route.destination), route.gateway, route.metric)
-    }
-
-    fn route(
-        &mut self,
-        index: u32,
-        to: Option<Cidr>,
-        gateway: IpAddr,
-        metric: Option<u32>,
-    ) -> io::Result<()> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(gateway);
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Boot;
-        message.header.scope = RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
-        message.attributes =
-            vec![RouteAttribute::Gateway(RouteAddress::from(gateway)), RouteAttribute::Oif(index)];
-        if let Some(to) = to.filter(|to| to.prefix() > 0) {
-            message.header.destination_prefix_length = to.prefix();
-            message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.address())));
-        }
-        message.attributes.extend(metric.map(RouteAttribute::Priority));
+        let to = Some(route.destination);
+        let message = self::route(index, to, route.gateway, route.metric);
         present(self.create(libc::RTM_NEWROUTE, &message))
     }
 
@@ -507,6 +494,24 @@ impl Links {
     fn create(&mut self, kind: u16, message: &impl Emitable) -> io::Result<()> {
         self.0.request(kind, flags::CREATE | flags::EXCL, &bytes(message), |_, _| ())
     }
+}
+
+/// Makes a way to elsewhere, or to all that has no other.
+fn route(index: u32, to: Option<Cidr>, gateway: IpAddr, metric: Option<u32>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(gateway);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes =
+        vec![RouteAttribute::Gateway(RouteAddress::from(gateway)), RouteAttribute::Oif(index)];
+    if let Some(to) = to.filter(|to| to.prefix() > 0) {
+        message.header.destination_prefix_length = to.prefix();
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.address())));
+    }
+    message.attributes.extend(metric.map(RouteAttribute::Priority));
+    message
 }
 
 /// Returns a hardware address for an IPv4 address on one of our bridges.

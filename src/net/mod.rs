@@ -41,6 +41,7 @@ mod tests;
 mod veth;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -331,8 +332,11 @@ fn attach_bridges(
     }
     let Attached { ground, endpoint, clients, kept, .. } = attached;
     *kept = Some(netns.try_clone_to_owned().context(|| "cannot keep a namespace")?);
-    for (index, bridge) in bridges.iter().enumerate() {
-        let connection = &endpoint.connections[index];
+    // The first that leads out is the way out.
+    let mut order: Vec<usize> = (0..bridges.len()).collect();
+    order.sort_by_key(|index| Reverse(endpoint.connections[*index].priority));
+    for index in order {
+        let (bridge, connection) = (&bridges[index], &endpoint.connections[index]);
         veth::connect(ground, bridge, id, connection, netns)?;
         if bridge.dhcp {
             let interface = connection.interface.as_deref().unwrap_or_default();

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bridge::Bridge;
-use super::endpoint::Connection;
+use super::endpoint::{Connection, Endpoint};
 use super::ground::Ground;
 use super::link::{Links, Mac, Shared, Veth, mac_of};
 use crate::error::{Context, Error, Kind, Result};
@@ -240,15 +240,27 @@ pub(super) fn remove(target: BorrowedFd<'_>, connection: &Connection) -> Result<
         .context(|| format!("cannot remove interface `{interface}` of the container"))
 }
 
-/// Sends what has no better way to a network that the container is on, unless an earlier one leads out.
-pub(super) fn lead_out(target: BorrowedFd<'_>, connection: &Connection) -> Result<()> {
-    let interface = connection.interface.as_deref().unwrap_or_default();
-    let added = Links::open_in(target).and_then(|mut links| {
-        let link = links.find(interface)?.ok_or(io::ErrorKind::NotFound)?;
-        let mut gateways = connection.gateways.iter();
-        gateways.try_for_each(|gateway| links.add_default_route(link.index, *gateway))
-    });
-    added.context(|| format!("cannot send packets out by `{interface}`"))
+/// Sends what has no better way out of a container by another network, where its connections say that
+/// since they were as `before`.
+pub(super) fn lead_out(
+    target: BorrowedFd<'_>,
+    before: &Endpoint,
+    endpoint: &Endpoint,
+) -> Result<()> {
+    for ipv4 in [true, false] {
+        let Some(connection) = endpoint.way_out(ipv4) else { continue };
+        if before.way_out(ipv4).is_some_and(|it| it.network == connection.network) {
+            continue;
+        }
+        let interface = connection.interface.as_deref().unwrap_or_default();
+        let set = Links::open_in(target).and_then(|mut links| {
+            let link = links.find(interface)?.ok_or(io::ErrorKind::NotFound)?;
+            let mut gateways = connection.gateways.iter().filter(|it| it.is_ipv4() == ipv4);
+            gateways.try_for_each(|gateway| links.set_default_route(link.index, *gateway))
+        });
+        set.context(|| format!("cannot send packets out by `{interface}`"))?;
+    }
+    Ok(())
 }
 
 /// Returns the name of a container's interface on the host.

@@ -14,6 +14,9 @@ pub const DEFAULT_NETWORK: &str = "podman";
 /// Docker's name for it.
 pub const DEFAULT_ALIAS: &str = "bridge";
 
+/// What Docker calls an interface's name among what a driver is told.
+pub const INTERFACE_OPTION: &str = "com.docker.network.endpoint.ifname";
+
 /// A hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -43,6 +46,14 @@ pub struct Membership {
     /// The name of its interface; one is made up if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// Of the container's networks that lead out, it takes the one with the highest number, and of
+    /// several the first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Another container, and what one calls it: `CONTAINER[:ALIAS]`.
@@ -68,6 +79,17 @@ impl Membership {
         }
     }
 
+    /// Sets what Docker tells the network's driver.
+    pub fn set_driver_option(&mut self, name: &str, value: &str) -> Result<()> {
+        if name != INTERFACE_OPTION {
+            let text = format!("unsupported option `{name}` of a container's place on a network");
+            return Err(Error::new(Kind::Unsupported, text)
+                .hint(format!("known is {INTERFACE_OPTION}, the name of the interface")));
+        }
+        self.interface = Some(parse_interface(value)?);
+        Ok(())
+    }
+
     /// Adds the options after the name, as in `ip=10.89.0.5,alias=db`.
     pub fn add_options(&mut self, text: &str) -> Result<()> {
         text.split(',').filter(|word| !word.is_empty()).try_for_each(|word| self.add_option(word))
@@ -76,7 +98,8 @@ impl Membership {
     fn add_option(&mut self, text: &str) -> Result<()> {
         let invalid = || {
             Error::new(Kind::Invalid, format!("invalid option `{text}` of a network")).hint(
-                "known are ip=, ip6=, mac=, alias= and interface_name=, as in net1:ip=10.89.0.5",
+                "known are ip=, ip6=, mac=, alias=, interface_name=, gw-priority= and driver-opt=, as \
+                 in net1:ip=10.89.0.5",
             )
         };
         let (key, value) = text.split_once('=').ok_or_else(invalid)?;
@@ -87,6 +110,11 @@ impl Membership {
             "mac" | "mac-address" => self.mac = Some(value.parse()?),
             "alias" => self.aliases.push(parse_alias(value)?),
             "interface_name" => self.interface = Some(parse_interface(value)?),
+            "gw-priority" => self.priority = value.parse().map_err(|_| invalid())?,
+            "driver-opt" => {
+                let (name, value) = value.split_once('=').ok_or_else(invalid)?;
+                self.set_driver_option(name, value)?;
+            }
             _ => return Err(invalid()),
         }
         Ok(())
@@ -265,6 +293,12 @@ mod tests {
             ("net1:alias=a..b", None),
             ("net1:interface_name=lo", None),
             ("net1:interface_name=a/b", None),
+            ("net1:gw-priority=x", None),
+            ("net1:driver-opt=com.docker.network.endpoint.sysctls=x", None),
+            (
+                "name=net1,gw-priority=-1,driver-opt=com.docker.network.endpoint.ifname=e9",
+                Some("net1 None None None [] e9 -1"),
+            ),
             ("net1:x=y", None),
             ("net1:x", None),
             ("name=a,name=b", None),
@@ -273,8 +307,10 @@ mod tests {
         ] {
             let show = |it: Membership| {
                 let or = |text: Option<String>| text.unwrap_or_else(|| "None".to_owned());
+                let priority =
+                    if it.priority == 0 { String::new() } else { format!(" {}", it.priority) };
                 format!(
-                    "{} {} {} {} [{}] {}",
+                    "{} {} {} {} [{}] {}{priority}",
                     it.network,
                     or(it.ipv4.map(|it| it.to_string())),
                     or(it.ipv6.map(|it| it.to_string())),

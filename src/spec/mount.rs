@@ -14,7 +14,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use option::ALONE;
+pub use option::{ALONE, PROPAGATIONS};
 
 use std::path::PathBuf;
 
@@ -47,6 +47,9 @@ pub struct Mount {
     /// Where changes go instead of to the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlay: Option<OverlayOf>,
+    /// Whether it was asked for by fields with names, as `--mount` has them, and is shown so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_fields: bool,
 }
 
 /// Where changes go instead of to the source of a mount.

@@ -26,6 +26,8 @@ pub mod flags {
     pub const CREATE: u16 = libc::NLM_F_CREATE as u16;
     /// Fail if the object is there.
     pub const EXCL: u16 = libc::NLM_F_EXCL as u16;
+    /// Put the object in the place of its like.
+    pub const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
     /// Put the object behind its like.
     pub const APPEND: u16 = libc::NLM_F_APPEND as u16;
 }

@@ -163,6 +163,41 @@ fn names_and_hosts_follow_what_is_changed() {
 }
 
 #[test]
+fn the_way_out_is_the_network_with_the_highest_priority() {
+    let barge = Barge::with_busybox();
+    for (name, subnet) in [("a", "10.71.0.0/24"), ("b", "10.72.0.0/24"), ("c", "10.73.0.0/24")] {
+        barge.run(["network", "create", "--subnet", subnet, name]).ok();
+    }
+    barge.run(["network", "create", "--internal", "--subnet", "10.74.0.0/24", "inner"]).ok();
+    let line = ["run", "-d", "--name", "c", "--network", "name=a,gw-priority=-1"];
+    let more = ["--network", "name=inner,gw-priority=9", "--network", "b:interface_name=lan0"];
+    barge.run([&line[..], &more, &["busybox", "sleep", "1000"]].concat()).exits(0);
+    let way_out = || {
+        let line = ["exec", "c", "sh", "-c", "ip route | grep default"];
+        barge.run(line).ok().text().trim().to_owned()
+    };
+    assert_eq!(way_out(), "default via 10.72.0.1 dev lan0");
+    let option = "com.docker.network.endpoint.ifname=far0";
+    let line = ["network", "connect", "--gw-priority", "1", "--driver-opt", option, "c", "c"];
+    barge.run(line).ok();
+    assert_eq!(way_out(), "default via 10.73.0.1 dev far0");
+    barge.run(["network", "disconnect", "c", "c"]).ok();
+    assert_eq!(way_out(), "default via 10.72.0.1 dev lan0");
+    barge.run(["network", "disconnect", "b", "c"]).ok();
+    assert_eq!(way_out(), "default via 10.71.0.1 dev eth0");
+    // One with a lower number takes nothing over, and all of it is so in the next run.
+    barge.run(["network", "connect", "--gw-priority=-2", "c", "c"]).ok();
+    assert_eq!(way_out(), "default via 10.71.0.1 dev eth0");
+    barge.run(["restart", "-t", "0", "c"]).exits(0);
+    assert_eq!(way_out(), "default via 10.71.0.1 dev eth0");
+    assert_eq!(barge.inspect("c", "{{.NetworkSettings.Networks.c.GwPriority}}"), "-2");
+    let line = ["network", "connect", "--driver-opt", "com.docker.x=y", "b", "c"];
+    barge.run(line).fails(125).error_has("com.docker.x").hint_has("ifname");
+    barge.run(["rm", "-f", "-t", "0", "c"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
 fn networks_have_routes() {
     let barge = Barge::with_busybox();
     let line = ["network", "create", "--subnet", "10.71.0.0/24"];

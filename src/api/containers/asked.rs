@@ -374,4 +374,7 @@ pub(super) struct TmpfsAsked {
     pub(super) size_bytes: u64,
     #[serde(deserialize_with = "or_default")]
     pub(super) mode: u32,
+    /// A word each, or a name and its value.
+    #[serde(deserialize_with = "or_default")]
+    pub(super) options: Vec<Vec<String>>,
 }

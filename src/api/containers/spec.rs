@@ -519,9 +519,13 @@ fn mount(asked: &MountAsked) -> Result<Mount> {
         other => return Err(invalid(format!("mount type unknown: \"{other}\""))),
     };
     let mut mount = Mount::new(source, &asked.target)?;
+    mount.by_fields = true;
     mount.read_only = asked.read_only;
     mount.options.extend(options);
     mount.subpath = below;
+    for option in &asked.tmpfs_options.options {
+        mount.tmpfs_option(&option.join("="))?;
+    }
     Ok(mount)
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use super::host_config;
+use super::{host_config, mounts};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::cdi::is_qualified;
 use crate::spec::container::{ContainerSpec, Settings};
@@ -14,7 +14,7 @@ use crate::spec::group::GroupParent;
 use crate::spec::health::{HealthSpec, Interval, StartupSpec};
 use crate::spec::limits::Resources;
 use crate::spec::log::LogSettings;
-use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, Membership};
+use crate::spec::membership::{DEFAULT_ALIAS, DEFAULT_NETWORK, INTERFACE_OPTION, Membership};
 use crate::spec::mount::{Mount, MountSource};
 use crate::spec::namespace::{IpcMode, NamespaceMode};
 use crate::spec::network::{NameResolution, NetworkMode};
@@ -202,6 +202,12 @@ pub fn endpoint(member: &Membership) -> Value {
     if let Some(mac) = &member.mac {
         document["MacAddress"] = json!(mac.to_string());
     }
+    if let Some(interface) = &member.interface {
+        document["DriverOpts"] = json!({ INTERFACE_OPTION: interface });
+    }
+    if member.priority != 0 {
+        document["GwPriority"] = json!(member.priority);
+    }
     document
 }
 
@@ -245,24 +251,10 @@ fn health(health: &HealthSpec) -> Option<Value> {
 fn host(spec: &ContainerSpec) -> Result<Value> {
     let settings = &spec.settings;
     let mut host = host_config::document(settings);
-    let (binds, mounts): (Vec<&Mount>, Vec<&Mount>) =
-        settings.mounts.iter().partition(|mount| host_config::bind(mount).is_some());
-    // What must be there already is no bind that makes it.
-    let (mut binds, mut mounts) = (binds, mounts);
-    binds.retain(|mount| {
-        let is_strict = matches!(mount.source, MountSource::Bind { create: false, .. })
-            && mount.options.is_empty();
-        let has_more = mount.subpath.is_some()
-            || matches!(&mount.source, MountSource::Volume { new, .. } if *new != Default::default());
-        let moves = is_strict || has_more;
-        if moves {
-            mounts.push(mount);
-        }
-        !moves
-    });
-    host["Binds"] = json!(binds.iter().filter_map(|it| host_config::bind(it)).collect::<Vec<_>>());
-    let mounts = mounts.into_iter().filter_map(|it| mount(it).transpose());
-    host["Mounts"] = json!(mounts.collect::<Result<Vec<_>>>()?);
+    let (mounts, binds): (Vec<&Mount>, Vec<&Mount>) =
+        settings.mounts.iter().filter(|mount| !is_elsewhere(mount)).partition(|it| needs_more(it));
+    host["Binds"] = mounts::binds(binds.into_iter());
+    host["Mounts"] = mounts.into_iter().map(mounts::mount).collect::<Result<Vec<_>>>()?.into();
     let (named, plain): (Vec<&String>, Vec<&String>) =
         settings.devices.iter().partition(|device| is_qualified(device));
     let plain: Vec<String> = plain.into_iter().cloned().collect();
@@ -316,49 +308,32 @@ fn host(spec: &ContainerSpec) -> Result<Value> {
     Ok(host)
 }
 
+/// Tells whether a mount has a place of its own in a request: `Tmpfs`, or `Volumes`.
+fn is_elsewhere(mount: &Mount) -> bool {
+    match &mount.source {
+        MountSource::Tmpfs { .. } => true,
+        MountSource::Volume { name, anonymous, .. } => {
+            (name.is_none() || *anonymous) && mount.subpath.is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Tells whether `Binds` cannot say all about a mount.
+fn needs_more(mount: &Mount) -> bool {
+    // What must be there already is no bind that makes it.
+    let is_strict =
+        matches!(mount.source, MountSource::Bind { create: false, .. }) && mount.options.is_empty();
+    let has_more = mount.subpath.is_some()
+        || matches!(&mount.source, MountSource::Volume { new, .. } if *new != Default::default());
+    is_strict || has_more || mounts::bind(mount).is_none()
+}
+
 fn own_is_empty(mode: &NamespaceMode) -> String {
     match mode {
         NamespaceMode::Private => String::new(),
         mode => mode.to_string(),
     }
-}
-
-/// Makes a mount that `Binds` cannot say, or nothing if it is said elsewhere.
-fn mount(mount: &Mount) -> Result<Option<Value>> {
-    let target = mount.target.display().to_string();
-    let base = |kind: &str, source: &str| json!({ "Type": kind, "Source": source, "Target": target, "ReadOnly": mount.read_only });
-    Ok(Some(match &mount.source {
-        MountSource::Bind { path, .. } => base("bind", &path.display().to_string()),
-        MountSource::Volume { name: None, .. } | MountSource::Volume { anonymous: true, .. }
-            if mount.subpath.is_none() =>
-        {
-            return Ok(None);
-        }
-        MountSource::Volume { name, copy, new, .. } => {
-            let mut document = base("volume", name.as_deref().unwrap_or_default());
-            let mut options = json!({ "NoCopy": !copy, "Labels": new.labels });
-            if let Some(subpath) = &mount.subpath {
-                options["Subpath"] = json!(subpath);
-            }
-            if *new != Default::default() {
-                options["DriverConfig"] = json!({ "Name": new.driver(), "Options": new.options });
-            }
-            document["VolumeOptions"] = options;
-            document
-        }
-        MountSource::Image { name, .. } => {
-            let mut document = base("image", name);
-            if let Some(subpath) = &mount.subpath {
-                document["ImageOptions"] = json!({ "Subpath": subpath });
-            }
-            document
-        }
-        // They have a place of their own.
-        MountSource::Tmpfs { .. } => return Ok(None),
-        MountSource::Artifact { .. } | MountSource::Devpts | MountSource::Ramfs { .. } => {
-            return Err(absent(&format!("this kind of mount, at {target},")));
-        }
-    }))
 }
 
 /// Writes the options; a profile of system calls goes along, for the file is here.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::{host_config, network, usual};
+use super::{host_config, mounts, network, usual};
 use crate::engine::volumes::place_for;
 use crate::spec::id::ContainerId;
 use crate::spec::mount::{Mount, MountSource};
@@ -234,7 +234,7 @@ fn mount(store: &Store, id: &ContainerId, mount: &Mount) -> Value {
             "volume" => by_plugin.map_or(LOCAL, |volume| volume.spec.driver()),
             _ => "",
         },
-        "Mode": host_config::mode(mount),
+        "Mode": mounts::mode(mount),
         "Options": mount.options,
         "RW": !mount.read_only,
         "Propagation": propagation.map_or(if kind == "bind" { "rprivate" } else { "" }, String::as_str),

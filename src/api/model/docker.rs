@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::container::{self, command};
+use super::mounts;
 use super::network::{names_of, published};
 use super::rest::network::{self, BUILT_IN, endpoint_id};
 use super::status::docker_status;
@@ -63,6 +64,16 @@ pub fn inspect(
         list.retain(|entry| *entry != hostname.as_str() && *entry != OURS);
     }
     let host = &mut document["HostConfig"];
+    let (by_fields, others): (Vec<_>, Vec<_>) =
+        config.settings.mounts.iter().partition(|mount| mount.by_fields);
+    host["Binds"] = mounts::binds(others.iter().copied());
+    host["Tmpfs"] = mounts::tmpfs(others.into_iter());
+    // What Docker does not know is among those that it shows of the container itself.
+    let by_fields: Vec<Value> =
+        by_fields.into_iter().filter_map(|it| mounts::mount(it).ok()).collect();
+    if !by_fields.is_empty() {
+        host["Mounts"] = by_fields.into();
+    }
     if config.settings.resources.pids.is_none() {
         host["PidsLimit"] = Value::Null;
     }

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::mounts;
 use crate::spec::blkio::DeviceLimit;
 use crate::spec::container::Settings;
 use crate::spec::limits::RestartPolicy;
 use crate::spec::log::LogSettings;
-use crate::spec::mount::{ALONE, Mount, MountSource, OverlayOf};
 use crate::spec::network::PortMapping;
 use crate::spec::security::{Seccomp, Security};
 
@@ -29,7 +29,7 @@ fn isolation(settings: &Settings) -> Value {
         _ => 0,
     };
     json!({
-        "Binds": settings.mounts.iter().filter_map(bind).collect::<Vec<_>>(),
+        "Binds": mounts::binds(settings.mounts.iter()),
         "LogConfig": log(&settings.log),
         "NetworkMode": settings.network.to_string(),
         "PortBindings": bindings(&settings.ports),
@@ -49,7 +49,7 @@ fn isolation(settings: &Settings) -> Value {
         "Privileged": settings.security.privileged,
         "ReadonlyRootfs": settings.read_only,
         "SecurityOpt": security_options(&settings.security),
-        "Tmpfs": tmpfs(&settings.mounts),
+        "Tmpfs": mounts::tmpfs(settings.mounts.iter()),
         "UTSMode": namespaces.uts.to_string(),
         "UsernsMode": settings.users.mode.to_string(),
         "Sysctls": settings.sysctls,
@@ -114,52 +114,6 @@ fn log(log: &LogSettings) -> Value {
     let tag = log.tag.as_deref().unwrap_or_default();
     let size = log.size_limit().map_or_else(|| "0B".to_owned(), |size| format!("{size}B"));
     json!({ "Type": log.driver.as_str(), "Config": options, "Tag": tag, "Size": size })
-}
-
-pub(super) fn bind(mount: &Mount) -> Option<String> {
-    let source = match &mount.source {
-        MountSource::Bind { path, .. } => path.display().to_string(),
-        MountSource::Volume { name, anonymous: false, .. } => name.clone()?,
-        _ => return None,
-    };
-    Some(format!("{source}:{}:{}", mount.target.display(), mode(mount)))
-}
-
-/// Returns a mount's options as they stand after the second colon of `-v`.
-pub(super) fn mode(mount: &Mount) -> String {
-    let access = if mount.read_only { "ro" } else { "rw" };
-    let options = mount.options.iter().map(String::as_str).filter(|option| *option != ALONE);
-    let mut words: Vec<String> =
-        std::iter::once(access).chain(options).map(str::to_owned).collect();
-    let is_bare = matches!(mount.source, MountSource::Volume { copy: false, .. });
-    for (word, is_given) in [("nocopy", is_bare), ("U", mount.chown), ("idmap", mount.idmap)] {
-        words.extend(is_given.then(|| word.to_owned()));
-    }
-    match &mount.overlay {
-        None => {}
-        Some(OverlayOf::Discarded) => words.push("O".to_owned()),
-        Some(OverlayOf::Kept { upper, work }) => words.extend([
-            "O".to_owned(),
-            format!("upperdir={}", upper.display()),
-            format!("workdir={}", work.display()),
-        ]),
-    }
-    words.join(",")
-}
-
-fn tmpfs(mounts: &[Mount]) -> Map<String, Value> {
-    let entries = mounts.iter().filter_map(|mount| {
-        let MountSource::Tmpfs { size, mode: bits } = &mount.source else { return None };
-        let mut options = mode(mount);
-        if let Some(size) = size {
-            options.push_str(&format!(",size={size}"));
-        }
-        if let Some(bits) = bits {
-            options.push_str(&format!(",mode={bits:o}"));
-        }
-        Some((mount.target.display().to_string(), options.into()))
-    });
-    entries.collect()
 }
 
 /// Lists published ports as they were asked for, by port of the container.

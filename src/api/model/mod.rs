@@ -6,6 +6,7 @@ pub mod docker;
 pub mod event;
 mod host_config;
 pub mod image;
+mod mounts;
 pub mod network;
 pub mod networks;
 pub mod rest;

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
+use super::asked;
 use crate::net::{Connection, Endpoint, PublishedPort};
 use crate::spec::cidr::Cidr;
-use crate::spec::membership::Link;
+use crate::spec::membership::{Link, Membership};
 use crate::spec::network::NetworkMode;
 use crate::store::container::{Container, ContainerConfig, ContainerState};
 
@@ -20,6 +21,7 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
         network["NetworkID"] = connection.network.clone().into();
         network["Aliases"] = aliases(config, connection);
         network["Links"] = links(config, connection);
+        add_asked(&mut network, config, &connection.network);
         networks.insert(connection.network.clone(), network);
     }
     // Of one that does not run, what it asked for.
@@ -28,6 +30,7 @@ pub(super) fn document(config: &ContainerConfig, state: &ContainerState) -> Valu
             let mut network = connection_document(&Connection::default());
             network["NetworkID"] = member.network.clone().into();
             network["Aliases"] = json!(member.aliases);
+            add_asked(&mut network, config, &member.network);
             network
         });
     }
@@ -75,10 +78,24 @@ fn connection_document(connection: &Connection) -> Value {
     })
 }
 
+/// Returns how a container has asked to be on a network.
+fn member<'a>(config: &'a ContainerConfig, network: &str) -> Option<&'a Membership> {
+    config.settings.network.memberships().iter().find(|member| member.network == network)
+}
+
+/// Adds what is shown as it was asked for.
+fn add_asked(document: &mut Value, config: &ContainerConfig, network: &str) {
+    let mut asked = member(config, network).map(asked::endpoint).unwrap_or_default();
+    for name in ["IPAMConfig", "DriverOpts", "GwPriority"] {
+        if let Some(value) = asked.get_mut(name) {
+            document[name] = value.take();
+        }
+    }
+}
+
 /// Returns the names that the user gave the container on a network, and its short ID.
 fn aliases(config: &ContainerConfig, connection: &Connection) -> Value {
-    let members = config.settings.network.memberships();
-    let own = members.iter().find(|member| member.network == connection.network);
+    let own = member(config, &connection.network);
     let mut aliases = own.map(|member| member.aliases.clone()).unwrap_or_default();
     aliases.push(config.id.short().to_owned());
     aliases.into()
@@ -86,8 +103,7 @@ fn aliases(config: &ContainerConfig, connection: &Connection) -> Value {
 
 /// Returns what the container calls others on a network, where it has names of its own for them.
 fn links(config: &ContainerConfig, connection: &Connection) -> Value {
-    let members = config.settings.network.memberships();
-    let own = members.iter().find(|member| member.network == connection.network);
+    let own = member(config, &connection.network);
     let links = own.map(|member| &member.links).filter(|links| !links.is_empty());
     links.map_or(Value::Null, |links| links.iter().map(Link::to_string).collect())
 }

@@ -21,6 +21,12 @@ pub(crate) struct Connect {
     /// Name by which others on the network know it
     #[arg(long, value_name = "NAME", value_parser = parse_alias)]
     alias: Vec<String>,
+    /// Option of the network's driver; com.docker.network.endpoint.ifname names the interface
+    #[arg(long, value_name = "NAME=VALUE")]
+    driver_opt: Vec<String>,
+    /// Of the container's networks that lead out, it takes the one with the highest number
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_hyphen_values = true)]
+    gw_priority: i64,
     /// Its IPv4 address on the network
     #[arg(long, value_name = "IP")]
     ip: Option<Ipv4Addr>,
@@ -43,13 +49,13 @@ pub(crate) struct Connect {
 
 impl Act for Connect {
     fn act(self, world: &mut World) -> Result<Status> {
-        let member = self.member();
+        let member = self.member()?;
         world.power()?.connect_network(&self.container, member)?;
         Ok(Status::SUCCESS)
     }
 
     fn act_on(self, host: &Host, _: &mut World) -> Result<Status> {
-        let member = self.member();
+        let member = self.member()?;
         let body = json!({ "Container": self.container, "EndpointConfig": endpoint(&member) });
         let path = format!("/networks/{}/connect", escape(&self.network));
         host.act(Request::post(path).json(&body))?;
@@ -58,15 +64,24 @@ impl Act for Connect {
 }
 
 impl Connect {
-    fn member(&self) -> Membership {
-        Membership {
+    fn member(&self) -> Result<Membership> {
+        let mut member = Membership {
             aliases: self.alias.clone(),
             links: self.link.clone(),
             ipv4: self.ip,
             ipv6: self.ip6,
             mac: self.mac_address,
+            priority: self.gw_priority,
             ..Membership::of(&self.network)
+        };
+        for option in &self.driver_opt {
+            let (name, value) = option.split_once('=').ok_or_else(|| {
+                Error::new(Kind::Invalid, format!("invalid option `{option}` of a driver"))
+                    .hint("write NAME=VALUE")
+            })?;
+            member.set_driver_option(name, value)?;
         }
+        Ok(member)
     }
 }
 

@@ -87,6 +87,7 @@ impl Mount {
             }
         };
         let mut mount = Self::new(source, target).map_err(within)?;
+        mount.by_fields = true;
         mount.read_only =
             matches!(mount.source, MountSource::Image { .. } | MountSource::Artifact { .. });
         for (key, value) in rest {

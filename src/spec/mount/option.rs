@@ -33,7 +33,7 @@ const OPTIONS: [&str; 16] = [
 const BINDS: [&str; 2] = ["bind", "rbind"];
 
 /// How mounts below it come to be seen on the other side; these go on as they are, too.
-pub(super) const PROPAGATIONS: [&str; 8] =
+pub const PROPAGATIONS: [&str; 8] =
     ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
 
 /// Options of which one can be given, once.
@@ -151,7 +151,7 @@ impl Mount {
     }
 
     /// Applies one option of `--tmpfs`.
-    pub(super) fn tmpfs_option(&mut self, option: &str) -> Result<()> {
+    pub fn tmpfs_option(&mut self, option: &str) -> Result<()> {
         let invalid = || Error::new(Kind::Invalid, format!("invalid tmpfs option `{option}`"));
         let MountSource::Tmpfs { size, mode } = &mut self.source else { return Err(invalid()) };
         match option.split_once('=') {

@@ -58,6 +58,7 @@ impl Mount {
             chown: false,
             idmap: false,
             overlay: None,
+            by_fields: false,
         })
     }
 }

@@ -48,10 +48,6 @@ const NEVER: &[(&str, &[&str])] = &[
         "only the first version of control groups counts it",
         &[" percpu_usage", " memory_stats failcnt", " memory_stats max_usage"],
     ),
-    (
-        "what is asked for by Mounts is among Binds, Tmpfs and Mounts of the container",
-        &[" HostConfig Mounts"],
-    ),
     ("it is refused", &[" HostConfig StorageOpt"]),
     (
         "Docker leaves it out where there is nothing to say of it, as there never is",
@@ -69,6 +65,18 @@ const NEVER: &[(&str, &[&str])] = &[
 
 /// Fields of the document that are there if there is something to say, which these things have not.
 const SOMETIMES: &[&str] = &[
+    " HostConfig Mounts[] BindOptions",
+    " HostConfig Mounts[] Consistency",
+    " HostConfig Mounts[] ImageOptions",
+    " HostConfig Mounts[] ReadOnly",
+    " HostConfig Mounts[] Source",
+    " HostConfig Mounts[] TmpfsOptions",
+    " HostConfig Mounts[] TmpfsOptions Mode",
+    " HostConfig Mounts[] TmpfsOptions SizeBytes",
+    " HostConfig Mounts[] VolumeOptions",
+    " HostConfig Mounts[] VolumeOptions DriverConfig",
+    " HostConfig Mounts[] VolumeOptions Labels",
+    " HostConfig Mounts[] VolumeOptions Subpath",
     " Ports[] IP",
     " Ports[] PublicPort",
     " Healthcheck Retries",
@@ -297,6 +305,10 @@ fn answers_are_of_the_document_s_types() {
             "Healthcheck": { "Test": ["CMD", "true"], "Interval": 1_000_000_000_000_u64 },
             "HostConfig": {
                 "NetworkMode": "none", "Binds": ["data:/d"], "Tmpfs": { "/t": "" },
+                "Mounts": [
+                    { "Type": "volume", "Source": "data", "Target": "/v", "VolumeOptions": { "NoCopy": true } },
+                    { "Type": "tmpfs", "Target": "/m", "TmpfsOptions": { "Options": [["exec"]] } },
+                ],
                 "Annotations": { "x": "y" }, "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }],
             },
         });

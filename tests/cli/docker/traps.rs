@@ -125,6 +125,8 @@ fn what_is_shown_can_be_asked_for() {
             "Mounts": [
                 { "Type": "tmpfs", "Target": "/m", "TmpfsOptions": { "SizeBytes": 1_048_576 } },
                 { "Type": "volume", "Source": "v2", "Target": "/v2", "VolumeOptions": { "NoCopy": true } },
+                { "Type": "bind", "Source": "/tmp", "Target": "/b", "ReadOnly": true,
+                  "BindOptions": { "Propagation": "rslave", "CreateMountpoint": true } },
             ],
             "CapAdd": ["NET_ADMIN"], "CapDrop": ["MKNOD"], "GroupAdd": ["5"], "OomScoreAdj": 5,
             "Ulimits": [{ "Name": "core", "Soft": 0, "Hard": 0 }], "ShmSize": 1_000_000, "Init": true,
@@ -144,6 +146,7 @@ fn what_is_shown_can_be_asked_for() {
             docker.get(&format!("/containers/{name}/json"))
         };
         let one = make(&format!("{kind}-one"), &body);
+        assert_eq!(one["HostConfig"]["Mounts"], body["HostConfig"]["Mounts"], "{kind}");
         let mut again = one["Config"].clone();
         again["HostConfig"] = one["HostConfig"].clone();
         let two = make(&format!("{kind}-two"), &again);
