@@ -43,7 +43,8 @@ say removed $(ls -d $group 2>/dev/null)
 
 # Out of memory.
 runtime run -b /t/c-oom -d oom </dev/null >/dev/null 2>&1
-runtime events --interval 1h oom > /run/events &
+: > /run/events
+runtime events --interval 1h oom >> /run/events &
 until grep -q '"stats"' /run/events; do sleep 0.1; done
 touch /t/rootfs/tmp/now
 for i in $(seq 100); do grep -q '"type":"oom"' /run/events && break; sleep 0.1; done
