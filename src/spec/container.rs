@@ -90,6 +90,10 @@ pub struct Settings {
     pub tty: bool,
     /// Whether its standard input is kept open for the user.
     pub interactive: bool,
+    /// Whether its input goes on when who has attached to it says no more, for others who attach later.
+    /// Docker's clients ask for that with `run -di`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub input_stays: bool,
     /// Whether it is removed when it exits.
     pub remove: bool,
     /// Whether a small init that reaps children is process 1.

@@ -163,6 +163,25 @@ fn docker_attaches() {
     client.close_input();
     client.wait().ok();
     barge.await_status(&id, "exited");
+    // Input that is kept open for others goes on when one of them says no more.
+    let line = ["run", "-di", "--network", "none", "busybox", "cat"];
+    let id = served.docker(line).run().ok().text();
+    let id = id.trim();
+    let mut first = served.docker(["attach", id]).open_input().spawn();
+    first.send("one\n");
+    wait_until("it is heard", || first.has_shown("one"));
+    first.close_input();
+    let mut second = served.docker(["attach", id]).open_input().spawn();
+    for number in 0..50 {
+        let word = format!("word {number}.");
+        second.send(&format!("{word}\n"));
+        wait_until("it is heard", || second.has_shown(&word));
+    }
+    let shown = "{{.Config.AttachStdin}} {{.Config.OpenStdin}} {{.Config.StdinOnce}}";
+    served.docker(["inspect", "-f", shown, id]).run().ok().stdout("false true false\n");
+    served.docker(["rm", "-f", id]).run().ok();
+    first.wait();
+    second.wait();
     // Once more, from its first byte on.
     let id = served
         .docker(["create", "--network", "none", "busybox", "sh", "-c", "echo all of it; exit 8"])

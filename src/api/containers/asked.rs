@@ -48,6 +48,8 @@ pub(super) struct Asked {
     #[serde(deserialize_with = "or_default")]
     pub(super) open_stdin: bool,
     #[serde(deserialize_with = "or_default")]
+    pub(super) stdin_once: bool,
+    #[serde(deserialize_with = "or_default")]
     pub(super) env: Vec<String>,
     #[serde(deserialize_with = "words")]
     pub(super) cmd: Option<Vec<String>>,

@@ -36,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a client wants of a conversation.
 struct Wanted {
     stdin: bool,
+    /// Whether the container hears of it when there is no more input.
+    ends_input: bool,
     /// Whether it wants each of the outputs.
     outputs: [bool; 2],
     keys: KeyWatch,
@@ -60,6 +62,7 @@ async fn talk(talking: Talking) -> Result<Response<Body>> {
     let tty = found.config.settings.tty;
     let mut wanted = Wanted {
         stdin: stream && query.is_set("stdin") && found.config.settings.interactive,
+        ends_input: !found.config.settings.input_stays,
         outputs: [query.is_set("stdout"), query.is_set("stderr")],
         keys: KeyWatch::new(if tty { keys } else { Vec::new() }),
     };
@@ -169,10 +172,21 @@ async fn converse(
     let context = || "cannot talk to the monitor";
     rustix::io::ioctl_fionbio(&monitor, true).context(context)?;
     let monitor = watched(monitor).context(context)?;
-    let Wanted { stdin, outputs, keys } = wanted;
+    let Wanted { stdin, ends_input, outputs, keys } = wanted;
     // A monitor has nobody to give input to before the program runs.
     let (running, started) = tokio::sync::watch::channel(runs);
-    let inputs = input(&monitor, started, hearing, stdin, keys);
+    let inputs = async {
+        let left = input(&monitor, started, hearing, stdin, keys).await?;
+        if let Left::SaidAll = left
+            && stdin
+            && ends_input
+        {
+            let mut end = Vec::new();
+            frame::append(&mut end, FrameKind::StdinEnd, b"");
+            send(&monitor, &end).await?;
+        }
+        Ok::<_, Error>(left)
+    };
     let outputs = output(&monitor, &running, telling, outputs, raw);
     tokio::pin!(inputs, outputs);
     let mut said_all = false;
@@ -216,11 +230,6 @@ async fn input(
         if detached {
             return Ok(Left::Detached);
         }
-    }
-    if wanted {
-        frames.clear();
-        frame::append(&mut frames, FrameKind::StdinEnd, b"");
-        send(monitor, &frames).await?;
     }
     Ok(Left::SaidAll)
 }

@@ -57,6 +57,7 @@ pub(super) fn container(asked: Asked, rootless: bool) -> Result<ContainerSpec> {
     settings.domainname = some(asked.domainname);
     settings.tty = asked.tty;
     settings.interactive = asked.open_stdin;
+    settings.input_stays = asked.open_stdin && !asked.stdin_once;
     settings.stop_timeout = asked.stop_timeout.map(seconds);
     settings.network =
         network(host, &asked.networking_config.endpoints_config, &asked.mac_address, rootless)?;
