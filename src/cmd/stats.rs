@@ -171,15 +171,16 @@ fn row(sample: &Sample, earlier: Option<&Sample>, whole: bool) -> Row {
     };
     let average = match lived.as_nanos() {
         0 => 0.0,
-        lived => sample.cpu as f64 / lived as f64 * 100.0,
+        lived => sample.cpu() as f64 / lived as f64 * 100.0,
     };
     let cpu = percent(earlier.map_or(average, |earlier| sample.cpu_since(earlier)));
     let pair = |(one, other)| format!("{} / {}", HumanSize(one), HumanSize(other));
-    let memory = pair((sample.memory, sample.memory_limit));
-    let binary = format!("{} / {}", BinarySize(sample.memory), BinarySize(sample.memory_limit));
+    let memory = pair((sample.memory(), sample.memory_limit));
+    let binary = format!("{} / {}", BinarySize(sample.memory()), BinarySize(sample.memory_limit));
     let (memory_percent, average) = (percent(sample.memory_percent()), percent(average));
-    let (network, blocks) = (pair(sample.network), pair(sample.blocks));
-    let time = duration::go(Duration::from_nanos(sample.cpu));
+    let (network, blocks) = (pair(sample.network()), pair(sample.used.blocks()));
+    let time = duration::go(Duration::from_nanos(sample.cpu()));
+    let pids = sample.used.pids.unwrap_or(0).to_string();
     let id = if whole { config.id.as_str() } else { config.id.short() };
     Row {
         fields: json!({
@@ -193,21 +194,21 @@ fn row(sample: &Sample, earlier: Option<&Sample>, whole: bool) -> Row {
             "MemPerc": memory_percent,
             "NetIO": network,
             "BlockIO": blocks,
-            "PIDs": sample.pids.to_string(),
-            "PIDS": sample.pids.to_string(),
+            "PIDs": pids,
+            "PIDS": pids,
             "CPU": time,
             "AvgCPU": average,
             "UpTime": duration::go(lived),
             "Up": duration::go(lived),
             "Duration": lived.as_nanos() as u64,
-            "CPUNano": sample.cpu,
-            "CPUSystemNano": sample.cpu_kernel,
+            "CPUNano": sample.cpu(),
+            "CPUSystemNano": sample.used.cpu_system.unwrap_or(0),
             "SystemNano": sample.at,
             "MemLimit": sample.memory_limit,
-            "NetInput": sample.network.0,
-            "NetOutput": sample.network.1,
-            "BlockInput": sample.blocks.0,
-            "BlockOutput": sample.blocks.1,
+            "NetInput": sample.network().0,
+            "NetOutput": sample.network().1,
+            "BlockInput": sample.used.blocks().0,
+            "BlockOutput": sample.used.blocks().1,
         }),
         document: json!({
             "id": config.id.short(),
@@ -219,7 +220,7 @@ fn row(sample: &Sample, earlier: Option<&Sample>, whole: bool) -> Row {
             "mem_percent": memory_percent,
             "net_io": network,
             "block_io": blocks,
-            "pids": sample.pids.to_string(),
+            "pids": pids,
         }),
     }
 }

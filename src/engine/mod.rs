@@ -83,7 +83,7 @@ pub use remove::RemoveOptions;
 pub use session::{Attach, Ended, KeyWatch, Session, Streams};
 pub(crate) use session::{Input, Typed, catch_signals, write_all};
 pub use start::{Passing, Ready, check_passthrough, hold_signals, is_interrupted, release_signals};
-pub use stats::Sample;
+pub use stats::{Counted, Sample};
 pub use stop::{StopOptions, Stopped};
 pub use update::Update;
 pub use wait::Condition;

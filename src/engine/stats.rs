@@ -19,38 +19,76 @@ pub struct Sample {
     pub taken: Instant,
     /// The same in nanoseconds since 1970.
     pub at: i64,
-    /// Processor time in nanoseconds.
-    pub cpu: u64,
-    /// Of that, in the kernel.
-    pub cpu_kernel: u64,
+    /// What was counted; of one that does not run, nothing.
+    pub used: Stats,
     /// Processor time of the whole machine in nanoseconds.
     pub system: u64,
     /// How many processors the machine has.
     pub processors: usize,
-    /// Bytes of memory, without caches that can be dropped at once.
-    pub memory: u64,
     /// Bytes of memory that it may have.
     pub memory_limit: u64,
-    /// Bytes received and sent over its own network.
-    pub network: (u64, u64),
-    /// Bytes read from and written to block devices.
-    pub blocks: (u64, u64),
-    /// Processes and threads.
-    pub pids: u64,
+    /// What went over the interfaces of its own network.
+    pub interfaces: Vec<Traffic>,
+}
+
+/// What went over an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Name of the interface in the container.
+    pub interface: String,
+    /// What was received.
+    pub received: Counted,
+    /// What was sent.
+    pub sent: Counted,
+}
+
+/// What was counted in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Packets with errors.
+    pub errors: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
 }
 
 impl Sample {
+    /// Returns the processor time that was used, in nanoseconds.
+    pub fn cpu(&self) -> u64 {
+        self.used.cpu.unwrap_or(0)
+    }
+
+    /// Returns bytes of memory in use, without caches that can be dropped at once, as Docker's command line
+    /// shows it.
+    pub fn memory(&self) -> u64 {
+        let caches = self.used.memory_inactive_file().unwrap_or(0);
+        self.used.memory.unwrap_or(0).saturating_sub(caches)
+    }
+
+    /// Returns bytes received and sent over its own network.
+    pub fn network(&self) -> (u64, u64) {
+        let all = self.interfaces.iter();
+        all.fold((0, 0), |sum, it| (sum.0 + it.received.bytes, sum.1 + it.sent.bytes))
+    }
+
     /// Returns percents of one processor since an earlier sample.
     pub fn cpu_since(&self, earlier: &Self) -> f64 {
         let wall = self.taken.duration_since(earlier.taken).as_nanos() as f64;
-        if wall == 0.0 { 0.0 } else { self.cpu.saturating_sub(earlier.cpu) as f64 / wall * 100.0 }
+        if wall == 0.0 {
+            0.0
+        } else {
+            self.cpu().saturating_sub(earlier.cpu()) as f64 / wall * 100.0
+        }
     }
 
     /// Returns percents of the memory that it may have.
     pub fn memory_percent(&self) -> f64 {
         match self.memory_limit {
             0 => 0.0,
-            limit => self.memory as f64 / limit as f64 * 100.0,
+            limit => self.memory() as f64 / limit as f64 * 100.0,
         }
     }
 }
@@ -61,22 +99,18 @@ impl Engine {
         let mut sample = Sample {
             taken: Instant::now(),
             at: now(),
-            cpu: 0,
-            cpu_kernel: 0,
+            used: Stats::default(),
             system: 0,
             processors: 0,
-            memory: 0,
             memory_limit: 0,
-            network: (0, 0),
-            blocks: (0, 0),
-            pids: 0,
+            interfaces: Vec::new(),
             container,
         };
         if let Some(run) = sample.container.state.run().cloned() {
             let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
             let settings = &sample.container.config.settings;
             if settings.network != NetworkMode::Host {
-                sample.network = traffic(&run);
+                sample.interfaces = traffic(&run);
             }
             let mut stats = cgroup.stats();
             if stats.cpu.is_none() || stats.memory.is_none() || stats.pids.is_none() {
@@ -86,26 +120,20 @@ impl Engine {
                 stats.memory = stats.memory.or(had.memory);
                 stats.pids = stats.pids.or(had.pids);
             }
-            sample.fill(&stats);
+            sample.fill(stats);
         }
         Ok(sample)
     }
 }
 
 impl Sample {
-    fn fill(&mut self, stats: &Stats) {
+    fn fill(&mut self, stats: Stats) {
         let all = total_memory();
         self.taken = Instant::now();
         self.at = now();
-        self.cpu = stats.cpu.unwrap_or(0);
-        self.cpu_kernel = stats.cpu_system.unwrap_or(0);
         (self.system, self.processors) = machine();
-        // As Docker's command line shows it.
-        let caches = stats.memory_inactive_file.unwrap_or(0);
-        self.memory = stats.memory.unwrap_or(0).saturating_sub(caches);
         self.memory_limit = stats.memory_limit.unwrap_or(all).min(all);
-        self.blocks = (stats.read.unwrap_or(0), stats.written.unwrap_or(0));
-        self.pids = stats.pids.unwrap_or(0);
+        self.used = stats;
     }
 }
 
@@ -140,25 +168,29 @@ fn by_processes(run: &Run, own_processes: bool) -> Result<Stats> {
     Ok(stats)
 }
 
-/// Returns bytes received and sent over all interfaces but the loopback.
-fn traffic(run: &Run) -> (u64, u64) {
+/// Returns what went over all interfaces but the loopback.
+fn traffic(run: &Run) -> Vec<Traffic> {
     let text = fs::read_to_string(format!("/proc/{}/net/dev", run.pid)).unwrap_or_default();
-    count_traffic(&text)
+    counted_traffic(&text)
 }
 
-fn count_traffic(text: &str) -> (u64, u64) {
-    let mut sum = (0, 0);
-    for line in text.lines() {
-        let Some((name, counters)) = line.split_once(':') else { continue };
-        if name.trim() == "lo" {
-            continue;
-        }
+fn counted_traffic(text: &str) -> Vec<Traffic> {
+    let of_interface = |line: &str| {
+        let (name, counters) = line.split_once(':')?;
         let counters: Vec<u64> =
             counters.split_whitespace().filter_map(|it| it.parse().ok()).collect();
-        sum.0 += counters.first().unwrap_or(&0);
-        sum.1 += counters.get(8).unwrap_or(&0);
-    }
-    sum
+        let direction = |first: usize| match counters.get(first..)? {
+            [bytes, packets, errors, dropped, ..] => {
+                let (bytes, packets, errors, dropped) = (*bytes, *packets, *errors, *dropped);
+                Some(Counted { bytes, packets, errors, dropped })
+            }
+            _ => None,
+        };
+        let interface = name.trim().to_owned();
+        let (received, sent) = (direction(0)?, direction(8)?);
+        (interface != "lo").then_some(Traffic { interface, received, sent })
+    };
+    text.lines().filter_map(of_interface).collect()
 }
 
 fn total_memory() -> u64 {
@@ -178,9 +210,19 @@ mod tests {
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs
     lo:    1000      10    0    0    0     0          0         0     1000      10    0
-  eth0:    2000      20    0    0    0     0          0         0      300       3    0
-  eth1:5 1 0 0 0 0 0 0 7 1 0
+  eth0:    2000      20    0    0    0     0          0         0      300       3    0    0    0    0
+  eth1:5 1 0 0 0 0 0 0 7 1 2 3 0 0 0 0
 ";
-        assert_eq!(count_traffic(text), (2005, 307));
+        let counted = |bytes, packets| Counted { bytes, packets, errors: 0, dropped: 0 };
+        let all = counted_traffic(text);
+        let all: Vec<_> =
+            all.iter().map(|it| (it.interface.as_str(), it.received, it.sent)).collect();
+        assert_eq!(
+            all,
+            [
+                ("eth0", counted(2000, 20), counted(300, 3)),
+                ("eth1", counted(5, 1), Counted { errors: 2, dropped: 3, ..counted(7, 1) }),
+            ]
+        );
     }
 }

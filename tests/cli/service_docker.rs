@@ -174,7 +174,7 @@ fn docker_attaches() {
     let mut second = served.docker(["attach", id]).open_input().spawn();
     for number in 0..50 {
         let word = format!("word {number}.");
-        second.send(&format!("{word}\n"));
+        second.send(format!("{word}\n"));
         wait_until("it is heard", || second.has_shown(&word));
     }
     let shown = "{{.Config.AttachStdin}} {{.Config.OpenStdin}} {{.Config.StdinOnce}}";

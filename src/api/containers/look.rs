@@ -1,7 +1,6 @@
 //! Endpoints that look at one container.
 
 use std::io::Write;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use crate::api::model::{docker, top as columns};
 use crate::api::reply::{Head, Reply};
 use crate::api::request::{Answer, Call};
 use crate::engine::images::ChangeKind;
-use crate::engine::{DiffSubject, Engine, LogLine, LogOptions, LogReader, LogStream, Sample, now};
+use crate::engine::{DiffSubject, Engine, LogLine, LogOptions, LogReader, LogStream, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::spec::time;
 
@@ -19,12 +18,6 @@ use crate::spec::time;
 pub(in crate::api) const RAW: &str = "application/vnd.docker.raw-stream";
 /// A stream of frames, each of one of the outputs.
 pub(in crate::api) const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
-
-/// Time between two looks at what a container uses.
-const SAMPLE: Duration = Duration::from_secs(1);
-
-/// The first minor version in which it is said which system the numbers are of.
-const OS_TYPE: u16 = 52;
 
 /// `GET /containers/{id}/json`.
 pub(super) fn inspect(engine: &Engine, call: &mut Call) -> Result<Reply> {
@@ -192,106 +185,4 @@ impl LogReader for Lines<'_> {
     fn pause(&mut self) -> Result<()> {
         self.out.flush().context(|| "cannot write to the client")
     }
-}
-
-/// `GET /containers/{id}/stats`.
-pub(super) fn stats(engine: &Engine, call: &mut Call) -> Result<Reply> {
-    let container = find(engine, call.name())?;
-    let id = container.id().clone();
-    let follow = call.query.truth("stream", true);
-    if follow {
-        call.lines()?;
-    }
-    let mut before: Option<Sample> = None;
-    loop {
-        let found = match engine.lookup(id.as_str()) {
-            // It was removed: that is the end of it.
-            Err(error) if error.kind() == Kind::NotFound && follow => return Ok(Reply::streamed()),
-            other => other?,
-        };
-        let sample = engine.sample(found)?;
-        let mut document = usage(&sample, before.as_ref());
-        if call.version.minor >= OS_TYPE {
-            document["os_type"] = "linux".into();
-        }
-        if follow {
-            call.line(&document)?;
-        } else if call.query.is_set("one-shot")
-            || before.is_some()
-            || sample.container.state.run().is_none()
-        {
-            return Ok(Reply::json(&document));
-        }
-        before = Some(sample);
-        std::thread::sleep(SAMPLE);
-        if follow && !call.answer().is_wanted() {
-            return Ok(Reply::streamed());
-        }
-    }
-}
-
-/// What a container uses, in Docker's shape.
-fn usage(sample: &Sample, before: Option<&Sample>) -> Value {
-    const NEVER: &str = "0001-01-01T00:00:00Z";
-    let runs = sample.container.state.run().is_some();
-    let cpu = |sample: Option<&Sample>| {
-        let Some(sample) = sample.filter(|it| it.container.state.run().is_some()) else {
-            return json!({
-                "cpu_usage": { "total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0 },
-                "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
-            });
-        };
-        json!({
-            "cpu_usage": {
-                "total_usage": sample.cpu,
-                "usage_in_kernelmode": sample.cpu_kernel,
-                "usage_in_usermode": sample.cpu.saturating_sub(sample.cpu_kernel),
-            },
-            "system_cpu_usage": sample.system,
-            "online_cpus": sample.processors,
-            "throttling_data": { "periods": 0, "throttled_periods": 0, "throttled_time": 0 },
-        })
-    };
-    let at = |sample: Option<&Sample>| match sample.filter(|_| runs) {
-        Some(sample) => time::rfc3339(sample.at),
-        None => NEVER.to_owned(),
-    };
-    let mut document = json!({
-        "read": at(Some(sample)),
-        "preread": at(before),
-        "name": format!("/{}", sample.container.state.name),
-        "id": sample.container.id(),
-        "num_procs": 0,
-        "pids_stats": {},
-        "cpu_stats": cpu(Some(sample)),
-        "precpu_stats": cpu(before),
-        "memory_stats": {},
-        "storage_stats": {},
-        "blkio_stats": {
-            "io_service_bytes_recursive": null,
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
-    });
-    if runs {
-        document["pids_stats"] = json!({ "current": sample.pids });
-        document["memory_stats"] = json!({
-            "usage": sample.memory,
-            "stats": {},
-            "limit": sample.memory_limit,
-        });
-        let blocks = |operation: &str, bytes: u64| json!({ "major": 0, "minor": 0, "op": operation, "value": bytes });
-        document["blkio_stats"]["io_service_bytes_recursive"] =
-            json!([blocks("read", sample.blocks.0), blocks("write", sample.blocks.1)]);
-        document["networks"] = json!({ "eth0": {
-            "rx_bytes": sample.network.0, "rx_packets": 0, "rx_errors": 0, "rx_dropped": 0,
-            "tx_bytes": sample.network.1, "tx_packets": 0, "tx_errors": 0, "tx_dropped": 0,
-        }});
-    }
-    document
 }

@@ -7,6 +7,7 @@ mod life;
 mod list;
 mod look;
 mod spec;
+mod stats;
 
 pub(super) use self::attach::detach_keys;
 pub(super) use self::life::{in_runc_words, size};
@@ -26,7 +27,7 @@ pub(super) const ROUTES: &[Route] = &[
     route("GET", "/containers/{id}/logs", How::Work(look::logs)),
     route("GET", "/containers/{id}/changes", How::Change(look::changes)),
     route("GET", "/containers/{id}/export", How::Work(look::export)),
-    route("GET", "/containers/{id}/stats", How::Work(look::stats)),
+    route("GET", "/containers/{id}/stats", How::Work(stats::stats)),
     route("POST", "/containers/{id}/resize", How::Look(life::resize)),
     route("POST", "/containers/{id}/start", How::Change(life::start)),
     route("POST", "/containers/{id}/stop", How::Change(life::stop)),

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cmd::World;
 use crate::cmd::exit::Status;
 use crate::cmd::tree::Act;
 use crate::engine::runtime::Woken;
 use crate::error::{Context, Error, Kind, Result};
-use crate::runtime::cgroup::Stats;
+use crate::runtime::cgroup::{BlockUse, Stats};
 use crate::spec::duration;
 
 /// Show what a container uses, and when it runs out of memory
@@ -91,15 +91,16 @@ fn document(stats: &Stats) -> Value {
     let number = |value: Option<u64>| value.unwrap_or(0);
     let both = stats.memory_limit.zip(stats.swap_limit);
     let both = both.map(|(memory, swap)| memory.saturating_add(swap));
-    let blocks = [("Read", stats.read), ("Write", stats.written)];
-    let blocks: Vec<Value> = blocks
-        .into_iter()
-        .filter_map(|(op, value)| Some(json!({"op": op, "value": value?})))
-        .collect();
+    let blocks = |uses: &[BlockUse]| -> Vec<Value> {
+        let one = |it: &BlockUse| json!({"major": it.major, "minor": it.minor, "op": it.operation, "value": it.value});
+        uses.iter().map(one).collect()
+    };
+    let parts = stats.memory_parts.iter().map(|(name, bytes)| (name.clone(), json!(bytes)));
     json!({
         "cpu": {
             "usage": {
                 "total": number(stats.cpu),
+                "percpu": stats.cpu_each,
                 "kernel": number(stats.cpu_system),
                 "user": number(stats.cpu_user),
             },
@@ -112,6 +113,8 @@ fn document(stats: &Stats) -> Value {
         "memory": {
             "usage": {
                 "usage": number(stats.memory),
+                "max": number(stats.memory_peak),
+                "failcnt": number(stats.memory_failures),
                 // As version 1 says that there is none.
                 "limit": stats.memory_limit.unwrap_or(u64::MAX),
             },
@@ -120,10 +123,13 @@ fn document(stats: &Stats) -> Value {
                 "usage": number(stats.memory) + number(stats.swap),
                 "limit": both.unwrap_or(u64::MAX),
             },
-            "raw": {"inactive_file": number(stats.memory_inactive_file)},
+            "raw": parts.collect::<Map<_, _>>(),
         },
         "pids": {"current": number(stats.pids), "limit": number(stats.pids_limit)},
-        "blkio": {"ioServiceBytesRecursive": blocks},
+        "blkio": {
+            "ioServiceBytesRecursive": blocks(&stats.block_bytes),
+            "ioServicedRecursive": blocks(&stats.block_operations),
+        },
         "hugetlb": {},
         "intel_rdt": {},
         "network_interfaces": null,

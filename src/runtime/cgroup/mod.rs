@@ -36,7 +36,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sys::bpf;
 
 pub use hierarchy::{Hierarchies, Mode};
-pub use stats::Stats;
+pub use stats::{BlockUse, Stats};
 pub(super) use view::mount;
 
 use devices::Devices;

@@ -16,8 +16,12 @@ use crate::error::{Context, Result};
 pub struct Stats {
     /// Bytes of memory in use, caches included.
     pub memory: Option<u64>,
-    /// Bytes of caches among them that can be dropped at once; Docker leaves them out of "usage".
-    pub memory_inactive_file: Option<u64>,
+    /// Most bytes of memory that were in use at once.
+    pub memory_peak: Option<u64>,
+    /// How often there was no more memory to be had; version 1 alone counts that.
+    pub memory_failures: Option<u64>,
+    /// What the memory is used for, by the kernel's names, which differ between the versions.
+    pub memory_parts: Vec<(String, u64)>,
     /// Most bytes of memory it may use.
     pub memory_limit: Option<u64>,
     /// Processor time used, in nanoseconds.
@@ -26,6 +30,8 @@ pub struct Stats {
     pub cpu_user: Option<u64>,
     /// Of that, in the kernel.
     pub cpu_system: Option<u64>,
+    /// Processor time used of each processor, in nanoseconds; version 1 alone counts that.
+    pub cpu_each: Vec<u64>,
     /// Periods with a quota of processor time that have passed.
     pub periods: Option<u64>,
     /// Of these, those in which the quota was used up.
@@ -40,10 +46,43 @@ pub struct Stats {
     pub pids: Option<u64>,
     /// Most processes and threads it may have.
     pub pids_limit: Option<u64>,
-    /// Bytes read from block devices.
-    pub read: Option<u64>,
-    /// Bytes written to block devices.
-    pub written: Option<u64>,
+    /// Bytes that block devices have read and written.
+    pub block_bytes: Vec<BlockUse>,
+    /// How often they have.
+    pub block_operations: Vec<BlockUse>,
+}
+
+/// What was done with a block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockUse {
+    /// Major number of the device.
+    pub major: u64,
+    /// Minor number of the device.
+    pub minor: u64,
+    /// What was done: `Read`, `Write` and others in version 1, `read` and `write` in version 2.
+    pub operation: String,
+    /// How much, or how often.
+    pub value: u64,
+}
+
+impl Stats {
+    /// Returns bytes of caches that can be dropped at once; Docker leaves them out of "usage".
+    pub fn memory_inactive_file(&self) -> Option<u64> {
+        let part = |wanted: &str| {
+            self.memory_parts.iter().find(|(name, _)| name == wanted).map(|(_, bytes)| *bytes)
+        };
+        // In version 1, the name without `total_` leaves the groups below out.
+        part("total_inactive_file").or_else(|| part("inactive_file"))
+    }
+
+    /// Returns bytes read from and written to block devices.
+    pub fn blocks(&self) -> (u64, u64) {
+        let sum = |operation: &str| {
+            let is_it = |it: &&BlockUse| it.operation.eq_ignore_ascii_case(operation);
+            self.block_bytes.iter().filter(is_it).map(|it| it.value).sum()
+        };
+        (sum("read"), sum("write"))
+    }
 }
 
 /// What version 1 says for "no limit": the greatest multiple of a page size.
@@ -62,8 +101,9 @@ impl Cgroup {
             stats.memory = number(&file("memory.usage_in_bytes"));
             stats.memory_limit =
                 number(&file("memory.limit_in_bytes")).filter(|limit| *limit < UNLIMITED);
-            let text = text(&file("memory.stat"));
-            stats.memory_inactive_file = field(&text, "total_inactive_file");
+            stats.memory_peak = number(&file("memory.max_usage_in_bytes"));
+            stats.memory_failures = number(&file("memory.failcnt"));
+            stats.memory_parts = parts(&text(&file("memory.stat")));
             // Version 1 counts and limits both together.
             let both = number(&file("memory.memsw.usage_in_bytes"));
             stats.swap = both.map(|both| both.saturating_sub(stats.memory.unwrap_or(0)));
@@ -81,15 +121,17 @@ impl Cgroup {
             stats.cpu = number(&cpu.path.join("cpuacct.usage"));
             stats.cpu_user = number(&cpu.path.join("cpuacct.usage_user"));
             stats.cpu_system = number(&cpu.path.join("cpuacct.usage_sys"));
+            let each = text(&cpu.path.join("cpuacct.usage_percpu"));
+            stats.cpu_each = each.split_whitespace().filter_map(|it| it.parse().ok()).collect();
         }
         if let Some(pids) = v1("pids") {
             stats.pids = number(&pids.path.join("pids.current"));
             stats.pids_limit = number(&pids.path.join("pids.max"));
         }
         if let Some(io) = v1("blkio") {
-            let text = text(&io.path.join("blkio.throttle.io_service_bytes_recursive"));
-            stats.read = Some(sum(&text, "Read"));
-            stats.written = Some(sum(&text, "Write"));
+            let file = |name: &str| text(&io.path.join(name));
+            stats.block_bytes = block_uses(&file("blkio.throttle.io_service_bytes_recursive"));
+            stats.block_operations = block_uses(&file("blkio.throttle.io_serviced_recursive"));
         }
         stats
     }
@@ -137,7 +179,8 @@ impl Cgroup {
 fn stats_v2(dir: &Path, stats: &mut Stats) {
     stats.memory = number(&dir.join("memory.current"));
     stats.memory_limit = number(&dir.join("memory.max"));
-    stats.memory_inactive_file = field(&text(&dir.join("memory.stat")), "inactive_file");
+    stats.memory_peak = number(&dir.join("memory.peak"));
+    stats.memory_parts = parts(&text(&dir.join("memory.stat")));
     let cpu = text(&dir.join("cpu.stat"));
     let nanoseconds = |key| field(&cpu, key).map(|microseconds| microseconds * 1000);
     stats.cpu = nanoseconds("usage_usec");
@@ -150,10 +193,9 @@ fn stats_v2(dir: &Path, stats: &mut Stats) {
     stats.swap_limit = number(&dir.join("memory.swap.max"));
     stats.pids = number(&dir.join("pids.current"));
     stats.pids_limit = number(&dir.join("pids.max"));
-    if let Ok(io) = fs::read_to_string(dir.join("io.stat")) {
-        stats.read = Some(keyed_sum(&io, "rbytes="));
-        stats.written = Some(keyed_sum(&io, "wbytes="));
-    }
+    let io = text(&dir.join("io.stat"));
+    stats.block_bytes = keyed_uses(&io, ["rbytes=", "wbytes="]);
+    stats.block_operations = keyed_uses(&io, ["rios=", "wios="]);
 }
 
 /// Reads a file; what cannot be read is what is not counted.
@@ -171,20 +213,45 @@ fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Adds up the last numbers of lines like `8:0 Read 4096`.
-fn sum(text: &str, operation: &str) -> u64 {
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ').skip(1);
-            (words.next()? == operation).then_some(())?;
-            words.next()?.parse::<u64>().ok()
-        })
-        .sum()
+/// Reads lines of `key number`.
+fn parts(text: &str) -> Vec<(String, u64)> {
+    let part = |line: &str| {
+        let (key, number) = line.split_once(' ')?;
+        Some((key.to_owned(), number.trim().parse().ok()?))
+    };
+    text.lines().filter_map(part).collect()
 }
 
-/// Adds up the numbers after a key in lines like `8:0 rbytes=4096 wbytes=0`.
-fn keyed_sum(text: &str, key: &str) -> u64 {
-    text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum()
+/// Reads lines of `8:0 Read 4096`; the one without a device is the sum of the others.
+fn block_uses(text: &str) -> Vec<BlockUse> {
+    let read = |line: &str| {
+        let mut words = line.split(' ');
+        let (major, minor) = device(words.next()?)?;
+        let operation = words.next()?.to_owned();
+        Some(BlockUse { major, minor, operation, value: words.next()?.parse().ok()? })
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// Reads what lines like `8:0 rbytes=4096 wbytes=0` have behind two keys, for reading and writing.
+fn keyed_uses(text: &str, keys: [&str; 2]) -> Vec<BlockUse> {
+    let mut uses = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let Some((major, minor)) = words.next().and_then(device) else { continue };
+        let words: Vec<&str> = words.collect();
+        for (key, operation) in keys.iter().zip(["read", "write"]) {
+            let value = words.iter().find_map(|word| word.strip_prefix(key)?.parse().ok());
+            let operation = operation.to_owned();
+            uses.extend(value.map(|value| BlockUse { major, minor, operation, value }));
+        }
+    }
+    uses
+}
+
+fn device(text: &str) -> Option<(u64, u64)> {
+    let (major, minor) = text.split_once(':')?;
+    major.parse().ok().zip(minor.parse().ok())
 }
 
 #[cfg(test)]
@@ -196,10 +263,30 @@ mod tests {
         let events = "low 0\nhigh 0\noom 3\noom_kill 2\noom_group_kill 1\n";
         assert_eq!(field(events, "oom_kill"), Some(2));
         assert_eq!(field(events, "oom_kil"), None);
+        let show = |uses: &[BlockUse]| {
+            let one =
+                |it: &BlockUse| format!("{}:{} {} {}", it.major, it.minor, it.operation, it.value);
+            uses.iter().map(one).collect::<Vec<_>>().join(", ")
+        };
         let blkio = "8:0 Read 100\n8:0 Write 7\n8:16 Read 11\n8:16 Total 18\nTotal 118\n";
-        assert_eq!((sum(blkio, "Read"), sum(blkio, "Write")), (111, 7));
-        let io = "8:0 rbytes=5 wbytes=6 rios=1\n8:16 rbytes=10 wbytes=0\n";
-        assert_eq!((keyed_sum(io, "rbytes="), keyed_sum(io, "wbytes=")), (15, 6));
-        assert_eq!((sum("", "Read"), keyed_sum("8:0 \n", "rbytes=")), (0, 0));
+        let mut stats = Stats { block_bytes: block_uses(blkio), ..Stats::default() };
+        assert_eq!(
+            show(&stats.block_bytes),
+            "8:0 Read 100, 8:0 Write 7, 8:16 Read 11, 8:16 Total 18"
+        );
+        assert_eq!(stats.blocks(), (111, 7));
+        let io = "8:0 rbytes=5 wbytes=6 rios=1\n8:16 rbytes=10 wbytes=0\n8:32 \n";
+        stats.block_bytes = keyed_uses(io, ["rbytes=", "wbytes="]);
+        assert_eq!(show(&stats.block_bytes), "8:0 read 5, 8:0 write 6, 8:16 read 10, 8:16 write 0");
+        assert_eq!(stats.blocks(), (15, 6));
+        assert_eq!(show(&keyed_uses(io, ["rios=", "wios="])), "8:0 read 1");
+        for (text, want) in [
+            ("cache 1\ninactive_file 2\ntotal_inactive_file 3\nodd\n", Some(3)),
+            ("anon 1\ninactive_file 2\n", Some(2)),
+            ("", None),
+        ] {
+            stats.memory_parts = parts(text);
+            assert_eq!(stats.memory_inactive_file(), want, "{text}");
+        }
     }
 }

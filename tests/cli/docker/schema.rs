@@ -44,10 +44,6 @@ const NEVER: &[(&str, &[&str])] = &[
             " ArgsEscaped",
         ],
     ),
-    (
-        "only the first version of control groups counts it",
-        &[" percpu_usage", " memory_stats failcnt", " memory_stats max_usage"],
-    ),
     ("it is refused", &[" HostConfig StorageOpt"]),
     (
         "Docker leaves it out where there is nothing to say of it, as there never is",
@@ -89,6 +85,11 @@ const SOMETIMES: &[&str] = &[
     " SizeRootFs",
     " SizeRw",
     " pids_stats limit",
+    // Only the first version of control groups counts them.
+    " percpu_usage",
+    " memory_stats failcnt",
+    " memory_stats max_usage",
+    "/stats networks",
     " precpu_stats online_cpus",
     " precpu_stats system_cpu_usage",
     "} Author",

@@ -80,6 +80,65 @@ fn a_container_takes_a_port_of_a_range_and_a_link() {
     assert_eq!(one["name"], "/web");
 }
 
+/// What tools that watch containers look at.
+#[test]
+fn what_is_used_is_told_as_the_kernel_counts_it() {
+    if !needs(&[Need::Root]) {
+        return;
+    }
+    let barge = Barge::new();
+    let docker = DockerHost::with_busybox(&barge);
+    let script = "while :; do :; done & dd if=/dev/zero of=/big bs=1M count=20; sleep 1000";
+    let line = ["run", "-d", "--name=busy", "-m=64m", "--cpus=0.1", "--pids-limit=50", "busybox"];
+    docker.docker([&line[..], &["sh", "-c", script]].concat()).ok();
+    let ping = "ping -c 1 $(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p')";
+    docker.docker(["exec", "busy", "sh", "-c", ping]).ok();
+    let stats = || docker.get("/containers/busy/stats?stream=0&one-shot=1");
+    wait_until("it is throttled", || {
+        let throttling = stats()["cpu_stats"]["throttling_data"].clone();
+        throttling["throttled_periods"].as_u64() > Some(1)
+            && throttling["throttled_time"].as_u64() > Some(0)
+    });
+    docker.docker(["pause", "busy"]).ok();
+    let stats = stats();
+    let inside = |file: &str, field: &str| -> u64 {
+        let pid = docker.get("/containers/busy/json")["State"]["Pid"].to_string();
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let group = groups.lines().find(|it| it.contains(":memory:") || it.starts_with("0::"));
+        let group = group.unwrap().rsplit(':').next().unwrap().trim_start_matches('/').to_owned();
+        let mut mounts = super::super::support::leaks::cgroup_mounts().into_iter();
+        let path = mounts.find_map(|it| {
+            let path = it.join(&group).join(file);
+            path.exists().then_some(path)
+        });
+        let text = std::fs::read_to_string(path.expect("it is counted")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().parse().unwrap()
+    };
+    let memory = &stats["memory_stats"];
+    assert_eq!(memory["limit"], 64 << 20);
+    let parts = memory["stats"].as_object().unwrap();
+    assert!(parts["pgfault"].as_u64().unwrap() > 0);
+    let caches = parts.get("total_inactive_file").unwrap_or(&parts["inactive_file"]);
+    assert!(caches.as_u64().unwrap() < memory["usage"].as_u64().unwrap());
+    assert_eq!(parts["pgfault"], inside("memory.stat", "pgfault "));
+    assert_eq!(stats["pids_stats"]["limit"], 50);
+    if let Some(each) = stats["cpu_stats"]["cpu_usage"].get("percpu_usage") {
+        let sum: u64 = each.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).sum();
+        assert!(sum > 0);
+        assert!(memory["max_usage"].as_u64() >= memory["usage"].as_u64());
+        assert_eq!(memory["failcnt"], inside("memory.failcnt", ""));
+    }
+    let network = &stats["networks"]["eth0"];
+    assert_eq!(stats["networks"].as_object().unwrap().len(), 1, "{}", stats["networks"]);
+    for (packets, bytes) in [("tx_packets", "tx_bytes"), ("rx_packets", "rx_bytes")] {
+        let count = |name: &str| network[name].as_u64().unwrap();
+        assert!(count(packets) > 0 && count(bytes) > 50 * count(packets), "{network}");
+    }
+    assert_eq!((&network["rx_dropped"], &network["tx_errors"]), (&json!(0), &json!(0)));
+    docker.docker(["rm", "-f", "busy"]).ok();
+}
+
 #[test]
 fn what_stands_still_can_be_ended() {
     if !needs(&[Need::Root]) {
