@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::tls::{self, Secured, TlsFiles};
 
+use crate::engine::own_group;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::{process, spawn};
 
@@ -155,7 +156,16 @@ fn open_up(dir: &Path, group: u32) -> Result<()> {
     Ok(())
 }
 
+/// Returns the number that a group has for us.
 fn group_number(text: &str) -> Result<u32> {
+    own_group(machine_group(text)?).map_err(|_| {
+        let text = format!("the socket cannot be given to group `{text}` without root");
+        Error::new(Kind::Denied, text).hint("name your own group, or one of /etc/subgid")
+    })
+}
+
+/// Returns the number that a group has on the machine.
+fn machine_group(text: &str) -> Result<u32> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }

@@ -86,6 +86,7 @@ pub use start::{Passing, Ready, check_passthrough, hold_signals, is_interrupted,
 pub use stats::{Counted, Sample};
 pub use stop::{StopOptions, Stopped};
 pub use update::Update;
+pub use users::own_group;
 pub use wait::Condition;
 
 pub use crate::store::defaults::read as defaults;

@@ -369,6 +369,11 @@ fn available() -> Result<u32> {
     Ok(counts.fold(0, u32::saturating_add))
 }
 
+/// Returns what a group of the machine is in our own namespace.
+pub fn own_group(id: u32) -> Result<u32> {
+    own_id(id, 1, false)
+}
+
 /// Returns what a range of the machine's IDs is in our own namespace.
 fn own_id(id: u32, count: u32, user: bool) -> Result<u32> {
     let path = if user { "/proc/self/uid_map" } else { "/proc/self/gid_map" };

@@ -1,7 +1,7 @@
 //! `barge system service` by HTTP: what it answers, what it leaves behind, what it costs.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,23 @@ use rustix::process::Signal;
 
 use super::support::service::Served;
 use super::support::{Barge, Need, needs, wait_until};
+
+#[test]
+fn a_group_may_be_let_in() {
+    let barge = Barge::new();
+    let is_root = rustix::process::getuid().is_root();
+    let own = rustix::process::getgid().as_raw();
+    let (group, number) = if is_root { ("daemon".to_owned(), 1) } else { (own.to_string(), own) };
+    let served = Served::start_with(&barge, &["--group", &group]);
+    let found = std::fs::metadata(served.socket()).unwrap();
+    assert_eq!((found.gid(), found.mode() & 0o777), (number, 0o660));
+    let line =
+        |group: &str| barge.run(["system", "service", "--group", group, "unix://other.sock"]);
+    line("nosuch").fails(125).error_has("no group `nosuch`");
+    if !is_root {
+        line("daemon").fails(125).error_has("cannot be given to group `daemon`").hint_has("own");
+    }
+}
 
 #[test]
 fn service_answers_pings_and_versions() {
