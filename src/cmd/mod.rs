@@ -27,6 +27,7 @@ mod tree;
 mod artifact;
 mod build;
 mod builder;
+mod checkpoint;
 mod clone;
 mod commit;
 mod completion;
@@ -207,6 +208,7 @@ const CONTAINER: Group = group(
     "Manage containers",
     &[
         verb::<start::Attach>(&["attach"], "CONTAINER"),
+        verb::<checkpoint::Checkpoint>(&["checkpoint"], "CONTAINER [CONTAINER...]"),
         verb::<clone::Clone>(&["clone"], "CONTAINER [NAME] [IMAGE]"),
         verb::<commit::Commit>(&["commit"], "CONTAINER [NAME]"),
         verb::<cp::Cp>(&["cp"], "SOURCE TARGET"),
@@ -227,6 +229,7 @@ const CONTAINER: Group = group(
         verb::<prune::ContainerPrune>(&["prune"], ""),
         verb::<rename::Rename>(&["rename"], "CONTAINER NAME"),
         verb::<stop::Restart>(&["restart"], "CONTAINER [CONTAINER...]"),
+        verb::<checkpoint::Restore>(&["restore"], "CONTAINER [CONTAINER...]"),
         verb::<rm::Rm>(&["rm", "remove"], "CONTAINER [CONTAINER...]"),
         verb::<run::Run>(&["run"], "IMAGE [COMMAND [ARG...]]"),
         verb::<start::Start>(&["start"], "CONTAINER [CONTAINER...]"),

@@ -48,6 +48,9 @@ pub(crate) enum FrameKind {
     Initialized = 14,
     /// From the monitor: what this machine mounts for the container is there.
     Mounted = 15,
+    /// To the monitor, with the first words: make the processes of the container's checkpoint; a
+    /// `RestoreOptions`.
+    Restore = 16,
 }
 
 impl FrameKind {
@@ -69,6 +72,7 @@ impl FrameKind {
             13 => Self::Start,
             14 => Self::Initialized,
             15 => Self::Mounted,
+            16 => Self::Restore,
             _ => return None,
         })
     }

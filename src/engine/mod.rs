@@ -10,6 +10,7 @@ pub mod artifacts;
 mod background;
 mod bundle;
 mod cdi;
+mod checkpoint;
 mod clone;
 pub mod configs;
 mod content;
@@ -65,6 +66,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bundle::{capability_names, hidden_paths};
 pub use cdi::devices as cdi_devices;
+pub use checkpoint::{CheckpointOptions, RestoreOptions};
 pub use clone::CloneOptions;
 pub use content::{CommitOptions, DiffSubject, MountedContainer};
 pub use create::random_hex;

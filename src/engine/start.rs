@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::checkpoint::RestoreOptions;
 use super::create::random_id;
 use super::frame::{self, Decoder, Filled, FrameKind, Hello, Started};
 use super::session::{self, Attach, Session};
@@ -169,6 +170,28 @@ impl Engine {
         };
         let socket = self.hand_over(ready, locked, &greeting(None))?;
         let started = hear(&socket, &mut Decoder::default(), FrameKind::Initialized)?;
+        Ok(started.warnings)
+    }
+
+    /// Has a monitor make the processes of a container of its checkpoint. Returns what did not go as asked.
+    pub(super) fn start_restored(
+        &self,
+        id: &ContainerId,
+        options: RestoreOptions,
+    ) -> Result<Vec<String>> {
+        let container = self.repaired(id)?;
+        let driver = container.config.settings.log.driver;
+        let locked = self.store.containers().lock(id)?;
+        if locked.state().status.monitored().is_some() {
+            let text = format!("it is {} already", locked.state().word());
+            return Err(Error::new(Kind::Conflict, text));
+        }
+        let mut greeting = greeting(None);
+        frame::append_json(&mut greeting, FrameKind::Restore, &options);
+        frame::append(&mut greeting, FrameKind::Start, b"");
+        let ready = self.ready_for(id.clone(), driver, &Passing::default())?;
+        let socket = self.hand_over(ready, locked, &greeting)?;
+        let started = hear(&socket, &mut Decoder::default(), FrameKind::Started)?;
         Ok(started.warnings)
     }
 

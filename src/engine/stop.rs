@@ -16,7 +16,7 @@ use crate::store::events::{Action, Event};
 const GRACE: u32 = 10;
 
 /// How long the kernel may take to end a container that was killed, in milliseconds.
-const AFTER_KILL: u64 = 30_000;
+pub(super) const AFTER_KILL: u64 = 30_000;
 
 /// How to stop a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Engine {
 
 /// Waits until the monitor says that the container has ended, and has let go of all that it had of it,
 /// or has ended itself.
-fn wait_for_end(session: &mut Session, milliseconds: u64) -> Result<bool> {
+pub(super) fn wait_for_end(session: &mut Session, milliseconds: u64) -> Result<bool> {
     match session.wait(Some(milliseconds)) {
         // A disk that hangs keeps what is mounted; the container has ended all the same.
         Ok(Some(_)) => session.wait_closed(AFTER_KILL).map(|_| true),

@@ -83,6 +83,7 @@ mod remote;
 mod resolver;
 mod resources;
 mod restart;
+mod restore;
 mod resume;
 mod rootfs;
 mod run;

@@ -8,6 +8,7 @@ use crate::engine;
 use crate::spec::group::CgroupsMode;
 use crate::spec::membership::DEFAULT_NETWORK;
 use crate::spec::network::HostsBase;
+use crate::spec::time;
 use crate::spec::userns::IdRange;
 use crate::store::Store;
 use crate::store::container::Container;
@@ -97,12 +98,16 @@ fn shown_config(container: &Container) -> Value {
 fn state(container: &Container) -> Value {
     const NEVER: &str = "0001-01-01T00:00:00Z";
     let monitor = container.state.status.monitored().map_or(0, |run| run.monitor);
+    let state = &container.state;
+    let when = |at: Option<i64>| at.map_or_else(|| NEVER.to_owned(), time::rfc3339);
     json!({
         "OciVersion": oci_spec::runtime::VERSION,
         "ConmonPid": monitor,
         "StoppedByUser": container.state.stopped_by_user,
-        "CheckpointedAt": NEVER,
-        "RestoredAt": NEVER,
+        "Checkpointed": state.checkpointed.is_some(),
+        "CheckpointedAt": when(state.checkpointed),
+        "Restored": state.restored.is_some(),
+        "RestoredAt": when(state.restored),
     })
 }
 

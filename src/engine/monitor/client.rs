@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::backlog::{Backlog, MOST_IN_MEMORY};
+use crate::engine::checkpoint::RestoreOptions;
 use crate::engine::frame::{self, Decoder, Filled, FrameKind, Hello};
 use crate::error::Result;
 use crate::sys::socket;
@@ -32,7 +33,7 @@ pub(super) struct Client {
 }
 
 /// What a client asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Request {
     /// Input for the container.
     Input(Vec<u8>),
@@ -48,6 +49,8 @@ pub(super) enum Request {
     Probe,
     /// Let the container's program run.
     Start,
+    /// Make the container's processes of its checkpoint.
+    Restore(RestoreOptions),
 }
 
 impl Client {
@@ -173,6 +176,7 @@ impl Client {
                 FrameKind::Update => requests.push(Request::Update),
                 FrameKind::Probe => requests.push(Request::Probe),
                 FrameKind::Start => requests.push(Request::Start),
+                FrameKind::Restore => requests.push(Request::Restore(frame::json(data)?)),
                 // Words of ours, not of a client.
                 FrameKind::Stdout
                 | FrameKind::Stderr

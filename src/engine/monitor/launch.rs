@@ -3,6 +3,7 @@
 mod files;
 mod kept;
 mod network;
+mod restored;
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,13 +12,16 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Hooks;
 
+use self::kept::Kept;
 use self::network::{Network, change_hosts, end_network, follow_networks};
+pub(super) use self::restored::restore;
 use super::stdio::Streams;
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
+use crate::engine::checkpoint::RestoreOptions;
 use crate::engine::rootfs::rootfs;
 use crate::engine::users::Prepared;
-use crate::engine::volumes::MachineMounts;
+use crate::engine::volumes::{MachineMounts, Memory};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached, PublishedPort};
 use crate::runtime::cgroup::{Cgroup, Hierarchies};
@@ -94,6 +98,21 @@ pub(in crate::engine) struct Given {
     pub(in crate::engine) trees: Vec<(PathBuf, OwnedFd)>,
     /// Where changes of what is mounted go that are discarded, if not to its own directory.
     pub(in crate::engine) overlays: Option<PathBuf>,
+    /// How it is made of its checkpoint, if its program is not to begin anew.
+    pub(in crate::engine) restore: Option<RestoreOptions>,
+}
+
+/// All of a container that is about to be started, but its processes and its network.
+struct Made {
+    spec: oci_spec::runtime::Spec,
+    rootfs: Rootfs,
+    facts: Facts,
+    users: Option<Prepared>,
+    cgroup: Cgroup,
+    network: Network,
+    memory: Memory,
+    boot_id: String,
+    warnings: Vec<String>,
 }
 
 /// Makes all of a container, up to a process that waits to become its program. On failure nothing of
@@ -116,6 +135,55 @@ fn prepare_all(
     given: &Given,
     mounts: MachineMounts,
 ) -> Result<Waiting> {
+    let made = make(engine, config, given, mounts, |users| kept::find(engine, config, users))?;
+    let Made { spec, rootfs, facts, users, cgroup, network, memory, boot_id, mut warnings } = made;
+    let parts = Parts {
+        spec: &spec,
+        rootfs: &rootfs,
+        cgroup: &cgroup,
+        users: users.as_ref(),
+        run_dir: &facts.run_dir,
+        groups: facts.groups(config),
+        memory: memory.trees,
+    };
+    match start(engine, config, &parts, network, given) {
+        Ok((starting, pipes, network)) => {
+            let run = run_of(starting.pid(), boot_id, facts.cgroup);
+            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
+            let is_synced = rootfs.is_synced();
+            let hooks = spec.hooks().clone().map(|hooks| (hooks, spec.annotations().clone()));
+            let volumes = memory.held;
+            let held = Held { run, warnings, is_synced, cgroup, network, hooks, volumes };
+            Ok(Waiting { held, starting, pipes })
+        }
+        Err(error) => {
+            // The first failure is the one to report.
+            drop(cgroup.remove());
+            Err(error)
+        }
+    }
+}
+
+fn run_of(pid: i32, boot_id: String, cgroup: String) -> Run {
+    Run {
+        pid,
+        start_time: process::start_time(pid).unwrap_or(0),
+        monitor: rustix::process::getpid().as_raw_nonzero().get(),
+        boot_id,
+        paused: false,
+        cgroup,
+    }
+}
+
+/// Makes all that processes need. `find_network` says in which namespace its network is made, if that is
+/// there already, and what did not go as it should.
+fn make(
+    engine: &Engine,
+    config: &ContainerConfig,
+    given: &Given,
+    mounts: MachineMounts,
+    find_network: impl FnOnce(Option<&Prepared>) -> Result<(Option<Kept>, Option<String>)>,
+) -> Result<Made> {
     let boot_id = process::boot_id().context(|| "cannot tell which boot this is")?;
     let hierarchies = Hierarchies::detect()?;
     let path = engine.group_of(config, &hierarchies)?;
@@ -141,7 +209,7 @@ fn prepare_all(
     };
     let mut spec = bundle::spec(config, &facts)?;
     add_trees(&mut spec, &given.trees);
-    let (kept, lost) = kept::find(engine, config, users.as_ref())?;
+    let (kept, lost) = find_network(users.as_ref())?;
     if kept.is_some() {
         kept::join(&mut spec);
     }
@@ -174,42 +242,10 @@ fn prepare_all(
     if config.settings.resources.pids.is_none() {
         warnings.retain(|warning| !warning.contains("pids") || is_first_time(engine, "pids"));
     }
-    let parts = Parts {
-        spec: &spec,
-        rootfs: &rootfs,
-        cgroup: &cgroup,
-        users: users.as_ref(),
-        run_dir: &facts.run_dir,
-        groups: facts.groups(config),
-        memory: memory.trees,
-    };
-    match start(engine, config, &parts, network, given) {
-        Ok((starting, pipes, network)) => {
-            let pid = starting.pid();
-            let run = Run {
-                pid,
-                start_time: process::start_time(pid).unwrap_or(0),
-                monitor: rustix::process::getpid().as_raw_nonzero().get(),
-                boot_id,
-                paused: false,
-                cgroup: path,
-            };
-            warnings.extend(mounts.warnings);
-            warnings.extend(strange);
-            warnings.extend(lost);
-            warnings.extend(network.iter().flat_map(|network| network.warnings.iter().cloned()));
-            let is_synced = rootfs.is_synced();
-            let hooks = spec.hooks().clone().map(|hooks| (hooks, spec.annotations().clone()));
-            let volumes = memory.held;
-            let held = Held { run, warnings, is_synced, cgroup, network, hooks, volumes };
-            Ok(Waiting { held, starting, pipes })
-        }
-        Err(error) => {
-            // The first failure is the one to report.
-            drop(cgroup.remove());
-            Err(error)
-        }
-    }
+    warnings.extend(mounts.warnings);
+    warnings.extend(strange);
+    warnings.extend(lost);
+    Ok(Made { spec, rootfs, facts, users, cgroup, network, memory, boot_id, warnings })
 }
 
 /// Names the places of mounts that were made already.
@@ -278,7 +314,7 @@ fn start(
             return Err(error);
         }
     };
-    let attached = match network.attach(engine, config, &starting) {
+    let attached = match network.attach(engine, config, Some(&starting)) {
         Ok(attached) => attached,
         Err(error) => {
             let error = starting.fail(error);

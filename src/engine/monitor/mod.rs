@@ -36,6 +36,7 @@ use self::notify::Notify;
 use self::orphans::Orphans;
 use self::timers::Timers;
 use super::anew::ARGUMENTS;
+use super::checkpoint::RestoreOptions;
 use super::finish::Exit;
 use super::frame::{self, Failed, FrameKind, Started};
 use super::volumes::MachineMounts;
@@ -337,6 +338,13 @@ impl Monitor {
         let ports = locked.state().ports.clone();
         // What cannot be read any more is chosen anew.
         self.given.ports = ports.and_then(|it| serde_json::from_value(it).ok()).unwrap_or_default();
+        if let Some(options) = self.given.restore.take() {
+            let running =
+                launch::restore(&self.engine, &self.config, &self.given, mounts?, options)?;
+            return self
+                .record_running(running, locked, restarts, Some(options))
+                .map(Launched::Runs);
+        }
         let mut waiting = launch::prepare(&self.engine, &self.config, &self.given, mounts?)?;
         // Nobody waits with us for those who give addresses.
         let asks = waiting.held.asks_on().is_some();
@@ -379,9 +387,22 @@ impl Monitor {
         }
     }
 
-    fn let_run(&self, waiting: Waiting, mut locked: Locked<'_>, restarts: u32) -> Result<Running> {
-        let mut running = waiting.run(&self.engine, &self.id, self.given.size)?;
+    fn let_run(&self, waiting: Waiting, locked: Locked<'_>, restarts: u32) -> Result<Running> {
+        let running = waiting.run(&self.engine, &self.id, self.given.size)?;
+        self.record_running(running, locked, restarts, None)
+    }
+
+    /// Records that the program runs: from its beginning, or `restored` where it was.
+    fn record_running(
+        &self,
+        mut running: Running,
+        mut locked: Locked<'_>,
+        restarts: u32,
+        restored: Option<RestoreOptions>,
+    ) -> Result<Running> {
         let run = &running.held.run;
+        let keeps = restored.is_some_and(|options| options.keep);
+        let forgotten = locked.state().checkpointed.is_some() && !keeps;
         let initialized = matches!(locked.state().status, Status::Initialized(_));
         let recorded = locked.update(|state| {
             state.status = Status::Running(run.clone());
@@ -391,6 +412,10 @@ impl Monitor {
             state.restarts = restarts;
             state.network = running.held.endpoint();
             state.ports = running.held.ports(&self.config);
+            state.restored = restored.map(|_| now());
+            if forgotten {
+                state.checkpointed = None;
+            }
         });
         if let Err(error) = recorded.and_then(|()| self.write_numbers(run)) {
             running.abandon(&self.engine, &self.id);
@@ -399,6 +424,11 @@ impl Monitor {
         running.held.is_recorded();
         let name = locked.state().name.clone();
         locked.release();
+        if forgotten {
+            let dir = self.engine.store.containers().dir(&self.id).join("checkpoint");
+            // Nobody finds what is left of it; it goes with the container.
+            drop(file::remove_tree(&dir));
+        }
         self.record_start(&name, restarts, initialized);
         Ok(running)
     }
@@ -563,6 +593,7 @@ impl Monitor {
                     (Request::EndOfInput, Some(running)) => running.streams.end_input(),
                     (Request::Stop, _) => self.stop = true,
                     (Request::Start, None) => self.wanted = true,
+                    (Request::Restore(options), _) => self.given.restore = Some(options),
                     // Somebody else was quicker.
                     (Request::Start, Some(running)) => {
                         client.tell(FrameKind::Started, &started(&running.held));

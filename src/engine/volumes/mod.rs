@@ -19,6 +19,7 @@ mod remove;
 pub use filter::{check_filters, is_wanted};
 pub use list::{VolumeUse, list, lookup, size};
 pub(in crate::engine) use machine::MachineMounts;
+pub(in crate::engine) use memory::Memory;
 pub use plugin::{FoundPlugin, place_for, plugins};
 pub use prune::PrunedVolumes;
 pub use reload::Reloaded;

@@ -30,6 +30,12 @@ pub struct ContainerState {
     /// Whether somebody waits for it to end after asking it to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
+    /// When its checkpoint was made, if there is one that was not used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpointed: Option<i64>,
+    /// When the present or last run was made of a checkpoint, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<i64>,
     /// Its network endpoint, as the network code recorded it.
     pub network: Option<serde_json::Value>,
     /// Which ports of this machine its present or last run has, as the network code recorded them, if some
@@ -59,6 +65,8 @@ impl ContainerState {
             restarts: 0,
             stopped_by_user: false,
             stopping: false,
+            checkpointed: None,
+            restored: None,
             network: None,
             ports: None,
             networks: None,

@@ -123,6 +123,13 @@ fn is_same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
 }
 
 impl Kept {
+    /// Makes a namespace that nobody is in yet.
+    pub(super) fn new() -> Result<Self> {
+        let namespace = netns::make().context(|| "cannot make a network namespace")?;
+        let namespace = (namespace, libc::CLONE_NEWNET);
+        Ok(Self { namespace, guests: Vec::new(), said: Vec::new() })
+    }
+
     /// Says how else the container can be started, if its network cannot be made there.
     pub(super) fn explain(&self, error: Error) -> Error {
         if error.hint_text().is_some() {

@@ -7,7 +7,7 @@ use super::files::{copy_names, write_names};
 use super::kept::{self, Kept};
 use crate::engine::Engine;
 use crate::engine::bundle::{self, Facts};
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::net::{self, Attached, PublishedPort};
 use crate::runtime::Starting;
 use crate::spec::id::ContainerId;
@@ -98,21 +98,25 @@ impl Network {
         self,
         engine: &Engine,
         config: &ContainerConfig,
-        starting: &Starting,
+        starting: Option<&Starting>,
     ) -> Result<Option<Attached>> {
         match self {
             Self::Existing(_) => Ok(None),
             Self::Own(prepared, kept) => {
                 let before = prepared.endpoint().clone();
-                let attached = match &kept {
-                    None => {
+                let attached = match (&kept, starting) {
+                    (None, Some(starting)) => {
                         let namespace = starting.network_namespace()?;
                         let mut attached =
                             net::attach(&engine.store, *prepared, namespace.as_fd())?;
                         attached.look_into(starting.pid());
                         attached
                     }
-                    Some(kept) => {
+                    (None, None) => {
+                        let text = "there is no namespace for the network";
+                        return Err(Error::new(Kind::Internal, text));
+                    }
+                    (Some(kept), _) => {
                         let namespace = kept.namespace.0.as_fd();
                         let attached = net::clear(&prepared, namespace)
                             .and_then(|()| net::attach(&engine.store, *prepared, namespace));

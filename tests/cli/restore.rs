@@ -1,0 +1,172 @@
+//! `barge container checkpoint` and `restore`, with CRIU.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::support::registry::free_port;
+use super::support::{Barge, Need, Output, needs, unstable, wait_until};
+
+/// Counts on its output, and serves a page.
+const COUNT: &str = "mkdir /www; echo page > /www/index.html; httpd -p 80 -h /www; echo kept > /data/f; \
+     echo mine > /dev/shm/f; i=0; while :; do i=$((i+1)); echo $i; echo $i > /tmp/i; sleep 0.05; done";
+
+fn is_here() -> bool {
+    needs(&[Need::Root, Need::Debian]) && cfg!(target_arch = "x86_64")
+}
+
+/// Runs a command that finds CRIU.
+fn with_criu(barge: &Barge, line: &[&str]) -> Output {
+    let path = format!("{}:{}", unstable::criu().display(), std::env::var("PATH").unwrap());
+    barge.command(line).env("PATH", path).run()
+}
+
+/// Runs a command that finds a CRIU that fails.
+fn with_failing_criu(barge: &Barge, line: &[&str]) -> Output {
+    let script = "#!/bin/sh\nlog=$1.log\nwhile [ $1 != --work-dir ]; do shift; done\n\
+                  echo '(00.1) Error (criu/x.c:1): it is too late' > \"$2/$log\"\nexit 1\n";
+    let program = barge.file("criu", script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", barge.directory().display(), std::env::var("PATH").unwrap());
+    barge.command(line).env("PATH", path).run()
+}
+
+fn counted(barge: &Barge, name: &str) -> u64 {
+    barge.run(["exec", name, "cat", "/tmp/i"]).text().trim().parse().unwrap_or(0)
+}
+
+fn state(barge: &Barge, name: &str) -> String {
+    barge.inspect(name, "{{.State.Status}} {{.State.Checkpointed}} {{.State.Restored}}")
+}
+
+#[test]
+fn containers_go_on_where_they_were() {
+    if !is_here() {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    barge.run(["network", "create", "--subnet", "10.71.0.0/24", "n"]).ok();
+    let port = free_port(barge.place());
+    let published = format!("127.0.0.1:{port}:80");
+    let line = ["run", "-d", "--name", "c", "--network", "n", "-p", &published, "-v", "v:/data"];
+    let line =
+        [&line[..], &["--restart", "always", "-m", "64m", "busybox", "sh", "-c", COUNT]].concat();
+    barge.run(line).ok();
+    wait_until("it counts", || counted(&barge, "c") > 3);
+    let seen = |what: &str| barge.run(["exec", "c", "sh", "-c", what]).ok().text();
+    let addresses = "ip addr show eth0 | grep -o 'ether [^ ]*\\|inet [^ ]*'";
+    let before = seen(addresses);
+
+    with_criu(&barge, &["container", "checkpoint", "c"]).ok().stdout("c\n");
+    assert_eq!(state(&barge, "c"), "exited true false");
+    barge.run(["ps", "-q"]).ok().stdout("");
+    // It ends for that, and is not started again.
+    let log = barge.run(["logs", "c"]).ok().lines();
+    let stopped: u64 = log.last().unwrap().parse().unwrap();
+
+    with_failing_criu(&barge, &["container", "restore", "c"])
+        .fails(125)
+        .error_has("it is too late")
+        .hint_has("restore.log");
+    assert_eq!(state(&barge, "c"), "exited true false");
+
+    with_criu(&barge, &["container", "restore", "c"]).ok().stdout("c\n");
+    assert_eq!(state(&barge, "c"), "running false true");
+    wait_until("it goes on", || counted(&barge, "c") > stopped + 3);
+    let log = barge.run(["logs", "c"]).ok().lines();
+    let numbers: Vec<u64> = log.iter().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    assert_eq!(seen("cat /data/f /dev/shm/f /proc/1/comm"), "kept\nmine\nsh");
+    assert_eq!(seen(addresses), before);
+    let url = format!("http://127.0.0.1:{port}/");
+    barge.other_command("curl", ["-s", &url]).run().ok().stdout("page\n");
+    barge.run(["exec", "c", "nslookup", "c"]).ok().stdout_has("10.71.0.2");
+
+    // It ends as any other, and its restart policy has it begin anew.
+    let pid = barge.inspect("c", "{{.State.Pid}}");
+    barge.other_command("kill", ["-9", &pid]).run().ok();
+    wait_until("it begins anew", || state(&barge, "c") == "running false false");
+    assert_eq!(barge.inspect("c", "{{.RestartCount}}"), "1");
+    barge.run(["rm", "-f", "-t", "0", "c"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn checkpoints_can_be_kept() {
+    if !is_here() {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /tmp/i; sleep 0.05; done";
+    let line = ["run", "-d", "--name", "c", "--network", "none", "busybox", "sh", "-c", script];
+    barge.run(line).ok();
+    wait_until("it counts", || counted(&barge, "c") > 3);
+    with_criu(&barge, &["container", "checkpoint", "--leave-running", "c"]).ok();
+    assert_eq!(state(&barge, "c"), "running true false");
+    let then = counted(&barge, "c");
+    wait_until("it goes on", || counted(&barge, "c") > then + 3);
+    with_criu(&barge, &["container", "restore", "c"]).fails(125).error_has("running already");
+    for _ in 0..2 {
+        barge.run(["stop", "-t", "0", "c"]).ok();
+        with_criu(&barge, &["container", "restore", "--keep", "c"]).ok();
+        assert_eq!(state(&barge, "c"), "running true true");
+    }
+    // From its beginning, as always; then there is none any more.
+    barge.run(["restart", "-t", "0", "c"]).ok();
+    assert_eq!(state(&barge, "c"), "running false false");
+    barge.run(["stop", "-t", "0", "c"]).ok();
+    with_criu(&barge, &["container", "restore", "c"]).fails(125).error_has("no checkpoint of it");
+    barge.run(["rm", "c"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn a_checkpoint_that_fails_changes_nothing() {
+    if !is_here() {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let line = ["run", "-d", "--name", "c", "--network", "none", "--restart", "always", "busybox"];
+    barge.run([&line[..], &["sleep", "1000"]].concat()).ok();
+    with_failing_criu(&barge, &["container", "checkpoint", "c"])
+        .fails(125)
+        .error_has("cannot checkpoint container c")
+        .error_has("it is too late");
+    assert_eq!(state(&barge, "c"), "running false false");
+    assert!(!Path::new(&barge.inspect("c", "{{.StaticDir}}")).join("checkpoint.new").exists());
+    // Nobody has stopped it.
+    let pid = barge.inspect("c", "{{.State.Pid}}");
+    barge.other_command("kill", ["-9", &pid]).run().ok();
+    wait_until("it is started again", || barge.inspect("c", "{{.RestartCount}}") == "1");
+    barge.run(["rm", "-f", "-t", "0", "c"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
+fn what_cannot_be_restored_is_not_checkpointed() {
+    let barge = Barge::with_busybox();
+    if !needs(&[Need::Root]) {
+        barge.start(["--name", "c", "busybox", "sleep", "1000"]);
+        barge.run(["container", "checkpoint", "c"]).fails(125).error_has("checkpoints need root");
+        return;
+    }
+    for (flags, why) in [
+        (&["-t"][..], "with a terminal"),
+        (&["--rm"], "with --rm"),
+        (&["--init"], "with an init"),
+        (&["--userns", "auto:size=2000"], "with a user namespace of their own"),
+        (&["--pid", "host"], "with namespaces of others"),
+        (&["--mount", "type=image,src=busybox,dst=/x"], "with this kind of mount, at /x"),
+    ] {
+        let line = [&["run", "-d", "--name", "c", "--network", "none"], flags].concat();
+        barge.run([&line[..], &["busybox", "sleep", "1000"]].concat()).exits(0);
+        barge.run(["container", "checkpoint", "c"]).fails(125).error_has(why);
+        assert_eq!(barge.inspect("c", "{{.State.Status}}"), "running");
+        barge.run(["rm", "-f", "-t", "0", "c"]).ok();
+    }
+    barge.run(["create", "--name", "c", "busybox", "true"]).ok();
+    barge.run(["container", "checkpoint", "c"]).fails(125).error_has("it is created, not running");
+    barge.run(["container", "restore", "c"]).fails(125).error_has("no checkpoint of it");
+    barge.run(["rm", "c"]).ok();
+    barge.leaves_nothing();
+}
