@@ -21,10 +21,10 @@ pub(crate) struct Connect {
     /// Name by which others on the network know it
     #[arg(long, value_name = "NAME", value_parser = parse_alias)]
     alias: Vec<String>,
-    /// com.docker.network.endpoint.ifname=NAME names the interface
+    /// Interface, as com.docker.network.endpoint.ifname=NAME
     #[arg(long, value_name = "NAME=VALUE")]
     driver_opt: Vec<String>,
-    /// The network with the highest number leads out of the container
+    /// Number; the network with the highest one leads out
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_hyphen_values = true)]
     gw_priority: i64,
     /// Its IPv4 address on the network
