@@ -75,10 +75,23 @@ impl Engine {
             config.builtin = image.builtin;
             config.settings.rootfs = None;
         }
-        let layers = Parts::of(&config.layers, []);
         drop(kept);
+        let secrets = self.secrets_of(&config)?;
+        self.record_like(config, &secrets, |config, users, own| {
+            self.record_renewed(config, first, options, users, own)
+        })
+    }
+
+    /// Makes what a container has of its own that is like another one, and has it recorded. Volumes that
+    /// nobody has named are the other one's alone.
+    pub(super) fn record_like<T>(
+        &self,
+        mut config: ContainerConfig,
+        secrets: &[Vec<u8>],
+        record: impl FnOnce(&ContainerConfig, &Decided, &Belongings<'_>) -> Result<T>,
+    ) -> Result<T> {
         // Others need not wait for the copy of a large image.
-        let _pin = self.store.pin(&layers)?;
+        let _pin = self.store.pin(&Parts::of(&config.layers, []))?;
         super::images::layers(&self.store, &config.layers)?;
         // A range of IDs that was the first one's alone is not to be shared.
         let asked = ContainerSpec { settings: config.settings.clone(), ..ContainerSpec::default() };
@@ -92,17 +105,15 @@ impl Engine {
                 self.store.new_tree(&config.layers, durable, owners.as_ref(), &is_interrupted)?
             }
         };
-        let secrets = self.secrets_of(&config)?;
         let _no_gc = self.store.shared()?;
-        // Volumes that nobody has named are the first one's alone.
         for mount in &mut config.settings.mounts {
             if let MountSource::Volume { name, anonymous: true, .. } = &mut mount.source {
                 *name = None;
             }
         }
         let volumes = self.take_volumes(&mut config)?;
-        let own = Belongings { tree: tree.as_ref(), volumes: &volumes, secrets: &secrets };
-        let made = self.record_renewed(&config, first, options, &users, &own);
+        let own = Belongings { tree: tree.as_ref(), volumes: &volumes, secrets };
+        let made = record(&config, &users, &own);
         if made.is_err() {
             drop(volumes);
             // The failure to report is the first one.
@@ -143,7 +154,7 @@ impl Engine {
 }
 
 /// A configuration with another ID, and with what follows from it.
-fn renewed(config: &ContainerConfig, id: ContainerId) -> ContainerConfig {
+pub(super) fn renewed(config: &ContainerConfig, id: ContainerId) -> ContainerConfig {
     let mut new = ContainerConfig { id, created: now(), ..config.clone() };
     let (old, own) = (config.hostname(), new.hostname().to_owned());
     for entry in &mut new.env {

@@ -66,7 +66,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bundle::{capability_names, hidden_paths};
 pub use cdi::devices as cdi_devices;
-pub use checkpoint::{CheckpointOptions, RestoreOptions};
+pub use checkpoint::{CheckpointOptions, ExportOptions, ImportOptions, RestoreOptions};
 pub use clone::CloneOptions;
 pub use content::{CommitOptions, DiffSubject, MountedContainer};
 pub use create::random_hex;

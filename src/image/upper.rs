@@ -1,6 +1,6 @@
 //! An upper directory becomes a layer as it lies: read once, to be hashed, and written nowhere.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -33,6 +33,11 @@ pub struct Sealed {
     pub path: PathBuf,
     /// The layer itself.
     pub finished: Finished,
+}
+
+/// Unpacks what has changed, as a layer, in an empty upper directory.
+pub fn apply(input: impl BufRead, upper: &Path) -> Result<()> {
+    unpack(Tap::new(input, None), upper, Leeway::default()).map(drop)
 }
 
 /// Seals an upper directory. `lower` are the layers below it, the uppermost first.
@@ -98,7 +103,7 @@ pub fn collect(whole: &Path, lower: &[PathBuf], upper: &Path) -> Result<()> {
 }
 
 /// Lets the data of an entry pass.
-fn pass<R: io::BufRead>(reader: &mut Reader<R>, mut length: u64) -> io::Result<()> {
+fn pass<R: BufRead>(reader: &mut Reader<R>, mut length: u64) -> io::Result<()> {
     while length > 0 {
         let available = reader.data()?.len();
         if available == 0 {

@@ -63,6 +63,8 @@ pub enum After {
     End,
     /// They go on.
     GoOn,
+    /// They stand still, as by SIGSTOP.
+    Stand,
     /// They go on, and only their memory was dumped: the next dump will have less to write.
     OnlyMemory,
 }
@@ -127,8 +129,10 @@ impl Dump<'_> {
         let mut words: Vec<String> = Vec::new();
         let verb = if self.after == After::OnlyMemory { "pre-dump" } else { "dump" };
         words.extend([verb.to_owned(), "--tree".to_owned(), self.pid.to_string()]);
-        if self.after == After::GoOn {
-            words.push("--leave-running".to_owned());
+        match self.after {
+            After::GoOn => words.push("--leave-running".to_owned()),
+            After::Stand => words.push("--leave-stopped".to_owned()),
+            After::End | After::OnlyMemory => {}
         }
         if self.after == After::OnlyMemory || self.parent.is_some() {
             words.push("--track-mem".to_owned());

@@ -120,6 +120,99 @@ fn checkpoints_can_be_kept() {
     barge.leaves_nothing();
 }
 
+/// Moves a container to another store, with all that it has.
+#[test]
+fn containers_move_to_other_stores() {
+    if !is_here() {
+        return;
+    }
+    let (barge, other) = (Barge::with_busybox(), Barge::new());
+    let script = "rm /bin/tac; echo new > /bin/new; echo kept > /data/f; echo own > /anonymous/f; \
+                  exec 9>>/tmp/log; i=0; while :; do i=$((i+1)); echo $i >&9; echo $i > /tmp/i; \
+                  sleep 0.05; done";
+    for store in [&barge, &other] {
+        store.run(["network", "create", "--subnet", "10.71.0.0/24", "n"]).ok();
+    }
+    let line = ["run", "-d", "--name", "c", "--network", "n", "-v", "v:/data", "-v", "/anonymous"];
+    barge.run([&line[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    wait_until("it counts", || counted(&barge, "c") > 3);
+    let archive = barge.path_text("c.tar.zst");
+    let live = barge.path_text("live.tar");
+    let line = ["container", "checkpoint", "-R", "-c", "none", "-e", &live, "c"];
+    with_criu(&barge, &line).ok();
+    let then = counted(&barge, "c");
+    wait_until("it goes on", || counted(&barge, "c") > then + 3);
+    with_criu(&barge, &["container", "checkpoint", "--export", &archive, "c"]).ok().stdout("c\n");
+    let mode = fs::metadata(&archive).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let lines = "/var/lib/none";
+    with_criu(&barge, &["container", "restore", "-i", lines]).fails(125).error_has(lines);
+
+    let import = |more: &[&str]| {
+        with_criu(&other, &[&["container", "restore", "--import", &archive], more].concat())
+    };
+    import(&[]).fails(125).error_has("image not known").hint_has("pull or load");
+    let image = barge.path_text("image.tar");
+    barge.run(["save", "-q", "-o", &image, "busybox"]).exits(0);
+    other.run(["load", "-q", "-i", &image]).exits(0);
+    let id = import(&[]).ok().text();
+    assert_eq!(id, barge.inspect("c", "{{.Id}}"));
+    wait_until("it goes on", || counted(&other, "c") > then + 10);
+    let seen =
+        "cat /data/f /anonymous/f /bin/new; ls /bin/tac 2>/dev/null; hostname; tail -n 2 /tmp/log";
+    let seen = |name: &str| other.run(["exec", name, "sh", "-c", seen]).text();
+    let first = seen("c");
+    assert!(first.starts_with(&format!("kept\nown\nnew\n{}\n", &id[..12])), "{first}");
+
+    // A second one needs a name, volumes and an address of its own.
+    import(&[]).fails(125).error_has("volume v is here already").hint_has("--ignore-volumes");
+    import(&["--ignore-volumes"]).fails(125).error_has("is here already").hint_has("--name");
+    let line = ["--ignore-volumes", "--name", "d"];
+    import(&line).fails(125).error_has("already allocated").hint_has("--ignore-static-ip");
+    assert_eq!(other.run(["ps", "-aq"]).ok().lines().len(), 1);
+    let line = [&line[..], &["--ignore-static-ip", "--ignore-static-mac"]].concat();
+    let second = import(&line).ok().text();
+    assert_ne!(second, id);
+    // The anonymous volume is another one, and empty, as the archive's files are left out.
+    wait_until("it goes on", || counted(&other, "d") > then + 10);
+    assert!(seen("d").starts_with("kept\nnew\n"), "{}", seen("d"));
+    other.run(["rm", "-f", "-t", "0", "-v", "c", "d"]).ok();
+    other.run(["volume", "rm", "v"]).ok();
+    assert_eq!(other.run(["volume", "ls", "-q"]).ok().text(), "");
+
+    // What was written while it went on is whole.
+    with_criu(&other, &["container", "restore", "-i", &live]).ok();
+    wait_until("it goes on", || counted(&other, "c") > then);
+    other.run(["rm", "-f", "-t", "0", "-v", "c"]).ok();
+    other.run(["volume", "rm", "v"]).ok();
+
+    // Archives are not trusted to be what they should; nothing is left of one that is not.
+    let whole = fs::read(&live).unwrap();
+    for (name, text, why) in [
+        ("cut", &whole[..whole.len() / 2 / 512 * 512 + 100], "cut off"),
+        ("none", &[0; 1024][..], "no checkpoint that barge has exported"),
+        ("text", b"nothing", ""),
+    ] {
+        let path = other.path_text(name);
+        fs::write(&path, text).unwrap();
+        with_criu(&other, &["container", "restore", "-i", &path]).fails(125).error_has(why);
+    }
+    let script = "mkdir new; tar -xf $1 -C new; echo evil > new/e; \
+                  tar -cf evil.tar --transform 's|^e$|checkpoint/../../../../evil|' -P -C new . e";
+    let line = ["-ec", &format!("cd {}; {script}", other.directory().display()), "-", &live];
+    other.other_command("sh", line).run().ok();
+    let evil = other.path_text("evil.tar");
+    let line = ["container", "restore", "-i", &evil];
+    with_failing_criu(&other, &line).fails(125).error_has("too late").hint_has("r/restore.log");
+    let names = other.other_command("find", [&other.path_text(""), "-name", "evil"]).run();
+    names.ok().stdout("");
+    assert_eq!(other.run(["ps", "-aq"]).ok().text(), "");
+    assert_eq!(other.run(["volume", "ls", "-q"]).ok().text(), "");
+    barge.run(["rm", "-f", "-v", "c"]).ok();
+    barge.leaves_nothing();
+    other.leaves_nothing();
+}
+
 #[test]
 fn a_checkpoint_that_fails_changes_nothing() {
     if !is_here() {

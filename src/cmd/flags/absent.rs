@@ -16,7 +16,7 @@ const MAKE: &[&str] = &["run", "create"];
 /// What stands for the flags before a command.
 const GLOBAL: &[&str] = &[""];
 
-const ABSENT: [Absent; 20] = [
+const ABSENT: [Absent; 23] = [
     Absent {
         commands: MAKE,
         reason: "it concerns containers of Windows",
@@ -43,7 +43,7 @@ const ABSENT: [Absent; 20] = [
         flags: &["link-local-ip"],
     },
     Absent {
-        commands: &["run", "create", "clone"],
+        commands: &["run", "create", "clone", "restore"],
         reason: "there are no pods yet",
         flags: &["pod", "pod-id-file"],
     },
@@ -79,8 +79,23 @@ const ABSENT: [Absent; 20] = [
     },
     Absent {
         commands: &["start"],
-        reason: "containers have no checkpoints; `barge runtime restore` has those of bundles",
+        reason: "`barge container restore` has containers go on where they were",
         flags: &["checkpoint", "checkpoint-dir"],
+    },
+    Absent {
+        commands: &["checkpoint"],
+        reason: "checkpoints are no images; --export writes an archive",
+        flags: &["create-image"],
+    },
+    Absent {
+        commands: &["checkpoint", "restore"],
+        reason: "all memory is written at once",
+        flags: &["pre-checkpoint", "with-previous", "import-previous"],
+    },
+    Absent {
+        commands: &["checkpoint", "restore"],
+        reason: "what criu has counted is in a file of the container's directory",
+        flags: &["print-stats"],
     },
     Absent {
         commands: &["rm"],

@@ -7,6 +7,7 @@
 //!
 //! No lock is held while CRIU works.
 
+mod archive;
 mod refused;
 
 use std::fs;
@@ -14,12 +15,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::archive::{ExportOptions, ImportOptions};
 use super::bundle::{self, Facts};
 use super::session::Session;
 use super::stop::{AFTER_KILL, wait_for_end};
 use super::{Engine, now};
 use crate::error::{Context, Error, Kind, Result};
 use crate::net;
+use crate::runtime::cgroup::{Cgroup, Hierarchies};
 use crate::runtime::{After, Dump, Liberties};
 use crate::spec::membership::Membership;
 use crate::spec::network::NetworkMode;
@@ -90,10 +93,15 @@ impl Engine {
     }
 
     /// Writes the processes of a container to files, with which it ends unless it is to go on. Returns its
-    /// ID.
-    pub fn checkpoint(&self, name: &str, options: CheckpointOptions) -> Result<String> {
+    /// ID. With `export`, all that belongs to the checkpoint is written to a file, too.
+    pub fn checkpoint(
+        &self,
+        name: &str,
+        options: CheckpointOptions,
+        export: Option<(&Path, ExportOptions)>,
+    ) -> Result<String> {
         let container = self.lookup(name)?;
-        self.checkpoint_container(&container, options)
+        self.checkpoint_container(&container, options, export)
             .context(|| format!("cannot checkpoint container {name}"))?;
         self.record_event(Event::of(&container, Action::Checkpoint));
         Ok(container.id().to_string())
@@ -103,10 +111,20 @@ impl Engine {
         &self,
         container: &Container,
         options: CheckpointOptions,
+        export: Option<(&Path, ExportOptions)>,
     ) -> Result<()> {
         self.check_power_to_checkpoint()?;
         let (id, config) = (container.id(), &container.config);
         self.check_can_be_checkpointed(config)?;
+        if export.is_some() {
+            self.check_can_be_exported(config)?;
+        }
+        let after = match (options.leave_running, export.is_some()) {
+            (false, _) => After::End,
+            (true, false) => After::GoOn,
+            // Its files are to stay as they are until they are read.
+            (true, true) => After::Stand,
+        };
         let mut locked = self.store.containers().lock(id)?;
         let Some(run) = locked.state().run().cloned() else {
             let text = format!("it is {}, not running", locked.state().word());
@@ -126,7 +144,7 @@ impl Engine {
         drop(locked);
         let dir = self.checkpoint_dir(container);
         let new = dir.with_extension("new");
-        let dumped = self.dump(config, &run, &new, options).and_then(|descriptors| {
+        let dumped = self.dump(config, &run, &new, options, after).and_then(|descriptors| {
             let notes = Notes { descriptors, cgroup: run.cgroup.clone(), networks, ports };
             file::write_json(&new.join(NOTES), &notes)?;
             file::remove_tree(&dir)?;
@@ -140,7 +158,15 @@ impl Engine {
             drop(locked.and_then(|mut it| it.update(|state| state.stopped_by_user = was_stopped)));
             return Err(error);
         }
-        self.record_checkpoint(container, session)
+        let recorded = self.record_checkpoint(container, session).and_then(|()| match export {
+            Some((path, options)) => self.export_checkpoint(container, path, options),
+            None => Ok(()),
+        });
+        if after == After::Stand {
+            let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+            cgroup.kill_all(libc::SIGCONT).context(|| "cannot let its processes go on")?;
+        }
+        recorded
     }
 
     /// Has CRIU write the processes of a container to a new directory.
@@ -150,6 +176,7 @@ impl Engine {
         run: &Run,
         images: &Path,
         options: CheckpointOptions,
+        after: After,
     ) -> Result<Vec<String>> {
         file::remove_tree(images)?;
         file::create_dirs(images, 0o700)?;
@@ -169,7 +196,7 @@ impl Engine {
             parent: None,
             foreign_network: config.settings.network != NetworkMode::Host,
             liberties: &liberties,
-            after: if options.leave_running { After::GoOn } else { After::End },
+            after,
         };
         dump.run()
     }
@@ -208,7 +235,12 @@ impl Engine {
                 .hint("make one by `barge container checkpoint` while it runs"));
         }
         self.check_can_be_checkpointed(&container.config)?;
-        self.start_restored(container.id(), options)
+        self.start_restored(container.id(), options).map_err(|error| {
+            match error.kind() == Kind::Conflict && error.hint_text().is_none() {
+                true => error.hint("pass --ignore-static-ip to let it have other addresses"),
+                false => error,
+            }
+        })
     }
 
     /// Reads what was noted beside CRIU's files.

@@ -46,30 +46,28 @@ impl Engine {
         ) {
             return refused("a network of others", "run it on bridges, or with --network none");
         }
-        for mount in &settings.mounts {
-            if !self.is_plain(mount)? {
-                let target = mount.target.display();
-                let text = format!("this kind of mount, at {target}");
-                return refused(
-                    &text,
-                    "directories, files, plain volumes and tmpfs can be mounted",
-                );
+        let plain = "directories, files, plain volumes and tmpfs can be mounted";
+        if let Some(mount) = settings.mounts.iter().find(|mount| !is_plain(mount)) {
+            let what = format!("this kind of mount, at {},", mount.target.display());
+            return refused(&what, plain);
+        }
+        for name in config.volumes() {
+            let volume = self.store.volumes().get(name)?;
+            // One that is not here is made anew.
+            if volume.is_some_and(|it| it.spec.mount().is_some() || it.spec.is_by_plugin()) {
+                return refused(&format!("volumes that are mounted, as {name},"), plain);
             }
         }
         Ok(())
     }
+}
 
-    /// Tells whether a mount is nothing but a directory or file of this machine, or is made anew.
-    fn is_plain(&self, mount: &Mount) -> Result<bool> {
-        let is_simple = !mount.idmap && mount.overlay.is_none() && mount.subpath.is_none();
-        Ok(is_simple
-            && match &mount.source {
-                MountSource::Bind { .. } | MountSource::Tmpfs { .. } => true,
-                MountSource::Volume { name: Some(name), .. } => {
-                    let volume = self.store.volumes().get(name)?;
-                    volume.is_some_and(|it| it.spec.mount().is_none() && !it.spec.is_by_plugin())
-                }
-                _ => false,
-            })
-    }
+/// Tells whether a mount is nothing but a directory or file of this machine, or is made anew.
+fn is_plain(mount: &Mount) -> bool {
+    let is_simple = !mount.idmap && mount.overlay.is_none() && mount.subpath.is_none();
+    let kinds = matches!(
+        mount.source,
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Volume { .. }
+    );
+    is_simple && kinds
 }

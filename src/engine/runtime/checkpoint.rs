@@ -101,7 +101,7 @@ impl Runtime {
         file::write_json_volatile(&images.join(NOTES), &notes)?;
         match asked.after {
             After::End => self.delete(&asked.id, true),
-            After::GoOn | After::OnlyMemory => Ok(()),
+            After::GoOn | After::Stand | After::OnlyMemory => Ok(()),
         }
     }
 

@@ -167,6 +167,18 @@ impl Members {
         }
     }
 
+    /// Returns the names of the files that an archive has right below one of its directories.
+    pub(crate) fn files_in(&self, dir: &str) -> Vec<String> {
+        let Self::Archive { places, .. } = self else { return Vec::new() };
+        let is_file = |(name, place): (&Vec<u8>, &Place)| {
+            let name = name.strip_prefix(dir.as_bytes())?.strip_prefix(b"/")?;
+            let is_name = !name.contains(&b'/') && !matches!(name, b"" | b"." | b"..");
+            let name = std::str::from_utf8(name).ok()?;
+            (is_name && matches!(place, Place::At(..))).then(|| name.to_owned())
+        };
+        places.iter().filter_map(is_file).collect()
+    }
+
     /// Opens a member.
     pub(crate) fn member(&self, name: &str) -> Result<Box<dyn BufRead + '_>> {
         let missing = || Error::new(Kind::Invalid, format!("`{name}` is missing in the archive"));
