@@ -126,7 +126,7 @@ fn words_that_are_wrong_are_told_in_known_words() {
                 Nothing,
                 Has("See 'barge --help'\nHint: barge itself watches over each container\n"),
             ),
-            ("start --checkpoint x y", 125, Nothing, Has("Hint: containers have no checkpoints")),
+            ("start --checkpoint x y", 125, Nothing, Has("Hint: `barge container restore`")),
             (
                 "create --init-ctr once x",
                 125,
