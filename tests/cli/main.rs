@@ -17,6 +17,7 @@ mod build_run;
 mod build_users;
 mod buildx;
 mod builtin;
+mod campaign;
 mod cdi;
 mod checkpoint;
 mod cni;
