@@ -65,10 +65,14 @@ const DEEDS: [Deed; 28] = [
 ];
 
 /// Numbers that look random, and are the same again with the same seed.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -76,20 +80,20 @@ impl Random {
     }
 }
 
-fn number(variable: &str, usual: u64) -> u64 {
+pub(super) fn number(variable: &str, usual: u64) -> u64 {
     env::var(variable).ok().map_or(usual, |text| text.parse().expect("it is a number"))
 }
 
 /// What the deeds are done with.
-struct Field {
-    barge: Barge,
+pub(super) struct Field {
+    pub(super) barge: Barge,
     registry: Registry,
     /// How long each takes that nobody disturbs.
     durations: BTreeMap<usize, Duration>,
 }
 
 impl Field {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let barge = Barge::with_busybox();
         barge.kills();
         let registry = Registry::start(barge.place());
@@ -115,7 +119,7 @@ impl Field {
         }
     }
 
-    fn words(&self, line: &str) -> Vec<String> {
+    pub(super) fn words(&self, line: &str) -> Vec<String> {
         let (image, dir) = (self.barge.path_text("image.tar"), self.barge.path_text("dir"));
         let word = |word: &str| match word {
             "REGISTRY" => self.registry.reference("box:many"),
@@ -124,7 +128,7 @@ impl Field {
         line.split(' ').map(word).collect()
     }
 
-    fn run(&self, line: &str) -> Output {
+    pub(super) fn run(&self, line: &str) -> Output {
         self.barge.run(self.words(line))
     }
 
@@ -133,10 +137,13 @@ impl Field {
     }
 
     /// Removes all but the image that the containers are made of.
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
+        // What a removal leaves that was cut off, the next one finishes.
+        self.run("create busybox true");
         self.run("rm -f -t 0 -v -a").ok();
         self.barge.await_silence();
-        self.run("network prune -f").ok();
+        // And what was downloaded in part.
+        self.run("system prune -f").ok();
         self.run("volume prune -a -f").ok();
         self.run("builder prune -a -f").ok();
         let images = self.run("images -a --format {{.Repository}}:{{.Tag}}").ok().lines();
@@ -151,7 +158,7 @@ impl Field {
     }
 
     /// Checks that commands of all kinds can be used.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         self.have_image();
         for line in ["ps -a --size", "images -a", "volume ls", "network ls", "system df -v"] {
             let output = self.run(line).exits(0);
@@ -206,7 +213,7 @@ fn whoever_is_killed_the_store_is_whole() {
     field.check();
     let before = field.barge.files();
     let (rounds, seed) = (number("BARGE_TEST_ROUNDS", ROUNDS), number("BARGE_TEST_SEED", 1));
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     for round in 0..rounds {
         let done = field.round(&mut random);
         let told = format!("round {round} of seed {seed}: {done}");

@@ -36,6 +36,7 @@ mod drivers;
 mod dry_run;
 mod events;
 mod exec;
+mod faults;
 mod firewalld;
 mod flags;
 mod groups;
