@@ -145,6 +145,7 @@ pub fn prune_cache(engine: &Engine, asked: &CachePrune) -> Result<(Vec<Digest>, 
     let now = engine::now();
     // What is wrong with filters is told, also where there is nothing.
     is_wanted(&CacheRecord::nothing(), &asked.filters, now)?;
+    engine.clear_steps()?;
     let before = cache_use(engine)?;
     let own = |record: &CacheRecord| if record.shared { 0 } else { record.size };
     let mut left = before.records.iter().map(own).sum::<u64>() + before.mounts;

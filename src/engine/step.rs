@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// Clears away what steps have left whose launcher was killed.
-    fn clear_steps(&self) -> Result<()> {
+    pub fn clear_steps(&self) -> Result<()> {
         let dir = self.store.runroot().join("containers");
         let context = || format!("cannot list {}", dir.display());
         for entry in std::fs::read_dir(&dir).context(context)? {
@@ -201,10 +201,10 @@ impl Engine {
             if let Some(id) = id {
                 net::detach(&self.store, &id)?;
             }
-            let left = Hierarchies::detect().and_then(|all| Cgroup::open(&all, &group)?.remove());
-            // It may be gone already.
-            drop(left);
-            file::remove_tree(&dir)?;
+            // Who cannot remove it now leaves that to the next, which needs the mark to find it.
+            if Hierarchies::detect().and_then(|all| Cgroup::open(&all, &group)?.remove()).is_ok() {
+                file::remove_tree(&dir)?;
+            }
         }
         Ok(())
     }

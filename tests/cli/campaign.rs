@@ -60,7 +60,10 @@ const DEEDS: [Deed; 28] = [
     deed(&["volume create made"], "volume rm made"),
     deed(&[], "network create made"),
     deed(&["network create made"], "network rm made"),
-    deed(&["network create made", UP], "network connect made box"),
+    deed(
+        &["network create made", "run -d --name box --network other busybox sleep 1000"],
+        "network connect made box",
+    ),
     deed(&["create busybox true", "volume create made"], "system prune -a -f --volumes"),
 ];
 
@@ -98,6 +101,7 @@ impl Field {
         barge.kills();
         let registry = Registry::start(barge.place());
         let image = barge.path_text("image.tar");
+        barge.run(["network", "create", "other"]).ok();
         barge.run(["tag", "busybox", "copy"]).ok();
         barge.run(["save", "-q", "-o", &image, "copy"]).exits(0);
         barge.run(["rmi", "-f", "copy", "busybox"]).ok();
@@ -144,6 +148,7 @@ impl Field {
         self.barge.await_silence();
         // And what was downloaded in part.
         self.run("system prune -f").ok();
+        self.run("network create --ignore other").ok();
         self.run("volume prune -a -f").ok();
         self.run("builder prune -a -f").ok();
         let images = self.run("images -a --format {{.Repository}}:{{.Tag}}").ok().lines();
