@@ -390,8 +390,8 @@ impl<'a> Images<'a> {
             is_changed = true;
             let dir = path.parent().unwrap_or(&self.store.root);
             file::create_dirs(dir, 0o700)?;
-            // The lock is held: nobody else makes this. No tag begins with a dot.
-            let temporary = dir.join(".new");
+            // The lock is held: nobody else makes this. No repository begins with a dot.
+            let temporary = self.refs().join(".new");
             file::remove_file(&temporary)?;
             std::os::unix::fs::symlink(id.hex(), &temporary)
                 .and_then(|()| fs::rename(&temporary, &path))

@@ -142,9 +142,13 @@ impl Field {
 
     /// Removes all but the image that the containers are made of.
     pub(super) fn clear(&self) {
-        // What a removal leaves that was cut off, the next one finishes.
-        self.run("create busybox true");
         self.run("rm -f -t 0 -v -a").ok();
+        self.have_image();
+        // No name is taken, and what a removal leaves that was cut off, the next one finishes.
+        for name in ["box", "other", "twin", "works"] {
+            self.run(&format!("create --name {name} busybox true")).ok();
+        }
+        self.run("rm -a").ok();
         self.barge.await_silence();
         // And what was downloaded in part.
         self.run("system prune -f").ok();

@@ -91,6 +91,24 @@ fn names_of_containers_that_were_never_made_are_freed() {
 }
 
 #[test]
+fn names_that_a_renaming_has_left_are_free() {
+    let barge = Barge::with_busybox();
+    let create = |name: &str| barge.run(["create", "--name", name, "busybox", "true"]).ok().text();
+    // What a command leaves that is killed before it takes the old name away, or before it says so.
+    let first = create("new");
+    symlink(&first, barge.root().join("names/old")).unwrap();
+    let second = create("old");
+    assert_ne!(first, second);
+    assert_eq!(barge.inspect("old", "{{.Id}}"), second);
+    symlink(&first, barge.root().join("names/newer")).unwrap();
+    barge.run(["rename", "new", "newer"]).ok();
+    assert_eq!(barge.inspect("newer", "{{.Id}} {{.Name}}"), format!("{first} newer"));
+    barge.run(["rename", "newer", "old"]).fails(125).error_has("already in use");
+    barge.run(["rm", "old", "newer"]).ok();
+    barge.leaves_nothing();
+}
+
+#[test]
 fn a_killed_monitor_takes_its_container_along() {
     let barge = Barge::with_busybox();
     barge.kills();

@@ -248,7 +248,12 @@ fn names_are_made_up_until_one_is_free() {
             }
         }
     }
+    // As somebody does who is about to rename it.
+    let lock = barge.root().join("containers").join(&id).join("lock");
+    let lock = std::fs::File::options().write(true).open(lock).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let other = barge.run(line).ok().text();
+    drop(lock);
     let name = barge.inspect(&other, "{{.Name}}");
     assert!(name.ends_with(|last: char| last.is_ascii_digit()), "{name}");
     for entry in std::fs::read_dir(&names).unwrap() {

@@ -23,7 +23,11 @@ impl Containers<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     let Some(holder) = self.holder(name)? else { continue };
-                    if !self.dir(&holder).exists() {
+                    if holder == *id {
+                        // Left by a renaming that was cut off.
+                        return Ok(());
+                    }
+                    if self.is_stale(name, &holder)? {
                         self.free_stale_name(name)?;
                         continue;
                     }
@@ -125,20 +129,42 @@ impl Containers<'_> {
         for entry in fs::read_dir(&dir).context(context)? {
             let name = entry.context(context)?.file_name();
             let Some(name) = name.to_str() else { continue };
-            if self.holder(name)?.is_some_and(|holder| !self.dir(&holder).exists()) {
+            if let Some(holder) = self.holder(name)?
+                && !self.dir(&holder).exists()
+            {
                 self.free_stale_name(name)?;
             }
         }
         Ok(())
     }
 
-    /// Frees a name whose container is gone: its creation was cut off.
+    /// Tells whether a name is nobody's: whose creation was cut off, or whose renaming.
+    fn is_stale(&self, name: &str, holder: &ContainerId) -> Result<bool> {
+        let dir = self.dir(holder);
+        if !dir.exists() {
+            return Ok(true);
+        }
+        let is_another =
+            || -> Result<bool> { Ok(self.state(holder)?.is_some_and(|state| state.name != name)) };
+        if !is_another()? {
+            return Ok(false);
+        }
+        // Somebody may be about to rename it.
+        match Lock::try_exclusive(&dir.join("lock"))? {
+            Some(_lock) => is_another(),
+            None => Ok(false),
+        }
+    }
+
+    /// Frees a name that is nobody's.
     ///
     /// Under a lock, so that nobody frees a name that somebody else has freed and taken meanwhile.
     fn free_stale_name(&self, name: &str) -> Result<()> {
         let _repair = Lock::exclusive(&self.store.root.join("names.lock"))?;
         match self.holder(name)? {
-            Some(holder) if !self.dir(&holder).exists() => file::remove_file(&self.name_path(name)),
+            Some(holder) if self.is_stale(name, &holder)? => {
+                file::remove_file(&self.name_path(name))
+            }
             _ => Ok(()),
         }
     }
