@@ -184,6 +184,24 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes what writers that were killed have left in a directory of files, which may not be there.
+///
+/// The caller keeps writers away.
+pub fn remove_half_written(dir: &Path) -> Result<()> {
+    let context = || format!("cannot list {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.context(context)?,
+    };
+    for entry in entries {
+        let path = entry.context(context)?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a directory and all below it; one that is not there is fine.
 ///
 /// Symbolic links are removed, never followed; directories without permissions are opened up.

@@ -100,7 +100,8 @@ impl Store {
         Ok(Pin { _mark: mark })
     }
 
-    /// Moves all layers and blobs aside that nobody refers to: makers that failed have left them.
+    /// Moves all layers and blobs aside that nobody refers to: makers that failed have left them. Records
+    /// of images that they have begun to write go, too.
     pub fn collect_garbage(&self, makers_kept_away: &Lock) -> Result<Garbage> {
         let present = |dir: &str| -> Result<BTreeSet<Digest>> {
             let dir = self.root.join(dir);
@@ -116,6 +117,7 @@ impl Store {
             layers: present("layers")?.into_iter().map(DiffId).collect(),
             blobs: present("blobs/sha256")?,
         };
+        file::remove_half_written(&self.root.join("images"))?;
         self.free(&all, makers_kept_away)
     }
 

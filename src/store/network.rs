@@ -160,6 +160,11 @@ impl LockedNetworks<'_> {
         file::write_secret(&path, &data)
     }
 
+    /// Removes records that somebody has begun to write who was killed.
+    pub fn sweep(&self) -> Result<()> {
+        file::remove_half_written(&self.networks.directory())
+    }
+
     /// Forgets a network; `false` if there is none.
     pub fn remove(&self, network: &Network) -> Result<bool> {
         if self.networks.get(&network.name)?.is_none_or(|now| now.id != network.id) {

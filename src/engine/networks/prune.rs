@@ -19,6 +19,7 @@ impl Engine {
         &self,
         wanted: impl Fn(&NetworkUse) -> Result<bool>,
     ) -> Result<PrunedNetworks> {
+        self.store.networks().lock()?.sweep()?;
         let mut pruned = PrunedNetworks::default();
         for found in list(self)? {
             if found.network.is_default() || !found.users.is_empty() || !wanted(&found)? {
