@@ -204,6 +204,11 @@ fn containers_move_to_other_stores() {
     let evil = other.path_text("evil.tar");
     let line = ["container", "restore", "-i", &evil];
     with_failing_criu(&other, &line).fails(125).error_has("too late").hint_has("r/restore.log");
+    let script = "sed -i 's|\"name\":\"c\"|\"name\":\"../../evil\"|' new/config.dump; tar -cf evil.tar -C new .";
+    let line = ["-ec", &format!("cd {}; {script}", other.directory().display())];
+    other.other_command("sh", line).run().ok();
+    let line = ["container", "restore", "-i", &evil];
+    with_criu(&other, &line).fails(125).error_has("names must match");
     let names = other.other_command("find", [&other.path_text(""), "-name", "evil"]).run();
     names.ok().stdout("");
     assert_eq!(other.run(["ps", "-aq"]).ok().text(), "");

@@ -29,7 +29,9 @@ use crate::image::archive::Members;
 use crate::image::upper;
 use crate::spec::compression::Compression;
 use crate::spec::mount::{Mount, MountSource};
+use crate::spec::name;
 use crate::spec::network::PortMapping;
+use crate::spec::volume::parse_name;
 use crate::store::container::{Container, ContainerConfig};
 use crate::store::driver::Tree;
 use crate::store::file;
@@ -191,7 +193,15 @@ impl Engine {
             let text = format!("it was written by another version of barge: {}", exported.version);
             return Err(Error::new(Kind::Unsupported, text));
         }
+        name::parse(&exported.name)?;
         let mut config = exported.config;
+        for volume in config.volumes() {
+            parse_name(volume)?;
+        }
+        // The files of the first name the first.
+        config.settings.cidfile = None;
+        config.settings.pidfile = None;
+        config.settings.monitor_pidfile = None;
         self.check_can_be_checkpointed(&config)?;
         if self.store.images().get(&config.image_id)?.is_none() {
             return Err(not_known(&config.image).hint(format!(
