@@ -303,7 +303,7 @@ impl Barge {
         files.retain(|path| {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             let grows_only =
-                matches!(name, "events" | "events.1" | "format") || name.ends_with("lock");
+                name == "format" || name.starts_with("events") || name.ends_with("lock");
             let of_namespace = path.parent().is_some_and(|parent| parent.ends_with("userns"));
             !grows_only && !of_namespace && !name.starts_with("warned-")
         });
