@@ -134,8 +134,10 @@ fn containers_move_to_other_stores() {
         store.run(["network", "create", "--subnet", "10.71.0.0/24", "n"]).ok();
     }
     let line = ["run", "-d", "--name", "c", "--network", "n", "-v", "v:/data", "-v", "/anonymous"];
+    let line = [&line[..], &["-p", "127.0.0.1::80"]].concat();
     barge.run([&line[..], &["busybox", "sh", "-c", script]].concat()).ok();
     wait_until("it counts", || counted(&barge, "c") > 3);
+    let port = barge.run(["port", "c", "80"]).ok().text();
     let archive = barge.path_text("c.tar.zst");
     let live = barge.path_text("live.tar");
     let line = ["container", "checkpoint", "-R", "-c", "none", "-e", &live, "c"];
@@ -161,6 +163,7 @@ fn containers_move_to_other_stores() {
     let seen =
         "cat /data/f /anonymous/f /bin/new; ls /bin/tac 2>/dev/null; hostname; tail -n 2 /tmp/log";
     let seen = |name: &str| other.run(["exec", name, "sh", "-c", seen]).text();
+    assert_eq!(other.run(["port", "c", "80"]).ok().text(), port);
     let first = seen("c");
     assert!(first.starts_with(&format!("kept\nown\nnew\n{}\n", &id[..12])), "{first}");
 

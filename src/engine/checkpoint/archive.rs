@@ -19,7 +19,7 @@ use std::path::Path;
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, RestoreOptions};
+use super::{Engine, RestoreOptions, now};
 use crate::engine::RemoveOptions;
 use crate::engine::clone::renewed;
 use crate::engine::create::random_id;
@@ -332,8 +332,12 @@ impl Engine {
             let input = members.member(&format!("{VOLUMES}/{old}.tar"))?;
             self.import_volume(new, BufReader::new(input))?;
         }
+        let notes = self.checkpoint_notes(&container.config)?;
         let mut locked = self.store.containers().lock(container.id())?;
-        locked.update(|state| state.checkpointed = Some(crate::engine::now()))
+        locked.update(|state| {
+            state.checkpointed = Some(now());
+            state.ports = notes.ports;
+        })
     }
 }
 

@@ -5,7 +5,9 @@
 //! its volumes stay as they are, as with every container that has ended. Who restores it has a monitor
 //! start it as any other, only that the monitor makes its processes of the files: see `monitor::restored`.
 //!
-//! No lock is held while CRIU works.
+//! No lock is held while CRIU writes. While it makes processes, the container's own lock is, as at each start.
+//! Who is killed while an archive of a container that is to go on is written leaves its processes stopped, as by
+//! SIGSTOP: SIGCONT has them go on.
 
 mod archive;
 mod refused;
@@ -159,7 +161,11 @@ impl Engine {
             return Err(error);
         }
         let recorded = self.record_checkpoint(container, session).and_then(|()| match export {
-            Some((path, options)) => self.export_checkpoint(container, path, options),
+            Some((path, options)) => {
+                self.export_checkpoint(container, path, options).map_err(|error| {
+                    error.hint("the checkpoint itself was made; `barge container restore` knows it")
+                })
+            }
             None => Ok(()),
         });
         if after == After::Stand {
