@@ -168,12 +168,10 @@ mod tests {
             for name in *commands {
                 let command = match *name {
                     "" => &definition,
-                    "clone" => definition
-                        .find_subcommand("container")
-                        .unwrap()
-                        .find_subcommand("clone")
-                        .unwrap(),
-                    name => definition.find_subcommand(name).unwrap(),
+                    name => {
+                        let group = definition.find_subcommand("container").unwrap();
+                        definition.find_subcommand(name).or(group.find_subcommand(name)).unwrap()
+                    }
                 };
                 for flag in *flags {
                     let has = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
