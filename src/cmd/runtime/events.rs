@@ -13,6 +13,11 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::cgroup::{BlockUse, Stats};
 use crate::spec::duration;
 
+/// The kernel tells that it is about to end a process before it has done so and counted it: so often it
+/// is looked whether it has, and so long at most.
+const PAUSE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Show what a container uses, and when it runs out of memory
 ///
 /// A line of JSON at each interval, and one each time the kernel has ended a process of it for lack of
@@ -35,29 +40,35 @@ impl Act for Events {
 
     fn act(self, world: &mut World) -> Result<Status> {
         let runtime = world.containers()?;
+        // What happens after the first look is seen.
+        let watch = if self.stats { None } else { runtime.watch(&self.id)? };
         let Some((stats, mut kills)) = runtime.usage(&self.id)? else {
             let text = format!("container with id {} is not running", self.id);
             return Err(Error::new(Kind::Conflict, text));
         };
         self.tell(world, "stats", document(&stats))?;
-        if self.stats {
-            return Ok(Status::SUCCESS);
-        }
-        let Some(watch) = runtime.watch(&self.id)? else { return Ok(Status::SUCCESS) };
+        let Some(watch) = watch else { return Ok(Status::SUCCESS) };
         let mut next = Instant::now() + self.interval;
+        let mut expects_until = Instant::now();
         loop {
-            let woken = watch.until(next)?;
+            let now = Instant::now();
+            let soon = if now < expects_until { now + PAUSE } else { next };
+            let woken = watch.until(soon.min(next))?;
             if woken == Woken::Ended {
                 return Ok(Status::SUCCESS);
             }
-            let Some((stats, now)) = runtime.usage(&self.id)? else {
+            let Some((stats, counted)) = runtime.usage(&self.id)? else {
                 return Ok(Status::SUCCESS);
             };
-            for _ in kills..now {
-                self.tell(world, "oom", Value::Null)?;
+            if woken == Woken::Killed {
+                expects_until = Instant::now() + PATIENCE;
             }
-            kills = now;
-            if woken == Woken::Late {
+            for _ in kills..counted {
+                self.tell(world, "oom", Value::Null)?;
+                expects_until = Instant::now();
+            }
+            kills = counted;
+            if Instant::now() >= next {
                 self.tell(world, "stats", document(&stats))?;
                 next = Instant::now() + self.interval;
             }
