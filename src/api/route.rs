@@ -43,6 +43,8 @@ pub(super) struct Talking {
 /// Where and how a request is answered.
 #[derive(Clone, Copy)]
 pub(super) enum How {
+    /// It needs nothing: at once, by who has read it.
+    Here(fn() -> Reply),
     /// It only looks: on a thread of the service.
     Look(Handler),
     /// It changes something: in a process of its own, which goes on if the client vanishes.

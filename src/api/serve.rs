@@ -235,6 +235,7 @@ async fn found(service: Arc<Service>, request: Request<Incoming>) -> Result<Resp
     let (route, names) = route::find(request.method().as_str(), &path)?;
     let asked = asked(&request, &target, &version.to_string());
     match route.how {
+        How::Here(reply) => Ok(whole(reply())),
         How::Look(handler) => look(service, handler, asked, names, request).await,
         How::Change(_) => alone::change(service, asked, request).await,
         How::Work(_) => alone::work(service, asked, request).await,
