@@ -71,9 +71,8 @@ impl Format {
         let field = format!(".{key}");
         let places = self.text.match_indices(&field).map(|(place, _)| place);
         let mut lists = places.filter_map(|place| {
-            let before = &self.text[..place];
-            let start = before.rfind(|letter: char| !is_word(letter) && letter != '.');
-            let path = &before[start.map_or(0, |start| start + 1)..];
+            let mut parts = self.text[..place].rsplit(|it: char| !is_word(it) && it != '.');
+            let path = parts.next().unwrap_or_default();
             let mut parent = document;
             for field in path.split('.').filter(|field| !field.is_empty()) {
                 parent = parent.get(field)?;
@@ -329,6 +328,8 @@ mod tests {
             ("{{.Foo}}", "there are ID, State"),
             ("{{.ID}} {{.State.Foo}}", "there are Running, Pid"),
             ("{{if .State.Bad}}x{{end}}", "there are Running, Pid"),
+            // It is looked for in the text around, too, whatever that is.
+            ("\u{e9}.Foo {{.Foo}}", "there are ID, State"),
         ] {
             let error = render(text, &document).unwrap_err();
             assert_eq!(error.hint_text(), Some(want), "{text}");
