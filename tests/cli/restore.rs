@@ -243,6 +243,38 @@ fn a_checkpoint_that_fails_changes_nothing() {
     barge.leaves_nothing();
 }
 
+/// One that is to go on stands still while its files are read; whatever fails then.
+#[test]
+fn a_live_checkpoint_that_fails_lets_it_go_on() {
+    if !is_here() {
+        return;
+    }
+    let barge = Barge::with_busybox();
+    let script = "i=0; while :; do i=$((i+1)); echo $i > /tmp/i; sleep 0.05; done";
+    let line = ["run", "-d", "--name", "c", "--network", "none", "busybox", "sh", "-c", script];
+    barge.run(line).ok();
+    wait_until("it counts", || counted(&barge, "c") > 3);
+    // CRIU is done, and then there is no place for our notes.
+    let real = unstable::criu().join("criu");
+    let script = format!(
+        "#!/bin/sh\n{} \"$@\" || exit 1\n\
+         while [ $1 != --images-dir ]; do shift; done\nrm -r \"$2\"\n",
+        real.display()
+    );
+    let program = barge.file("criu", script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", barge.directory().display(), std::env::var("PATH").unwrap());
+    let archive = barge.path_text("c.tar");
+    let line = ["container", "checkpoint", "-R", "-e", &archive, "c"];
+    barge.command(line).env("PATH", path).run().fails(125).error_has("barge.json");
+    let then = counted(&barge, "c");
+    wait_until("it goes on", || counted(&barge, "c") > then + 3);
+    assert!(!Path::new(&archive).exists());
+    assert_eq!(state(&barge, "c"), "running false false");
+    barge.run(["rm", "-f", "-t", "0", "c"]).ok();
+    barge.leaves_nothing();
+}
+
 #[test]
 fn what_cannot_be_restored_is_not_checkpointed() {
     let barge = Barge::with_busybox();

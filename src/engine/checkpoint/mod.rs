@@ -155,6 +155,10 @@ impl Engine {
         });
         if let Err(error) = dumped {
             drop(file::remove_tree(&new));
+            if after == After::Stand {
+                // The first failure is the one to report.
+                drop(let_go_on(&run));
+            }
             let locked = self.store.containers().lock(id);
             // On a full disk it stays as if somebody had stopped it.
             drop(locked.and_then(|mut it| it.update(|state| state.stopped_by_user = was_stopped)));
@@ -168,11 +172,8 @@ impl Engine {
             }
             None => Ok(()),
         });
-        if after == After::Stand {
-            let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
-            cgroup.kill_all(libc::SIGCONT).context(|| "cannot let its processes go on")?;
-        }
-        recorded
+        let goes_on = if after == After::Stand { let_go_on(&run) } else { Ok(()) };
+        recorded.and(goes_on)
     }
 
     /// Has CRIU write the processes of a container to a new directory.
@@ -265,6 +266,12 @@ impl Engine {
             true => Err(Error::new(Kind::Unsupported, "checkpoints need root")),
         }
     }
+}
+
+/// Has the processes of a run go on that stand still, as by SIGSTOP.
+fn let_go_on(run: &Run) -> Result<()> {
+    let cgroup = Cgroup::open(&Hierarchies::detect()?, &run.cgroup)?;
+    cgroup.kill_all(libc::SIGCONT).context(|| "cannot let its processes go on")
 }
 
 /// Returns how a container that runs is on its networks, with the addresses that it has there.
